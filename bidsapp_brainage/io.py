@@ -1,0 +1,209 @@
+"""Reading and writing of files: atomic, reproducible byte for byte, BIDS conventions for tables."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bidsapp_brainage.errors import DataError
+
+if TYPE_CHECKING:
+    import nibabel as nib
+    import pandas as pd
+
+_ID_COLUMNS = ("participant_id", "session_id", "run_id")
+_GZIP_LEVEL = 6  # level 9 costs three times the time for two per cent of size
+
+
+@contextlib.contextmanager
+def atomic_path(final: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `final`; move it there when the block ends well.
+
+    Parameters
+    ----------
+    final : Path
+        Where the file must appear. Missing parent folders are made.
+
+    Yields
+    ------
+    Path
+        A hidden name in the same folder with all suffixes of `final` (so that writers that look
+        at the suffix work). On an error the temporary file is removed and `final` is untouched.
+    """
+    final = Path(final)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    suffixes = "".join(final.suffixes)
+    stem = final.name[: len(final.name) - len(suffixes)] if suffixes else final.name
+    temporary = final.with_name(f".{stem}.{os.getpid()}.tmp{suffixes}")
+    try:
+        yield temporary
+        os.replace(temporary, final)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` atomically, only if the file does not hold it already."""
+    path = Path(path)
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically, only if the content differs."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, obj: Any) -> None:
+    """Write JSON (insertion order, indent 2, trailing newline; NaN becomes ``null``)."""
+    write_text(path, json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """Turn numpy scalars and arrays, paths and tuples into what JSON knows; NaN into None."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return value.as_posix()
+    if hasattr(value, "tolist"):  # numpy scalars and arrays, without importing numpy
+        return _plain(value.tolist())
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+def write_tsv(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table as BIDS TSV, atomically.
+
+    Missing values are written ``n/a``, floats with six significant digits, booleans as
+    ``true``/``false``; the separator is a tab and lines end with ``\\n`` on every system.
+    """
+    lines = ["\t".join(str(name) for name in frame.columns)]
+    columns = [frame[name].tolist() for name in frame.columns]
+    lines += ["\t".join(_cell(value) for value in row) for row in zip(*columns, strict=True)]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _cell(value: Any) -> str:
+    """One TSV cell."""
+    if value is None or value is _pandas_na():
+        return "n/a"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        if value != value:
+            return "n/a"
+        return f"{value + 0.0:.6g}"  # + 0.0 turns the negative zero into zero
+    if type(value).__module__ == "numpy":
+        return _cell(value.item())
+    text = " ".join(str(value).split())
+    return text or "n/a"
+
+
+def _pandas_na() -> Any:
+    import pandas as pd
+
+    return pd.NA
+
+
+def read_tsv(path: Path) -> pd.DataFrame:
+    """Read a BIDS TSV: ``n/a`` becomes missing; identifiers stay text (leading zeros are kept).
+
+    Raises
+    ------
+    DataError
+        If the file is missing, not a table, or not UTF-8 text.
+    """
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(
+            path,
+            sep="\t",
+            na_values=["n/a", "N/A", ""],
+            keep_default_na=False,
+            dtype=dict.fromkeys(_ID_COLUMNS, str),
+            encoding="utf-8-sig",
+        )
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist.") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path} is not a tab-separated table ({error}): save it as UTF-8 text with one "
+            "header line and tabs between columns."
+        ) from error
+    return frame
+
+
+def save_nifti(img: nib.Nifti1Image, path: Path) -> None:
+    """Save a NIfTI image atomically and reproducibly.
+
+    The gzip header carries neither a time nor a file name, so that the same image gives the same
+    bytes. The suffix ``.gz`` decides about compression.
+    """
+    content = img.to_bytes()
+    if str(path).endswith(".gz"):
+        content = gzip.compress(content, compresslevel=_GZIP_LEVEL, mtime=0)
+    write_bytes(Path(path), content)
+
+
+def load_nifti(path: Path) -> nib.Nifti1Image:
+    """Load a NIfTI image completely into memory and check that it is whole.
+
+    Returns
+    -------
+    nibabel.Nifti1Image
+        Voxels as stored (scaling applied when they are asked for), no link to the file.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, truncated, corrupt or not NIfTI.
+    """
+    import nibabel as nib
+
+    content = _read_image_bytes(Path(path))
+    for kind in (nib.Nifti1Image, nib.Nifti2Image):
+        try:
+            img = kind.from_bytes(content)
+        except Exception:  # nibabel raises many kinds for a foreign header
+            continue
+        break
+    else:
+        raise DataError(f"{path} is not a NIfTI image: convert it (for example with dcm2niix).")
+    header = img.header
+    n_voxels = 1
+    for size in header.get_data_shape():
+        n_voxels *= int(size)
+    needed = int(header.get_data_offset()) + n_voxels * header.get_data_dtype().itemsize
+    if len(content) < needed:
+        raise DataError(
+            f"{path} is truncated ({len(content)} of {needed} bytes): copy or download it again."
+        )
+    if kind is nib.Nifti2Image:
+        img = nib.Nifti1Image(img.dataobj, img.affine)
+    return img
+
+
+def _read_image_bytes(path: Path) -> bytes:
+    """All bytes of an image file, uncompressed."""
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    except FileNotFoundError as error:
+        hint = " (a link without target: fetch it with `datalad get`)" if path.is_symlink() else ""
+        raise DataError(f"{path} does not exist{hint}.") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{path} is truncated or corrupt ({error}): copy or download it again."
+        ) from error
