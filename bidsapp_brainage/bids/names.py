@@ -1,0 +1,176 @@
+"""The one place that knows file names: pybids path patterns in ``data/patterns.json``."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from bidsapp_brainage.errors import WorkflowError
+
+#: Entities of a raw T1w file that its derivatives keep, in the order of the BIDS schema.
+SCAN_ENTITIES = ("sub", "ses", "acq", "ce", "rec", "run", "echo", "part")
+
+#: Suffixes of tables and images about an atlas that lie at the root of the dataset.
+_ATLAS_SUFFIXES = ("dseg", "description")
+
+_LABEL = re.compile(r"^[a-zA-Z0-9+]+$")
+_PAIR = re.compile(r"^([a-z]+)-([a-zA-Z0-9+]+)$")
+
+#: Extensions with more than one dot.
+_DOUBLE_EXTENSIONS = (".nii.gz",)
+
+
+@functools.lru_cache(maxsize=1)
+def path_patterns() -> Mapping[str, tuple[str, ...]]:
+    """Path patterns by kind of file: subject, figures, template, atlas, group, phenotype."""
+    text = resources.files("bidsapp_brainage").joinpath("data/patterns.json").read_text("utf-8")
+    return MappingProxyType({kind: tuple(items) for kind, items in json.loads(text).items()})
+
+
+def derivative_path(
+    output_dir: Path,
+    entities: Iterable[tuple[str, str]] | Mapping[str, str],
+    *,
+    suffix: str,
+    extension: str,
+    datatype: str = "anat",
+    **more: Any,
+) -> Path:
+    """Path of one output file; no other code makes such a name.
+
+    Parameters
+    ----------
+    output_dir : Path
+        Root of the derivatives dataset.
+    entities : pairs or mapping
+        Entities of the scan with short BIDS keys (``Scan.entities``); empty for files at the
+        root, under ``tpl-*`` (give `tpl`) and for group files.
+    suffix, extension : str
+        For example ``"T1w"`` and ``".nii.gz"``.
+    datatype : {"anat", "figures", "group", "phenotype"}
+        ``"figures"`` puts a picture into ``sub-X/figures``. For files without subject it may stay
+        at its default, except for ``"phenotype"``.
+    **more
+        Further entities: `space`, `atlas`, `seg`, `scale`, `res`, `label`, `desc`, `from_`, `to`,
+        `mode`, `tpl`. ``None`` means absent.
+
+    Returns
+    -------
+    Path
+        Absolute or relative as `output_dir` is; nothing is created.
+
+    Raises
+    ------
+    WorkflowError
+        If no pattern takes exactly these entities, or a label is not alphanumeric.
+    """
+    from bids.layout.writing import build_path
+
+    wanted = {key.rstrip("_"): str(value) for key, value in dict(entities).items()}
+    wanted |= {key.rstrip("_"): str(value) for key, value in more.items() if value is not None}
+    for key, value in wanted.items():
+        if not _LABEL.match(value):
+            raise WorkflowError(
+                f"{key}-{value} is not a BIDS label: use only letters and digits for {key!r}."
+            )
+    kind = _kind_of(wanted, suffix, datatype)
+    query = {**wanted, "suffix": suffix, "extension": extension}
+    # pybids removes an optional part that it cannot fill and ignores a value that is not
+    # allowed, so the result is checked rather than trusted.
+    built = build_path(query, list(path_patterns()[kind]), strict=True)
+    if not built or not str(built).endswith(f"{suffix}{extension}"):
+        raise WorkflowError(f"No {kind} file name exists for {query}; see data/patterns.json.")
+    return Path(output_dir) / str(built)
+
+
+def _kind_of(entities: Mapping[str, str], suffix: str, datatype: str) -> str:
+    """Which group of patterns a file belongs to."""
+    if datatype == "phenotype":
+        return "phenotype"
+    if "sub" in entities:
+        return "figures" if datatype == "figures" else "subject"
+    if "tpl" in entities:
+        return "template"
+    if datatype != "group" and suffix in _ATLAS_SUFFIXES:
+        return "atlas"
+    return "group"
+
+
+def sidecar_path(path: Path) -> Path:
+    """The JSON file that describes `path`: same name, extension ``.json``."""
+    return path.with_name(path.name[: len(path.name) - len(extension_of(path))] + ".json")
+
+
+def extension_of(path: Path) -> str:
+    """Extension with its dot; ``.nii.gz`` counts as one."""
+    for extension in _DOUBLE_EXTENSIONS:
+        if path.name.endswith(extension):
+            return extension
+    return path.suffix
+
+
+def parse_name(path: Path) -> dict[str, str]:
+    """Entities of a BIDS file name (short keys, in order) with ``suffix`` and ``extension``."""
+    path = Path(path)
+    extension = extension_of(path)
+    *pairs, suffix = path.name[: len(path.name) - len(extension)].split("_")
+    found = {}
+    for pair in pairs:
+        match = _PAIR.match(pair)
+        if match:
+            found[match[1]] = match[2]
+    return {**found, "suffix": suffix, "extension": extension}
+
+
+def scan_entities(path: Path) -> tuple[tuple[str, str], ...]:
+    """Entities of a raw file that outputs keep, in schema order, with the labels as written."""
+    found = parse_name(path)
+    return tuple((key, found[key]) for key in SCAN_ENTITIES if key in found)
+
+
+def find_outputs(
+    output_dir: Path, *, suffix: str, extension: str, datatype: str = "anat", **entities: str
+) -> list[Path]:
+    """Outputs of subjects that exist, sorted, whose names carry all given entities.
+
+    Parameters
+    ----------
+    output_dir : Path
+        Root of the derivatives dataset.
+    suffix, extension : str
+        Exact suffix and extension, for example ``"brainage"`` and ``".tsv"``.
+    datatype : {"anat", "figures"}
+        Folder of the files.
+    **entities
+        Required labels, for example ``sub="01"``, ``desc="sfcn2mm"``.
+    """
+    subject = entities.get("sub", "*")
+    found = {
+        path
+        for folder in (f"sub-{subject}", f"sub-{subject}/ses-*")
+        for path in Path(output_dir).glob(f"{folder}/{datatype}/sub-{subject}_*{suffix}{extension}")
+    }
+    wanted = {**entities, "suffix": suffix, "extension": extension}
+    return sorted(path for path in found if wanted.items() <= parse_name(path).items())
+
+
+def report_path(output_dir: Path, subject: str) -> Path:
+    """HTML report of one participant (label without ``sub-``)."""
+    return Path(output_dir) / f"sub-{subject}.html"
+
+
+def log_dir(output_dir: Path, subject: str, run_uuid: str) -> Path:
+    """Folder for the log, configuration and crash files of one run of one participant."""
+    return Path(output_dir) / f"sub-{subject}" / "log" / run_uuid
+
+
+def bids_uri(path: Path, root: Path, dataset: str = "") -> str:
+    """BIDS URI of a file, ``bids:raw:sub-01/anat/...``; an empty `dataset` means this dataset."""
+    relative = Path(path).resolve().relative_to(Path(root).resolve())
+    return f"bids:{dataset}:{relative.as_posix()}"
