@@ -1,0 +1,353 @@
+"""Templates through TemplateFlow, plus the one that comes with the app.
+
+TemplateFlow reads its folder from ``TEMPLATEFLOW_HOME``. The app must work without network and
+with a read-only folder, and must add a template of its own; so it makes a *merged home* inside
+the work folder: links to every ``tpl-*`` folder of the user's home, and beside them
+``tpl-MNI152NLin2009aSym``, written from the ICBM152 2009a symmetric template that nilearn bundles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bidsapp_brainage import io
+from bidsapp_brainage.errors import DataError, ResourceError, UsageError
+
+if TYPE_CHECKING:
+    import nibabel as nib
+
+EMBEDDED_TEMPLATE = "MNI152NLin2009aSym"
+_MARKER = ".bidsapp-brainage-home.json"
+_PREFERRED_RESOLUTIONS = (1, 2)
+# A skull-stripped template has nothing outside its mask; a whole head has 30 % and more.
+_MAX_OUTSIDE_FRACTION = 0.1
+_IMAGE_EXTENSIONS = [".nii.gz", ".nii"]
+
+
+@dataclass(frozen=True)
+class TemplateFiles:
+    """The files of one template that registration needs.
+
+    Attributes
+    ----------
+    name : str
+        TemplateFlow identifier, for example ``MNI152NLin2009aSym``.
+    t1w : Path
+        T1-weighted average, three-dimensional.
+    mask : Path
+        Brain mask on the grid of `t1w`.
+    skull_stripped : bool
+        Whether `t1w` shows only the brain.
+    """
+
+    name: str
+    t1w: Path
+    mask: Path
+    skull_stripped: bool
+
+
+def user_home() -> Path:
+    """Folder of the user's own TemplateFlow templates (it need not exist).
+
+    ``TEMPLATEFLOW_HOME`` if set, else TemplateFlow's default cache folder. When the variable
+    already points to a merged home (a nested call), the home that it was made from is meant.
+    """
+    folder = os.environ.get("TEMPLATEFLOW_HOME")
+    if folder:
+        return _source_of(Path(folder).absolute())
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("templateflow")).absolute()
+
+
+def _source_of(home: Path) -> Path:
+    """The user's home behind a merged home; a home that is not merged is its own source."""
+    marker = home / _MARKER
+    if marker.is_file():
+        return Path(json.loads(marker.read_text(encoding="utf-8"))["source"])
+    return home
+
+
+def prepare_home(work_dir: Path) -> Path:
+    """Make (or refresh) a TemplateFlow home that holds the user's templates and the embedded one.
+
+    Nothing outside `work_dir` is written and no global state changes: the caller puts the
+    returned path into ``TEMPLATEFLOW_HOME`` (before TemplateFlow is first imported, because it
+    reads the variable then). Safe when several jobs share `work_dir`: files and links appear
+    atomically and are the same for all. Homes of different users' folders do not mix.
+
+    Parameters
+    ----------
+    work_dir : Path
+        Scratch folder of the app; made if missing.
+
+    Returns
+    -------
+    Path
+        Absolute path of the merged home.
+
+    Raises
+    ------
+    UsageError
+        If the home cannot be written (read-only or full work folder).
+    """
+    source = user_home()
+    digest = hashlib.sha256(str(source).encode()).hexdigest()[:8]
+    home = Path(work_dir).absolute() / f"templateflow-{digest}"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        io.write_json(home / _MARKER, {"source": str(source)})
+        _link_user_templates(source, home)
+        _write_embedded_template(home / f"tpl-{EMBEDDED_TEMPLATE}")
+    except OSError as error:
+        raise UsageError(
+            f"The template folder {home} cannot be written ({error}): choose another work folder "
+            "with --work-dir, on a writable disk with at least 100 MB free."
+        ) from error
+    return home
+
+
+def _link_user_templates(source: Path, home: Path) -> None:
+    """Link every ``tpl-*`` folder of `source` into `home`; drop links that lead nowhere."""
+    for link in home.glob("tpl-*"):
+        if link.is_symlink() and not link.exists():
+            link.unlink(missing_ok=True)
+    if not source.is_dir():
+        return
+    for folder in sorted(source.glob("tpl-*")):
+        # The embedded template keeps its place: model cards mean exactly that image.
+        if not folder.is_dir() or folder.name == f"tpl-{EMBEDDED_TEMPLATE}":
+            continue
+        target = home / folder.name
+        if target.is_symlink() or target.exists():
+            continue
+        try:
+            target.symlink_to(folder, target_is_directory=True)
+        except FileExistsError:  # another job was faster with the same link
+            continue
+        except OSError:  # a file system without links
+            _copy_folder(folder, target)
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    """Copy a folder so that `target` appears complete or not at all."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    shutil.copytree(source, temporary)
+    try:
+        temporary.rename(target)
+    except OSError:
+        shutil.rmtree(temporary)
+        if not target.is_dir():
+            raise
+
+
+def _write_embedded_template(folder: Path) -> None:
+    """Write the template that nilearn bundles under TemplateFlow names; cheap when it is there."""
+    stem = f"tpl-{EMBEDDED_TEMPLATE}"
+    t1w = folder / f"{stem}_res-01_T1w.nii.gz"
+    mask = folder / f"{stem}_res-01_desc-brain_mask.nii.gz"
+    description = folder / "template_description.json"
+    if not (t1w.is_file() and mask.is_file()):
+        t1w_img, mask_img = embedded_images()
+        io.save_nifti(mask_img, mask)
+        io.save_nifti(t1w_img, t1w)
+    io.write_json(description, _embedded_description())
+
+
+def embedded_images() -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
+    """T1w and brain mask of the embedded template, from nilearn's bundled files (no network).
+
+    Returns
+    -------
+    t1w, mask : nibabel.Nifti1Image
+        197 x 233 x 189 voxels of 1 mm, RAS, origin (-98, -134, -72) mm; uint8. The T1w is
+        skull-stripped (0-255); the mask is where it is not zero, without holes.
+    """
+    import nibabel as nib
+    import numpy as np
+    from nilearn.datasets import load_mni152_template
+    from scipy import ndimage
+
+    source = load_mni152_template(resolution=1)
+    values = np.rint(np.asanyarray(source.dataobj) * 255).astype(np.uint8)
+    inside = ndimage.binary_fill_holes(values > 0).astype(np.uint8)
+    images = []
+    for data in (values, inside):
+        img = nib.Nifti1Image(data, source.affine)
+        img.set_sform(source.affine, code="mni")
+        img.set_qform(source.affine, code="mni")
+        img.header.set_xyzt_units("mm")
+        images.append(img)
+    return images[0], images[1]
+
+
+def _embedded_description() -> dict[str, Any]:
+    """Content of ``template_description.json`` of the embedded template."""
+    return {
+        "Identifier": EMBEDDED_TEMPLATE,
+        "Name": "ICBM 152 nonlinear symmetric template, version 2009a (skull-stripped, as "
+        "bundled with nilearn)",
+        "BIDSVersion": "1.1.0",
+        "Authors": ["Fonov V", "Evans AC", "Botteron K", "Almli CR", "McKinstry RC", "Collins DL"],
+        "License": "Copyright (C) 1993-2004 Louis Collins, McConnell Brain Imaging Centre, "
+        "Montreal Neurological Institute, McGill University. Permission to use, copy, modify, "
+        "and distribute is granted provided that this notice appears in all copies; provided "
+        "as is, without warranty.",
+        "ReferencesAndLinks": [
+            "https://doi.org/10.1016/j.neuroimage.2010.07.033",
+            "https://doi.org/10.1016/S1053-8119(09)70884-5",
+            "https://nilearn.github.io/stable",
+        ],
+        "Species": "Homo sapiens",
+        "res": {
+            "01": {"origin": [-98.0, -134.0, -72.0], "shape": [197, 233, 189], "zooms": [1, 1, 1]}
+        },
+    }
+
+
+def get_template(name: str, *, resolution: int | None = None) -> TemplateFiles:
+    """Find the T1w and the brain mask of a template, through ``templateflow.api.get`` only.
+
+    Parameters
+    ----------
+    name : str
+        TemplateFlow identifier without ``tpl-``; the home is ``TEMPLATEFLOW_HOME``.
+    resolution : int, optional
+        TemplateFlow's ``res`` index. By default index 1 (1 mm in the adult human templates), and
+        index 2 where 1 lacks a T1w or a mask.
+
+    Returns
+    -------
+    TemplateFiles
+        Files that exist, are complete and share one grid.
+
+    Raises
+    ------
+    ResourceError
+        If a file is missing, empty, damaged, or T1w and mask do not fit each other. The message
+        holds the command that fetches them.
+    """
+    resolutions = _PREFERRED_RESOLUTIONS if resolution is None else (resolution,)
+    misfits = []
+    for index in resolutions:
+        mask = query_one(name, resolution=index, desc="brain", suffix="mask")
+        for desc in (None, "brain") if mask else ():
+            t1w = query_one(name, resolution=index, desc=desc, suffix="T1w")
+            if t1w is None:
+                continue
+            files = _fitting(name, t1w, mask)
+            if files is not None:
+                return files
+            misfits.append(str(t1w))
+    wanted = " or ".join(f"res-{index}" for index in resolutions)
+    found = f" (found, but not on the grid of its brain mask: {', '.join(misfits)})"
+    raise ResourceError(
+        f"Template {name} ({wanted}, T1w and brain mask) is not in TEMPLATEFLOW_HOME "
+        f"({user_home()}){found if misfits else ''}. "
+        f"{fetch_hint(name, '--suffix T1w --suffix mask')}"
+    )
+
+
+def fetch_hint(name: str, options: str) -> str:
+    """One sentence with the command that fetches files of template `name`."""
+    return (
+        "On a machine with network run "
+        f"`TEMPLATEFLOW_HOME={user_home()} templateflow get {name} {options}`, or set "
+        "TEMPLATEFLOW_HOME to a folder that holds the template."
+    )
+
+
+def query_one(name: str, *, fetch_options: str = "", **entities: Any) -> Path | None:
+    """One image or table of a template; None if TemplateFlow does not know of any.
+
+    Raises
+    ------
+    ResourceError
+        If the file is known but cannot be fetched (no network, empty stub), or the query is
+        ambiguous.
+    """
+    entities.setdefault("extension", _IMAGE_EXTENSIONS)
+    options = fetch_options or f"--suffix {entities.get('suffix', 'T1w')}"
+    try:
+        found = _template_get(name, **entities)
+    except (OSError, RuntimeError) as error:  # requests' ConnectionError is an OSError
+        raise ResourceError(
+            f"A file of template {name} ({_plain(entities)}) could not be fetched: "
+            f"{type(error).__name__}. {fetch_hint(name, options)}"
+        ) from error
+    if not found:
+        return None
+    if isinstance(found, list):
+        names = ", ".join(path.name for path in found[:4])
+        raise ResourceError(
+            f"Template {name} has {len(found)} files for ({_plain(entities)}): {names}. Keep one "
+            f"of them in TEMPLATEFLOW_HOME ({user_home()})."
+        )
+    if found.stat().st_size == 0:
+        raise ResourceError(f"{found} is empty. {fetch_hint(name, options)}")
+    return found
+
+
+def _plain(entities: dict[str, Any]) -> str:
+    """A query in words, for messages."""
+    shown = {key: value for key, value in entities.items() if key != "extension"}
+    return ", ".join(f"{key}: {value}" for key, value in shown.items() if value is not None)
+
+
+def _template_get(name: str, **entities: Any) -> Path | list[Path]:
+    """``templateflow.api.get`` on the home that ``TEMPLATEFLOW_HOME`` names *now*.
+
+    TemplateFlow keeps the home that it saw when it was first imported. In a process that
+    imported it earlier (another run in one Python session) a client of its own is asked.
+    """
+    import templateflow.api
+    from templateflow import conf
+
+    wanted = os.environ.get("TEMPLATEFLOW_HOME")
+    if wanted is None or Path(wanted).absolute() == Path(conf.TF_HOME):
+        found = templateflow.api.get(name, **entities)
+    else:
+        found = _client(Path(wanted).absolute()).get(name, **entities)
+    return list(found) if isinstance(found, (list, tuple)) else Path(found)
+
+
+@lru_cache(maxsize=4)
+def _client(home: Path) -> Any:
+    """A TemplateFlow client of one home (its index is built once)."""
+    from templateflow import TemplateFlowClient
+
+    return TemplateFlowClient(root=home)
+
+
+def _fitting(name: str, t1w: Path, mask: Path | None) -> TemplateFiles | None:
+    """Read both images completely; None unless they share one three-dimensional grid."""
+    import numpy as np
+
+    if mask is None:
+        return None
+    images = [read_resource(path, name) for path in (t1w, mask)]
+    values, inside = (np.asanyarray(img.dataobj) for img in images)
+    same_grid = values.shape == inside.shape and np.allclose(
+        images[0].affine, images[1].affine, atol=1e-3
+    )
+    if values.ndim != 3 or not same_grid or not inside.any():
+        return None
+    outside = np.count_nonzero(values[inside == 0]) / np.count_nonzero(inside)
+    return TemplateFiles(name, t1w, mask, skull_stripped=bool(outside < _MAX_OUTSIDE_FRACTION))
+
+
+def read_resource(path: Path, name: str) -> nib.Nifti1Image:
+    """Load an image of template `name`; a damaged file is a `ResourceError` with the remedy."""
+    try:
+        return io.load_nifti(path)
+    except DataError as error:
+        raise ResourceError(
+            f"{error} It belongs to template {name}: delete it. {fetch_hint(name, '')}"
+        ) from error
