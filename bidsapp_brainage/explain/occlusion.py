@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from bidsapp_brainage.errors import BrainageError, UsageError
 from bidsapp_brainage.explain.baselines import make_fill
 
-Decode: TypeAlias = Callable[[Sequence[Tensor]], tuple[Tensor, Tensor]]
-"""Logits of each member, each (N, n_bins) -> (probabilities (N, n_bins), ages (N,) in years)."""
+Decode: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Logits (N, n_bins) of one network -> (probabilities (N, n_bins), mean ages (N,) in years)."""
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with (regions done, regions in all) after every batch."""
 
@@ -28,34 +28,6 @@ MAX_BATCH_CPU = 4  # a CPU gains nothing from larger batches
 MAX_BATCH_CUDA = 64
 MEMORY_FRACTION = 0.5
 COLUMNS = ("index", "n_voxels", "delta_age", "delta_entropy", "js_divergence")
-
-
-def bin_decoder(lower: float, width: float, n_bins: int) -> Decode:
-    """Return the decoder of a network whose outputs are logits over age bins.
-
-    Parameters
-    ----------
-    lower : float
-        Lower edge of the first bin, in years.
-    width : float
-        Width of a bin, in years.
-    n_bins : int
-        Number of bins.
-
-    Returns
-    -------
-    callable
-        Averages the members' softmax distributions (not their logits or ages) in float64 and
-        takes the age as the sum of probability times bin centre.
-    """
-
-    def decode(logits: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        members = [torch.softmax(part.double(), dim=1) for part in logits]
-        probabilities = torch.stack(members).mean(dim=0)
-        steps = torch.arange(n_bins, dtype=torch.float64, device=probabilities.device)
-        return probabilities, probabilities @ (lower + width * (steps + 0.5))
-
-    return decode
 
 
 def occlude(  # noqa: PLR0913 - the one contract that all engines share
@@ -84,7 +56,9 @@ def occlude(  # noqa: PLR0913 - the one contract that all engines share
     indices : sequence of int
         Regions to report, in this order; regions without voxels get a row as well.
     decode : callable
-        Turns the members' logits into probabilities and ages; see :func:`bin_decoder`.
+        Turns the logits of one member into probabilities and mean ages (from the model card:
+        ``bidsapp_brainage.model.prediction.decoder``). Members are averaged as the prediction
+        averages them: the mean of their distributions, whose mean is the mean of their ages.
     baseline : {"background", "mean", "blur"} or ndarray of shape (D, H, W)
         What the region is replaced by; see :func:`bidsapp_brainage.explain.baselines.make_fill`.
     background : float
@@ -213,12 +187,13 @@ class _FullPasses:
     def _answers(self, batch: Tensor) -> list[_Answer]:
         # Members get their own copy: an in-place first layer must not change the next one's input.
         several = len(self._members) > 1
-        logits = [member(batch.clone() if several else batch) for member in self._members]
-        probabilities, ages = self._decode(logits)
-        rows = probabilities.double().cpu().numpy()
-        return [
-            _Answer(row, float(age)) for row, age in zip(rows, ages.double().cpu(), strict=True)
+        decoded = [
+            self._decode(member(batch.clone() if several else batch)) for member in self._members
         ]
+        probabilities = torch.stack([part.double() for part, _ in decoded]).mean(dim=0)
+        ages = torch.stack([part.double() for _, part in decoded]).mean(dim=0)
+        rows = probabilities.cpu().numpy()
+        return [_Answer(row, float(age)) for row, age in zip(rows, ages.cpu(), strict=True)]
 
     def _automatic_batch_size(self) -> int:
         if self._input.device.type == "cuda":

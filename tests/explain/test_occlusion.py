@@ -11,10 +11,15 @@ from torch import nn
 
 from bidsapp_brainage.errors import BrainageError, UsageError
 from bidsapp_brainage.explain import occlusion
-from bidsapp_brainage.explain.occlusion import bin_decoder, occlude
+from bidsapp_brainage.explain.occlusion import occlude
 
 N_BINS = 7
-DECODE = bin_decoder(14.0, 2.0, N_BINS)
+
+
+def decode(logits):
+    probabilities = torch.softmax(logits.double(), dim=1)
+    centers = 15.0 + 2.0 * torch.arange(N_BINS, dtype=torch.float64)
+    return probabilities, probabilities @ centers.to(logits.device)
 
 
 def tiny_network(seed: int, *, inplace: bool = False) -> nn.Module:
@@ -73,7 +78,7 @@ def test_matches_one_pass_per_region_in_float64(shape, seed, n_members, batch_si
         volume,
         labels,
         present,
-        decode=DECODE,
+        decode=decode,
         baseline=fill if tensor_fill else "background",
         background=-1.5,
         batch_size=batch_size,
@@ -98,7 +103,7 @@ def case():
 def test_batch_size_does_not_change_the_answer(case):
     networks, volume, labels = case
     results = [
-        occlude(networks, volume, labels, range(1, 12), decode=DECODE, batch_size=size)
+        occlude(networks, volume, labels, range(1, 12), decode=decode, batch_size=size)
         for size in (1, 3, 11, None)
     ]
     for other in results[1:]:
@@ -109,31 +114,31 @@ def test_batch_size_does_not_change_the_answer(case):
 def test_same_call_gives_same_bits_and_leaves_the_input_alone(case):
     networks, volume, labels = case
     before = volume.copy()
-    first = occlude(networks, volume, labels, [1, 2], decode=DECODE)
-    second = occlude(networks, volume, labels, [1, 2], decode=DECODE)
+    first = occlude(networks, volume, labels, [1, 2], decode=decode)
+    second = occlude(networks, volume, labels, [1, 2], decode=decode)
     assert first.equals(second)
     np.testing.assert_array_equal(volume, before)
 
 
 def test_fill_equal_to_input_changes_nothing(case):
     networks, volume, labels = case
-    got = occlude(networks, volume, labels, [1, 2, 3], decode=DECODE, baseline=volume)
+    got = occlude(networks, volume, labels, [1, 2, 3], decode=decode, baseline=volume)
     assert (got[["delta_age", "delta_entropy", "js_divergence"]] == 0).all(axis=None)
 
 
 def test_empty_region_has_a_row_without_numbers(case):
     networks, volume, labels = case
-    got = occlude(networks, volume, labels, [99, 1], decode=DECODE)
+    got = occlude(networks, volume, labels, [99, 1], decode=decode)
     assert got["n_voxels"].tolist()[0] == 0
     assert got.loc[0, ["delta_age", "delta_entropy", "js_divergence"]].isna().all()
     assert got.loc[1].notna().all()
-    assert occlude(networks, volume, labels, [], decode=DECODE).empty
+    assert occlude(networks, volume, labels, [], decode=decode).empty
 
 
 def test_whole_volume_occluded_is_the_answer_to_the_fill(case):
     networks, volume, _labels = case
     everything = np.ones(volume.shape, dtype=int)
-    got = occlude(networks, volume, everything, [1], decode=DECODE, background=0.5)
+    got = occlude(networks, volume, everything, [1], decode=decode, background=0.5)
     age, _ = loop(networks, np.full(volume.shape, 0.5, np.float32), everything, [], None)
     assert got.attrs["baseline_age"] + got["delta_age"][0] == pytest.approx(age, abs=1e-4)
 
@@ -141,7 +146,7 @@ def test_whole_volume_occluded_is_the_answer_to_the_fill(case):
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("out of memory")])
 def test_memory_shortage_halves_the_batch_and_goes_on(case, monkeypatch, error):
     networks, volume, labels = case
-    whole = occlude(networks, volume, labels, range(1, 12), decode=DECODE)
+    whole = occlude(networks, volume, labels, range(1, 12), decode=decode)
     sizes = []
     honest = occlusion._FullPasses._occluded_pass
 
@@ -152,7 +157,7 @@ def test_memory_shortage_halves_the_batch_and_goes_on(case, monkeypatch, error):
         return honest(self, regions)
 
     monkeypatch.setattr(occlusion._FullPasses, "_occluded_pass", short)
-    got = occlude(networks, volume, labels, range(1, 12), decode=DECODE, batch_size=8)
+    got = occlude(networks, volume, labels, range(1, 12), decode=decode, batch_size=8)
     assert sizes[:3] == [8, 4, 2]
     np.testing.assert_allclose(got["delta_age"], whole["delta_age"], atol=1e-4)
 
@@ -168,10 +173,10 @@ def test_hopeless_memory_and_other_errors_are_told_apart(case, monkeypatch):
 
     fail(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
     with pytest.raises(BrainageError, match="memory"):
-        occlude(networks, volume, labels, [1], decode=DECODE)
+        occlude(networks, volume, labels, [1], decode=decode)
     fail(RuntimeError("shape mismatch"))
     with pytest.raises(RuntimeError, match="shape mismatch"):
-        occlude(networks, volume, labels, [1], decode=DECODE)
+        occlude(networks, volume, labels, [1], decode=decode)
 
 
 def test_progress_ends_with_all_regions(case):
@@ -182,7 +187,7 @@ def test_progress_ends_with_all_regions(case):
         volume,
         labels,
         range(1, 12),
-        decode=DECODE,
+        decode=decode,
         batch_size=4,
         progress=lambda done, total: seen.append((done, total)),
     )
@@ -193,19 +198,19 @@ def test_progress_ends_with_all_regions(case):
 def test_impossible_requests_say_what_is_wrong(case):
     networks, volume, labels = case
     with pytest.raises(UsageError, match="batch size"):
-        occlude(networks, volume, labels, [1], decode=DECODE, batch_size=0)
+        occlude(networks, volume, labels, [1], decode=decode, batch_size=0)
     with pytest.raises(UsageError, match="shape"):
-        occlude(networks, volume, labels[1:], [1], decode=DECODE)
+        occlude(networks, volume, labels[1:], [1], decode=decode)
     with pytest.raises(UsageError, match="network"):
-        occlude([], volume, labels, [1], decode=DECODE)
+        occlude([], volume, labels, [1], decode=decode)
     with pytest.raises(UsageError, match="background, mean, blur"):
-        occlude(networks, volume, labels, [1], decode=DECODE, baseline="nothing")
+        occlude(networks, volume, labels, [1], decode=decode, baseline="nothing")
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 def test_gpu_and_cpu_agree(case):
     networks, volume, labels = case
-    cpu = occlude(networks, volume, labels, range(1, 12), decode=DECODE)
-    gpu = occlude(networks, volume, labels, range(1, 12), decode=DECODE, device="cuda")
+    cpu = occlude(networks, volume, labels, range(1, 12), decode=decode)
+    gpu = occlude(networks, volume, labels, range(1, 12), decode=decode, device="cuda")
     np.testing.assert_allclose(gpu["delta_age"], cpu["delta_age"], atol=1e-3)
