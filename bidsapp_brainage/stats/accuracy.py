@@ -1,0 +1,395 @@
+"""How well predicted ages match chronological ages, always from raw predictions."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+Floats: TypeAlias = NDArray[np.float64]
+Statistic: TypeAlias = Callable[[Floats, Floats], float]
+
+MIN_FOR_LINE = 3  # participants, for correlation, R2 and slope
+MIN_FOR_INTERVAL = 5  # participants; fewer make a bootstrap interval meaningless
+COLUMNS = (
+    "prediction",
+    "subset",
+    "metric",
+    "value",
+    "ci95_lower",
+    "ci95_upper",
+    "ci_method",
+    "unit",
+    "n_participants",
+    "n_scans",
+)
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Accuracy of a sample.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row per metric, columns ``COLUMNS``; only metrics that the sample supports.
+    notes : tuple of str
+        Sentences that say what was left out and why.
+    """
+
+    table: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Metric:
+    name: str
+    unit: str
+    statistic: Statistic
+    needs_line: bool = False
+
+
+def mae(age: Floats, predicted: Floats) -> float:
+    """Mean absolute error, in years."""
+    return float(np.mean(np.abs(predicted - age)))
+
+
+def rmse(age: Floats, predicted: Floats) -> float:
+    """Root mean squared error, in years."""
+    return float(np.sqrt(np.mean((predicted - age) ** 2)))
+
+
+def r_squared(age: Floats, predicted: Floats) -> float:
+    """Coefficient of determination, 1 - SSE / SST (not the squared correlation)."""
+    spread = float(np.sum((age - age.mean()) ** 2))
+    return 1 - float(np.sum((age - predicted) ** 2)) / spread if spread > 0 else np.nan
+
+
+def pearson_r(age: Floats, predicted: Floats) -> float:
+    """Pearson correlation; NaN when one of the two does not vary."""
+    if np.ptp(age) == 0 or np.ptp(predicted) == 0:
+        return np.nan
+    return float(np.corrcoef(age, predicted)[0, 1])
+
+
+def mean_gap(age: Floats, predicted: Floats) -> float:
+    """Mean of predicted minus chronological age, in years."""
+    return float(np.mean(predicted - age))
+
+
+def bias_slope(age: Floats, predicted: Floats) -> float:
+    """Slope of the gap on chronological age, in years per year; 0 is unbiased."""
+    spread = float(np.sum((age - age.mean()) ** 2))
+    return float(np.sum((age - age.mean()) * (predicted - age))) / spread if spread > 0 else np.nan
+
+
+def mae_mean_age(age: Floats, predicted: Floats) -> float:
+    """Mean absolute error in years of answering everybody with the sample's mean age."""
+    del predicted  # same signature as the other metrics
+    return float(np.mean(np.abs(age - age.mean())))
+
+
+def mae_gain(age: Floats, predicted: Floats) -> float:
+    """Years by which the error of the mean-age predictor exceeds the model's."""
+    return mae_mean_age(age, predicted) - mae(age, predicted)
+
+
+def metrics(
+    age: NDArray[np.floating],
+    predicted: NDArray[np.floating],
+    participants: NDArray[np.generic],
+    *,
+    n_boot: int = 2000,
+    seed: int = 0,
+    subset: str = "all",
+) -> Accuracy:
+    """Accuracy of raw predictions with bootstrap intervals over participants.
+
+    Parameters
+    ----------
+    age, predicted : ndarray, shape (n_scans,)
+        Chronological and predicted age in years; scans where either is NaN are left out.
+    participants : ndarray, shape (n_scans,)
+        Participant of each scan: the unit that is resampled, with all of its scans.
+    n_boot : int
+        Bootstrap resamples.
+    seed : int
+        Seed of the resampling.
+    subset : str
+        Name of the sample, for the ``subset`` column.
+
+    Returns
+    -------
+    Accuracy
+        MAE, MAE divided by the age range (de Lange et al. 2022), RMSE, R2 (1 - SSE/SST), Pearson
+        r, mean gap, slope of the gap on age, MAE of the mean-age predictor, and how much larger
+        that is than the model's MAE. Intervals are bias-corrected and accelerated (BCa) and, where
+        those are undefined, percentile intervals (column ``ci_method``).
+    """
+    sample = _Sample.of(age, predicted, participants)
+    if sample.n_participants == 0:
+        note = f"No participant of the sample '{subset}' has a known age: accuracy is unknown."
+        return Accuracy(_empty_table(), (note,))
+    wanted, notes = _supported(sample, subset)
+    rows = []
+    for metric in wanted:
+        value = metric.statistic(sample.age, sample.predicted)
+        lower, upper, method = sample.interval(metric.statistic, n_boot, seed)
+        rows.append(
+            (
+                "raw",
+                subset,
+                metric.name,
+                value,
+                lower,
+                upper,
+                method,
+                metric.unit,
+                sample.n_participants,
+                sample.n_scans,
+            )
+        )
+    return Accuracy(pd.DataFrame(rows, columns=list(COLUMNS)), notes)
+
+
+def by_subset(
+    scans: pd.DataFrame, labels: pd.Series, *, prefix: str, n_boot: int = 2000, seed: int = 0
+) -> Accuracy:
+    """MAE and mean gap of parts of the sample (by sex, by site, by decade of age).
+
+    Parameters
+    ----------
+    scans : DataFrame
+        ``chronological_age``, ``predicted_age`` (years) and ``participant_id``, a row per scan.
+    labels : Series
+        Part that each scan belongs to, same index; missing where unknown.
+    prefix : str
+        What the labels mean; subsets are called ``prefix=label``.
+    n_boot, seed : int
+        As in :func:`metrics`.
+
+    Returns
+    -------
+    Accuracy
+        Nothing if there are fewer than two parts; parts of fewer than five participants are left
+        out with a sentence.
+    """
+    known = scans[["chronological_age", "predicted_age"]].notna().all(axis=1) & labels.notna()
+    parts = list(scans[known].groupby(labels[known], sort=True))
+    if len(parts) < 2:
+        return Accuracy(_empty_table())
+    answers, small = [], []
+    for label, part in parts:
+        if part["participant_id"].nunique() < MIN_FOR_INTERVAL:
+            small.append(f"{prefix}={label}")
+            continue
+        answer = metrics(
+            part["chronological_age"].to_numpy(dtype=float),
+            part["predicted_age"].to_numpy(dtype=float),
+            part["participant_id"].to_numpy(),
+            n_boot=n_boot,
+            seed=seed,
+            subset=f"{prefix}={label}",
+        )
+        table = answer.table[answer.table["metric"].isin(["mae", "mean_gap"])]
+        answers.append(Accuracy(table.reset_index(drop=True)))
+    if small:
+        note = f"Fewer than {MIN_FOR_INTERVAL} participants, not reported: {', '.join(small)}."
+        answers.append(Accuracy(_empty_table(), (note,)))
+    return join(answers)
+
+
+def coverage(
+    age: NDArray[np.floating],
+    lower: NDArray[np.floating],
+    upper: NDArray[np.floating],
+    participants: NDArray[np.generic],
+    *,
+    subset: str = "all",
+) -> Accuracy:
+    """Share of scans whose chronological age lies in the nominal 95 % prediction interval.
+
+    Parameters
+    ----------
+    age, lower, upper : ndarray, shape (n_scans,)
+        Chronological age and bounds of the interval, in years; NaN where unknown.
+    participants : ndarray, shape (n_scans,)
+        Participant of each scan.
+    subset : str
+        Name of the sample.
+
+    Returns
+    -------
+    Accuracy
+        One row, ``coverage95`` between 0 and 1, with the Wilson interval for one scan per
+        participant (with several scans per participant it would be too narrow and is left out).
+    """
+    known = np.isfinite(age) & np.isfinite(lower) & np.isfinite(upper)
+    n_scans = int(known.sum())
+    if n_scans == 0:
+        return Accuracy(_empty_table())
+    inside = int(((age >= lower) & (age <= upper))[known].sum())
+    n_participants = len(np.unique(np.asarray(participants)[known]))
+    bounds, method, notes = (np.nan, np.nan), "n/a", ()
+    if n_participants == n_scans:
+        wilson = stats.binomtest(inside, n_scans).proportion_ci(method="wilson")
+        bounds, method = (wilson.low, wilson.high), "Wilson"
+    row = (
+        "raw",
+        subset,
+        "coverage95",
+        inside / n_scans,
+        *bounds,
+        method,
+        "1",
+        n_participants,
+        n_scans,
+    )
+    return Accuracy(pd.DataFrame([row], columns=list(COLUMNS)), notes)
+
+
+def corrected_gap(
+    age: NDArray[np.floating],
+    gap: NDArray[np.floating],
+    participants: NDArray[np.generic],
+    *,
+    n_boot: int = 2000,
+    seed: int = 0,
+) -> Accuracy:
+    """Mean of the bias-corrected gap and its slope on age; never an accuracy.
+
+    Accuracy from corrected predictions is inflated because the correction puts the true age into
+    the prediction (Butler et al. 2021), so no such metric is offered.
+
+    Parameters
+    ----------
+    age, gap : ndarray, shape (n_scans,)
+        Chronological age and corrected gap, in years; NaN where unknown.
+    participants : ndarray, shape (n_scans,)
+        Participant of each scan.
+    n_boot, seed : int
+        As in :func:`metrics`.
+    """
+    age = np.asarray(age, dtype=np.float64)
+    answer = metrics(age, age + gap, participants, n_boot=n_boot, seed=seed)
+    kept = answer.table[answer.table["metric"].isin(["mean_gap", "bias_slope"])]
+    return Accuracy(kept.assign(prediction="corrected").reset_index(drop=True))
+
+
+def join(parts: list[Accuracy]) -> Accuracy:
+    """Put several results into one table; equal notes appear once."""
+    tables = [part.table for part in parts if not part.table.empty]
+    table = pd.concat(tables, ignore_index=True) if tables else _empty_table()
+    return Accuracy(table, tuple(dict.fromkeys(note for part in parts for note in part.notes)))
+
+
+def _empty_table() -> pd.DataFrame:
+    return pd.DataFrame(columns=list(COLUMNS))
+
+
+@dataclass(frozen=True)
+class _Sample:
+    age: Floats
+    predicted: Floats
+    codes: NDArray[np.intp]  # participant number of each scan, 0 .. n_participants - 1
+
+    @classmethod
+    def of(
+        cls,
+        age: NDArray[np.floating],
+        predicted: NDArray[np.floating],
+        participants: NDArray[np.generic],
+    ) -> _Sample:
+        age = np.asarray(age, dtype=np.float64)
+        predicted = np.asarray(predicted, dtype=np.float64)
+        known = np.isfinite(age) & np.isfinite(predicted)
+        codes = np.unique(np.asarray(participants).astype(str)[known], return_inverse=True)[1]
+        return cls(age[known], predicted[known], codes)
+
+    @property
+    def n_scans(self) -> int:
+        return len(self.age)
+
+    @property
+    def n_participants(self) -> int:
+        return len(np.unique(self.codes))
+
+    def interval(self, statistic: Statistic, n_boot: int, seed: int) -> tuple[float, float, str]:
+        """Lower and upper bound and the method; NaN and ``n/a`` for small samples."""
+        if self.n_participants < MIN_FOR_INTERVAL:
+            return np.nan, np.nan, "n/a"
+
+        def of_participants(drawn: NDArray[np.intp]) -> float:
+            times = np.bincount(drawn.astype(np.intp), minlength=self.n_participants)
+            scans = np.repeat(np.arange(self.n_scans), times[self.codes])
+            return statistic(self.age[scans], self.predicted[scans])
+
+        everybody = (np.arange(self.n_participants),)
+        for method in ("BCa", "percentile"):
+            with warnings.catch_warnings():
+                # Degenerate samples are told by the NaN interval, which the next method replaces.
+                warnings.simplefilter("ignore")
+                found = stats.bootstrap(
+                    everybody,
+                    of_participants,
+                    n_resamples=n_boot,
+                    vectorized=False,
+                    method=method,
+                    rng=np.random.default_rng(seed),
+                ).confidence_interval
+            if np.isfinite(found.low) and np.isfinite(found.high):
+                return float(found.low), float(found.high), method
+        return np.nan, np.nan, "n/a"
+
+
+def _supported(sample: _Sample, subset: str) -> tuple[list[_Metric], tuple[str, ...]]:
+    """Metrics that this sample can support, and sentences about the others."""
+    notes = []
+    span = float(np.ptp(sample.age))
+    line = sample.n_participants >= MIN_FOR_LINE and span > 0
+    if not line:
+        notes.append(
+            f"Sample '{subset}': {sample.n_participants} participants with ages spanning "
+            f"{span:.1f} years are too few for R2, correlation, slope and weighted MAE "
+            f"(at least {MIN_FOR_LINE} participants of different age are needed)."
+        )
+    elif np.ptp(sample.predicted) == 0:
+        notes.append(
+            f"Sample '{subset}': all predicted ages are equal, so that a correlation is undefined."
+        )
+    if sample.n_participants < MIN_FOR_INTERVAL:
+        notes.append(
+            f"Sample '{subset}': {sample.n_participants} participants are too few for bootstrap "
+            f"intervals (at least {MIN_FOR_INTERVAL} are needed)."
+        )
+    flat = float(np.ptp(sample.predicted)) == 0
+    return [m for m in _all_metrics(span) if _fits(m, line=line, flat=flat)], tuple(notes)
+
+
+def _fits(metric: _Metric, *, line: bool, flat: bool) -> bool:
+    if metric.name == "pearson_r" and flat:
+        return False
+    return line or not metric.needs_line
+
+
+def _all_metrics(age_span: float) -> list[_Metric]:
+    def weighted_mae(age: Floats, predicted: Floats) -> float:
+        return mae(age, predicted) / age_span
+
+    return [
+        _Metric("mae", "year", mae),
+        _Metric("weighted_mae", "1", weighted_mae, needs_line=True),
+        _Metric("rmse", "year", rmse),
+        _Metric("r2", "1", r_squared, needs_line=True),
+        _Metric("pearson_r", "1", pearson_r, needs_line=True),
+        _Metric("mean_gap", "year", mean_gap),
+        _Metric("bias_slope", "year/year", bias_slope, needs_line=True),
+        _Metric("mae_mean_age", "year", mae_mean_age, needs_line=True),
+        _Metric("mae_gain", "year", mae_gain, needs_line=True),
+    ]

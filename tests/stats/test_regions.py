@@ -1,0 +1,96 @@
+"""Mean contributions over participants."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from bidsapp_brainage.stats import regions
+
+
+@pytest.fixture
+def long_table():
+    rng = np.random.default_rng(1)
+    rows = []
+    for person in range(6):
+        for session in range(1 + person % 2):
+            for index, name in enumerate("abcd", start=1):
+                delta = rng.normal(-index, 0.3)
+                empty = index == 4
+                rows.append(
+                    {
+                        "participant_id": f"sub-{person}",
+                        "session_id": f"ses-{session}",
+                        "run_id": np.nan,
+                        "scan": f"sub-{person}_ses-{session}",
+                        "index": index,
+                        "name": name,
+                        "hemisphere": "L" if index < 3 else "R",
+                        "lobe": np.nan,
+                        "network": "Default" if index in (1, 3) else np.nan,
+                        "n_voxels": 0 if empty else 10 * index,
+                        "volume_mm3": 0 if empty else 80.0 * index,
+                        "baseline": "background",
+                        "delta_age": np.nan if empty else delta,
+                        "abs_delta_age": np.nan if empty else abs(delta),
+                        "delta_age_per_ml": np.nan if empty else delta / (0.08 * index),
+                        "nosa_importance": np.nan,
+                        "z_null": np.nan,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def test_region_rows_are_participant_means(long_table):
+    table = regions.contribution_table(long_table)
+    assert tuple(table.columns) == regions.COLUMNS
+    row = table[(table["level"] == "region") & (table["name"] == "b")].iloc[0]
+    per_person = long_table[long_table["name"] == "b"].groupby("participant_id")["delta_age"].mean()
+    test = stats.ttest_1samp(per_person, 0)
+    assert row["n_participants"] == 6
+    assert row["mean_delta_age"] == pytest.approx(per_person.mean())
+    assert row["p"] == pytest.approx(test.pvalue)
+    assert row["ci95_lower"] == pytest.approx(test.confidence_interval().low)
+    assert row["effect_size"] == pytest.approx(test.statistic / np.sqrt(6))
+    assert (table["q"].dropna() >= table["p"].dropna()).all()
+
+
+def test_empty_regions_keep_their_row(long_table):
+    table = regions.contribution_table(long_table)
+    row = table[(table["level"] == "region") & (table["name"] == "d")].iloc[0]
+    assert row["n_participants"] == 0
+    assert row[["mean_delta_age", "p", "rank"]].isna().all()
+    assert any("1 atlas region is empty" in note for note in regions.notes(table))
+
+
+def test_groups_are_volume_weighted_and_absent_levels_are_absent(long_table):
+    one = long_table[long_table["scan"] == "sub-0_ses-0"]
+    table = regions.contribution_table(one)
+    assert set(table["level"]) == {"region", "network", "hemisphere"}
+    got = table[table["network"].eq("Default") & (table["level"] == "network")].iloc[0]
+    delta = one.set_index("name")["delta_age"]
+    assert got["mean_delta_age"] == pytest.approx((delta["a"] * 80 + delta["c"] * 240) / 320)
+    assert got["n_regions"] == 2
+    assert np.isnan(got["ci95_lower"])
+    assert "1 participant only" in regions.notes(table)[0]
+
+
+def test_ranks_order_by_absolute_mean(long_table):
+    table = regions.contribution_table(long_table)
+    ranks = table[table["level"] == "region"].set_index("name")["rank"]
+    assert ranks[["c", "b", "a"]].tolist() == [1, 2, 3]
+
+
+def test_baselines_are_kept_apart_and_nothing_gives_nothing(long_table):
+    both = pd.concat([long_table, long_table.assign(baseline="mean")])
+    table = regions.contribution_table(both)
+    assert table.groupby("baseline").size().nunique() == 1
+    assert regions.contribution_table(long_table.iloc[:0]).empty
+    assert regions.notes(regions.contribution_table(long_table.iloc[:0]))
+
+
+def test_null_percentile_follows_z(long_table):
+    table = regions.contribution_table(long_table.assign(z_null=0.0))
+    assert (table["null_percentile"].dropna() == 50).all()
