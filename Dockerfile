@@ -1,0 +1,89 @@
+# Build:  docker build -t bidsapp-brainage .
+# Run:    docker run --rm --network none --read-only --tmpfs /tmp -u $(id -u):$(id -g) \
+#             -v BIDS:/bids:ro -v OUT:/out -v WORK:/work bidsapp-brainage /bids /out participant -w /work
+#
+# Build arguments
+#   FETCH_TEMPLATES  auto  fetch the recommended templates and atlases; where TemplateFlow cannot
+#                          be reached say so and leave them out (the embedded ones remain)
+#                    yes   the same, but a failure ends the build
+#                    no    do not try
+#   VERSION, REVISION, TAG, URI   recorded in every output (GeneratedBy) and in the image's labels
+#
+# Optional secrets, for machines with their own package index or certificates; they leave no trace:
+#   --secret id=pipconf,src=pip.conf   --secret id=ca,src=ca-certificates.crt
+
+# ---- environment: every dependency at the version of constraints.txt, then the app ----------
+FROM python:3.11-slim-bookworm AS environment
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONNOUSERSITE=1
+RUN python3 -m venv /opt/venv
+WORKDIR /src
+# Dependencies first: this layer is rebuilt only when they change.
+COPY setup.cfg constraints.txt ./
+COPY scripts/list_requirements.py scripts/
+RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf --mount=type=secret,id=ca \
+    python3 scripts/list_requirements.py setup.cfg > /tmp/requirements.txt \
+    && /opt/venv/bin/pip install -c constraints.txt setuptools wheel -r /tmp/requirements.txt \
+    && rm -f /tmp/requirements.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY bidsapp_brainage bidsapp_brainage
+RUN /opt/venv/bin/pip install --no-deps --no-index --no-build-isolation . \
+    && /opt/venv/bin/bidsapp-brainage --version
+
+# ---- templates and atlases: the only stage that talks to anything but a package index -------
+FROM environment AS templates
+ARG FETCH_TEMPLATES=auto
+ENV TEMPLATEFLOW_HOME=/opt/templateflow
+COPY scripts/fetch_templates.py scripts/
+RUN --mount=type=secret,id=ca \
+    mkdir -p /opt/templateflow \
+    && /opt/venv/bin/python scripts/fetch_templates.py "$FETCH_TEMPLATES" \
+    && chmod -R a+rX /opt/templateflow
+
+# ---- the image -------------------------------------------------------------------------------
+FROM python:3.11-slim-bookworm
+COPY --from=environment /opt/venv /opt/venv
+COPY --from=templates /opt/templateflow /opt/templateflow
+COPY LICENSE CITATION.cff CHANGES.md /opt/app/
+
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG TAG=bidsapp-brainage:0.1.0
+ARG URI=
+# Baked in, because what a variable says at run time need not be true.
+RUN printf '{"Type": "docker", "Tag": "%s", "URI": "%s", "Version": "%s", "Revision": "%s"}\n' \
+      "$TAG" "$URI" "$VERSION" "$REVISION" > /opt/app/container.json \
+    && chmod -R a+rX /opt/app \
+    && mkdir -p -m 755 /bids /out /work \
+    && chown 1000:1000 /out /work
+
+# HOME and every cache lie in /tmp: the root may be read-only and the user any number.
+# One thread per library unless the app asks for more: --omp-nthreads decides.
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin \
+    HOME=/tmp \
+    LANG=C.UTF-8 \
+    LC_ALL=C.UTF-8 \
+    MPLBACKEND=Agg \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    XDG_CACHE_HOME=/tmp/cache \
+    TEMPLATEFLOW_HOME=/opt/templateflow \
+    TEMPLATEFLOW_AUTOUPDATE=0 \
+    PYTHONNOUSERSITE=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    NO_ET=1 \
+    OMP_NUM_THREADS=1 \
+    MKL_NUM_THREADS=1 \
+    OPENBLAS_NUM_THREADS=1 \
+    ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1
+
+LABEL org.opencontainers.image.title="bidsapp-brainage" \
+      org.opencontainers.image.description="Brain age with region-level explanations, as a BIDS App" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.licenses="Apache-2.0"
+
+USER 1000:1000
+WORKDIR /tmp
+# A batch job, not a service: nothing for an orchestrator to probe.
+HEALTHCHECK NONE
+ENTRYPOINT ["bidsapp-brainage"]

@@ -1,0 +1,75 @@
+# make demo   environment, installation, sample data, participant and group run, offline
+# make test   environment, installation, lint, types, layers, all tests
+# Every target sets up what it needs, and does nothing twice.
+
+SHELL := /bin/bash
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo-output
+IMAGE ?= bidsapp-brainage
+PYTEST_ARGS ?=
+
+# Packages of the user's own site and of a surrounding environment stay out.
+export PYTHONNOUSERSITE := 1
+unexport PYTHONPATH PYTHONHOME
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+
+METADATA := setup.cfg pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test env browser lint types layers format docs image clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+	@echo "also: env lint types layers format docs image clean"
+
+demo: $(VENV)/.installed
+	$(BIN)/brainage-demo run $(DEMO)
+
+test: $(VENV)/.installed-test browser lint types layers
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+env: $(VENV)/.installed-test $(VENV)/.installed-docs
+
+browser:
+	@scripts/ensure_chromium.sh
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-test
+	$(BIN)/mypy
+
+layers: $(VENV)/.installed-test
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+image:
+	docker build -t $(IMAGE) .
+
+clean:
+	rm -rf $(VENV) docs/_build build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+$(BIN)/python:
+	scripts/make_venv.sh $(VENV) $(PYTHON)
+
+# constraints.txt fixes every version, so that an installation today and one next year agree.
+$(VENV)/.installed: $(METADATA) | $(BIN)/python
+	$(PIP) install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(METADATA) | $(BIN)/python
+	$(PIP) install --quiet -c constraints.txt -e '.[test]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: $(METADATA) | $(BIN)/python
+	$(PIP) install --quiet -c constraints.txt -e '.[docs]'
+	@touch $@ $(VENV)/.installed
