@@ -43,7 +43,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
     temporary = final.with_name(f".{stem}.{os.getpid()}.tmp{suffixes}")
     try:
         yield temporary
-        os.replace(temporary, final)
+        temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -86,7 +86,7 @@ def write_tsv(path: Path, frame: pd.DataFrame) -> None:
     """Write a table as BIDS TSV, atomically.
 
     Missing values are written ``n/a``, floats with six significant digits, booleans as
-    ``true``/``false``; the separator is a tab and lines end with ``\\n`` on every system.
+    ``true``/``false``; the separator is a tab and lines end with a line feed on every system.
     """
     lines = ["\t".join(str(name) for name in frame.columns)]
     columns = [frame[name].tolist() for name in frame.columns]

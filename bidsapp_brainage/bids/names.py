@@ -172,5 +172,6 @@ def log_dir(output_dir: Path, subject: str, run_uuid: str) -> Path:
 
 def bids_uri(path: Path, root: Path, dataset: str = "") -> str:
     """BIDS URI of a file, ``bids:raw:sub-01/anat/...``; an empty `dataset` means this dataset."""
-    relative = Path(path).resolve().relative_to(Path(root).resolve())
+    # absolute(), not resolve(): the files of a DataLad dataset are links that lead out of its root.
+    relative = Path(path).absolute().relative_to(Path(root).absolute())
     return f"bids:{dataset}:{relative.as_posix()}"
