@@ -1,0 +1,1 @@
+"""What a model card says, the network it names, and its prediction: no BIDS, no nipype."""

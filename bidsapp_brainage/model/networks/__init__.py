@@ -1,0 +1,44 @@
+"""Network architectures by the id that a model card names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from torch import nn
+
+from bidsapp_brainage.errors import ResourceError
+from bidsapp_brainage.model.networks.sfcn import SFCN
+
+ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType({"sfcn": SFCN})
+
+
+def build_network(architecture: dict[str, Any]) -> nn.Module:
+    """Build an untrained network.
+
+    Parameters
+    ----------
+    architecture : dict
+        ``{"id": ..., "parameters": {...}}`` as in a model card.
+
+    Returns
+    -------
+    torch.nn.Module
+        Takes float32 (N, 1, D, H, W), returns logits (N, n_bins).
+
+    Raises
+    ------
+    ResourceError
+        The id is unknown or the parameters do not fit the architecture.
+    """
+    known = ", ".join(sorted(ARCHITECTURES))
+    maker = ARCHITECTURES.get(architecture["id"])
+    if maker is None:
+        raise ResourceError(
+            f"Model card, architecture.id: '{architecture['id']}' is unknown. Known: {known}."
+        )
+    try:
+        return maker(**architecture["parameters"])
+    except (TypeError, ValueError) as error:
+        raise ResourceError(f"Model card, architecture.parameters: {error}") from error

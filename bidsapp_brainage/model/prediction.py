@@ -1,0 +1,301 @@
+"""From a volume to a distribution of ages, and from there to table rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.model.cards import BiasCorrection, ModelCard
+
+EDGE_MASS = 0.2  # more than this in the first or last bin: the true age may lie outside the bins
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A predicted age (years) with its distribution over bins.
+
+    Attributes
+    ----------
+    mean, median, mode, sd : float
+        Of the distribution; ``mean`` is the predicted age.
+    sd_calibrated : float
+        ``sd`` times the card's factor, so that it has the size of the errors made in
+        cross-validation (softmax widths alone are not error bars).
+    entropy : float
+        Of the distribution, in nats.
+    ci95_lower, ci95_upper : float
+        2.5 % and 97.5 % quantiles, stretched about the mean by the same factor.
+    bin_lower : ndarray, shape (n_bins,)
+        Lower edges of the bins.
+    probabilities : ndarray, shape (n_bins,)
+        Sum to 1.
+    member_ages : tuple of float
+        Mean of each ensemble member's own distribution.
+    in_age_range : bool
+        Whether the predicted age lies in the range of ages that the model was trained on.
+    ood_flag : str
+        ``none``, or the first that applies of ``out_of_range`` (predicted outside the
+        training range), ``edge_mass`` (more than 20 % in the first or last bin) and
+        ``member_disagreement`` (members differ more than the card allows).
+    """
+
+    mean: float
+    median: float
+    mode: float
+    sd: float
+    sd_calibrated: float
+    entropy: float
+    ci95_lower: float
+    ci95_upper: float
+    bin_lower: np.ndarray
+    bin_width: float
+    probabilities: np.ndarray
+    member_ages: tuple[float, ...]
+    in_age_range: bool
+    ood_flag: str
+
+
+def predict(
+    members: Sequence[nn.Module],
+    volume: np.ndarray,
+    card: ModelCard,
+    *,
+    device: str = "cpu",
+    n_threads: int | None = None,
+) -> Prediction:
+    """Predict the age of one brain.
+
+    Parameters
+    ----------
+    members : sequence of torch.nn.Module
+        From :func:`bidsapp_brainage.model.loading.load_members`, on ``device``.
+    volume : ndarray, shape (D, H, W)
+        On the card's grid, scaled as the card says.
+    card : ModelCard
+    device : str
+        A torch device.
+    n_threads : int or None
+        CPU threads for this call; None leaves torch's setting alone.
+
+    Raises
+    ------
+    DataError
+        The volume has another shape than the card's grid, or is not finite.
+    """
+    volume = np.asarray(volume, dtype=np.float32)
+    if volume.shape != card.shape:
+        raise DataError(
+            f"Model {card.name} needs an input of shape {card.shape}, not {volume.shape}: "
+            "resample the image to the grid on the model card."
+        )
+    if not np.isfinite(volume).all():
+        raise DataError(f"The input of model {card.name} has values that are not finite.")
+    batch = torch.from_numpy(np.ascontiguousarray(volume))[None, None].to(device)
+    with cpu_threads(n_threads), torch.inference_mode():
+        probabilities = torch.stack([_softmax(member(batch))[0] for member in members])
+    return summarise(probabilities.cpu().numpy(), card)
+
+
+def decoder(card: ModelCard) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+    """Give the function that turns logits (N, n_bins) into (probabilities, mean ages).
+
+    Both results are float64 on the logits' device; it knows the card's bins and nothing else,
+    so that code working on many volumes (occlusion) needs no card.
+    """
+    centers = torch.from_numpy(card.bin_centers)
+
+    def decode(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        probabilities = _softmax(logits)
+        return probabilities, probabilities @ centers.to(logits.device)
+
+    return decode
+
+
+def summarise(member_probabilities: np.ndarray, card: ModelCard) -> Prediction:
+    """Describe the mean of the members' distributions.
+
+    Parameters
+    ----------
+    member_probabilities : ndarray, shape (n_members, n_bins)
+        Each row sums to 1.
+    card : ModelCard
+    """
+    lower, centers = card.bin_lower, card.bin_centers
+    width = float(card.output["width"])
+    member_probabilities = np.asarray(member_probabilities, dtype=np.float64)
+    probabilities = member_probabilities.mean(axis=0)
+    probabilities = probabilities / probabilities.sum()
+    mean = float(np.clip(probabilities @ centers, centers[0], centers[-1]))
+    spread = float(np.sqrt(probabilities @ (centers - mean) ** 2))
+    stretch = float(card.calibration.get("sd_scale", 1.0))
+    low, median, high = quantiles(probabilities, lower, width, (0.025, 0.5, 0.975))
+    positive = probabilities[probabilities > 0]
+    member_ages = tuple(float(age) for age in member_probabilities @ centers)
+    in_range = card.age_range[0] <= mean <= card.age_range[1]
+    return Prediction(
+        mean=mean,
+        median=median,
+        mode=float(centers[int(np.argmax(probabilities))]),
+        sd=spread,
+        sd_calibrated=spread * stretch,
+        entropy=float(-(positive * np.log(positive)).sum()),
+        ci95_lower=min(mean, mean + stretch * (low - mean)),
+        ci95_upper=max(mean, mean + stretch * (high - mean)),
+        bin_lower=lower,
+        bin_width=width,
+        probabilities=probabilities,
+        member_ages=member_ages,
+        in_age_range=bool(in_range),
+        ood_flag=_ood_flag(probabilities, member_ages, in_range=in_range, card=card),
+    )
+
+
+def quantiles(
+    probabilities: np.ndarray, lower: np.ndarray, width: float, levels: Sequence[float]
+) -> list[float]:
+    """Quantiles of a distribution that is flat within each bin.
+
+    Parameters
+    ----------
+    probabilities : ndarray, shape (n_bins,)
+        Sum to 1.
+    lower : ndarray, shape (n_bins,)
+        Lower edges, increasing by ``width``.
+    levels : sequence of float
+        Between 0 and 1.
+    """
+    edges = np.append(lower, lower[-1] + width)
+    cumulative = np.concatenate([[0.0], np.cumsum(probabilities)])
+    # empty bins make the cumulative sum flat; interpolation needs it to rise
+    rising = np.concatenate([[True], np.diff(cumulative) > 0])
+    first = max(int(np.argmax(probabilities > 0)), 0)
+    rising[:first] = False
+    rising[first] = True
+    return [float(q) for q in np.interp(levels, cumulative[rising], edges[rising])]
+
+
+def correct_gap(
+    predicted: float, chronological: float, bias: BiasCorrection | None
+) -> float | None:
+    """Gap freed from the dependence on age: ``predicted - (slope * age + intercept)``.
+
+    De Lange & Cole 2020 (NeuroImage: Clinical 26:102229). Coefficients come from other people
+    than those corrected; accuracy must never be computed from corrected values.
+    """
+    if bias is None:
+        return None
+    return predicted - (bias.slope * chronological + bias.intercept)
+
+
+def prediction_row(
+    prediction: Prediction,
+    card: ModelCard,
+    *,
+    identity: Mapping[str, Any],
+    chronological_age: float | None,
+    age_source: str,
+    bias: BiasCorrection | None,
+    qc_flag: str,
+) -> dict[str, Any]:
+    """One row of ``*_brainage.tsv``; None where something is unknown.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    card : ModelCard
+    identity : mapping
+        ``participant_id`` and, where the scan has them, ``session_id`` and ``run_id``.
+    chronological_age : float or None
+        Years.
+    age_source : str
+        Which file the age was read from.
+    bias : BiasCorrection or None
+        From :func:`bidsapp_brainage.model.cards.resolve_bias`.
+    qc_flag : str
+        Decision of the image quality control.
+    """
+    known = chronological_age is not None and math.isfinite(chronological_age)
+    gap = corrected = z_score = None
+    if known and chronological_age is not None:
+        gap = prediction.mean - chronological_age
+        corrected = correct_gap(prediction.mean, chronological_age, bias)
+        if bias is not None and corrected is not None and bias.residual_sd:
+            z_score = corrected / bias.residual_sd
+    return {
+        "participant_id": identity["participant_id"],
+        "session_id": identity.get("session_id"),
+        "run_id": identity.get("run_id"),
+        "model": card.name,
+        "chronological_age": chronological_age if known else None,
+        "age_source": age_source,
+        "predicted_age": prediction.mean,
+        "predicted_age_median": prediction.median,
+        "predicted_age_mode": prediction.mode,
+        "predicted_age_sd": prediction.sd_calibrated,
+        "entropy": prediction.entropy,
+        "ci95_lower": prediction.ci95_lower,
+        "ci95_upper": prediction.ci95_upper,
+        "gap": gap,
+        "gap_corrected": corrected,
+        "gap_z": z_score,
+        "bias_model": "none" if bias is None else bias.source,
+        "in_age_range": prediction.in_age_range,
+        "ood_flag": prediction.ood_flag,
+        "qc_flag": qc_flag,
+        "n_tta": 1,
+    }
+
+
+def distribution_table(prediction: Prediction) -> pd.DataFrame:
+    """Rows of ``*_agedist.tsv``: one per age bin, in years."""
+    lower = prediction.bin_lower
+    return pd.DataFrame(
+        {
+            "age_lower": lower,
+            "age_upper": lower + prediction.bin_width,
+            "age_center": lower + prediction.bin_width / 2,
+            "probability": prediction.probabilities,
+        }
+    )
+
+
+@contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Let torch use ``count`` CPU threads inside the block, and as before after it."""
+    before = torch.get_num_threads()
+    try:
+        if count is not None:
+            torch.set_num_threads(count)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _softmax(logits: torch.Tensor) -> torch.Tensor:
+    return torch.softmax(logits.double(), dim=-1)
+
+
+def _ood_flag(
+    probabilities: np.ndarray,
+    member_ages: tuple[float, ...],
+    *,
+    in_range: bool,
+    card: ModelCard,
+) -> str:
+    if not in_range:
+        return "out_of_range"
+    if max(probabilities[0], probabilities[-1]) > EDGE_MASS:
+        return "edge_mass"
+    limit = card.calibration.get("member_sd_limit")
+    if limit is not None and len(member_ages) > 1 and np.std(member_ages, ddof=1) > limit:
+        return "member_disagreement"
+    return "none"

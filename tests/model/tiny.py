@@ -1,0 +1,96 @@
+"""A tiny model with untrained weights, for tests of anything that needs a model card.
+
+Other test modules use it so: ``from tests.model.tiny import make_card``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from bidsapp_brainage.model.cards import ModelCard, file_sha256, load_card
+from bidsapp_brainage.model.networks import build_network
+
+SHAPE = (20, 24, 20)
+RESOLUTION = 8.0
+
+
+def card_dict(*, shape: tuple[int, int, int] = SHAPE, resolution: float = RESOLUTION) -> dict:
+    """A valid card without weights, on a grid centred in MNI space."""
+    origin = [-(n - 1) * resolution / 2 + c for n, c in zip(shape, (0, -18, 10), strict=True)]
+    affine: list[list[float]] = [[0.0] * 4 for _ in range(4)]
+    for axis in range(3):
+        affine[axis][axis] = resolution
+        affine[axis][3] = origin[axis]
+    affine[3][3] = 1.0
+    return {
+        "schema_version": 1,
+        "name": "tiny",
+        "version": "0.0.1",
+        "description": "Untrained; for tests.",
+        "architecture": {
+            "id": "sfcn",
+            "parameters": {"channels": [4, 4, 4], "n_bins": 37, "dropout": 0.0},
+        },
+        "weights": [],
+        "input": {
+            "template": "MNI152NLin2009aSym",
+            "registration": "affine",
+            "skull_stripped": True,
+            "orientation": "RAS",
+            "resolution_mm": resolution,
+            "shape": list(shape),
+            "affine": affine,
+            "intensity": {"scaling": "brain_zscore", "clip": [-5, 5]},
+            "background": 0.0,
+        },
+        "output": {"coding": "bins", "lower": 14.0, "width": 2.0, "n_bins": 37, "unit": "year"},
+        "age_range": [20.0, 82.0],
+        "training": {},
+        "metrics": {},
+        "bias_correction": {
+            "slope": 0.8,
+            "intercept": 10.0,
+            "residual_sd": 5.0,
+            "source": "test",
+            "n": 10,
+        },
+        "calibration": {"sd_scale": 0.5},
+        "licence": "CC0",
+        "citation": [],
+    }
+
+
+def make_card(
+    folder: Path,
+    *,
+    members: int = 2,
+    seed: int = 0,
+    shape: tuple[int, int, int] = SHAPE,
+    resolution: float = RESOLUTION,
+    **changes: Any,
+) -> ModelCard:
+    """Write ``tiny.json`` with random weights into ``folder``; ``changes`` replace fields."""
+    folder.mkdir(parents=True, exist_ok=True)
+    raw = card_dict(shape=shape, resolution=resolution)
+    raw.update(changes)
+    for index in range(members):
+        torch.manual_seed(seed + index)
+        network = build_network(raw["architecture"]).eval()
+        path = folder / f"{raw['name']}_fold-{index + 1}.safetensors"
+        save_file(network.state_dict(), path)
+        raw["weights"].append(
+            {
+                "file": path.name,
+                "sha256": file_sha256(path),
+                "size": path.stat().st_size,
+                "url": None,
+            }
+        )
+    path = folder / f"{raw['name']}.json"
+    path.write_text(json.dumps(raw))
+    return load_card(path)
