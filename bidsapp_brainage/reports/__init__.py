@@ -1,0 +1,1 @@
+"""Figures and pages for people: self-contained HTML made from derivatives only."""

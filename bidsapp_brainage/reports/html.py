@@ -1,0 +1,256 @@
+"""Pieces shared by all pages: templates, escaping, tables, numbers, embedded figures.
+
+A page is one file: style and script stand inside it, pictures are ``data:`` URIs, and a content
+security policy forbids every request, so that it works from a mail attachment and tells nobody
+that it was opened. Jinja escapes everything; only the style sheet and the script, which belong to
+this package, go in as they are, and the policy names the script's hash, so that no other can run.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import math
+import urllib.parse
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+import bidsapp_brainage
+
+MISSING = "n/a"
+
+
+@dataclass(frozen=True)
+class Column:
+    """Head of a table column.
+
+    Attributes
+    ----------
+    title : str
+    numeric : bool
+        Aligned to the right and sorted by value, largest first.
+    help : str
+        Shown when pointing at the title.
+    ascending : bool
+        A numeric column that sorts smallest first (a rank).
+    wrap : bool
+        Long text that may take several lines.
+    """
+
+    title: str
+    numeric: bool = False
+    help: str = ""
+    ascending: bool = False
+    wrap: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Content of a table cell.
+
+    Attributes
+    ----------
+    text : str
+        What is shown; escaped.
+    value : str or None
+        What is sorted by; empty for missing, None for the text itself.
+    bar : float or None
+        From -1 to 1: a bar to the left (negative) or right of a line in the middle.
+    level : str
+        ``ok``, ``warn`` or ``bad`` shows the text as a badge.
+    """
+
+    text: str
+    value: str | None = None
+    bar: float | None = None
+    level: str = ""
+
+    @property
+    def missing(self) -> bool:
+        """Whether there is nothing to show."""
+        return self.text == MISSING
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table for the macro ``table``; ``id`` is unique within the page."""
+
+    id: str
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    sortable: bool = True
+    searchable: bool = False
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a table's value is absent: None, NaN, NA or ``n/a``."""
+    if value is None or value is _pandas_na():
+        return True
+    if isinstance(value, str):
+        return value.strip() in {"", MISSING}
+    try:
+        return math.isnan(value)
+    except TypeError:
+        return False
+
+
+def number(value: Any, digits: int = 1, *, signed: bool = False) -> str:
+    """Write a number with fixed decimals and a true minus sign; ``n/a`` when missing.
+
+    Examples
+    --------
+    >>> number(-3.14159, 2), number(2, signed=True), number(float("nan"))
+    ('−3.14', '+2.0', 'n/a')
+    """
+    if is_missing(value):
+        return MISSING
+    try:
+        known = float(value)
+    except (TypeError, ValueError):
+        return str(value)
+    text = f"{known:{'+' if signed else ''}.{digits}f}"
+    if float(text) == 0:
+        text = f"{0:.{digits}f}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def significant(value: Any, digits: int = 4) -> str:
+    """Write a number with significant digits, thousands unseparated; text stays as it is."""
+    if is_missing(value):
+        return MISSING
+    if isinstance(value, (bool, str)) or type(value).__name__ == "bool_":
+        return str(value)
+    return f"{float(value):.{digits}g}".replace("-", "\N{MINUS SIGN}")
+
+
+def text_cell(value: Any, *, level: str = "") -> Cell:
+    """Give a cell with text, ``n/a`` when missing."""
+    if is_missing(value):
+        return Cell(MISSING, value="")
+    return Cell(str(value), level=level)
+
+
+def number_cell(
+    value: Any, digits: int = 1, *, signed: bool = False, most: float | None = None
+) -> Cell:
+    """Give a cell with a number that sorts by its full value.
+
+    Parameters
+    ----------
+    value : float or missing
+    digits : int
+        Decimals shown.
+    signed : bool
+        Whether positive numbers carry a plus.
+    most : float or None
+        The magnitude that fills a bar; None draws no bar.
+    """
+    if is_missing(value):
+        return Cell(MISSING, value="")
+    known = float(value)
+    bar = None if not most else max(-1.0, min(1.0, known / most))
+    return Cell(number(known, digits, signed=signed), value=f"{known:.6g}", bar=bar)
+
+
+@functools.lru_cache(maxsize=1)
+def environment() -> jinja2.Environment:
+    """Jinja environment of the package's templates, with escaping of everything."""
+    folder = resources.files("bidsapp_brainage").joinpath("reports/templates")
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(str(folder)),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    made.filters.update(number=number, significant=significant)
+    return made
+
+
+def render(
+    template: str,
+    *,
+    title: str,
+    subtitle: str = "",
+    sections: Iterable[tuple[str, str]] = (),
+    **context: Any,
+) -> str:
+    """Fill a template that extends ``base.html.jinja``.
+
+    Parameters
+    ----------
+    template : str
+        File name in ``reports/templates``.
+    title, subtitle : str
+        Shown at the top; `title` also names the window.
+    sections : iterable of (id, text)
+        Entries of the navigation.
+    **context
+        For the template's blocks. Everything is escaped, except ``Markup``.
+
+    Returns
+    -------
+    str
+        The page; same input, same text.
+    """
+    script = _static("report.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        environment()
+        .get_template(template)
+        .render(
+            title=title,
+            subtitle=subtitle,
+            sections=list(sections),
+            version=bidsapp_brainage.__version__,
+            css=Markup(_static("report.css")),
+            js=Markup(script),
+            script_hash=Markup(f"'sha256-{digest}'"),
+            **context,
+        )
+    )
+
+
+def figure_uri(path: Path) -> str:
+    """``data:`` URI of an SVG, PNG or JPEG file.
+
+    An SVG shown by ``<img>`` runs no script and loads nothing, whatever is inside. It is quoted
+    instead of coded in base64, because the pictures inside it are base64 already.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    content = Path(path).read_bytes()
+    kind = Path(path).suffix.lower().lstrip(".")
+    if kind == "svg":
+        return svg_uri(content.decode("utf-8", errors="replace"))
+    mime = "image/jpeg" if kind in {"jpg", "jpeg"} else "image/png"
+    return f"data:{mime};base64,{base64.b64encode(content).decode()}"
+
+
+def svg_uri(text: str) -> str:
+    """``data:`` URI of SVG text; needs ``xmlns`` on its root element, as matplotlib writes it."""
+    start = max(text.find("<svg"), 0)
+    return "data:image/svg+xml," + urllib.parse.quote(text[start:], safe=" =:/+,;!*()@$?'")
+
+
+def _static(name: str) -> str:
+    folder = resources.files("bidsapp_brainage").joinpath("reports/static")
+    return folder.joinpath(name).read_text("utf-8")
+
+
+def _pandas_na() -> Any:
+    import pandas as pd
+
+    return pd.NA
