@@ -1,0 +1,239 @@
+"""Files at the root of the derivatives dataset.
+
+Participant jobs may run side by side against one output folder. A file that depends only on the
+run is written atomically and only if it differs; a table that grows with every job is merged
+under a lock of the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bidsapp_brainage import __version__, io
+from bidsapp_brainage.bids.dictionaries import sidecar
+from bidsapp_brainage.bids.names import derivative_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bidsapp_brainage.atlas.registry import Atlas
+    from bidsapp_brainage.bids.collect import Scan
+    from bidsapp_brainage.model.cards import ModelCard
+    from bidsapp_brainage.settings import Settings
+
+APP_NAME = "bidsapp_brainage"
+BIDS_VERSION = "1.11.1"
+_CONTAINER_FACTS = Path("/opt/app/container.json")
+_TEMPLATEFLOW = "https://github.com/templateflow"
+_MAX_NAMED_PARTS = 3  # a longer relative path may tell names of people and machines
+
+
+def write_dataset_files(
+    settings: Settings,
+    *,
+    card: ModelCard,
+    atlas_facts: Mapping[str, Any] | None = None,
+    scans: Sequence[Scan] = (),
+) -> None:
+    """Write everything at the root of the output that is not about one participant.
+
+    Parameters
+    ----------
+    settings : Settings
+        Input and output folders and the processing choices.
+    card : ModelCard
+        The model whose label stands in the names.
+    atlas_facts : mapping, optional
+        ``Atlas.description``; its ``DatasetLink`` or ``URL`` is linked.
+    scans : sequence of Scan
+        Images of this run; their participants are added to ``participants.tsv``.
+    """
+    output_dir = settings.output_dir
+    io.write_json(
+        output_dir / "dataset_description.json", dataset_description(settings, atlas_facts)
+    )
+    io.write_text(output_dir / ".bidsignore", _data_text("bids_ignore.txt"))
+    io.write_text(output_dir / "README.md", _data_text("boilerplate_readme.md"))
+    io.write_text(
+        output_dir / "CHANGES", f"{__version__}\n  - Written by {APP_NAME} {__version__}.\n"
+    )
+    with folder_lock(output_dir):
+        _merge_table(output_dir / "descriptions.tsv", descriptions(card.name), "desc_id")
+        if scans:
+            _merge_table(output_dir / "participants.tsv", participants(scans), "participant_id")
+
+
+def dataset_description(
+    settings: Settings, atlas_facts: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Content of ``dataset_description.json``, without any path of this machine."""
+    raw = _read_description(settings.bids_dir)
+    generated: dict[str, Any] = {
+        "Name": APP_NAME,
+        "Version": __version__,
+        "Description": "Brain age from T1w images with the contribution of each atlas region",
+        "Container": container_facts(),
+        "ConfigurationHash": settings.configuration_hash(),
+    }
+    described = {
+        "Name": f"Brain age: {raw['Name']}" if raw.get("Name") else "Brain age",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "License": raw.get("License"),
+        "GeneratedBy": [{key: value for key, value in generated.items() if value}],
+        "SourceDatasets": _source_datasets(raw),
+        "DatasetLinks": _dataset_links(settings, raw, atlas_facts),
+        "HowToAcknowledge": "Cite the works listed in logs/CITATION.md.",
+    }
+    return {key: value for key, value in described.items() if value}
+
+
+def container_facts() -> dict[str, str]:
+    """Container that the app runs in: as baked into the image, never from the environment.
+
+    Only whether Apptainer or Singularity runs that image is known at run time alone.
+    """
+    try:
+        baked = json.loads(_CONTAINER_FACTS.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    facts = {key: str(baked[key]) for key in ("Type", "Tag", "URI") if baked.get(key)}
+    if {"APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"} & set(os.environ):
+        facts["Type"] = "singularity"
+    return facts
+
+
+def descriptions(model: str) -> pd.DataFrame:
+    """Rows of ``descriptions.tsv``: what each ``desc-`` label of the outputs means."""
+    import pandas as pd
+
+    meanings = {
+        "preproc": "T1w image after conforming to RAS and correction of the bias field",
+        "brain": "Mask of the brain",
+        "affine": "Affine part of the transform alone",
+        model: f"Result of the model {model}",
+        f"{model}input": f"Exactly what the model {model} saw",
+        f"{model}mean": f"Mean over participants of results of the model {model}",
+    }
+    rows = [(f"desc-{label}", meaning) for label, meaning in meanings.items()]
+    return pd.DataFrame(rows, columns=["desc_id", "description"])
+
+
+def participants(scans: Sequence[Scan]) -> pd.DataFrame:
+    """Rows of ``participants.tsv``: one per person, with the age only if all scans share it."""
+    import pandas as pd
+
+    rows = []
+    for subject in dict.fromkeys(scan.subject for scan in scans):
+        own = [scan for scan in scans if scan.subject == subject]
+        ages = {scan.age.value for scan in own}
+        rows.append(
+            {
+                "participant_id": f"sub-{subject}",
+                "age": ages.pop() if len(ages) == 1 else None,
+                "sex": own[0].sex,
+                "site": own[0].site,
+            }
+        )
+    return pd.DataFrame(rows, columns=["participant_id", "age", "sex", "site"])
+
+
+def write_atlas_files(output_dir: Path, atlas: Atlas) -> None:
+    """Write the description and the label table of an atlas at the root of the output.
+
+    By BIDS inheritance the table explains every image with the same atlas entities.
+    """
+    scale = None if atlas.scale is None else str(atlas.scale)
+    facts = {"Name": atlas.name, "License": "Unknown", **dict(atlas.description)}
+    target = derivative_path(
+        output_dir, (), suffix="description", extension=".json", atlas=atlas.name
+    )
+    io.write_json(target, facts)
+    names = {"suffix": "dseg", "atlas": atlas.name, "seg": atlas.seg, "scale": scale}
+    io.write_tsv(derivative_path(output_dir, (), extension=".tsv", **names), atlas.table)
+    io.write_json(
+        derivative_path(output_dir, (), extension=".json", **names),
+        sidecar("dseg", list(atlas.table.columns)),
+    )
+
+
+@contextlib.contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a folder while a table in it is read, merged and written.
+
+    Some network file systems know no such locks; then the writing is still atomic, and the worst
+    case is a row that the next run adds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _merge_table(path: Path, rows: pd.DataFrame, key: str) -> None:
+    """Add `rows` to a table with dictionary; rows with a known key replace the old ones."""
+    import pandas as pd
+
+    if path.is_file():
+        existing = io.read_tsv(path)
+        kept = existing[~existing[key].isin(rows[key])] if key in existing else existing.iloc[:0]
+        frames = [frame.astype(object) for frame in (kept, rows) if len(frame)]
+        rows = pd.concat(frames, ignore_index=True).sort_values(key, kind="stable")
+    else:
+        rows = rows.sort_values(key, kind="stable")
+    io.write_tsv(path, rows)
+    io.write_json(path.with_suffix(".json"), sidecar(path.stem, list(rows.columns)))
+
+
+def _source_datasets(raw: Mapping[str, Any]) -> list[dict[str, str]]:
+    doi = str(raw.get("DatasetDOI") or "")
+    return [{"DOI": doi}] if doi else []
+
+
+def _dataset_links(
+    settings: Settings, raw: Mapping[str, Any], atlas_facts: Mapping[str, Any] | None
+) -> dict[str, str]:
+    links = {
+        "raw": _raw_link(settings, raw),
+        "templateflow": _TEMPLATEFLOW,
+    }
+    facts = atlas_facts or {}
+    url = str(facts.get("DatasetLink") or facts.get("URL") or "")
+    return links | ({"atlases": url} if "://" in url else {})
+
+
+def _raw_link(settings: Settings, raw: Mapping[str, Any]) -> str:
+    """Where the raw data lie: a short relative path, else its DOI, else a name."""
+    relative = Path(os.path.relpath(settings.bids_dir.absolute(), settings.output_dir.absolute()))
+    named = [part for part in relative.parts if part != ".."]
+    if len(named) <= _MAX_NAMED_PARTS:
+        return relative.as_posix()
+    doi = str(raw.get("DatasetDOI") or "")
+    if doi:
+        return f"https://doi.org/{doi.removeprefix('doi:')}"
+    name = re.sub(r"[^a-zA-Z0-9]+", "-", str(raw.get("Name") or "raw")).strip("-").lower()
+    return f"urn:bids-dataset:{name}"
+
+
+def _read_description(bids_dir: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((bids_dir / "dataset_description.json").read_text("utf-8-sig"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _data_text(name: str) -> str:
+    return resources.files("bidsapp_brainage").joinpath("data", name).read_text("utf-8")
