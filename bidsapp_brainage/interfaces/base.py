@@ -1,0 +1,43 @@
+"""What all our nipype interfaces share: a stage name, its cost, and the app's version as input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, traits
+
+from bidsapp_brainage import __version__
+from bidsapp_brainage.interfaces.metering import start_meter, write_timing
+
+
+class StageInputSpec(BaseInterfaceInputSpec):
+    """Inputs of every stage."""
+
+    app_version = traits.Str(
+        __version__, usedefault=True, desc="part of the hash: a new version computes anew"
+    )
+
+
+class StageInterface(SimpleInterface):
+    """A nipype interface that is one stage of the work on a scan.
+
+    Attributes
+    ----------
+    stage : str
+        Name of the stage in plain words, for the progress log; empty keeps it out of the log.
+    """
+
+    stage = ""
+
+    def _pre_run_hook(self, runtime: Any) -> Any:
+        self._meter = start_meter()
+        return runtime
+
+    def _post_run_hook(self, runtime: Any) -> Any:
+        write_timing(self._meter, Path(runtime.cwd))
+        return runtime
+
+    def _file(self, runtime: Any, name: str) -> str:
+        """Absolute path of an output file in the node's folder."""
+        return str(Path(runtime.cwd) / name)

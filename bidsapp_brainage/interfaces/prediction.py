@@ -1,0 +1,124 @@
+"""Adapters for what the network sees and what it answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import File, TraitedSpec, isdefined, traits
+
+from bidsapp_brainage.interfaces.base import StageInputSpec, StageInterface
+
+
+class ModelInputSpec(StageInputSpec):
+    """Inputs of interfaces that read a model card."""
+
+    card = File(exists=True, mandatory=True, desc="model card (JSON)")
+
+
+class _ModelInputInputSpec(ModelInputSpec):
+    t1w = File(exists=True, mandatory=True, desc="bias-corrected T1w image")
+    mask = File(exists=True, mandatory=True, desc="brain mask on the grid of the T1w")
+    affine = File(exists=True, mandatory=True, desc="affine from template to T1w")
+
+
+class _ModelInputOutputSpec(TraitedSpec):
+    volume = File(exists=True, desc="T1w on the card's grid, scaled as the card says")
+    mask = File(exists=True, desc="brain mask on the card's grid")
+
+
+class ModelInput(StageInterface):
+    """Make the network's input; see :func:`bidsapp_brainage.imaging.grids.model_input`."""
+
+    stage = "model input"
+    input_spec = _ModelInputInputSpec
+    output_spec = _ModelInputOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage import io
+        from bidsapp_brainage.imaging.grids import model_input
+        from bidsapp_brainage.imaging.transforms import read_affine
+        from bidsapp_brainage.model.cards import load_card
+
+        volume, mask = model_input(
+            io.load_nifti(Path(self.inputs.t1w)),
+            io.load_nifti(Path(self.inputs.mask)),
+            read_affine(Path(self.inputs.affine)),
+            load_card(Path(self.inputs.card)).input,
+        )
+        for name, image in (("volume", volume), ("mask", mask)):
+            self._results[name] = self._file(runtime, f"input_{name}.nii.gz")
+            io.save_nifti(image, Path(self._results[name]))
+        return runtime
+
+
+class NetworkInputSpec(ModelInputSpec):
+    """Inputs of interfaces that run a network; the device never changes the hash."""
+
+    weights = traits.List(
+        File(exists=True), desc="the card's weights, so that new ones compute anew"
+    )
+    volume = File(exists=True, mandatory=True, desc="the network's input")
+    device = traits.Str("cpu", usedefault=True, nohash=True)
+    use_gpu = traits.Bool(False, usedefault=True, nohash=True, desc="nipype counts GPU nodes by it")
+    n_threads = traits.Int(1, usedefault=True, nohash=True)
+    age = traits.Either(None, traits.Float(), usedefault=True, desc="chronological age in years")
+
+
+class _PredictInputSpec(NetworkInputSpec):
+    identity = traits.Dict(mandatory=True, desc="participant_id, session_id, run_id")
+    age_source = traits.Str("n/a", usedefault=True)
+    bias_correction = traits.Str("model", usedefault=True, desc="none, model or file:PATH")
+    qc_table = File(exists=True, desc="quality metrics with their decision")
+
+
+class _PredictOutputSpec(TraitedSpec):
+    brainage = File(exists=True, desc="one row: predicted age, interval, gap, flags")
+    agedist = File(exists=True, desc="one row per age bin")
+    ood_flag = traits.Str(desc="out-of-distribution flag")
+
+
+class Predict(StageInterface):
+    """Predict the age; see :func:`bidsapp_brainage.model.prediction.predict`."""
+
+    stage = "prediction"
+    input_spec = _PredictInputSpec
+    output_spec = _PredictOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        import pandas as pd
+
+        from bidsapp_brainage import io
+        from bidsapp_brainage.model import cards, loading, prediction
+
+        card = cards.load_card(Path(self.inputs.card))
+        found = prediction.predict(
+            loading.load_members(card, self.inputs.device),
+            io.load_nifti(Path(self.inputs.volume)).get_fdata(dtype="float32"),
+            card,
+            device=self.inputs.device,
+            n_threads=self.inputs.n_threads,
+        )
+        row = prediction.prediction_row(
+            found,
+            card,
+            identity=self.inputs.identity,
+            chronological_age=self.inputs.age,
+            age_source=self.inputs.age_source,
+            bias=cards.resolve_bias(self.inputs.bias_correction, card),
+            qc_flag=self._quality(),
+        )
+        self._results["ood_flag"] = found.ood_flag
+        self._results["brainage"] = self._file(runtime, "brainage.tsv")
+        self._results["agedist"] = self._file(runtime, "agedist.tsv")
+        io.write_tsv(Path(self._results["brainage"]), pd.DataFrame([row]))
+        io.write_tsv(Path(self._results["agedist"]), prediction.distribution_table(found))
+        return runtime
+
+    def _quality(self) -> str:
+        """Decision of the quality control; ``n/a`` when there was none."""
+        from bidsapp_brainage import io
+
+        if not isdefined(self.inputs.qc_table):
+            return "n/a"
+        return str(io.read_tsv(Path(self.inputs.qc_table)).loc[0, "decision"])

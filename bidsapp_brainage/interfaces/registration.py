@@ -1,0 +1,88 @@
+"""Adapters for registration: affine, nonlinear warp, and how well they fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import File, TraitedSpec, traits
+
+from bidsapp_brainage.interfaces.base import StageInputSpec, StageInterface
+
+
+class _RegistrationInputSpec(StageInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="bias-corrected T1w image")
+    template = File(exists=True, mandatory=True, desc="template T1w")
+    template_mask = File(exists=True, mandatory=True, desc="brain mask of the template")
+    stripped = traits.Bool(mandatory=True, desc="whether the T1w shows only the brain")
+    sloppy = traits.Bool(False, usedefault=True, desc="coarse, for testing only")
+    n_threads = traits.Int(1, usedefault=True, nohash=True)
+
+
+class _FitAffineOutputSpec(TraitedSpec):
+    affine = File(exists=True, desc="4 x 4 text matrix, template RAS mm to T1w RAS mm")
+
+
+class FitAffine(StageInterface):
+    """Find the affine; see :func:`bidsapp_brainage.imaging.registration.fit_affine`."""
+
+    stage = "affine registration"
+    input_spec = _RegistrationInputSpec
+    output_spec = _FitAffineOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage import io
+        from bidsapp_brainage.imaging.registration import fit_affine
+        from bidsapp_brainage.imaging.transforms import write_affine
+
+        matrix = fit_affine(
+            io.load_nifti(Path(self.inputs.in_file)),
+            io.load_nifti(Path(self.inputs.template)),
+            io.load_nifti(Path(self.inputs.template_mask)),
+            stripped=self.inputs.stripped,
+            n_threads=self.inputs.n_threads,
+            sloppy=self.inputs.sloppy,
+        )
+        self._results["affine"] = self._file(runtime, "affine.txt")
+        write_affine(Path(self._results["affine"]), matrix)
+        return runtime
+
+
+class _FitWarpInputSpec(_RegistrationInputSpec):
+    affine = File(exists=True, mandatory=True, desc="result of FitAffine")
+
+
+class _FitWarpOutputSpec(TraitedSpec):
+    forward = File(exists=True, desc="from-T1w_to-template, resamples the T1w onto the template")
+    inverse = File(exists=True, desc="from-template_to-T1w")
+
+
+class FitWarp(StageInterface):
+    """Find the nonlinear part; see :func:`bidsapp_brainage.imaging.registration.fit_warp`."""
+
+    stage = "nonlinear registration"
+    input_spec = _FitWarpInputSpec
+    output_spec = _FitWarpOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage import io
+        from bidsapp_brainage.imaging.registration import fit_warp
+        from bidsapp_brainage.imaging.transforms import read_affine, write_xfm
+
+        affine = read_affine(Path(self.inputs.affine))
+        warp = fit_warp(
+            io.load_nifti(Path(self.inputs.in_file)),
+            io.load_nifti(Path(self.inputs.template)),
+            io.load_nifti(Path(self.inputs.template_mask)),
+            affine,
+            stripped=self.inputs.stripped,
+            n_threads=self.inputs.n_threads,
+            sloppy=self.inputs.sloppy,
+        )
+        for name, field, inverse in (
+            ("forward", warp.forward, False),
+            ("inverse", warp.inverse, True),
+        ):
+            self._results[name] = self._file(runtime, f"{name}_xfm.h5")
+            write_xfm(Path(self._results[name]), affine=affine, field=field, inverse=inverse)
+        return runtime

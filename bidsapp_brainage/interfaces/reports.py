@@ -1,0 +1,131 @@
+"""Adapters for the figures of the individual report (SVG files)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import File, TraitedSpec, traits
+
+from bidsapp_brainage.interfaces.base import StageInputSpec, StageInterface
+
+
+class _FigureOutputSpec(TraitedSpec):
+    out_file = File(exists=True, desc="figure")
+
+
+class _MaskFigureInputSpec(StageInputSpec):
+    t1w = File(exists=True, mandatory=True)
+    mask = File(exists=True, mandatory=True)
+
+
+class MaskFigure(StageInterface):
+    """Contours of the brain mask; see :func:`bidsapp_brainage.reports.figures.plot_mask`."""
+
+    input_spec = _MaskFigureInputSpec
+    output_spec = _FigureOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage.reports.figures import plot_mask
+
+        self._results["out_file"] = self._file(runtime, "mask.svg")
+        plot_mask(Path(self.inputs.t1w), Path(self.inputs.mask), Path(self._results["out_file"]))
+        return runtime
+
+
+class _RegistrationFigureInputSpec(StageInputSpec):
+    t1w = File(exists=True, mandatory=True, desc="T1w on the template's grid")
+    template = File(exists=True, mandatory=True)
+    mask = File(exists=True, mandatory=True, desc="brain mask of the template")
+
+
+class _RegistrationFigureOutputSpec(TraitedSpec):
+    before = File(exists=True, desc="template")
+    after = File(exists=True, desc="participant")
+
+
+class RegistrationFigure(StageInterface):
+    """Template and participant; see :func:`bidsapp_brainage.reports.figures.plot_registration`."""
+
+    input_spec = _RegistrationFigureInputSpec
+    output_spec = _RegistrationFigureOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage.reports.figures import plot_registration
+
+        self._results["before"] = self._file(runtime, "before.svg")
+        self._results["after"] = self._file(runtime, "after.svg")
+        plot_registration(
+            Path(self.inputs.t1w),
+            Path(self.inputs.template),
+            Path(self.inputs.mask),
+            Path(self._results["before"]),
+            Path(self._results["after"]),
+        )
+        return runtime
+
+
+class _InputFigureInputSpec(StageInputSpec):
+    volume = File(exists=True, mandatory=True, desc="the network's input")
+
+
+class InputFigure(StageInterface):
+    """What the network saw; see :func:`bidsapp_brainage.reports.figures.plot_model_input`."""
+
+    input_spec = _InputFigureInputSpec
+    output_spec = _FigureOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage.reports.figures import plot_model_input
+
+        self._results["out_file"] = self._file(runtime, "input.svg")
+        plot_model_input(Path(self.inputs.volume), Path(self._results["out_file"]))
+        return runtime
+
+
+class _AgeFigureInputSpec(StageInputSpec):
+    brainage = File(exists=True, mandatory=True)
+    agedist = File(exists=True, mandatory=True)
+    age_range = traits.Tuple(traits.Float, traits.Float, mandatory=True, desc="of the training set")
+
+
+class AgeFigure(StageInterface):
+    """Age distribution; see :func:`bidsapp_brainage.reports.figures.plot_age_distribution`."""
+
+    input_spec = _AgeFigureInputSpec
+    output_spec = _FigureOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage.reports.figures import plot_age_distribution
+
+        self._results["out_file"] = self._file(runtime, "agedist.svg")
+        plot_age_distribution(
+            Path(self.inputs.brainage),
+            Path(self.inputs.agedist),
+            self.inputs.age_range,
+            Path(self._results["out_file"]),
+        )
+        return runtime
+
+
+class _MapFigureInputSpec(StageInputSpec):
+    map_file = File(exists=True, mandatory=True, desc="contribution map")
+    background = File(exists=True, mandatory=True, desc="anatomical image on the same grid")
+
+
+class MapFigure(StageInterface):
+    """Regional effects; see :func:`bidsapp_brainage.reports.figures.plot_occlusion`."""
+
+    input_spec = _MapFigureInputSpec
+    output_spec = _FigureOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage.reports.figures import plot_occlusion
+
+        self._results["out_file"] = self._file(runtime, "occlusionmap.svg")
+        plot_occlusion(
+            Path(self.inputs.map_file),
+            Path(self.inputs.background),
+            Path(self._results["out_file"]),
+        )
+        return runtime

@@ -1,0 +1,61 @@
+"""The only interface that writes into the output folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import File, TraitedSpec, isdefined, traits
+
+from bidsapp_brainage.interfaces.base import StageInputSpec, StageInterface
+
+
+class _SinkInputSpec(StageInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="file to keep")
+    output_dir = traits.Directory(mandatory=True, desc="root of the derivatives dataset")
+    entities = traits.List(traits.Tuple(traits.Str, traits.Str), desc="of the scan")
+    name = traits.Dict(mandatory=True, desc="suffix, extension and further entities")
+    metadata = traits.Dict(desc="content of the sidecar")
+    columns = traits.Str(desc="kind of table whose columns the sidecar explains")
+    skull_stripped = traits.Bool(desc="known only when the workflow runs")
+
+
+class _SinkOutputSpec(TraitedSpec):
+    out_file = File(exists=True, desc="where the file lies now")
+
+
+class DerivativeSink(StageInterface):
+    """Copy one file to its BIDS name, atomically and only if it differs, with its sidecar.
+
+    It runs every time, so that an output that somebody deleted comes back on a resumed run.
+    """
+
+    input_spec = _SinkInputSpec
+    output_spec = _SinkOutputSpec
+    _always_run = True
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage import io
+        from bidsapp_brainage.bids.names import derivative_path, sidecar_path
+
+        target = derivative_path(
+            Path(self.inputs.output_dir), self.inputs.entities, **self.inputs.name
+        )
+        io.write_bytes(target, Path(self.inputs.in_file).read_bytes())
+        sidecar = self._sidecar()
+        if sidecar:
+            io.write_json(sidecar_path(target), sidecar)
+        self._results["out_file"] = str(target)
+        return runtime
+
+    def _sidecar(self) -> dict[str, Any]:
+        from bidsapp_brainage import io
+        from bidsapp_brainage.bids.dictionaries import sidecar
+
+        metadata = dict(self.inputs.metadata) if isdefined(self.inputs.metadata) else {}
+        if isdefined(self.inputs.skull_stripped):
+            metadata["SkullStripped"] = self.inputs.skull_stripped
+        if isdefined(self.inputs.columns):
+            columns = io.read_tsv(Path(self.inputs.in_file)).columns
+            return sidecar(self.inputs.columns, list(columns), **metadata)
+        return metadata

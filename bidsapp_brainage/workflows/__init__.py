@@ -1,0 +1,1 @@
+"""How the stages are wired: builders of nipype workflows, and nothing that computes."""

@@ -1,0 +1,166 @@
+"""Conforming, bias correction and brain mask of one T1w image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+from niworkflows.engine.workflows import LiterateWorkflow as Workflow
+
+from bidsapp_brainage.interfaces.images import (
+    Conform,
+    CorrectBias,
+    DetectStripped,
+    ExtractBrain,
+    Resample,
+)
+from bidsapp_brainage.settings import SkullStrip
+
+_SKULL_STRIP_TEXT = {
+    "auto": "Images that were already skull-stripped were recognised and kept as they were; from "
+    "the others, the brain was extracted",
+    "skip": "The images were skull-stripped before; no brain was extracted",
+    "force": "The brain was extracted from every image",
+}
+_PROPAGATION_TEXT = (
+    " by bringing the template's brain mask through the nonlinear registration and adapting its "
+    "edge to the intensities of the image"
+)
+
+
+def init_anat_fit_wf(
+    *,
+    skull_strip: SkullStrip = "auto",
+    label: str = "",
+    given_t1w: Path | None = None,
+    name: str = "anat_fit_wf",
+) -> Workflow:
+    """Bring one T1w image to a common form and correct its intensities.
+
+    Parameters
+    ----------
+    skull_strip : {"auto", "skip", "force"}
+        How to tell whether the image shows only the brain.
+    label : str
+        How messages call the image.
+    given_t1w : Path, optional
+        Bias-corrected T1w from ``--derivatives``; then N4 is not run.
+    name : str
+        Name of the workflow.
+
+    Inputs
+    ------
+    t1w
+        Raw T1w image.
+
+    Outputs
+    -------
+    t1w_conformed
+        3D RAS float32 image.
+    t1w_preproc
+        The same, bias-corrected.
+    facts
+        Geometry and defects of the raw image.
+    stripped
+        Whether the image shows only the brain.
+    """
+    workflow = Workflow(name=name)
+    workflow.__desc__ = """\
+The T1-weighted (T1w) image was brought to RAS orientation, without resampling, and corrected for
+intensity non-uniformity with N4 [@n4] as implemented in SimpleITK [@simpleitk].
+"""
+    inputnode = pe.Node(niu.IdentityInterface(fields=["t1w"]), name="inputnode")
+    outputnode = pe.Node(
+        niu.IdentityInterface(fields=["t1w_conformed", "t1w_preproc", "facts", "stripped"]),
+        name="outputnode",
+    )
+    t1w_buffer = pe.Node(niu.IdentityInterface(fields=["t1w_preproc"]), name="t1w_buffer")
+    conform = pe.Node(Conform(label=label), name="conform", mem_gb=1.0)
+    stripped = pe.Node(DetectStripped(mode=skull_strip), name="stripped", mem_gb=0.5)
+    workflow.connect([
+        (t1w_buffer, stripped, [("t1w_preproc", "in_file")]),
+        (conform, outputnode, [("out_file", "t1w_conformed"), ("facts", "facts")]),
+        (stripped, outputnode, [("stripped", "stripped")]),
+        (t1w_buffer, outputnode, [("t1w_preproc", "t1w_preproc")]),
+    ])  # fmt:skip
+    workflow.connect(inputnode, "t1w", conform, "in_file")
+    if given_t1w is None:
+        n4 = pe.Node(CorrectBias(), name="n4", mem_gb=1.0)
+        workflow.connect([
+            (conform, n4, [("out_file", "in_file")]),
+            (n4, t1w_buffer, [("out_file", "t1w_preproc")]),
+        ])  # fmt:skip
+    else:
+        reuse = pe.Node(Conform(in_file=str(given_t1w)), name="conform_given", mem_gb=1.0)
+        workflow.connect(reuse, "out_file", t1w_buffer, "t1w_preproc")
+        workflow.__desc__ = "A T1-weighted (T1w) image that was preprocessed before was used.\n"
+    return workflow
+
+
+def init_brain_mask_wf(
+    *,
+    skull_strip: SkullStrip = "auto",
+    given_mask: Path | None = None,
+    name: str = "brain_mask_wf",
+) -> Workflow:
+    """Make the brain mask of one T1w image.
+
+    Parameters
+    ----------
+    skull_strip : {"auto", "skip", "force"}
+        For the methods text.
+    given_mask : Path, optional
+        Brain mask from ``--derivatives``, on any grid.
+    name : str
+        Name of the workflow.
+
+    Inputs
+    ------
+    t1w_preproc
+        Bias-corrected T1w.
+    stripped
+        Whether it shows only the brain.
+    template_mask
+        Brain mask of the template.
+    inverse_xfm
+        Transform from the template to the T1w; not needed for stripped images.
+
+    Outputs
+    -------
+    mask
+        Brain mask on the grid of the T1w.
+    """
+    workflow = Workflow(name=name)
+    inputnode = pe.Node(
+        niu.IdentityInterface(fields=["t1w_preproc", "stripped", "template_mask", "inverse_xfm"]),
+        name="inputnode",
+    )
+    outputnode = pe.Node(niu.IdentityInterface(fields=["mask"]), name="outputnode")
+    mask_buffer = pe.Node(niu.IdentityInterface(fields=["mask"]), name="mask_buffer")
+    workflow.connect(mask_buffer, "mask", outputnode, "mask")
+    if given_mask is not None:
+        workflow.__desc__ = "A brain mask that was computed before was used.\n"
+        same_grid = pe.Node(
+            Resample(in_file=str(given_mask), interpolation="nearest", out_name="mask.nii.gz"),
+            name="mask_to_grid",
+        )
+        workflow.connect([
+            (inputnode, same_grid, [("t1w_preproc", "reference")]),
+            (same_grid, mask_buffer, [("out_file", "mask")]),
+        ])  # fmt:skip
+        return workflow
+    workflow.__desc__ = f"""\
+{_SKULL_STRIP_TEXT[skull_strip]}{_PROPAGATION_TEXT if skull_strip != "skip" else ""}.
+"""
+    extract = pe.Node(ExtractBrain(), name="extract", mem_gb=1.5)
+    workflow.connect([
+        (inputnode, extract, [
+            ("t1w_preproc", "in_file"),
+            ("stripped", "stripped"),
+            ("template_mask", "template_mask"),
+            ("inverse_xfm", "inverse_xfm"),
+        ]),
+        (extract, mask_buffer, [("out_file", "mask")]),
+    ])  # fmt:skip
+    return workflow

@@ -1,0 +1,205 @@
+"""Which regions the prediction rests on: atlas labels in the subject, occlusion, maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+from niworkflows.engine.workflows import LiterateWorkflow as Workflow
+
+from bidsapp_brainage.interfaces.atlas import MatchAtlas
+from bidsapp_brainage.interfaces.images import Resample
+from bidsapp_brainage.interfaces.occlusion import Occlude, PaintMap
+from bidsapp_brainage.workflows.prediction import network_inputs
+
+if TYPE_CHECKING:
+    from bidsapp_brainage.atlas.registry import Atlas
+    from bidsapp_brainage.atlas.templates import TemplateFiles
+    from bidsapp_brainage.bids.collect import Scan
+    from bidsapp_brainage.model.cards import ModelCard
+    from bidsapp_brainage.settings import Baseline
+    from bidsapp_brainage.workflows.plan import Compute
+
+_FILL_TEXT = {
+    "background": "the background value of the image",
+    "mean": "the mean intensity of the region",
+    "blur": "a heavily smoothed copy of the image",
+}
+
+
+def init_atlas_wf(
+    atlas: Atlas,
+    template: TemplateFiles,
+    grid: Path,
+    *,
+    atlas_template: TemplateFiles | None,
+    cache_dir: Path,
+    sloppy: bool = False,
+    n_threads: int = 1,
+    name: str = "atlas_wf",
+) -> Workflow:
+    """Bring the atlas to the model's template, once for all scans.
+
+    Parameters
+    ----------
+    atlas : Atlas
+        Labels and names.
+    template : TemplateFiles
+        The model's template.
+    grid : Path
+        Image on the network's grid.
+    atlas_template : TemplateFiles or None
+        Template of the atlas, if it is another one; then a warp between the templates is fitted.
+    cache_dir : Path
+        Folder for the warped atlas, shared by all runs.
+    sloppy, n_threads
+        As for the registration of a scan.
+    name : str
+        Name of the workflow.
+
+    Outputs
+    -------
+    labels
+        Atlas labels in the model's template.
+    labels_grid
+        The same on the network's grid.
+    """
+    workflow = Workflow(name=name)
+    buffer = pe.Node(niu.IdentityInterface(fields=["labels"]), name="labels_buffer")
+    outputnode = pe.Node(niu.IdentityInterface(fields=["labels", "labels_grid"]), name="outputnode")
+    to_grid = pe.Node(
+        Resample(reference=str(grid), interpolation="nearest", out_name="labels.nii.gz"),
+        name="to_grid",
+    )
+    if atlas_template is None:
+        buffer.inputs.labels = str(atlas.dseg)
+    else:
+        match = pe.Node(
+            MatchAtlas(
+                dseg=str(atlas.dseg),
+                moving=str(atlas_template.t1w),
+                moving_mask=str(atlas_template.mask),
+                template=str(template.t1w),
+                template_mask=str(template.mask),
+                cache_dir=str(cache_dir),
+                sloppy=sloppy,
+                n_threads=n_threads,
+            ),
+            name="match",
+            mem_gb=2.5,
+            n_procs=n_threads,
+        )
+        workflow.connect(match, "out_file", buffer, "labels")
+    workflow.connect([
+        (buffer, outputnode, [("labels", "labels")]),
+        (buffer, to_grid, [("labels", "in_file")]),
+        (to_grid, outputnode, [("out_file", "labels_grid")]),
+    ])  # fmt:skip
+    return workflow
+
+
+def init_explanation_wf(
+    scan: Scan,
+    card: ModelCard,
+    card_path: Path,
+    atlas: Atlas,
+    atlas_table: Path,
+    *,
+    compute: Compute,
+    baseline: Baseline = "background",
+    name: str = "explanation_wf",
+) -> Workflow:
+    """Occlude every region of the atlas in one scan.
+
+    Parameters
+    ----------
+    scan : Scan
+        Whose age enters the published importance.
+    card, card_path : ModelCard, Path
+        The model.
+    atlas, atlas_table : Atlas, Path
+        The regions and their names.
+    compute : Compute
+        Device, batch size and threads.
+    baseline : {"background", "mean", "blur"}
+        What replaces a region.
+    name : str
+        Name of the workflow.
+
+    Inputs
+    ------
+    labels
+        Atlas labels in the model's template.
+    t1w_preproc, affine, inverse, volume, ood_flag
+        From the earlier workflows.
+
+    Outputs
+    -------
+    labels_t1w
+        Labels on the grid of the T1w.
+    table
+        One row per region.
+    map_grid, map_t1w
+        Change of the predicted age, on the network's grid and on the T1w's.
+    """
+    workflow = Workflow(name=name)
+    workflow.__desc__ = f"""\
+Each region of the atlas {atlas.name} was brought to the T1w image by the inverse of the nonlinear
+registration and replaced, one at a time, by {_FILL_TEXT[baseline]}; the signed change of the
+predicted age is the region's contribution (occlusion sensitivity analysis) [@occlusion].
+"""
+    inputnode = pe.Node(
+        niu.IdentityInterface(
+            fields=["labels", "t1w_preproc", "affine", "inverse", "volume", "ood_flag"]
+        ),
+        name="inputnode",
+    )
+    outputnode = pe.Node(
+        niu.IdentityInterface(fields=["labels_t1w", "table", "map_grid", "map_t1w"]),
+        name="outputnode",
+    )
+    to_t1w = pe.Node(
+        Resample(interpolation="nearest", out_name="labels_t1w.nii.gz"),
+        name="labels_to_t1w",
+        mem_gb=1.0,
+    )
+    # A point of the network's grid goes through the affine to the T1w, and from there through the
+    # inverse warp to the template, where the label is looked up: one interpolation.
+    chain = pe.Node(niu.Merge(2), name="chain", run_without_submitting=True)
+    to_grid = pe.Node(
+        Resample(interpolation="nearest", out_name="labels_grid.nii.gz"), name="labels_to_grid"
+    )
+    occlude = pe.Node(
+        Occlude(
+            **network_inputs(card, card_path, scan, compute),
+            atlas_table=str(atlas_table),
+            baseline=baseline,
+            batch_size=compute.batch_size or 0,
+        ),
+        name="occlude",
+        mem_gb=3.0,
+        n_procs=1 if compute.use_gpu else compute.n_threads,
+    )
+    map_grid = pe.Node(PaintMap(), name="map_grid")
+    map_t1w = pe.Node(PaintMap(), name="map_t1w", mem_gb=0.5)
+    workflow.connect([
+        (inputnode, to_t1w, [
+            ("labels", "in_file"), ("t1w_preproc", "reference"), ("inverse", "transforms"),
+        ]),
+        (inputnode, chain, [("affine", "in1"), ("inverse", "in2")]),
+        (inputnode, to_grid, [("labels", "in_file"), ("volume", "reference")]),
+        (chain, to_grid, [("out", "transforms")]),
+        (inputnode, occlude, [("volume", "volume"), ("ood_flag", "ood_flag")]),
+        (to_grid, occlude, [("out_file", "labels")]),
+        (to_grid, map_grid, [("out_file", "labels")]),
+        (to_t1w, map_t1w, [("out_file", "labels")]),
+        (occlude, map_grid, [("table", "table")]),
+        (occlude, map_t1w, [("table", "table")]),
+        (to_t1w, outputnode, [("out_file", "labels_t1w")]),
+        (occlude, outputnode, [("table", "table")]),
+        (map_grid, outputnode, [("out_file", "map_grid")]),
+        (map_t1w, outputnode, [("out_file", "map_t1w")]),
+    ])  # fmt:skip
+    return workflow

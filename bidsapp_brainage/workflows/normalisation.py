@@ -1,0 +1,149 @@
+"""Registration of one T1w image to a template, and what is resampled with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+from niworkflows.engine.workflows import LiterateWorkflow as Workflow
+
+from bidsapp_brainage.interfaces.images import Resample
+from bidsapp_brainage.interfaces.registration import FitAffine, FitWarp
+
+if TYPE_CHECKING:
+    from bidsapp_brainage.atlas.templates import TemplateFiles
+    from bidsapp_brainage.workflows.derivatives import Given
+
+_WARP_TEXT = "and then nonlinearly with greedy's diffeomorphic algorithm [@greedy]"
+
+
+def init_norm_fit_wf(
+    template: TemplateFiles,
+    *,
+    given: Given,
+    warp: bool = True,
+    sloppy: bool = False,
+    n_threads: int = 1,
+    name: str = "norm_fit_wf",
+) -> Workflow:
+    """Register one T1w image to a template.
+
+    Parameters
+    ----------
+    template : TemplateFiles
+        Where to register to.
+    given : Given
+        Transforms from ``--derivatives``; what is there is not computed.
+    warp : bool
+        Whether the nonlinear part is needed.
+    sloppy : bool
+        Coarse registration, for testing only.
+    n_threads : int
+        Threads of each registration.
+    name : str
+        Name of the workflow.
+
+    Inputs
+    ------
+    t1w_preproc
+        Bias-corrected T1w.
+    stripped
+        Whether it shows only the brain.
+
+    Outputs
+    -------
+    affine
+        Text matrix from the template's to the T1w's RAS mm.
+    forward, inverse
+        Transforms that resample the T1w onto the template and back; undefined without `warp`.
+    """
+    workflow = Workflow(name=name)
+    workflow.__desc__ = f"""\
+The T1w image was registered to the template {template.name}, first affinely by maximising the
+normalised cross-correlation inside the template's brain mask from many initial
+poses{", " + _WARP_TEXT if warp else ""}.
+"""
+    inputnode = pe.Node(niu.IdentityInterface(fields=["t1w_preproc", "stripped"]), name="inputnode")
+    outputnode = pe.Node(
+        niu.IdentityInterface(fields=["affine", "forward", "inverse"]), name="outputnode"
+    )
+    affine_buffer = pe.Node(niu.IdentityInterface(fields=["affine"]), name="affine_buffer")
+    warp_buffer = pe.Node(niu.IdentityInterface(fields=["forward", "inverse"]), name="warp_buffer")
+    images = {
+        "template": str(template.t1w),
+        "template_mask": str(template.mask),
+        "sloppy": sloppy,
+        "n_threads": n_threads,
+    }
+    wanted = [("t1w_preproc", "in_file"), ("stripped", "stripped")]
+    if given.affine is not None:
+        affine_buffer.inputs.affine = str(given.affine)
+    else:
+        affine = pe.Node(FitAffine(**images), name="affine", mem_gb=1.0, n_procs=n_threads)
+        workflow.connect(inputnode, "t1w_preproc", affine, "in_file")
+        workflow.connect(inputnode, "stripped", affine, "stripped")
+        workflow.connect(affine, "affine", affine_buffer, "affine")
+    if given.has_warp:
+        warp_buffer.inputs.forward = str(given.forward)
+        warp_buffer.inputs.inverse = str(given.inverse)
+    elif warp:
+        nonlinear = pe.Node(FitWarp(**images), name="warp", mem_gb=2.0, n_procs=n_threads)
+        workflow.connect([
+            (inputnode, nonlinear, wanted),
+            (affine_buffer, nonlinear, [("affine", "affine")]),
+            (nonlinear, warp_buffer, [("forward", "forward"), ("inverse", "inverse")]),
+        ])  # fmt:skip
+    if given.affine is not None and (given.has_warp or not warp):
+        workflow.add_nodes([inputnode])  # nothing else hangs on it
+    workflow.connect(affine_buffer, "affine", outputnode, "affine")
+    if warp or given.has_warp:
+        workflow.connect([
+            (warp_buffer, outputnode, [("forward", "forward"), ("inverse", "inverse")]),
+        ])  # fmt:skip
+    return workflow
+
+
+def init_norm_apply_wf(template: Path, *, name: str = "norm_apply_wf") -> Workflow:
+    """Resample a T1w image and its mask onto a template.
+
+    Parameters
+    ----------
+    template : Path
+        Image whose grid is wanted.
+    name : str
+        Name of the workflow.
+
+    Inputs
+    ------
+    t1w_preproc, mask
+        Image and brain mask on the T1w's grid.
+    xfm
+        Transform, nonlinear or affine.
+
+    Outputs
+    -------
+    t1w_std, mask_std
+        Both on the template's grid.
+    """
+    workflow = Workflow(name=name)
+    inputnode = pe.Node(
+        niu.IdentityInterface(fields=["t1w_preproc", "mask", "xfm"]), name="inputnode"
+    )
+    outputnode = pe.Node(niu.IdentityInterface(fields=["t1w_std", "mask_std"]), name="outputnode")
+    image = pe.Node(
+        Resample(reference=str(template), out_name="t1w_std.nii.gz"), name="t1w_std", mem_gb=1.0
+    )
+    mask = pe.Node(
+        Resample(reference=str(template), interpolation="nearest", out_name="mask_std.nii.gz"),
+        name="mask_std",
+        mem_gb=1.0,
+    )
+    workflow.connect([
+        (inputnode, image, [("t1w_preproc", "in_file"), ("xfm", "transforms")]),
+        (inputnode, mask, [("mask", "in_file"), ("xfm", "transforms")]),
+        (image, outputnode, [("out_file", "t1w_std")]),
+        (mask, outputnode, [("out_file", "mask_std")]),
+    ])  # fmt:skip
+    return workflow

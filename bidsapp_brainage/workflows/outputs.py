@@ -1,0 +1,293 @@
+"""What is kept: sinks that write derivatives and figures under their BIDS names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+from niworkflows.engine.workflows import LiterateWorkflow as Workflow
+
+from bidsapp_brainage.interfaces.sinks import DerivativeSink
+from bidsapp_brainage.workflows.plan import image_spacing, spacing_label
+
+if TYPE_CHECKING:
+    from bidsapp_brainage.atlas.templates import TemplateFiles
+    from bidsapp_brainage.workflows.plan import Destination
+
+_PREPROC = {"desc": "preproc", "suffix": "T1w"}
+_MASK = {"desc": "brain", "suffix": "mask"}
+
+
+def sink(
+    name: str,
+    dest: Destination,
+    *,
+    suffix: str,
+    extension: str = ".nii.gz",
+    metadata: dict[str, Any] | None = None,
+    columns: str | None = None,
+    **entities: Any,
+) -> pe.Node:
+    """Node that keeps one file.
+
+    Parameters
+    ----------
+    name : str
+        Name of the node.
+    dest : Destination
+        Output folder and entities of the scan.
+    suffix, extension, **entities
+        The rest of the name.
+    metadata : dict, optional
+        Content of the sidecar.
+    columns : str, optional
+        For tables, the kind of table; its dictionary becomes the sidecar.
+    """
+    interface = DerivativeSink(
+        output_dir=str(dest.output_dir),
+        entities=[tuple(pair) for pair in dest.entities],
+        name={"suffix": suffix, "extension": extension, **_defined(entities)},
+        metadata=metadata or {},
+    )
+    if columns is not None:
+        interface.inputs.columns = columns
+    return pe.Node(interface, name=name, run_without_submitting=True)
+
+
+def init_ds_anat_wf(
+    dest: Destination, *, template: str, sources: list[str], warp: bool, name: str = "ds_anat_wf"
+) -> Workflow:
+    """Keep image, mask and transforms in the space of the T1w.
+
+    Parameters
+    ----------
+    dest : Destination
+        Output folder and entities of the scan.
+    template : str
+        Name of the model's template.
+    sources : list of str
+        BIDS URIs that the image was made from.
+    warp : bool
+        Whether there is a nonlinear transform.
+    name : str
+        Name of the workflow.
+
+    Inputs
+    ------
+    t1w_preproc, stripped, mask, affine, forward, inverse
+        From the anatomical and normalisation workflows.
+    """
+    workflow = Workflow(name=name)
+    inputnode = pe.Node(
+        niu.IdentityInterface(
+            fields=["t1w_preproc", "stripped", "mask", "affine", "forward", "inverse"]
+        ),
+        name="inputnode",
+    )
+    t1w = [dest.uri(**_PREPROC)]
+    forward = {"from_": "T1w", "to": template, "mode": "image", "suffix": "xfm"}
+    inverse = {"from_": template, "to": "T1w", "mode": "image", "suffix": "xfm"}
+    origin = {"Sources": t1w}
+    ds_t1w = sink("ds_t1w", dest, **_PREPROC, metadata={"Sources": sources})
+    ds_mask = sink("ds_mask", dest, **_MASK, metadata={"Type": "Brain", **origin})
+    ds_affine = sink("ds_affine", dest, **forward, desc="affine", extension=".txt", metadata=origin)
+    workflow.connect([
+        (inputnode, ds_t1w, [("t1w_preproc", "in_file"), ("stripped", "skull_stripped")]),
+        (inputnode, ds_mask, [("mask", "in_file")]),
+        (inputnode, ds_affine, [("affine", "in_file")]),
+    ])  # fmt:skip
+    if warp:
+        for direction, entities in (("forward", forward), ("inverse", inverse)):
+            node = sink(f"ds_{direction}", dest, **entities, extension=".h5", metadata=origin)
+            workflow.connect(inputnode, direction, node, "in_file")
+    return workflow
+
+
+def init_ds_std_wf(
+    dest: Destination, template: TemplateFiles, *, name: str = "ds_std_wf"
+) -> Workflow:
+    """Keep image and mask in a standard space.
+
+    Parameters
+    ----------
+    dest : Destination
+        Output folder and entities of the scan.
+    template : TemplateFiles
+        The space.
+    name : str
+        Name of the workflow.
+
+    Inputs
+    ------
+    t1w_std, mask_std, stripped
+        Normalised image and mask; whether the T1w shows only the brain.
+    """
+    workflow = Workflow(name=name)
+    inputnode = pe.Node(
+        niu.IdentityInterface(fields=["t1w_std", "mask_std", "stripped"]), name="inputnode"
+    )
+    spacing = image_spacing(template.t1w)
+    space = {"space": template.name, "res": spacing_label(spacing)}
+    metadata = {
+        "Resolution": f"{spacing:g} mm isotropic, the template's grid",
+        "SpatialReference": template_uri(template),
+        "Sources": [dest.uri(**_PREPROC)],
+    }
+    ds_t1w = sink("ds_t1w_std", dest, **space, **_PREPROC, metadata=metadata)
+    ds_mask = sink("ds_mask_std", dest, **space, **_MASK, metadata={"Type": "Brain", **metadata})
+    workflow.connect([
+        (inputnode, ds_t1w, [("t1w_std", "in_file"), ("stripped", "skull_stripped")]),
+        (inputnode, ds_mask, [("mask_std", "in_file")]),
+    ])  # fmt:skip
+    return workflow
+
+
+def init_ds_prediction_wf(
+    dest: Destination,
+    template: TemplateFiles,
+    *,
+    model: str,
+    resolution: str,
+    provenance: dict[str, Any],
+    stripped_input: bool,
+    name: str = "ds_prediction_wf",
+) -> Workflow:
+    """Keep what the network saw and what it answered.
+
+    Parameters
+    ----------
+    dest : Destination
+        Output folder and entities of the scan.
+    template : TemplateFiles
+        The model's template.
+    model, resolution : str
+        Labels of the model and of its grid.
+    provenance : dict
+        What the sidecars of the tables say about their origin.
+    stripped_input : bool
+        Whether the network sees only the brain.
+    name : str
+        Name of the workflow.
+
+    Inputs
+    ------
+    volume, brainage, agedist, qc
+        From the prediction workflow.
+    """
+    workflow = Workflow(name=name)
+    inputnode = pe.Node(
+        niu.IdentityInterface(fields=["volume", "brainage", "agedist", "qc"]), name="inputnode"
+    )
+    seen = {"space": template.name, "res": resolution, "desc": f"{model}input", "suffix": "T1w"}
+    ds_input = sink(
+        "ds_input",
+        dest,
+        **seen,
+        metadata={
+            "Description": f"Input of model {model}: affinely normalised and scaled T1w.",
+            "SkullStripped": stripped_input,
+            "Resolution": f"{resolution.replace('p', '.')} mm isotropic, the grid of model {model}",
+            "SpatialReference": template_uri(template),
+            "Sources": [dest.uri(**_PREPROC), dest.uri(**_MASK)],
+        },
+    )
+    workflow.connect(inputnode, "volume", ds_input, "in_file")
+    for kind, sources in (
+        ("brainage", [dest.uri(**seen)]),
+        ("agedist", [dest.uri(**seen)]),
+        ("qc", [dest.source, dest.uri(**_PREPROC), dest.uri(**_MASK)]),
+    ):
+        node = sink(
+            f"ds_{kind}",
+            dest,
+            suffix=kind,
+            desc=model,
+            extension=".tsv",
+            columns=kind,
+            metadata={"Sources": sources, **provenance},
+        )
+        workflow.connect(inputnode, kind, node, "in_file")
+    return workflow
+
+
+def init_ds_explanation_wf(
+    dest: Destination,
+    template: TemplateFiles,
+    atlas: dict[str, str | None],
+    *,
+    model: str,
+    resolution: str,
+    provenance: dict[str, Any],
+    name: str = "ds_explanation_wf",
+) -> Workflow:
+    """Keep the atlas in the subject, the region table and the maps.
+
+    Parameters
+    ----------
+    dest : Destination
+        Output folder and entities of the scan.
+    template : TemplateFiles
+        The model's template.
+    atlas : dict
+        Entities of the atlas.
+    model, resolution : str
+        Labels of the model and of its grid.
+    provenance : dict
+        What the sidecar of the table says about its origin.
+    name : str
+        Name of the workflow.
+
+    Inputs
+    ------
+    labels_t1w, table, map_grid, map_t1w
+        From the explanation workflow.
+    """
+    workflow = Workflow(name=name)
+    inputnode = pe.Node(
+        niu.IdentityInterface(fields=["labels_t1w", "table", "map_grid", "map_t1w"]),
+        name="inputnode",
+    )
+    t1w = dest.uri(**_PREPROC)
+    seen = dest.uri(space=template.name, res=resolution, desc=f"{model}input", suffix="T1w")
+    table = {"space": template.name, **atlas, "desc": model, "suffix": "occlusion"}
+    in_t1w = {"SpatialReference": t1w}
+    in_grid = {
+        "SpatialReference": template_uri(template),
+        "Resolution": f"{resolution.replace('p', '.')} mm isotropic, the grid of model {model}",
+    }
+    effect = {
+        "Description": "Change of the predicted age when the region is occluded.",
+        "Units": "year",
+        "Sources": [dest.uri(**table, extension=".tsv")],
+    }
+    name_map = {**atlas, "desc": model, "suffix": "occlusionmap"}
+    nodes = {
+        "labels_t1w": sink(
+            "ds_labels", dest, space="T1w", **atlas, suffix="dseg",
+            metadata={**in_t1w, "Sources": [t1w]},
+        ),
+        "table": sink(
+            "ds_occlusion", dest, **table, extension=".tsv", columns="occlusion",
+            metadata={"Sources": [seen], **provenance},
+        ),
+        "map_grid": sink(
+            "ds_map", dest, space=template.name, res=resolution, **name_map,
+            metadata={**effect, **in_grid},
+        ),
+        "map_t1w": sink(
+            "ds_map_t1w", dest, space="T1w", **name_map, metadata={**effect, **in_t1w}
+        ),
+    }  # fmt:skip
+    for field, node in nodes.items():
+        workflow.connect(inputnode, field, node, "in_file")
+    return workflow
+
+
+def template_uri(template: TemplateFiles) -> str:
+    """BIDS URI of a template's T1w in the dataset link ``templateflow``."""
+    return f"bids:templateflow:tpl-{template.name}/{template.t1w.name}"
+
+
+def _defined(entities: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entities.items() if value is not None}

@@ -1,0 +1,291 @@
+"""What the participant workflows need to know, found out once before any of them is built."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bidsapp_brainage import __version__
+from bidsapp_brainage.bids.names import bids_uri, derivative_path
+
+if TYPE_CHECKING:
+    from bidsapp_brainage.atlas.registry import Atlas
+    from bidsapp_brainage.atlas.templates import TemplateFiles
+    from bidsapp_brainage.model.cards import ModelCard
+    from bidsapp_brainage.settings import Baseline, Settings, SkullStrip
+
+WORKFLOW_NAME = "bidsapp_brainage_wf"
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How a network is run.
+
+    Attributes
+    ----------
+    device : str
+        ``cpu`` or ``cuda:N``.
+    batch_size : int or None
+        Occluded volumes per forward pass; None lets the engine choose.
+    n_threads : int
+        Threads of one stage.
+    """
+
+    device: str = "cpu"
+    batch_size: int | None = None
+    n_threads: int = 1
+
+    @property
+    def use_gpu(self) -> bool:
+        """Whether nipype must count a GPU slot."""
+        return self.device != "cpu"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Resources and choices of one run, checked and located.
+
+    Attributes
+    ----------
+    output_dir, work_dir : Path
+        Root of the derivatives; scratch folder.
+    card, card_path : ModelCard, Path
+        The model.
+    template : TemplateFiles
+        The model's template.
+    atlas : Atlas or None
+        None leaves out the explanation.
+    atlas_table : Path or None
+        Label table of the atlas as TSV.
+    atlas_template : TemplateFiles or None
+        Template of the atlas where it is another one than the model's.
+    grid : Path
+        Empty image on the network's input grid.
+    extra_templates : tuple of TemplateFiles
+        ``--output-spaces``.
+    """
+
+    output_dir: Path
+    work_dir: Path
+    card: ModelCard
+    card_path: Path
+    template: TemplateFiles
+    grid: Path
+    atlas: Atlas | None = None
+    atlas_table: Path | None = None
+    atlas_template: TemplateFiles | None = None
+    extra_templates: tuple[TemplateFiles, ...] = ()
+    skull_strip: SkullStrip = "auto"
+    baseline: Baseline = "background"
+    bias_correction: str = "model"
+    sloppy: bool = False
+    compute: Compute = Compute()
+    run_uuid: str = "run"
+
+    @property
+    def model_label(self) -> str:
+        """Label of the model in file names."""
+        return self.card.name
+
+    @property
+    def model_resolution(self) -> str:
+        """``res-`` label of the network's grid."""
+        return spacing_label(float(self.card.input["resolution_mm"]))
+
+    @property
+    def atlas_entities(self) -> dict[str, str | None]:
+        """Entities that name the atlas; empty without atlas."""
+        if self.atlas is None:
+            return {}
+        scale = self.atlas.scale
+        return {
+            "atlas": self.atlas.name,
+            "seg": self.atlas.seg,
+            "scale": None if scale is None else str(scale),
+        }
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What every table's sidecar says about its origin."""
+        card = self.card
+        return {
+            "Model": {
+                "Name": card.name,
+                "Version": card.version,
+                "WeightsSHA256": [weight.sha256 for weight in card.weights],
+                "AgeRange": list(card.age_range),
+                "License": card.licence,
+            },
+            "Software": {"Name": "bidsapp_brainage", "Version": __version__},
+            "BiasCorrection": self.bias_correction.split("/")[-1],
+            "Device": self.compute.device.split(":")[0],
+        }
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where the outputs of one scan go.
+
+    Attributes
+    ----------
+    output_dir : Path
+        Root of the derivatives.
+    entities : tuple of (str, str)
+        Of the scan; empty for files about no participant.
+    source : str
+        BIDS URI of the raw image.
+    """
+
+    output_dir: Path
+    entities: tuple[tuple[str, str], ...] = ()
+    source: str = ""
+
+    def path(self, *, suffix: str, extension: str = ".nii.gz", **more: Any) -> Path:
+        """Path of one output."""
+        return derivative_path(
+            self.output_dir, self.entities, suffix=suffix, extension=extension, **more
+        )
+
+    def uri(self, *, suffix: str, extension: str = ".nii.gz", **more: Any) -> str:
+        """BIDS URI of one output."""
+        return bids_uri(self.path(suffix=suffix, extension=extension, **more), self.output_dir)
+
+
+def make_plan(settings: Settings, home: Path) -> Plan:
+    """Find and check everything that the run needs, before any image is touched.
+
+    Parameters
+    ----------
+    settings : Settings
+    home : Path
+        TemplateFlow home, already in ``TEMPLATEFLOW_HOME``.
+
+    Raises
+    ------
+    UsageError, ResourceError, DataError
+        A model, weight, template, atlas or device that is missing or unusable.
+    """
+    from bidsapp_brainage.atlas.registry import load_atlas
+    from bidsapp_brainage.atlas.templates import get_template
+    from bidsapp_brainage.model import cards
+
+    processing, resources = settings.processing, settings.resources
+    card = cards.find_card(processing.model, processing.models_dir)
+    cards.verify_weights(card)
+    cards.resolve_bias(processing.bias_correction, card)
+    template = get_template(card.input["template"])
+    atlas = None
+    if explains(settings):
+        atlas = load_atlas(processing.atlas, atlases_dir=processing.atlases_dir, home=home)
+    work_dir = settings.execution.work_dir.absolute() / WORKFLOW_NAME
+    return Plan(
+        output_dir=settings.output_dir.absolute(),
+        work_dir=work_dir,
+        card=card,
+        card_path=card.folder / f"{card.name}.json",
+        template=template,
+        grid=_write_grid(card, work_dir),
+        atlas=atlas,
+        atlas_table=_write_atlas_table(atlas, work_dir),
+        atlas_template=_foreign_template(atlas, template),
+        extra_templates=_extra_templates(processing.output_spaces, template.name),
+        skull_strip=processing.skull_strip,
+        baseline=processing.occlusion_baseline,
+        bias_correction=processing.bias_correction,
+        sloppy=processing.sloppy,
+        compute=_compute(resources.device, resources.batch_size, resources.omp_nthreads),
+        run_uuid=settings.execution.run_uuid or "run",
+    )
+
+
+def explains(settings: Settings) -> bool:
+    """Whether the run occludes regions."""
+    return settings.processing.explain != "none" and settings.processing.level == "full"
+
+
+def spacing_label(spacing: float) -> str:
+    """``res-`` label of a voxel size in mm: ``1``, ``2``, ``1p5``."""
+    return f"{spacing:g}".replace(".", "p")
+
+
+def image_spacing(path: Path) -> float:
+    """Largest voxel edge of an image in mm, to a tenth."""
+    import nibabel as nib
+
+    return round(float(max(nib.load(path).header.get_zooms()[:3])), 1)
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Set environment variables for this process and its children, and put them back."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _compute(device: str, batch_size: int | None, n_threads: int) -> Compute:
+    """Resolve the device and say which one it is."""
+    import logging
+
+    from bidsapp_brainage.model.device import resolve_device
+
+    resolved, message = resolve_device(device)
+    level = logging.WARNING if message.startswith("Warning") else logging.INFO
+    logging.getLogger(__name__).log(level, message.removeprefix("Warning: "))
+    return Compute(resolved, batch_size, n_threads)
+
+
+def _foreign_template(atlas: Atlas | None, template: TemplateFiles) -> TemplateFiles | None:
+    from bidsapp_brainage.atlas.templates import get_template
+
+    if atlas is None or atlas.template == template.name:
+        return None
+    return get_template(atlas.template)
+
+
+def _extra_templates(spaces: tuple[str, ...], model_template: str) -> tuple[TemplateFiles, ...]:
+    """Templates of ``--output-spaces``, without the model's own; ``NAME[:res-N]``."""
+    from bidsapp_brainage.atlas.templates import get_template
+
+    found = {}
+    for space in spaces:
+        name, *modifiers = space.split(":")
+        wanted = [part.removeprefix("res-") for part in modifiers if part.startswith("res-")]
+        if name != model_template:
+            resolution = int(wanted[0]) if wanted else None
+            found[name] = get_template(name, resolution=resolution)
+    return tuple(found.values())
+
+
+def _write_atlas_table(atlas: Atlas | None, work_dir: Path) -> Path | None:
+    """Write the label table where the nodes can read it; the content is in the name."""
+    from bidsapp_brainage import io
+
+    if atlas is None:
+        return None
+    digest = hashlib.sha256(atlas.table.to_csv(index=False).encode()).hexdigest()[:16]
+    path = work_dir / "shared" / f"{digest}_dseg.tsv"
+    io.write_tsv(path, atlas.table)
+    return path
+
+
+def _write_grid(card: ModelCard, work_dir: Path) -> Path:
+    """Write an empty image on the card's grid, the reference for resampling."""
+    from bidsapp_brainage import io
+    from bidsapp_brainage.imaging.grids import card_grid
+
+    path = work_dir / "shared" / f"{card.name}_grid.nii.gz"
+    io.save_nifti(card_grid(card.input), path)
+    return path

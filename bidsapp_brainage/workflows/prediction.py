@@ -1,0 +1,151 @@
+"""From the bias-corrected T1w image to a predicted age."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+from niworkflows.engine.workflows import LiterateWorkflow as Workflow
+
+from bidsapp_brainage.interfaces.prediction import ModelInput, Predict
+from bidsapp_brainage.interfaces.quality import MeasureQuality
+
+if TYPE_CHECKING:
+    from bidsapp_brainage.atlas.templates import TemplateFiles
+    from bidsapp_brainage.bids.collect import Scan
+    from bidsapp_brainage.model.cards import ModelCard
+    from bidsapp_brainage.workflows.plan import Compute
+
+_GPU_MEMORY_GB = 2.0
+
+
+def init_prediction_wf(
+    scan: Scan,
+    card: ModelCard,
+    card_path: Path,
+    template: TemplateFiles,
+    *,
+    compute: Compute,
+    bias_correction: str = "model",
+    name: str = "prediction_wf",
+) -> Workflow:
+    """Make the network's input and predict the age.
+
+    Parameters
+    ----------
+    scan : Scan
+        Whose age and identity enter the table.
+    card, card_path : ModelCard, Path
+        The model.
+    template : TemplateFiles
+        The model's template, for the quality of the registration.
+    compute : Compute
+        Device and threads.
+    bias_correction : str
+        ``none``, ``model`` or ``file:PATH``.
+    name : str
+        Name of the workflow.
+
+    Inputs
+    ------
+    t1w_conformed, t1w_preproc, facts, mask, affine
+        From the anatomical and normalisation workflows.
+
+    Outputs
+    -------
+    volume, volume_mask
+        What the network sees, and the brain mask on that grid.
+    brainage, agedist, qc
+        Tables.
+    ood_flag
+        Out-of-distribution flag of the prediction.
+    """
+    workflow = Workflow(name=name)
+    workflow.__desc__ = _describe(card)
+    inputnode = pe.Node(
+        niu.IdentityInterface(fields=["t1w_conformed", "t1w_preproc", "facts", "mask", "affine"]),
+        name="inputnode",
+    )
+    outputnode = pe.Node(
+        niu.IdentityInterface(
+            fields=["volume", "volume_mask", "brainage", "agedist", "qc", "ood_flag"]
+        ),
+        name="outputnode",
+    )
+    model_input = pe.Node(ModelInput(card=str(card_path)), name="model_input", mem_gb=1.0)
+    quality = pe.Node(
+        MeasureQuality(template=str(template.t1w), template_mask=str(template.mask)),
+        name="quality",
+        mem_gb=1.5,
+    )
+    predict = pe.Node(
+        Predict(
+            **network_inputs(card, card_path, scan, compute),
+            identity=identity(scan),
+            age_source=scan.age.source,
+            bias_correction=bias_correction,
+        ),
+        name="predict",
+        mem_gb=_GPU_MEMORY_GB,
+        n_procs=1 if compute.use_gpu else compute.n_threads,
+    )
+    workflow.connect([
+        (inputnode, model_input, [("t1w_preproc", "t1w"), ("mask", "mask"), ("affine", "affine")]),
+        (inputnode, quality, [
+            ("t1w_conformed", "conformed"),
+            ("t1w_preproc", "corrected"),
+            ("mask", "mask"),
+            ("affine", "affine"),
+            ("facts", "facts"),
+        ]),
+        (model_input, predict, [("volume", "volume")]),
+        (quality, predict, [("table", "qc_table")]),
+        (model_input, outputnode, [("volume", "volume"), ("mask", "volume_mask")]),
+        (quality, outputnode, [("table", "qc")]),
+        (predict, outputnode, [
+            ("brainage", "brainage"),
+            ("agedist", "agedist"),
+            ("ood_flag", "ood_flag"),
+        ]),
+    ])  # fmt:skip
+    return workflow
+
+
+def network_inputs(
+    card: ModelCard, card_path: Path, scan: Scan, compute: Compute
+) -> dict[str, object]:
+    """Inputs that every interface running the network takes."""
+    return {
+        "card": str(card_path),
+        "weights": [str(weight.path) for weight in card.weights],
+        "device": compute.device,
+        "use_gpu": compute.use_gpu,
+        "n_threads": compute.n_threads,
+        "age": scan.age.value,
+    }
+
+
+def identity(scan: Scan) -> dict[str, str]:
+    """Identifiers of a scan for its tables, with their BIDS prefixes."""
+    labels = dict(scan.entities)
+    columns = {"participant_id": "sub", "session_id": "ses", "run_id": "run"}
+    return {name: f"{key}-{labels[key]}" for name, key in columns.items() if key in labels}
+
+
+def _describe(card: ModelCard) -> str:
+    """Methods text about the model."""
+    spacing = float(card.input["resolution_mm"])
+    shape = " x ".join(str(size) for size in card.input["shape"])
+    members = len(card.weights)
+    kind = f"an ensemble of {members} networks" if members > 1 else "one network"
+    brain = "the brain-masked T1w image" if card.input.get("skull_stripped") else "the T1w image"
+    return f"""\
+For the prediction, {brain} was resampled with the affine transform only to {shape} voxels of
+{spacing:g} mm and scaled as the model card prescribes. The age was predicted with the model
+*{card.name}* (version {card.version}; {kind} of type {card.architecture["id"]}, trained on people
+aged {card.age_range[0]:g} to {card.age_range[1]:g} years), as a probability distribution over age
+bins whose mean is the predicted age. The brain-age gap is the predicted minus the chronological
+age.
+"""

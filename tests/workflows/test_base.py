@@ -1,0 +1,138 @@
+"""The graph that is built for every combination of options."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import pytest
+from nipype.pipeline.engine.utils import generate_expanded_graph
+
+from bidsapp_brainage.bids.collect import Scan
+from bidsapp_brainage.bids.names import derivative_path
+from bidsapp_brainage.workflows.base import init_brainage_wf, scan_workflow_name
+from bidsapp_brainage.workflows.derivatives import collect_derivatives
+from bidsapp_brainage.workflows.plan import Plan
+from tests.workflows.conftest import make_template
+
+TEMPLATE = "MNI152NLin2009aSym"
+FORWARD = {"from_": "T1w", "to": TEMPLATE, "mode": "image", "suffix": "xfm"}
+INVERSE = {"from_": TEMPLATE, "to": "T1w", "mode": "image", "suffix": "xfm"}
+DERIVATIVES = {
+    "t1w": {"suffix": "T1w", "extension": ".nii.gz", "desc": "preproc"},
+    "mask": {"suffix": "mask", "extension": ".nii.gz", "desc": "brain"},
+    "forward": {**FORWARD, "extension": ".h5"},
+    "inverse": {**INVERSE, "extension": ".h5"},
+    "affine": {**FORWARD, "extension": ".txt", "desc": "affine"},
+}
+
+
+def node_names(workflow) -> list[str]:
+    graph = generate_expanded_graph(workflow._create_flat_graph())
+    return [node.fullname for node in graph.nodes()]
+
+
+def without_explanation(plan: Plan) -> Plan:
+    return dataclasses.replace(plan, atlas=None, atlas_table=None)
+
+
+@pytest.mark.parametrize("skull_strip", ["auto", "skip", "force"])
+@pytest.mark.parametrize("explain", [True, False])
+@pytest.mark.parametrize("spaces", [(), ("MNI152NLin2009cAsym",)])
+def test_graph_expands(plan, scans, tmp_path, skull_strip, explain, spaces) -> None:
+    plan = dataclasses.replace(
+        plan if explain else without_explanation(plan),
+        skull_strip=skull_strip,
+        extra_templates=tuple(make_template(tmp_path, name) for name in spaces),
+    )
+    names = node_names(init_brainage_wf(scans, plan))
+    per_scan = [name for name in names if f".{scan_workflow_name(scans[0].label)}." in name]
+    assert any(name.endswith(".predict") for name in per_scan)
+    assert any(name.endswith(".occlude") for name in per_scan) is explain
+    warps = [name for name in per_scan if name.endswith(".warp")]
+    needs_warp = explain or skull_strip != "skip"
+    assert len(warps) == int(needs_warp) + len(spaces)
+    assert len(names) == len(set(names))
+
+
+def test_each_scan_has_the_same_nodes(plan, scans) -> None:
+    names = node_names(init_brainage_wf(scans, plan))
+    counts = [
+        sum(f".{scan_workflow_name(scan.label)}." in name for name in names) for scan in scans
+    ]
+    assert len(scans) == 4
+    assert len(set(counts)) == 1
+
+
+@pytest.mark.parametrize(
+    "kinds", [c for n in range(6) for c in itertools.combinations(DERIVATIVES, n)]
+)
+def test_given_derivatives_are_not_computed(plan, scans, tmp_path, kinds) -> None:
+    scan: Scan = scans[0]
+    root = tmp_path / "derivatives"
+    for kind in kinds:
+        path = derivative_path(root, scan.entities, **DERIVATIVES[kind])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    given = collect_derivatives([("fmriprep", root)], scan.entities, TEMPLATE)
+    names = node_names(init_brainage_wf([scan], plan, {scan.label: given}))
+    stages = {name.rpartition(".")[2] for name in names}
+    assert ("n4" in stages) is ("t1w" not in kinds)
+    assert ("extract" in stages) is ("mask" not in kinds)
+    assert ("affine" in stages) is ("affine" not in kinds)
+    assert ("warp" in stages) is (not {"forward", "inverse"} <= set(kinds))
+    assert {"ds_t1w", "ds_mask", "ds_forward", "ds_brainage", "ds_occlusion"} <= stages
+
+
+def test_fmriprep_names_with_fewer_entities_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "sub-01/anat/sub-01_desc-preproc_T1w.nii.gz"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    entities = (("sub", "01"), ("ses", "1"), ("run", "2"))
+    given = collect_derivatives([("fmriprep", tmp_path)], entities, TEMPLATE)
+    assert given.t1w == path
+    assert given.uris() == ["bids:fmriprep:sub-01/anat/sub-01_desc-preproc_T1w.nii.gz"]
+
+
+def test_nothing_given(tmp_path: Path) -> None:
+    given = collect_derivatives([("mine", tmp_path)], (("sub", "01"),), TEMPLATE)
+    assert not given.has_warp
+    assert given.uris() == []
+
+
+def test_atlas_of_another_template_is_matched_once(plan, scans, tmp_path) -> None:
+    other = make_template(tmp_path, "MNI152NLin6Asym")
+    names = node_names(init_brainage_wf(scans, dataclasses.replace(plan, atlas_template=other)))
+    assert sum(name.endswith(".match") for name in names) == 1
+
+
+def test_gpu_nodes_take_one_slot(plan, scans) -> None:
+    compute = dataclasses.replace(plan.compute, device="cuda:0", n_threads=4)
+    workflow = init_brainage_wf(scans[:1], dataclasses.replace(plan, compute=compute))
+    graph = generate_expanded_graph(workflow._create_flat_graph())
+    gpu = [node for node in graph.nodes() if node.is_gpu_node()]
+    assert sorted(node.name for node in gpu) == ["occlude", "predict"]
+    assert {node.n_procs for node in gpu} == {1}
+
+
+def test_device_and_threads_do_not_change_the_hash(plan, scans) -> None:
+    def hashes(**changes) -> dict[str, str]:
+        compute = dataclasses.replace(plan.compute, **changes)
+        workflow = init_brainage_wf(scans[:1], dataclasses.replace(plan, compute=compute))
+        nodes = generate_expanded_graph(workflow._create_flat_graph()).nodes()
+        return {
+            node.fullname: node.inputs.get_hashval("content")[1]
+            for node in nodes
+            if not node.name.startswith("ds_")
+        }
+
+    assert hashes() == hashes(device="cuda:0", n_threads=8, batch_size=32)
+
+
+def test_methods_text(plan, scans) -> None:
+    text = init_brainage_wf(scans, plan).visit_desc()
+    assert text.count("[@n4]") == 1
+    assert "tiny" in text
+    assert "BrainageDemo" in text
+    assert "BrainageDemo" not in init_brainage_wf(scans, without_explanation(plan)).visit_desc()
