@@ -1,0 +1,360 @@
+"""Figures of the individual report, written as SVG by nodes of the workflow.
+
+Same data, same bytes: no dates, no random identifiers. Brain pictures hold one JPEG; left of the
+picture is left of the brain.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bidsapp_brainage.io import read_tsv, write_text
+from bidsapp_brainage.reports import mosaic
+from bidsapp_brainage.reports.html import is_missing, number
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+#: Entities and suffix that each figure has besides those of its scan (``<M>`` is the model's
+#: label); ``space``, ``atlas``, ``seg`` and ``scale`` come on top where they apply.
+FIGURE_NAMES: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "mask": MappingProxyType({"desc": "brain", "suffix": "mask"}),
+        "template": MappingProxyType({"desc": "template", "suffix": "T1w"}),
+        "registered": MappingProxyType({"desc": "preproc", "suffix": "T1w"}),
+        "input": MappingProxyType({"desc": "<M>input", "suffix": "T1w"}),
+        "agedist": MappingProxyType({"desc": "<M>", "suffix": "agedist"}),
+        "occlusionmap": MappingProxyType({"desc": "<M>", "suffix": "occlusionmap"}),
+    }
+)
+
+OLDER, YOUNGER = "#b2182b", "#2166ac"
+_INK, _MUTED, _ACCENT, _ACTUAL = "#17212b", "#566270", "#0b6b74", "#b45309"
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "bidsapp-brainage",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.edgecolor": "#9aa4af",
+    "axes.labelcolor": _INK,
+    "xtick.color": _MUTED,
+}
+_BAR_STEPS = 41
+
+
+def figure_name(kind: str, model: str = "") -> dict[str, str]:
+    """``suffix``, ``desc`` and ``extension`` of a figure, for ``derivative_path``.
+
+    Parameters
+    ----------
+    kind : str
+        A key of ``FIGURE_NAMES``.
+    model : str
+        Label of the model, for the figures that depend on one.
+    """
+    parts = FIGURE_NAMES[kind]
+    desc = parts["desc"].replace("<M>", model)
+    return {"suffix": parts["suffix"], "desc": desc, "extension": ".svg"}
+
+
+def plot_mask(t1w_path: Path, mask_path: Path, out: Path) -> None:
+    """Draw the outline of a brain mask on the T1w image that it belongs to.
+
+    Parameters
+    ----------
+    t1w_path, mask_path : Path
+        NIfTI images on one grid, any orientation.
+    out : Path
+        SVG to write.
+
+    Raises
+    ------
+    DataError
+        An image cannot be read, or the grids differ.
+    """
+    t1w = mosaic.read_volume(t1w_path)
+    mask = mosaic.read_volume(mask_path, like=t1w)
+    inside = mask.data > 0.5
+    place = mosaic.layout(t1w, inside)
+    _write_anatomy(place, t1w, inside, mask, out, title="T1w image with outline of the brain mask")
+
+
+def plot_registration(
+    t1w_path: Path, template_path: Path, mask_path: Path, out_before: Path, out_after: Path
+) -> None:
+    """Draw the same slices of the template and of the normalised T1w image.
+
+    Both carry the outline of the template's brain mask, so that an eye that switches between
+    them sees what does not fit.
+
+    Parameters
+    ----------
+    t1w_path, template_path, mask_path : Path
+        T1w image in template space, the template, its brain mask: one grid.
+    out_before, out_after : Path
+        SVG of the template, SVG of the participant.
+
+    Raises
+    ------
+    DataError
+        An image cannot be read, or the grids differ.
+    """
+    template = mosaic.read_volume(template_path)
+    t1w = mosaic.read_volume(t1w_path, like=template)
+    mask = mosaic.read_volume(mask_path, like=template)
+    inside = mask.data > 0.5
+    place = mosaic.layout(template, inside)
+    pairs = ((template, out_before, "Template"), (t1w, out_after, "Participant's T1w image"))
+    for volume, out, title in pairs:
+        extra = mosaic.words(place, volume, millimetres=True)
+        _write_anatomy(place, volume, inside, mask, out, title=title, extra=extra)
+
+
+def plot_model_input(input_path: Path, out: Path) -> None:
+    """Draw the volume that the network received, with a bar of its intensities.
+
+    Parameters
+    ----------
+    input_path : Path
+        NIfTI image on the model's grid, intensities as fed to the network.
+    out : Path
+        SVG to write.
+
+    Raises
+    ------
+    DataError
+        The image cannot be read.
+    """
+    volume = mosaic.read_volume(input_path)
+    values = volume.data
+    background = values[0, 0, 0]
+    inside = np.abs(values - background) > 1e-6
+    place = mosaic.layout(volume, inside, bar=True)
+    known = values[inside] if inside.any() else values.ravel()
+    low, high = (float(q) for q in np.percentile(known, [0.5, 99.5]))
+    low = min(low, float(background))
+    canvas = mosaic.assemble(
+        place, (mosaic.window(place.cut(volume, tile), low, high) for tile in place.tiles)
+    )
+    greys = [f"#{level:02x}{level:02x}{level:02x}" for level in _levels(255)]
+    extra = mosaic.words(place, volume, millimetres=True)
+    extra += mosaic.colour_bar(
+        place, greys, (number(low, 2), number(high, 2)), "intensity as the network received it"
+    )
+    write_text(out, mosaic.svg(place, canvas, title="Input of the network", extra=extra))
+
+
+def plot_occlusion(map_path: Path, background_path: Path, out: Path) -> None:
+    """Draw the contributions of regions over anatomy, on three planes.
+
+    Parameters
+    ----------
+    map_path : Path
+        Change of predicted age (years) when a region is occluded, 0 outside of regions.
+    background_path : Path
+        Anatomical image on the same grid.
+    out : Path
+        SVG to write. Red: the age falls without the region, so the region made the brain look
+        older; blue: younger. Strong colours for large changes.
+
+    Raises
+    ------
+    DataError
+        An image cannot be read, or the grids differ.
+    """
+    effect = mosaic.read_volume(map_path)
+    anatomy = mosaic.read_volume(background_path, like=effect)
+    inside = np.abs(anatomy.data - anatomy.data[0, 0, 0]) > 1e-6
+    place = mosaic.layout(effect, inside | (effect.data != 0), bar=True)
+    most = float(np.abs(effect.data).max()) or 1.0
+    low, high = _grey_window(anatomy.data, inside)
+    canvas = mosaic.assemble(
+        place,
+        (
+            _overlay(
+                mosaic.window(place.cut(anatomy, tile), low, high),
+                place.cut(effect, tile, smooth=False) / most,
+            )
+            for tile in place.tiles
+        ),
+    )
+    levels = np.linspace(-1, 1, _BAR_STEPS)
+    grey = np.full((1, _BAR_STEPS), 90.0)
+    colours = [
+        "#" + "".join(f"{int(c):02x}" for c in rgb) for rgb in _overlay(grey, levels[None])[0]
+    ]
+    extra = mosaic.words(place, effect, millimetres=True)
+    ends = (
+        f"{number(-most, 2)}  made it look older",
+        f"{number(most, 2, signed=True)}  made it look younger",
+    )
+    title = "change of predicted age (years) when the region is occluded"
+    extra += mosaic.colour_bar(place, colours, ends, title)
+    write_text(out, mosaic.svg(place, canvas, title="Contributions of regions", extra=extra))
+
+
+def plot_age_distribution(
+    brainage_path: Path, agedist_path: Path, age_range: Sequence[float] | None, out: Path
+) -> None:
+    """Draw the predicted distribution of ages, its interval, the chronological age and the gap.
+
+    Parameters
+    ----------
+    brainage_path, agedist_path : Path
+        ``*_brainage.tsv`` (one row) and ``*_agedist.tsv``.
+    age_range : two floats or None
+        Ages (years) that the model was trained on; outside is shaded.
+    out : Path
+        SVG to write.
+
+    Raises
+    ------
+    DataError
+        A table cannot be read.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    row = read_tsv(brainage_path).iloc[0]
+    bins = read_tsv(agedist_path)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(9.0, 3.5), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        _draw_bins(axes, bins, row)
+        _draw_range(axes, bins, age_range)
+        _draw_ages(axes, row, float(bins["probability"].max()))
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    content = text.getvalue()
+    write_text(out, content[content.index("<svg") :])
+
+
+def _write_anatomy(
+    place: mosaic.Layout,
+    volume: mosaic.Volume,
+    inside: np.ndarray,
+    mask: mosaic.Volume,
+    out: Path,
+    *,
+    title: str,
+    extra: Sequence[str] | None = None,
+) -> None:
+    low, high = _grey_window(volume.data, inside)
+    canvas = mosaic.assemble(
+        place, (mosaic.window(place.cut(volume, tile), low, high) for tile in place.tiles)
+    )
+    if extra is None:
+        extra = mosaic.words(place, volume, millimetres=False)
+    outlines = mosaic.contours(place, mask)
+    write_text(out, mosaic.svg(place, canvas, title=title, paths=outlines, extra=extra))
+
+
+def _grey_window(values: np.ndarray, inside: np.ndarray) -> tuple[float, float]:
+    """Intensities shown as black and white: from air to a little above bright brain."""
+    known = values[inside] if inside.any() else values.ravel()
+    top = float(np.percentile(known, 99.0))
+    bottom = float(min(np.percentile(values, 2.0), np.percentile(known, 1.0)))
+    return bottom, bottom + 1.12 * (top - bottom)
+
+
+def _overlay(grey: np.ndarray, effect: np.ndarray) -> np.ndarray:
+    """Blend red (negative) and blue (positive) over grey; opacity grows with the size.
+
+    Parameters
+    ----------
+    grey : ndarray, shape (H, W)
+        0..255.
+    effect : ndarray, shape (H, W)
+        -1..1; 0 leaves the grey as it is.
+    """
+    red, blue = np.array([239.0, 72.0, 66.0]), np.array([60.0, 140.0, 245.0])
+    colour = np.where((effect < 0)[..., None], red, blue)
+    strength = np.where(effect == 0, 0.0, 0.12 + 0.78 * np.sqrt(np.abs(effect)))[..., None]
+    return grey[..., None] * (1 - strength) + colour * strength
+
+
+def _levels(top: int) -> list[int]:
+    return [int(level) for level in np.linspace(0, top, _BAR_STEPS)]
+
+
+def _draw_bins(axes: Axes, bins: pd.DataFrame, row: pd.Series) -> None:
+    lower, upper = bins["age_lower"].to_numpy(), bins["age_upper"].to_numpy()
+    inside = np.zeros(len(bins), dtype=bool)
+    if not is_missing(row["ci95_lower"]):
+        inside = (upper > row["ci95_lower"]) & (lower < row["ci95_upper"])
+    colours = np.where(inside, "#5aa9b0", "#c3d7da")
+    axes.bar(
+        lower, bins["probability"], width=upper - lower, align="edge", color=colours,
+        edgecolor="white", linewidth=0.8,
+    )  # fmt: skip
+    axes.set_xlim(lower[0], upper[-1])
+    axes.set_xlabel("age (years)")
+    axes.set_yticks([])
+    axes.set_ylabel("probability")
+
+
+def _draw_range(axes: Axes, bins: pd.DataFrame, age_range: Sequence[float] | None) -> None:
+    """Shade the ages that the model was not trained on."""
+    if age_range is None:
+        return
+    first, last = float(bins["age_lower"].iloc[0]), float(bins["age_upper"].iloc[-1])
+    shades = ((first, max(first, age_range[0])), (min(last, age_range[1]), last))
+    for low, high in shades:
+        if high > low:
+            axes.axvspan(low, high, facecolor="#eef0f3", edgecolor="#cbd2d9", hatch="///", zorder=0)
+    axes.text(
+        1.0, -0.19, f"hatched: outside the training ages {age_range[0]:g} to {age_range[1]:g}",
+        transform=axes.transAxes, ha="right", fontsize=8.5, color=_MUTED,
+    )  # fmt: skip
+
+
+def _draw_ages(axes: Axes, row: pd.Series, peak: float) -> None:
+    """Draw interval, predicted age, chronological age and the gap between them above the bars."""
+    predicted, actual = row["predicted_age"], row["chronological_age"]
+    axes.set_ylim(0, peak * 1.62)
+    axes.vlines(predicted, 0, peak * 1.34, color=_ACCENT, lw=2.2)
+    if not is_missing(row["ci95_lower"]):
+        bounds = (row["ci95_lower"], row["ci95_upper"])
+        axes.hlines(peak * 1.1, *bounds, color=_ACCENT, lw=1.6)
+        axes.vlines(bounds, peak * 1.07, peak * 1.13, color=_ACCENT, lw=1.6)
+    label = f"predicted {number(predicted)}"
+    if is_missing(actual):
+        _say(axes, predicted, peak * 1.4, label + "  (chronological age not known)", _ACCENT)
+        return
+    axes.vlines(actual, 0, peak * 1.34, color=_ACTUAL, lw=2.2, ls=(0, (4, 2)))
+    right = predicted >= actual
+    _say(axes, predicted, peak * 1.4, label, _ACCENT, align="left" if right else "right")
+    side = "right" if right else "left"
+    _say(axes, actual, peak * 1.4, f"chronological {number(actual)}", _ACTUAL, align=side)
+    if abs(predicted - actual) > 0.5:
+        arrow: dict[str, Any] = {"arrowstyle": "<->", "color": _INK, "shrinkA": 0, "shrinkB": 0}
+        ends = {"xy": (predicted, peak * 1.25), "xytext": (actual, peak * 1.25)}
+        axes.annotate("", **ends, arrowprops=arrow)
+    gap = number(predicted - actual, signed=True)
+    _say(axes, (predicted + actual) / 2, peak * 1.53, f"gap {gap} years", _INK)
+
+
+def _say(
+    axes: Axes, age: float, height: float, text: str, colour: str, *, align: str = "center"
+) -> None:
+    """Write beside an age, kept inside of the axes."""
+    low, high = axes.get_xlim()
+    share = (age - low) / (high - low)
+    if align == "left" and share > 0.8:
+        align = "right"
+    elif align == "right" and share < 0.2:
+        align = "left"
+    offset = {"left": 0.3, "right": -0.3, "center": 0.0}[align]
+    axes.text(age + offset, height, text, ha=align, va="bottom", color=colour, fontweight="bold")

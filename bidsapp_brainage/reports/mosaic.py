@@ -1,0 +1,291 @@
+"""Slices of a volume side by side as an SVG: one JPEG inside, contours and words as vectors."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import nibabel as nib
+import numpy as np
+from nibabel.affines import voxel_sizes
+from PIL import Image
+
+from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.io import load_nifti
+
+WIDTH = 1500  # pixels of the whole picture
+COLUMNS = 7
+BAR_HEIGHT = 52  # pixels for a colour bar below the slices
+JPEG_QUALITY = 80
+MARGIN_MM = 12.0
+_PLANES = (2, 1, 0)  # rows: axial, coronal, sagittal
+_SIDES = {2: ("L", "R"), 1: ("L", "R"), 0: ("P", "A")}
+_AXIS_NAMES = "xyz"
+_FONT = "font-family=\"'DejaVu Sans', Arial, Helvetica, sans-serif\""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A 3D image with axes in RAS order.
+
+    Attributes
+    ----------
+    data : ndarray, shape (X, Y, Z)
+        float32.
+    affine : ndarray, shape (4, 4)
+        Voxel to RAS mm.
+    """
+
+    data: np.ndarray
+    affine: np.ndarray
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Voxel sizes in mm, shape (3,)."""
+        return np.asarray(voxel_sizes(self.affine))
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One slice and its place in the picture (pixels)."""
+
+    axis: int
+    index: int
+    left: int
+    top: int
+    width: int
+    height: int
+    first_in_row: bool
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which slices, cut to which box (voxels, half open), and where."""
+
+    tiles: tuple[Tile, ...]
+    box: tuple[tuple[int, int], ...]
+    width: int
+    height: int
+
+    def cut(
+        self, volume: Volume, tile: Tile, *, smooth: bool = True, shrink: int = 1
+    ) -> np.ndarray:
+        """Give the slice of a tile as a picture, shape (height, width) // shrink, row 0 on top."""
+        (x0, x1), (y0, y1), (z0, z1) = self.box
+        boxed = volume.data[x0:x1, y0:y1, z0:z1]
+        plane = np.take(boxed, tile.index - self.box[tile.axis][0], axis=tile.axis)
+        picture = Image.fromarray(np.ascontiguousarray(plane.T[::-1], dtype=np.float32))
+        size = (max(tile.width // shrink, 1), max(tile.height // shrink, 1))
+        how = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
+        return np.asarray(picture.resize(size, how))
+
+
+def read_volume(path: Path, *, like: Volume | None = None) -> Volume:
+    """Read an image in RAS order.
+
+    Parameters
+    ----------
+    path : Path
+        NIfTI file.
+    like : Volume or None
+        The image must be on this grid.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, is not 3D, or is on another grid than `like`.
+    """
+    image = nib.as_closest_canonical(load_nifti(Path(path)))
+    data = np.asarray(image.dataobj, dtype=np.float32)
+    data = data[..., 0] if data.ndim == 4 and data.shape[3] == 1 else data
+    if data.ndim != 3:
+        raise DataError(f"{path} has {data.ndim} dimensions; a figure needs a 3D image.")
+    volume = Volume(np.nan_to_num(data, posinf=0.0, neginf=0.0), image.affine)
+    if like is not None and not _same_grid(volume, like):
+        raise DataError(
+            f"{path} (shape {data.shape}) is not on the grid of the image that it is drawn with "
+            f"(shape {like.data.shape}): run the participant level again with a new work folder."
+        )
+    return volume
+
+
+def layout(volume: Volume, inside: np.ndarray, *, bar: bool = False) -> Layout:
+    """Choose seven slices in each of three planes through the object.
+
+    Parameters
+    ----------
+    volume : Volume
+        Gives grid and voxel sizes.
+    inside : ndarray of bool, same shape
+        The object; if empty, the whole volume.
+    bar : bool
+        Leave room for a colour bar.
+    """
+    sizes = volume.sizes
+    extent = _extent(inside)
+    margin = np.ceil(MARGIN_MM / sizes).astype(int)
+    box = tuple(
+        (max(low - m, 0), min(high + m, n))
+        for (low, high), m, n in zip(extent, margin, inside.shape, strict=True)
+    )
+    span = np.array([high - low for low, high in box]) * sizes  # mm
+    cell_mm = max(span[0], span[1])
+    scale = WIDTH / (COLUMNS * cell_mm)
+    tiles: list[Tile] = []
+    top = 0
+    for axis in _PLANES:
+        across, up = (span[1 if axis == 0 else 0], span[1 if axis == 2 else 2])
+        width, height = max(round(across * scale), 1), max(round(up * scale), 1)
+        for column, index in enumerate(_indices(extent[axis])):
+            left = round((column + 0.5) * WIDTH / COLUMNS - width / 2)
+            tiles.append(Tile(axis, index, left, top, width, height, column == 0))
+        top += height + 4
+    return Layout(tuple(tiles), box, WIDTH, top - 4 + (BAR_HEIGHT if bar else 0))
+
+
+def assemble(place: Layout, pictures: Iterator[np.ndarray]) -> np.ndarray:
+    """Put one picture per tile (height, width[, 3]; 0..255) onto black."""
+    canvas: np.ndarray | None = None
+    for tile, picture in zip(place.tiles, pictures, strict=True):
+        if canvas is None:
+            canvas = np.zeros((place.height, place.width, *picture.shape[2:]), dtype=np.uint8)
+        left, right = max(tile.left, 0), min(tile.left + tile.width, place.width)
+        part = picture[:, left - tile.left : right - tile.left]
+        canvas[tile.top : tile.top + tile.height, left:right] = np.clip(part, 0, 255)
+    assert canvas is not None  # a layout has tiles
+    return canvas
+
+
+def window(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Map `low`..`high` to 0..255."""
+    span = high - low if high > low else 1.0
+    return np.clip((values - low) * (255.0 / span), 0, 255)
+
+
+def contours(place: Layout, mask: Volume) -> list[str]:
+    """Outlines of a mask as SVG path data, one string per tile that shows any."""
+    from contourpy import contour_generator
+
+    found = []
+    for tile in place.tiles:
+        picture = np.pad(place.cut(mask, tile, shrink=2), 1)
+        lines = contour_generator(z=picture).lines(0.5)
+        parts = [_path(line, tile) for line in lines if len(line) > 3]
+        if parts:
+            found.append("".join(parts))
+    return found
+
+
+def words(place: Layout, volume: Volume, *, millimetres: bool) -> list[str]:
+    """Sides of the body on the first tile of each row; slice positions if wanted."""
+    found = []
+    for tile in place.tiles:
+        middle = tile.top + tile.height / 2
+        if tile.first_in_row:
+            first, second = _SIDES[tile.axis]
+            found += [
+                _text(first, tile.left + 4, middle),
+                _text(second, tile.left + tile.width - 4, middle, anchor="end"),
+            ]
+        if millimetres:
+            point = np.zeros(3)
+            point[tile.axis] = tile.index
+            position = nib.affines.apply_affine(volume.affine, point)[tile.axis]
+            label = f"{_AXIS_NAMES[tile.axis]} = {position:.0f}".replace("-", "\N{MINUS SIGN}")
+            found.append(_text(label, tile.left + 4, tile.top + tile.height - 5, size=13))
+    return found
+
+
+def colour_bar(
+    place: Layout, colours: Sequence[str], ends: tuple[str, str], title: str, *, middle: str = ""
+) -> list[str]:
+    """SVG elements of a horizontal colour bar in the room below the slices."""
+    top = place.height - BAR_HEIGHT + 10
+    left, width, height = place.width / 2 - 180, 360, 14
+    step = width / len(colours)
+    found = [
+        f'<rect x="{left + i * step:.1f}" y="{top}" width="{step + 0.5:.1f}" height="{height}" '
+        f'fill="{colour}"/>'
+        for i, colour in enumerate(colours)
+    ]
+    found += [
+        _text(ends[0], left - 10, top + 13, anchor="end", size=16),
+        _text(ends[1], left + width + 10, top + 13, size=16),
+        _text(title, place.width / 2, top + 34, anchor="middle", size=16),
+    ]
+    if middle:
+        found.append(_text(middle, place.width / 2, top - 2, anchor="middle", size=13))
+    return found
+
+
+def svg(
+    place: Layout,
+    canvas: np.ndarray,
+    *,
+    title: str,
+    paths: Sequence[str] = (),
+    extra: Sequence[str] = (),
+) -> str:
+    """Text of the SVG.
+
+    Parameters
+    ----------
+    place : Layout
+    canvas : ndarray, shape (height, width) or (height, width, 3), uint8
+    title : str
+        For people who cannot see it.
+    paths : sequence of str
+        Outlines as path data.
+    extra : sequence of str
+        Further SVG elements.
+    """
+    store = io.BytesIO()
+    Image.fromarray(canvas).save(store, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    code = base64.b64encode(store.getvalue()).decode()
+    size = f'width="{place.width}" height="{place.height}"'
+    outlines = "".join(f'<path d="{path}"/>' for path in paths)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {place.width} {place.height}" '
+        f'{size} role="img"><title>{escape(title)}</title>'
+        f'<rect {size} fill="#000"/><image {size} href="data:image/jpeg;base64,{code}"/>'
+        f'<g fill="none" stroke="#ff4d4d" stroke-width="1.6">{outlines}</g>'
+        f"{''.join(extra)}</svg>\n"
+    )
+
+
+def _same_grid(one: Volume, two: Volume) -> bool:
+    return one.data.shape == two.data.shape and np.allclose(one.affine, two.affine, atol=1e-2)
+
+
+def _extent(inside: np.ndarray) -> list[tuple[int, int]]:
+    """First and last+1 index of the object along each axis."""
+    found = []
+    for axis in range(3):
+        used = np.nonzero(inside.any(axis=tuple(set(range(3)) - {axis})))[0]
+        found.append((int(used[0]), int(used[-1]) + 1) if len(used) else (0, inside.shape[axis]))
+    return found
+
+
+def _indices(extent: tuple[int, int]) -> list[int]:
+    low, high = extent
+    inner = np.linspace(0.1, 0.9, COLUMNS) * (high - 1 - low) + low
+    return [int(value) for value in np.round(inner)]
+
+
+def _path(line: np.ndarray, tile: Tile) -> str:
+    """Path data of one outline found on the padded picture of half size."""
+    x = tile.left + (line[:, 0] - 0.5) * 2
+    y = tile.top + (line[:, 1] - 0.5) * 2
+    points = [f"{a:.1f} {b:.1f}" for a, b in zip(x, y, strict=True)]
+    return "M" + "L".join(points[::2] + points[-1:])
+
+
+def _text(text: str, x: float, y: float, *, anchor: str = "start", size: int = 15) -> str:
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="#fff" '
+        f'fill-opacity="0.85" {_FONT}>{escape(text)}</text>'
+    )
