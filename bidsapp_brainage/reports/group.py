@@ -1,0 +1,313 @@
+"""The page of a group: one self-contained HTML file per model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bidsapp_brainage.bids.names import derivative_path, find_outputs
+from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.group.summary import N_BOOT, AtlasSummary, Summary
+from bidsapp_brainage.io import load_nifti, write_text
+from bidsapp_brainage.reports import group_figures as figures
+from bidsapp_brainage.reports import group_tables as tables
+from bidsapp_brainage.reports.html import number, render, svg_uri
+
+if TYPE_CHECKING:
+    import nibabel as nib
+
+MAX_ANATOMIES = 20  # the mean anatomy under the map does not change with more
+LEVELS = ("network", "hemisphere", "lobe")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the page: ``data:`` URI, description for who cannot see it, caption."""
+
+    uri: str
+    alt: str
+    caption: str
+    kind: str = "chart"
+
+
+def write_group_report(
+    output_dir: Path,
+    summary: Summary,
+    *,
+    maps: Mapping[str, Path],
+    unreadable: tuple[str, ...] = (),
+    command_line: str = "",
+) -> Path:
+    """Write ``group_desc-<model>_brainage.html``.
+
+    Parameters
+    ----------
+    output_dir : Path
+        Root of the derivatives dataset.
+    summary : Summary
+        Results of one model.
+    maps : mapping
+        Mean occlusion map (path) by atlas title.
+    unreadable : tuple of str
+        Sentences about tables that could not be read.
+    command_line : str
+        The command, without paths of this machine.
+
+    Returns
+    -------
+    Path
+        The page: no script or picture is loaded from elsewhere.
+    """
+    atlases = [
+        _atlas(output_dir, atlas, maps, number=position)
+        for position, atlas in enumerate(summary.atlases, start=1)
+    ]
+    page = render(
+        "group.html.jinja",
+        title=f"Brain age of a sample: {summary.model.label}",
+        subtitle=_subtitle(summary),
+        sections=_sections(atlases),
+        model=_model_facts(summary),
+        tiles=_tiles(summary),
+        sample=_sample(summary.scans),
+        figures=_sample_figures(summary.scans),
+        accuracy=tables.accuracy_table(summary),
+        subsets=tables.subset_table(summary),
+        corrected=tables.corrected_table(summary),
+        notes=[*summary.model.notes, *summary.accuracy.notes],
+        atlases=atlases,
+        flagged=tables.flag_table(summary),
+        outliers=tables.outlier_table(summary),
+        exclusions=tables.exclusion_table(summary),
+        unreadable=unreadable,
+        n_boot=N_BOOT,
+        command_line=command_line,
+    )
+    path = derivative_path(
+        output_dir,
+        (),
+        suffix="brainage",
+        extension=".html",
+        datatype="group",
+        desc=summary.model.label,
+    )
+    write_text(path, page)
+    return path
+
+
+def _subtitle(summary: Summary) -> str:
+    n_scans = len(summary.scans)
+    n_people = summary.scans["participant_id"].nunique()
+    return f"{_count(n_people, 'participant')}, {_count(n_scans, 'scan')}"
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def _sections(atlases: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [
+        ("summary", "Summary"),
+        ("sample", "Sample"),
+        ("prediction", "Predicted age"),
+        ("accuracy", "Accuracy"),
+        *((atlas["id"], f"Regions: {atlas['title']}") for atlas in atlases),
+        ("quality", "Quality"),
+        ("exclusions", "Left out"),
+        ("limits", "What it does not mean"),
+        ("methods", "Methods"),
+        ("about", "About this page"),
+    ]
+
+
+def _model_facts(summary: Summary) -> list[tuple[str, str]]:
+    shared = summary.model.provenance
+    card = shared.get("Model")
+    card = card if isinstance(card, dict) else {}
+    facts = [
+        ("Model", f"{card.get('Name', summary.model.label)} {card.get('Version', '')}".strip())
+    ]
+    ages = card.get("AgeRange")
+    if isinstance(ages, list) and len(ages) == 2:
+        facts.append(("Trained on ages", f"{number(ages[0], 0)} to {number(ages[1], 0)} years"))
+    weights = card.get("WeightsSHA256") or []
+    weights = weights if isinstance(weights, list) else [weights]
+    if weights:
+        facts.append(("Weights (SHA-256)", ", ".join(str(code)[:12] + "…" for code in weights)))
+    licence = card.get("License") or card.get("Licence")
+    if licence:
+        facts.append(("Licence of the model", str(licence)))
+    if "bias_model" in summary.scans:
+        sources = sorted(summary.scans["bias_model"].dropna().astype(str).unique())
+        facts.append(("Bias correction", "; ".join(sources) or "none"))
+    return facts
+
+
+def _tiles(summary: Summary) -> list[dict[str, Any]]:
+    table = summary.accuracy.table
+    found = table[(table["prediction"] == "raw") & (table["subset"] == "all")].set_index("metric")
+    tiles = []
+    for name, what, unit, digits in (
+        ("mae", "Mean absolute error", "years", 1),
+        ("mae_mean_age", "Answering the mean age", "years", 1),
+        ("pearson_r", "Correlation with age", "", 2),
+        ("mean_gap", "Mean gap", "years", 1),
+        ("coverage95", "Ages inside the 95 % interval", "%", 0),
+    ):
+        if name not in found.index:
+            continue
+        scale = 100 if unit == "%" else 1
+        row = found.loc[name]
+        bounds = tables.interval(scale * row["ci95_lower"], scale * row["ci95_upper"], digits)
+        tiles.append(
+            {
+                "what": what,
+                "value": number(scale * row["value"], digits),
+                "unit": unit,
+                "note": "too few people for an interval"
+                if bounds == "n/a"
+                else f"95 % CI {bounds}",
+                "main": name == "mae",
+            }
+        )
+    n_flagged = int(summary.scans["flagged"].sum())
+    flagged = {"what": "Flagged scans", "value": str(n_flagged), "unit": f"of {len(summary.scans)}"}
+    return [*tiles, {**flagged, "note": "kept, never dropped silently", "main": False}]
+
+
+def _sample(scans: pd.DataFrame) -> list[tuple[str, str]]:
+    ages = scans["chronological_age"].dropna()
+    people = scans.drop_duplicates("participant_id")
+    repeated = int((scans["participant_id"].value_counts() > 1).sum())
+    rows = [
+        ("Participants", str(len(people))),
+        ("Scans", f"{len(scans)} ({_count(repeated, 'participant')} with several)"),
+        ("Age known", f"{len(ages)} of {_count(len(scans), 'scan')}"),
+    ]
+    if len(ages):
+        spread = number(ages.std(ddof=1)) if len(ages) > 1 else "n/a"
+        rows += [
+            ("Age, mean (SD)", f"{number(ages.mean())} ({spread}) years"),
+            ("Age, range", f"{number(ages.min())} to {number(ages.max())} years"),
+        ]
+    predicted = scans["predicted_age"]
+    low, high = number(predicted.min()), number(predicted.max())
+    rows.append(("Predicted age, range", f"{low} to {high} years"))
+    for name in ("sex", "site"):
+        counts = people[name].fillna("not known").astype(str).value_counts().sort_index()
+        if list(counts.index) != ["not known"]:
+            parts = [f"{level} {count}" for level, count in counts.items()]
+            rows.append((f"{name.capitalize()}, participants", ", ".join(parts)))
+    return rows
+
+
+def _sample_figures(scans: pd.DataFrame) -> dict[str, Picture]:
+    known = scans.dropna(subset=["chronological_age", "predicted_age"])
+    if known.empty:
+        return {}
+    known = known.assign(gap=known["predicted_age"] - known["chronological_age"])
+    n = _count(len(known), "scan")
+    return {
+        "scatter": Picture(
+            svg_uri(figures.age_scatter(known)),
+            f"Scatter plot of predicted against chronological age, {n}",
+            "Predicted against chronological age. Dashed: perfect prediction. Dotted: answering "
+            "everybody with the sample's mean age. Pale bars: 95 % intervals. Open circles: "
+            "flagged. Thin lines join scans of one person.",
+        ),
+        "gap": Picture(
+            svg_uri(figures.gap_scatter(known)),
+            f"Scatter plot of the gap against chronological age, {n}",
+            "Gap against chronological age. A falling line is regression to the mean, which "
+            "every model shows: the young are overestimated, the old underestimated. Use age as "
+            "a covariate when gaps are compared.",
+        ),
+        "ages": Picture(
+            svg_uri(figures.age_histogram(known["chronological_age"], known["sex"])),
+            f"Histogram of chronological ages, {n}",
+            "Ages of the scans. All accuracy metrics depend on this range.",
+        ),
+    }
+
+
+def _atlas(
+    output_dir: Path, atlas: AtlasSummary, maps: Mapping[str, Path], *, number: int
+) -> dict[str, Any]:
+    title = atlas.result.title
+    return {
+        "id": f"regions-{number}",
+        "title": title,
+        "space": atlas.result.space,
+        "notes": atlas.notes,
+        "map": _map_picture(output_dir, atlas, maps.get(title)),
+        "baselines": [
+            _baseline(str(name), part, f"regions-{number}-{position}")
+            for position, (name, part) in enumerate(
+                atlas.table.groupby("baseline", dropna=False, sort=True)
+            )
+        ],
+    }
+
+
+def _baseline(name: str, table: pd.DataFrame, identifier: str) -> dict[str, Any]:
+    regions = table[table["level"] == "region"]
+    shown = min(figures.MANY_BARS, int((regions["n_participants"] > 0).sum()))
+    groups = []
+    for level in LEVELS:
+        part = table[table["level"] == level]
+        if not part.empty:
+            picture = Picture(
+                svg_uri(figures.contribution_bars(part, level)),
+                f"Bar chart of the mean contribution by {level}",
+                "",
+            )
+            groups.append(
+                {
+                    "level": level,
+                    "picture": picture,
+                    "table": tables.group_table(part, level, identifier=f"{identifier}-{level}"),
+                }
+            )
+    return {
+        "name": name,
+        "ranking": Picture(
+            svg_uri(figures.contribution_bars(regions, "name")),
+            f"Bar chart of the mean contribution of {_count(shown, 'region')}",
+            f"The {_count(shown, 'region')} whose occlusion changes the predicted age most.",
+        ),
+        "groups": groups,
+        "table": tables.region_table(regions, identifier=f"{identifier}-table"),
+    }
+
+
+def _map_picture(output_dir: Path, atlas: AtlasSummary, path: Path | None) -> Picture | None:
+    if path is None:
+        return None
+    image = load_nifti(path)
+    people = _count(atlas.result.table["participant_id"].nunique(), "participant")
+    return Picture(
+        svg_uri(figures.map_slices(image, _anatomy(output_dir, atlas.result.space, image))),
+        "Axial slices of the mean occlusion map",
+        f"Mean change of predicted age over {people}, in {atlas.result.space}. Red: the region "
+        "makes the brain look older; blue: younger. Left of the picture is left of the brain.",
+        kind="brain",
+    )
+
+
+def _anatomy(output_dir: Path, space: str, like: nib.Nifti1Image) -> nib.Nifti1Image | None:
+    """Mean of the normalised T1w images on the grid of the map; None without any."""
+    paths = find_outputs(output_dir, suffix="T1w", extension=".nii.gz", space=space, desc="preproc")
+    images = []
+    for path in paths[:MAX_ANATOMIES]:
+        try:
+            image = load_nifti(path)
+        except DataError:
+            continue  # the picture does without; the participant's own report shows the damage
+        if image.shape == like.shape and np.allclose(image.affine, like.affine):
+            images.append(image)
+    return figures.mean_anatomy(images) if images else None

@@ -1,0 +1,271 @@
+"""Figures of the group page, as SVG text: same data, same bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import nibabel as nib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+
+# Okabe & Ito's colours: told apart with every kind of colour vision.
+BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6b7280"
+OLDER, YOUNGER = "#b2182b", "#2166ac"
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#9ca3af",
+    "axes.labelcolor": "#1f2937",
+    "xtick.color": "#4b5563",
+    "ytick.color": "#4b5563",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "bidsapp-brainage",
+}
+MANY_SCANS = 80  # intervals of more scans than this would hide the points
+MANY_BARS = 24
+ZOOM = 1.15
+
+
+def age_scatter(scans: pd.DataFrame) -> str:
+    """Predicted against chronological age with the identity line.
+
+    Parameters
+    ----------
+    scans : DataFrame
+        ``participant_id``, ``chronological_age``, ``predicted_age``, ``ci95_lower``,
+        ``ci95_upper`` (years) and ``flagged``, for scans of known age.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(4.9, 4.6)
+        age, predicted = scans["chronological_age"], scans["predicted_age"]
+        low, high = _span(pd.concat([age, predicted]))
+        axes.plot([low, high], [low, high], color=GREY, lw=1, ls="--", label="identity")
+        axes.axhline(age.mean(), color=GREEN, lw=1, ls=":", label="mean age of the sample")
+        if len(scans) <= MANY_SCANS:
+            bounds = (scans["ci95_lower"], scans["ci95_upper"])
+            axes.vlines(age, *bounds, color=BLUE, alpha=0.18, lw=1.6, zorder=1)
+        _join_sessions(axes, scans, "predicted_age")
+        _points(axes, scans, "predicted_age")
+        axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+        axes.set_xlabel("chronological age (years)")
+        axes.set_ylabel("predicted age (years)")
+        axes.legend(frameon=False, fontsize=8.5, loc="upper left")
+        return _svg(figure)
+
+
+def gap_scatter(scans: pd.DataFrame) -> str:
+    """Gap against chronological age with its least-squares line.
+
+    Parameters
+    ----------
+    scans : DataFrame
+        As for :func:`age_scatter`, with ``gap`` (years).
+    """
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(4.9, 4.6)
+        axes.axhline(0, color=GREY, lw=1, ls="--")
+        age, gap = scans["chronological_age"].to_numpy(), scans["gap"].to_numpy()
+        if len(np.unique(age)) > 2:
+            line = np.polynomial.Polynomial.fit(age, gap, 1)
+            ends = np.array([age.min(), age.max()])
+            slope = line.convert().coef[1]
+            axes.plot(ends, line(ends), color=ORANGE, lw=1.6, label=f"slope {slope:+.2f}")
+        _join_sessions(axes, scans, "gap")
+        _points(axes, scans, "gap")
+        most = float(np.abs(gap).max()) * ZOOM or 1.0
+        axes.set(xlim=_span(scans["chronological_age"]), ylim=(-most, most))
+        axes.set_xlabel("chronological age (years)")
+        axes.set_ylabel("gap: predicted minus chronological (years)")
+        axes.legend(frameon=False, fontsize=8.5, loc="best")
+        return _svg(figure)
+
+
+def age_histogram(ages: pd.Series, sex: pd.Series) -> str:
+    """Ages of the sample in steps of five years, stacked by sex where it is known.
+
+    Parameters
+    ----------
+    ages : Series
+        Years, known only.
+    sex : Series
+        Same index; missing where unknown.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(4.9, 2.2)
+        start = 5 * np.floor(ages.min() / 5)
+        edges = np.arange(start, ages.max() + 5.01, 5)
+        named = sex.reindex(ages.index).fillna("not known").astype(str)
+        kinds = sorted(named.unique())
+        colours = [BLUE, ORANGE, GREEN, GREY]
+        axes.hist(
+            [ages[named == kind] for kind in kinds],
+            bins=edges,
+            stacked=True,
+            color=[colours[i % len(colours)] for i in range(len(kinds))],
+            label=kinds,
+            edgecolor="white",
+            linewidth=0.6,
+        )
+        axes.set_xlabel("chronological age (years)")
+        axes.set_ylabel("scans")
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.legend(frameon=False, fontsize=8.5, title="sex", title_fontsize=8.5)
+        return _svg(figure)
+
+
+def contribution_bars(table: pd.DataFrame, label: str) -> str:
+    """Mean signed contribution with intervals, strongest first.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Rows of one level of
+        :func:`bidsapp_brainage.stats.regions.contribution_table`, in years.
+    label : str
+        Column with the names. At most 24 rows are drawn.
+    """
+    shown = table.dropna(subset=["mean_delta_age"]).sort_values("rank", kind="stable")
+    shown = shown.head(MANY_BARS)[::-1]
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(7.2, 0.75 + 0.235 * max(len(shown), 2))
+        place = np.arange(len(shown))
+        mean = shown["mean_delta_age"].to_numpy(dtype=float)
+        colours = np.where(mean < 0, OLDER, YOUNGER)
+        axes.axvline(0, color=GREY, lw=1)
+        axes.barh(place, mean, height=0.62, color=colours, alpha=0.75)
+        bounds = shown[["ci95_lower", "ci95_upper"]].to_numpy(dtype=float)
+        known = np.isfinite(bounds).all(axis=1)
+        axes.hlines(place[known], *bounds[known].T, color="#111827", lw=1.2)
+        axes.set_yticks(place, [_short(name) for name in shown[label]])
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(-0.7, len(shown) - 0.3)
+        most = np.nanmax(np.abs(np.column_stack([mean, bounds]))) if len(shown) else 1.0
+        axes.set_xlim(-ZOOM * most, ZOOM * most)
+        axes.set_xlabel("change of predicted age when occluded (years), mean and 95 % interval")
+        return _svg(figure)
+
+
+def map_slices(image: nib.Nifti1Image, background: nib.Nifti1Image | None) -> str:
+    """Slices through a mean occlusion map in template space.
+
+    Parameters
+    ----------
+    image : nibabel.Nifti1Image
+        Years, 0 outside of the regions; axes in RAS order.
+    background : nibabel.Nifti1Image or None
+        Mean anatomy on the same grid.
+
+    Notes
+    -----
+    Left of the picture is left of the brain.
+    """
+    values = image.get_fdata(dtype=np.float32)
+    under = None if background is None else background.get_fdata(dtype=np.float32)
+    used = np.nonzero(values.any(axis=(0, 1)))[0]
+    levels = np.linspace(used[0], used[-1], 10)[1:-1].round().astype(int) if len(used) else [0]
+    most = float(np.abs(values).max()) or 1.0
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(9.6, 5.2 if len(levels) > 4 else 2.8), facecolor="black")
+        FigureCanvasSVG(figure)
+        grid = figure.add_gridspec(
+            2 if len(levels) > 4 else 1, 5, width_ratios=[1, 1, 1, 1, 0.07], wspace=0.03
+        )
+        drawn = None
+        for number, level in enumerate(levels):
+            axes = figure.add_subplot(grid[number // 4, number % 4])
+            drawn = _slice(axes, values[:, :, level], under, level, most)
+            height = nib.affines.apply_affine(image.affine, [0, 0, level])[2]
+            axes.set_title(f"z = {height:.0f} mm", fontsize=8.5, pad=2, color="white")
+            if number == 0:
+                for place, side in ((0.03, "L"), (0.94, "R")):
+                    axes.text(place, 0.5, side, transform=axes.transAxes, color="white")
+        bar = figure.colorbar(drawn, cax=figure.add_subplot(grid[:, 4]))
+        bar.set_label("years", fontsize=8.5, color="white")
+        bar.ax.tick_params(colors="white", labelsize=8)
+        bar.outline.set_visible(False)
+        return _svg(figure)
+
+
+def _slice(
+    axes: Axes, values: np.ndarray, under: np.ndarray | None, level: int, most: float
+) -> mpl.image.AxesImage:
+    axes.set_axis_off()
+    if under is not None:
+        axes.imshow(under[:, :, level].T, origin="lower", cmap="gray", interpolation="nearest")
+    return axes.imshow(
+        np.ma.masked_equal(values.T, 0),
+        origin="lower",
+        cmap="RdBu",
+        norm=TwoSlopeNorm(0, -most, most),
+        alpha=0.85 if under is not None else 1.0,
+        interpolation="nearest",
+    )
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="none")
+    FigureCanvasSVG(figure)
+    return figure, figure.add_subplot(facecolor="none")
+
+
+def _points(axes: Axes, scans: pd.DataFrame, column: str) -> None:
+    size = 26 if len(scans) <= MANY_SCANS else 14
+    for flagged, part in scans.groupby("flagged"):
+        axes.scatter(
+            part["chronological_age"],
+            part[column],
+            s=size,
+            facecolor="white" if flagged else BLUE,
+            edgecolor=ORANGE if flagged else "white",
+            linewidth=1.4 if flagged else 0.5,
+            label=f"flagged ({len(part)})" if flagged else None,
+            zorder=3,
+        )
+
+
+def _join_sessions(axes: Axes, scans: pd.DataFrame, column: str) -> None:
+    """A thin line through the scans of one person."""
+    for _, person in scans.groupby("participant_id"):
+        if len(person) > 1:
+            ordered = person.sort_values("chronological_age")
+            axes.plot(ordered["chronological_age"], ordered[column], color=BLUE, lw=0.8, alpha=0.5)
+
+
+def _span(values: pd.Series) -> tuple[float, float]:
+    margin = 0.06 * float(np.ptp(values)) or 5.0
+    return float(values.min()) - margin, float(values.max()) + margin
+
+
+def _short(name: object, length: int = 34) -> str:
+    text = str(name)
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None}, facecolor=figure.get_facecolor())
+    content = text.getvalue()
+    return content[content.index("<svg") :]
+
+
+def mean_anatomy(images: Sequence[nib.Nifti1Image]) -> nib.Nifti1Image:
+    """Mean of images on one grid, each divided by its own 98th percentile.
+
+    Parameters
+    ----------
+    images : sequence of nibabel.Nifti1Image
+        At least one; RAS.
+    """
+    total = np.zeros(images[0].shape, dtype=np.float64)
+    for image in images:
+        values = image.get_fdata(dtype=np.float32)
+        total += values / (np.percentile(values, 98) or 1.0)
+    return nib.Nifti1Image((total / len(images)).astype(np.float32), images[0].affine)
