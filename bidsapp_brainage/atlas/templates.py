@@ -14,6 +14,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,13 +54,13 @@ class TemplateFiles:
     skull_stripped: bool
 
 
-def user_home() -> Path:
+def user_home(home: Path | None = None) -> Path:
     """Folder of the user's own TemplateFlow templates (it need not exist).
 
-    ``TEMPLATEFLOW_HOME`` if set, else TemplateFlow's default cache folder. When the variable
-    already points to a merged home (a nested call), the home that it was made from is meant.
+    ``TEMPLATEFLOW_HOME`` (or `home`) if set, else TemplateFlow's default cache folder. When that
+    is a merged home already (a nested call), the home that it was made from is meant.
     """
-    folder = os.environ.get("TEMPLATEFLOW_HOME")
+    folder = str(home) if home else os.environ.get("TEMPLATEFLOW_HOME")
     if folder:
         return _source_of(Path(folder).absolute())
     from platformdirs import user_cache_dir
@@ -149,7 +150,7 @@ def _copy_folder(source: Path, target: Path) -> None:
 
 
 def _write_embedded_template(folder: Path) -> None:
-    """Write the template that nilearn bundles under TemplateFlow names; cheap when it is there."""
+    """Write the bundled template and atlas under TemplateFlow names; cheap when they are there."""
     stem = f"tpl-{EMBEDDED_TEMPLATE}"
     t1w = folder / f"{stem}_res-01_T1w.nii.gz"
     mask = folder / f"{stem}_res-01_desc-brain_mask.nii.gz"
@@ -159,6 +160,12 @@ def _write_embedded_template(folder: Path) -> None:
         io.save_nifti(mask_img, mask)
         io.save_nifti(t1w_img, t1w)
     io.write_json(description, _embedded_description())
+    data = Path(str(files("bidsapp_brainage"))) / "data" / "atlases"
+    for source, target in (
+        ("brainagedemo_dseg.nii.gz", f"{stem}_res-01_atlas-BrainageDemo_dseg.nii.gz"),
+        ("brainagedemo_dseg.tsv", f"{stem}_atlas-BrainageDemo_dseg.tsv"),
+    ):
+        io.write_bytes(folder / target, (data / source).read_bytes())
 
 
 def embedded_images() -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
@@ -212,16 +219,20 @@ def _embedded_description() -> dict[str, Any]:
     }
 
 
-def get_template(name: str, *, resolution: int | None = None) -> TemplateFiles:
+def get_template(
+    name: str, *, resolution: int | None = None, home: Path | None = None
+) -> TemplateFiles:
     """Find the T1w and the brain mask of a template, through ``templateflow.api.get`` only.
 
     Parameters
     ----------
     name : str
-        TemplateFlow identifier without ``tpl-``; the home is ``TEMPLATEFLOW_HOME``.
+        TemplateFlow identifier without ``tpl-``.
     resolution : int, optional
         TemplateFlow's ``res`` index. By default index 1 (1 mm in the adult human templates), and
         index 2 where 1 lacks a T1w or a mask.
+    home : Path, optional
+        TemplateFlow home to ask instead of ``TEMPLATEFLOW_HOME``.
 
     Returns
     -------
@@ -237,12 +248,12 @@ def get_template(name: str, *, resolution: int | None = None) -> TemplateFiles:
     resolutions = _PREFERRED_RESOLUTIONS if resolution is None else (resolution,)
     misfits = []
     for index in resolutions:
-        mask = query_one(name, resolution=index, desc="brain", suffix="mask")
+        mask = query_one(name, home=home, resolution=index, desc="brain", suffix="mask")
         for desc in (None, "brain") if mask else ():
-            t1w = query_one(name, resolution=index, desc=desc, suffix="T1w")
+            t1w = query_one(name, home=home, resolution=index, desc=desc, suffix="T1w")
             if t1w is None:
                 continue
-            files = _fitting(name, t1w, mask)
+            files = _fitting(name, t1w, mask, home)
             if files is not None:
                 return files
             misfits.append(str(t1w))
@@ -250,21 +261,21 @@ def get_template(name: str, *, resolution: int | None = None) -> TemplateFiles:
     found = f" (found, but not on the grid of its brain mask: {', '.join(misfits)})"
     raise ResourceError(
         f"Template {name} ({wanted}, T1w and brain mask) is not in TEMPLATEFLOW_HOME "
-        f"({user_home()}){found if misfits else ''}. "
-        f"{fetch_hint(name, '--suffix T1w --suffix mask')}"
+        f"({user_home(home)}){found if misfits else ''}. "
+        f"{fetch_hint(name, '--suffix T1w --suffix mask', home=home)}"
     )
 
 
-def fetch_hint(name: str, options: str) -> str:
+def fetch_hint(name: str, options: str, *, home: Path | None = None) -> str:
     """One sentence with the command that fetches files of template `name`."""
     return (
         "On a machine with network run "
-        f"`TEMPLATEFLOW_HOME={user_home()} templateflow get {name} {options}`, or set "
+        f"`TEMPLATEFLOW_HOME={user_home(home)} templateflow get {name} {options}`, or set "
         "TEMPLATEFLOW_HOME to a folder that holds the template."
     )
 
 
-def query_one(name: str, *, fetch_options: str = "", **entities: Any) -> Path | None:
+def query_one(name: str, *, home: Path | None = None, **entities: Any) -> Path | None:
     """One image or table of a template; None if TemplateFlow does not know of any.
 
     Raises
@@ -274,13 +285,13 @@ def query_one(name: str, *, fetch_options: str = "", **entities: Any) -> Path | 
         ambiguous.
     """
     entities.setdefault("extension", _IMAGE_EXTENSIONS)
-    options = fetch_options or f"--suffix {entities.get('suffix', 'T1w')}"
+    hint = fetch_hint(name, _as_options(entities), home=home)
     try:
-        found = _template_get(name, **entities)
+        found = _template_get(name, home, **entities)
     except (OSError, RuntimeError) as error:  # requests' ConnectionError is an OSError
         raise ResourceError(
             f"A file of template {name} ({_plain(entities)}) could not be fetched: "
-            f"{type(error).__name__}. {fetch_hint(name, options)}"
+            f"{type(error).__name__}. {hint}"
         ) from error
     if not found:
         return None
@@ -288,10 +299,10 @@ def query_one(name: str, *, fetch_options: str = "", **entities: Any) -> Path | 
         names = ", ".join(path.name for path in found[:4])
         raise ResourceError(
             f"Template {name} has {len(found)} files for ({_plain(entities)}): {names}. Keep one "
-            f"of them in TEMPLATEFLOW_HOME ({user_home()})."
+            f"of them in TEMPLATEFLOW_HOME ({user_home(home)})."
         )
     if found.stat().st_size == 0:
-        raise ResourceError(f"{found} is empty. {fetch_hint(name, options)}")
+        raise ResourceError(f"{found} is empty. {hint}")
     return found
 
 
@@ -301,8 +312,14 @@ def _plain(entities: dict[str, Any]) -> str:
     return ", ".join(f"{key}: {value}" for key, value in shown.items() if value is not None)
 
 
-def _template_get(name: str, **entities: Any) -> Path | list[Path]:
-    """``templateflow.api.get`` on the home that ``TEMPLATEFLOW_HOME`` names *now*.
+def _as_options(entities: dict[str, Any]) -> str:
+    """A query as options of ``templateflow get``."""
+    kept = ("suffix", "atlas", "desc", "resolution")
+    return " ".join(f"--{key} {entities[key]}" for key in kept if entities.get(key) is not None)
+
+
+def _template_get(name: str, home: Path | None, **entities: Any) -> Path | list[Path]:
+    """``templateflow.api.get`` on `home`, or on what ``TEMPLATEFLOW_HOME`` names *now*.
 
     TemplateFlow keeps the home that it saw when it was first imported. In a process that
     imported it earlier (another run in one Python session) a client of its own is asked.
@@ -310,7 +327,7 @@ def _template_get(name: str, **entities: Any) -> Path | list[Path]:
     import templateflow.api
     from templateflow import conf
 
-    wanted = os.environ.get("TEMPLATEFLOW_HOME")
+    wanted = home or os.environ.get("TEMPLATEFLOW_HOME")
     if wanted is None or Path(wanted).absolute() == Path(conf.TF_HOME):
         found = templateflow.api.get(name, **entities)
     else:
@@ -326,13 +343,13 @@ def _client(home: Path) -> Any:
     return TemplateFlowClient(root=home)
 
 
-def _fitting(name: str, t1w: Path, mask: Path | None) -> TemplateFiles | None:
+def _fitting(name: str, t1w: Path, mask: Path | None, home: Path | None) -> TemplateFiles | None:
     """Read both images completely; None unless they share one three-dimensional grid."""
     import numpy as np
 
     if mask is None:
         return None
-    images = [read_resource(path, name) for path in (t1w, mask)]
+    images = [read_resource(path, name, home=home) for path in (t1w, mask)]
     values, inside = (np.asanyarray(img.dataobj) for img in images)
     same_grid = values.shape == inside.shape and np.allclose(
         images[0].affine, images[1].affine, atol=1e-3
@@ -343,11 +360,11 @@ def _fitting(name: str, t1w: Path, mask: Path | None) -> TemplateFiles | None:
     return TemplateFiles(name, t1w, mask, skull_stripped=bool(outside < _MAX_OUTSIDE_FRACTION))
 
 
-def read_resource(path: Path, name: str) -> nib.Nifti1Image:
+def read_resource(path: Path, name: str, *, home: Path | None = None) -> nib.Nifti1Image:
     """Load an image of template `name`; a damaged file is a `ResourceError` with the remedy."""
     try:
         return io.load_nifti(path)
     except DataError as error:
         raise ResourceError(
-            f"{error} It belongs to template {name}: delete it. {fetch_hint(name, '')}"
+            f"{error} It belongs to template {name}: delete it. {fetch_hint(name, '', home=home)}"
         ) from error
