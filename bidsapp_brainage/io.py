@@ -7,7 +7,7 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,13 @@ def atomic_path(final: Path) -> Iterator[Path]:
         temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporary(folder: Path, pids: Iterable[int]) -> None:
+    """Remove the temporary files that ended processes left under a folder."""
+    for pid in pids:
+        for leftover in Path(folder).rglob(f".*.{pid}.tmp*"):
+            leftover.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

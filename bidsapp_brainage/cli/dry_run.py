@@ -1,0 +1,64 @@
+"""``--dry-run``: what would be done, without doing it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from bidsapp_brainage.cli.logs import LOGGER_NAME
+
+if TYPE_CHECKING:
+    from bidsapp_brainage.bids.collect import Scan
+    from bidsapp_brainage.settings import Settings
+
+LOGGER = logging.getLogger(LOGGER_NAME)
+
+
+def list_work(settings: Settings, level: str) -> int:
+    """Print the images (or, for the group level, the tables) that a run would process."""
+    return _list_tables(settings) if level == "group" else _list_scans(settings)
+
+
+def _list_scans(settings: Settings) -> int:
+    from bidsapp_brainage.bids.collect import collect_scans, without_scans
+
+    scans, warnings = collect_scans(settings)
+    for warning in warnings:
+        LOGGER.warning("%s", warning)
+    processing = settings.processing
+    explained = processing.explain != "none" and processing.level == "full"
+    print(f"{len(scans)} T1w images would be processed with model {processing.model}", end="")
+    print(f" and explained with atlas {processing.atlas}:" if explained else ":")
+    print("image\tage\tage_source\talready_done\tfile")
+    for scan in scans:
+        print("\t".join(_row(scan, settings)))
+    return 1 if without_scans(settings, scans) else 0
+
+
+def _row(scan: Scan, settings: Settings) -> list[str]:
+    from bidsapp_brainage.bids.names import derivative_path
+
+    done = derivative_path(
+        settings.output_dir,
+        scan.entities,
+        suffix="brainage",
+        extension=".tsv",
+        desc=settings.processing.model,
+    ).is_file()
+    age = "n/a" if scan.age.value is None else f"{scan.age.value:g}"
+    return [scan.label, age, scan.age.source, "yes" if done else "no", scan.relative_path]
+
+
+def _list_tables(settings: Settings) -> int:
+    from bidsapp_brainage.bids.names import find_outputs
+    from bidsapp_brainage.errors import NoInputError
+
+    tables = find_outputs(settings.output_dir, suffix="brainage", extension=".tsv")
+    if not tables:
+        raise NoInputError(
+            f"{settings.output_dir} has no predictions: run the participant level first."
+        )
+    print(f"{len(tables)} predictions would be summarised:")
+    for path in tables:
+        print(path.relative_to(settings.output_dir).as_posix())
+    return 0

@@ -1,0 +1,202 @@
+"""Entry point of ``bidsapp-brainage``: from arguments to an exit code."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bidsapp_brainage import __version__
+from bidsapp_brainage.cli.logs import LOGGER_NAME, configure_logging
+from bidsapp_brainage.cli.parser import PROGRAM, build_parser
+from bidsapp_brainage.cli.signals import (
+    Terminated,
+    end_children,
+    signals_ignored,
+    sigterm_raises,
+)
+from bidsapp_brainage.errors import BrainageError, UsageError
+from bidsapp_brainage.settings import (
+    Settings,
+    build_settings,
+    elsewhere,
+    private_roots,
+    public_path,
+    read_toml,
+)
+
+LOGGER = logging.getLogger(LOGGER_NAME)
+
+EX_SOFTWARE = 70
+EX_NO_COMMAND = 127
+EX_INTERRUPTED = 130
+EX_TERMINATED = 143
+_POSITIONALS = ("bids_dir", "output_dir", "analysis_level")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the app.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit code: 0 done, 1 some participants failed, 2 usage, 65 data, 66 nothing selected,
+        70 internal, 72 missing resource, 127 missing program, 130 interrupted, 143 terminated.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options = vars(build_parser().parse_args(arguments))
+    configure_logging(options.get("verbose", 0))
+    settings: Settings | None = None
+    try:
+        with sigterm_raises():
+            settings = settings_from(options, arguments)
+            return _dispatch(settings)
+    except BrainageError as error:
+        LOGGER.error("%s", error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _stopped("Interrupted", EX_INTERRUPTED, settings)
+    except Terminated:
+        return _stopped("Terminated", EX_TERMINATED, settings)
+    except ModuleNotFoundError as error:
+        LOGGER.error("The Python package %s is missing: install the app again.", error.name)
+        return EX_NO_COMMAND
+    except Exception:
+        LOGGER.exception("Internal error of %s %s; please report it.", PROGRAM, __version__)
+        return EX_SOFTWARE
+
+
+def settings_from(options: Mapping[str, Any], arguments: Sequence[str] = ()) -> Settings:
+    """Settings from parsed options, the configuration file and the machine.
+
+    The command line wins over the file, the file over the defaults.
+
+    Raises
+    ------
+    UsageError
+        The configuration file cannot be used.
+    """
+    given = {key: value for key, value in options.items() if key not in _POSITIONALS}
+    given.pop("notrack", None)
+    folders = {key: Path(options[key]) for key in ("bids_dir", "output_dir")}
+    config_file = given.get("config_file")
+    stored = {} if config_file is None else read_toml(config_file, **folders)
+    stored = {key: value for key, value in stored.items() if key not in given}
+    for key, value in stored.items():
+        if elsewhere(value):
+            raise UsageError(
+                f"--config-file {config_file}: the path for {key!r} was not recorded; give it as "
+                f"--{key.replace('_', '-')}."
+            )
+    levels = tuple(dict.fromkeys(options["analysis_level"]))
+    ordered = tuple(sorted(levels, key=("participant", "group").index))
+    merged = _machine_defaults(stored | given)
+    merged["run_uuid"] = f"{datetime.now():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
+    settings = build_settings(analysis_level=ordered, options=merged, **folders)
+    line = public_command_line(arguments, settings)
+    return build_settings(
+        analysis_level=ordered, options=merged | {"command_line": line}, **folders
+    )
+
+
+def _machine_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in how much of the machine is used where nobody said so."""
+    from bidsapp_brainage.cli.machine import available_cpus, available_memory_gb, default_threads
+
+    filled = dict(options)
+    filled.setdefault("nprocs", available_cpus())
+    filled.setdefault("omp_nthreads", default_threads(int(filled["nprocs"])))
+    filled.setdefault("memory_gb", available_memory_gb())
+    return filled
+
+
+def public_command_line(arguments: Sequence[str], settings: Settings) -> str:
+    """The command as typed, with every private path replaced (see `settings.public_path`)."""
+    roots = private_roots(settings)
+    return " ".join([PROGRAM, *(_public_argument(argument, roots) for argument in arguments)])
+
+
+def _public_argument(argument: str, roots: Mapping[str, Path]) -> str:
+    head, separator, path = "", "", argument
+    match = re.match(r"(.*?)([=:])(.*)", argument) if "/" in argument else None
+    if match and not match[1].startswith(("/", ".")):
+        head, separator, path = match.groups()
+    absolute = Path(path).expanduser().absolute()
+    if "/" in path or absolute in roots.values():
+        return f"{head}{separator}{public_path(absolute, roots)}"
+    return argument
+
+
+def _dispatch(settings: Settings) -> int:
+    """Check the settings and run the levels in order; the worst exit code counts."""
+    from bidsapp_brainage.cli.validate import validate
+
+    for warning in validate(settings):
+        LOGGER.warning("%s", warning)
+    _announce(settings)
+    codes = [_run_level(level, settings) for level in settings.analysis_level]
+    return max(codes)
+
+
+def _run_level(level: str, settings: Settings) -> int:
+    if settings.execution.dry_run:
+        from bidsapp_brainage.cli.dry_run import list_work
+
+        return list_work(settings, level)
+    if level == "group":
+        from bidsapp_brainage.cli.group import run_group
+
+        return run_group(settings)
+    if not settings.execution.reports_only and not settings.selection.skip_bids_validation:
+        from bidsapp_brainage.bids.validation import check_dataset
+
+        for message in check_dataset(settings.bids_dir):
+            LOGGER.warning("%s", message)
+    from bidsapp_brainage.cli.participant import run_participant
+
+    return run_participant(settings)
+
+
+def _announce(settings: Settings) -> None:
+    """Say what this run uses, so that a log file explains itself."""
+    resources = settings.resources
+    LOGGER.info("%s v%s, run %s", PROGRAM, __version__, settings.execution.run_uuid)
+    LOGGER.info(
+        "%s: %s -> %s",
+        " and ".join(settings.analysis_level),
+        settings.bids_dir,
+        settings.output_dir,
+    )
+    LOGGER.info(
+        "Using %d processors (%d per process), %.1f GB of memory, device %s",
+        resources.nprocs,
+        resources.omp_nthreads,
+        resources.memory_gb or 0,
+        resources.device,
+    )
+
+
+def _stopped(how: str, code: int, settings: Settings | None) -> int:
+    """End all workers, remove what they had begun to write, and give the exit code."""
+    with signals_ignored():
+        LOGGER.error("%s: ending the workers; run the same command again to resume.", how)
+        pids = end_children()
+        if settings is not None:
+            from bidsapp_brainage.io import remove_temporary
+
+            remove_temporary(settings.output_dir, pids)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,264 @@
+"""Checks of the choices of a run, before anything heavy is imported or any file is written.
+
+Each check returns one line with the remedy, or nothing. To add one, write the function and add
+it to the table.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bidsapp_brainage import __version__
+from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.settings import Settings
+
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+_BIAS = re.compile(r"none|model|file:.+")
+_SUFFIXES_OF_FILES = (".nii.gz", ".nii", ".json")
+
+
+def validate(settings: Settings) -> list[str]:
+    """Check the settings.
+
+    Returns
+    -------
+    list of str
+        Warnings, one line each.
+
+    Raises
+    ------
+    UsageError
+        The first problem found, in one line.
+    """
+    for check in CHECKS:
+        problem = check(settings)
+        if problem:
+            raise UsageError(problem)
+    for precheck in PRECHECKS:
+        precheck(settings)
+    return list(_warnings(settings))
+
+
+def _bids_dir_exists(settings: Settings) -> str | None:
+    if "participant" not in settings.analysis_level or settings.execution.reports_only:
+        return None  # these read derivatives only
+    if not settings.bids_dir.is_dir():
+        return f"BIDS_DIR {settings.bids_dir} is not a folder: check the path (and bind mounts)."
+    if not os.access(settings.bids_dir, os.R_OK | os.X_OK):
+        return f"BIDS_DIR {settings.bids_dir} cannot be read: check its permissions."
+    return None
+
+
+def _output_is_not_input(settings: Settings) -> str | None:
+    if _same(settings.bids_dir, settings.output_dir):
+        better = settings.bids_dir / "derivatives" / f"bidsapp_brainage-{__version__}"
+        return f"OUTPUT_DIR must not be BIDS_DIR; for example, use {better}."
+    return None
+
+
+def _output_not_among_raw(settings: Settings) -> str | None:
+    relative = _inside(settings.output_dir, settings.bids_dir)
+    if relative is not None and relative.parts and relative.parts[0].startswith("sub-"):
+        better = settings.bids_dir / "derivatives" / f"bidsapp_brainage-{__version__}"
+        return f"OUTPUT_DIR lies inside a participant of BIDS_DIR; for example, use {better}."
+    return None
+
+
+def _output_writable(settings: Settings) -> str | None:
+    return _writable(settings.output_dir, "OUTPUT_DIR", settings)
+
+
+def _work_dir_outside_input(settings: Settings) -> str | None:
+    work_dir = settings.execution.work_dir
+    if "participant" in settings.analysis_level and _inside(work_dir, settings.bids_dir):
+        return (
+            f"The work folder {work_dir} lies inside BIDS_DIR, where it would be taken for data: "
+            "give another one with -w."
+        )
+    return None
+
+
+def _work_dir_is_its_own(settings: Settings) -> str | None:
+    for name, folder in (("BIDS_DIR", settings.bids_dir), ("OUTPUT_DIR", settings.output_dir)):
+        if _same(settings.execution.work_dir, folder):
+            return f"The work folder must not be {name}: give another one with -w."
+    return None
+
+
+def _work_dir_writable(settings: Settings) -> str | None:
+    if "participant" not in settings.analysis_level:
+        return None
+    return _writable(settings.execution.work_dir, "The work folder (-w)", settings)
+
+
+def _files_exist(settings: Settings) -> str | None:
+    selection, resources = settings.selection, settings.resources
+    files = [
+        ("--bids-filter-file", selection.bids_filter_file),
+        ("--age-file", selection.age_file),
+        ("--use-plugin", resources.plugin_file),
+    ]
+    bias = settings.processing.bias_correction
+    if bias.startswith("file:"):
+        files.append(("--bias-correction", Path(bias.removeprefix("file:"))))
+    if settings.processing.atlas.endswith(_SUFFIXES_OF_FILES):
+        files.append(("--atlas", Path(settings.processing.atlas)))
+    for option, path in files:
+        if path is not None and not path.is_file():
+            return f"{option} {path} is not a file: check the path (and bind mounts)."
+    return None
+
+
+def _folders_exist(settings: Settings) -> str | None:
+    processing = settings.processing
+    folders = [("--models-dir", processing.models_dir), ("--atlases-dir", processing.atlases_dir)]
+    folders += [("--derivatives", path) for _, path in settings.selection.derivatives]
+    for option, path in folders:
+        if path is not None and not path.is_dir():
+            return f"{option} {path} is not a folder: check the path (and bind mounts)."
+    return None
+
+
+def _device_known(settings: Settings) -> str | None:
+    if _DEVICE.fullmatch(settings.resources.device):
+        return None
+    return f"--device {settings.resources.device}: use auto, cpu, cuda or cuda:N."
+
+
+def _bias_known(settings: Settings) -> str | None:
+    bias = settings.processing.bias_correction
+    if _BIAS.fullmatch(bias):
+        return None
+    return f"--bias-correction {bias}: use none, model or file:PATH."
+
+
+def _counts_positive(settings: Settings) -> str | None:
+    resources = settings.resources
+    counts = {
+        "--nprocs": resources.nprocs,
+        "--omp-nthreads": resources.omp_nthreads,
+        "--mem": 1 if resources.memory_gb is None else resources.memory_gb,
+        "--batch-size": 1 if resources.batch_size is None else resources.batch_size,
+        "--n-gpus": resources.n_gpus,
+    }
+    for option, count in counts.items():
+        if count <= 0:
+            return f"{option} must be more than zero, not {count}."
+    return None
+
+
+def _one_mode(settings: Settings) -> str | None:
+    execution = settings.execution
+    modes = {
+        "--dry-run": execution.dry_run,
+        "--boilerplate-only": execution.boilerplate_only,
+        "--reports-only": execution.reports_only,
+    }
+    chosen = [name for name, given in modes.items() if given]
+    return f"{' and '.join(chosen)} exclude each other: give one." if len(chosen) > 1 else None
+
+
+#: In this order, the first problem is reported.
+CHECKS: tuple[Callable[[Settings], str | None], ...] = (
+    _bids_dir_exists,
+    _output_is_not_input,
+    _output_not_among_raw,
+    _output_writable,
+    _work_dir_is_its_own,
+    _work_dir_outside_input,
+    _work_dir_writable,
+    _files_exist,
+    _folders_exist,
+    _device_known,
+    _bias_known,
+    _counts_positive,
+    _one_mode,
+)
+
+
+def _labels_known(settings: Settings) -> None:
+    """Unknown participants, before pybids is imported."""
+    from bidsapp_brainage.bids.collect import wanted_participants
+
+    if "participant" in settings.analysis_level and not settings.execution.reports_only:
+        wanted_participants(settings.bids_dir, settings.selection.participant_label)
+
+
+def _filters_usable(settings: Settings) -> None:
+    """A filter file that is no JSON or has unknown entities."""
+    from bidsapp_brainage.bids.collect import read_filter_file
+
+    if settings.selection.bids_filter_file is not None:
+        read_filter_file(settings.selection.bids_filter_file)
+
+
+def _model_known(settings: Settings) -> None:
+    """A misspelt model."""
+    if "participant" not in settings.analysis_level:
+        return
+    from bidsapp_brainage.model.cards import list_cards
+
+    name, folder = settings.processing.model, settings.processing.models_dir
+    if not name.endswith(".json") and name not in list_cards(folder):
+        known = ", ".join(list_cards(folder)) or "none"
+        raise UsageError(f"--model {name}: there is no such model card. Known: {known}.")
+
+
+#: Checks that raise their own error; still without heavy imports.
+PRECHECKS: tuple[Callable[[Settings], None], ...] = (
+    _labels_known,
+    _filters_usable,
+    _model_known,
+)
+
+
+def _warnings(settings: Settings) -> Iterator[str]:
+    """What is allowed but hardly meant."""
+    work_dir, output_dir = settings.execution.work_dir, settings.output_dir
+    if "participant" in settings.analysis_level and _inside(work_dir, output_dir):
+        yield (
+            f"The work folder {work_dir} lies inside OUTPUT_DIR; it is large and no result: "
+            "better give another one with -w."
+        )
+    if settings.processing.sloppy:
+        yield "--sloppy is for testing only: do not use these results."
+    if settings.resources.omp_nthreads > settings.resources.nprocs:
+        yield "--omp-nthreads is larger than --nprocs; one process may use more than you wanted."
+    description = settings.bids_dir / "dataset_description.json"
+    if settings.bids_dir.is_dir() and not description.is_file():
+        yield f"{description} is missing: BIDS requires it."
+
+
+def _same(first: Path, second: Path) -> bool:
+    return first.resolve() == second.resolve()
+
+
+def _inside(path: Path, folder: Path) -> Path | None:
+    """`path` relative to `folder` if it is inside (following links), else None."""
+    try:
+        return path.resolve().relative_to(folder.resolve())
+    except ValueError:
+        return None
+
+
+def _writable(folder: Path, name: str, settings: Settings) -> str | None:
+    """Whether a folder can be made and written, without making it."""
+    if settings.execution.dry_run:
+        return None
+    nearest = folder
+    try:
+        while not nearest.exists() and nearest != nearest.parent:
+            nearest = nearest.parent
+    except OSError as error:
+        return f"{name} {folder} cannot be reached ({error.strerror})."
+    if not nearest.is_dir():
+        return f"{name} {folder}: {nearest} is a file, not a folder."
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return (
+            f"{name} {folder} cannot be written: check the permissions of {nearest} for user "
+            f"{os.getuid()}, or bind it without :ro."
+        )
+    return None
