@@ -1,0 +1,134 @@
+"""What to train and how, as data: the card's fixed part and the optimiser's choices."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bidsapp_brainage.errors import ResourceError
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Bounds of the random changes made to training volumes (see ``augment.py``).
+
+    Attributes
+    ----------
+    rotation_degrees, shift_voxels : float
+        Largest rotation about, and shift along, each axis.
+    log_scale : float
+        Largest logarithm of the stretch along each axis.
+    edge : float
+        How far the mask's edge moves, as a change of the threshold (0.5) on the smoothed mask.
+    curve : float
+        SD of the logarithm of the slopes of the random intensity curve.
+    bias_field : float
+        SD of the logarithm of the smooth intensity field.
+    noise : float
+        Largest SD of the noise, in SDs of the brain's intensity.
+    blur : float
+        Largest weight of the smoothed image (0: none, 1: all).
+    """
+
+    rotation_degrees: float = 5.0
+    shift_voxels: float = 1.5
+    log_scale: float = 0.03
+    edge: float = 0.3
+    curve: float = 0.35
+    bias_field: float = 0.08
+    noise: float = 0.15
+    blur: float = 0.8
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the result of a training, but the data.
+
+    Attributes
+    ----------
+    card : dict
+        The fixed part of the model card: name, version, description, architecture, input,
+        output, licence, citation.
+    n_folds, seed : int
+        Of the cross-validation; the shipped model is the ensemble of the folds' networks.
+    epochs, batch_size : int
+    learning_rate, weight_decay : float
+        Of AdamW; the rate rises linearly in the first tenth and falls along a cosine.
+    label_sd : float
+        SD (years) of the Gaussian that stands for a person's age (Peng 2021).
+    mean_weight : float
+        Weight of the absolute error of the mean age (in years) beside the KL divergence.
+    ema_decay : float
+        Of the running average of the weights, which is what predicts.
+    copies : int
+        Augmented copies per scan, made once and shared by all folds and epochs.
+    validation_fraction : float
+        Part of the training people (never of the test fold) held out for early stopping;
+        0 trains for all epochs on everyone.
+    patience : int
+        Epochs without improvement on the validation people before stopping.
+    bfloat16 : bool
+        Convolve in bfloat16 (on a CPU with such units twice as fast); weights stay float32.
+    augmentation : Augmentation
+    """
+
+    card: dict[str, Any]
+    n_folds: int = 5
+    seed: int = 20250101
+    epochs: int = 80
+    batch_size: int = 8
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    label_sd: float = 3.0
+    mean_weight: float = 0.0
+    ema_decay: float = 0.99
+    copies: int = 16
+    validation_fraction: float = 0.0
+    patience: int = 20
+    bfloat16: bool = True
+    augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
+
+    @property
+    def label(self) -> str:
+        """The model's name, as in file names."""
+        return str(self.card["name"])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels of the network's input."""
+        first, second, third = self.card["input"]["shape"]
+        return int(first), int(second), int(third)
+
+    def choices(self) -> dict[str, Any]:
+        """Plain values of everything but the card."""
+        facts = dataclasses.asdict(self)
+        del facts["card"]
+        return facts
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe: ``{"card": {...}, "training": {...}}``.
+
+    Raises
+    ------
+    ResourceError
+        The file is missing or no JSON, or a field is unknown or missing.
+    """
+    try:
+        raw = json.loads(Path(path).read_text(encoding="utf-8"))
+        training = dict(raw["training"])
+        augmentation = Augmentation(**training.pop("augmentation", {}))
+        return Recipe(card=raw["card"], augmentation=augmentation, **training)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ResourceError(
+            f"Recipe {path} cannot be used ({type(error).__name__}: {error}). "
+            "docs/models.md lists its fields."
+        ) from error
+
+
+def bundled_recipe(name: str) -> Path:
+    """Path of a recipe that comes with the package."""
+    return Path(__file__).resolve().parent / "recipes" / f"{name}.json"
