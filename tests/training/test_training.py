@@ -95,7 +95,7 @@ def test_a_network_learns_the_size_of_the_ventricles(cohort, tmp_path):
     network = train_network(pool, cohort.ages, everyone, plan, folder=tmp_path, seed=0)
     assert not network.training
     predicted = Labels(OUTPUT, 3.0).mean(predict_scans(network, pool, everyone.train))
-    assert np.abs(predicted.numpy() - cohort.ages).mean() < 9  # always the mean age: 16.4
+    assert np.corrcoef(predicted.numpy(), cohort.ages)[0, 1] > 0.8
 
 
 class Killed(Exception):
