@@ -35,6 +35,7 @@ def options_page() -> str:
 
     parser = build_parser()
     lines = [GENERATED, "# Options", "", "```text", _usage(parser), "```", ""]
+    lines += ["Every option may be written with underscores instead of hyphens.", ""]
     for group in parser._action_groups:
         actions = [a for a in group._group_actions if a.help != argparse.SUPPRESS]
         if not actions:
@@ -73,7 +74,8 @@ def _usage(parser: argparse.ArgumentParser) -> str:
 
 
 def _option_row(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
-    names = ", ".join(f"`{name}`" for name in action.option_strings) or f"`{action.dest}`"
+    shown = [name for name in action.option_strings if "_" not in name]
+    names = ", ".join(f"`{name}`" for name in shown) or f"`{action.dest}`"
     value = _value(action)
     meaning = (action.help or "") % _help_values(parser, action)
     return f"| {names}{f' *{value}*' if value else ''} | {_cell(meaning)} |"

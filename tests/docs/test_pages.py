@@ -1,0 +1,50 @@
+"""The pages about options and columns say what the code says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_generated_pages_are_current() -> None:
+    answer = subprocess.run(
+        [sys.executable, "scripts/document.py", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, f"run scripts/document.py: {answer.stdout}{answer.stderr}"
+
+
+@pytest.mark.parametrize(
+    "page", sorted(ROOT.glob("docs/*.md")) + [ROOT / "README.md"], ids=lambda path: path.name
+)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = page.parent / name if name else page
+        assert linked.is_file(), f"{page.name} links to {target}"
+        assert not anchor or anchor in _anchors(linked), f"{page.name} links to {target}"
+
+
+def test_documented_options_exist() -> None:
+    options = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
+    foreign = {"--nv", "--cleanenv", "--containall", "--env", "--check", "--gpus", "--secret"}
+    for page in ("usage", "limits"):
+        text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+        for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - foreign:
+            assert f"`{option}`" in options, f"docs/{page}.md names {option}"
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
