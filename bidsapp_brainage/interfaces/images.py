@@ -94,8 +94,8 @@ class DetectStripped(StageInterface):
 class _ExtractBrainInputSpec(StageInputSpec):
     in_file = File(exists=True, mandatory=True, desc="bias-corrected T1w image")
     stripped = traits.Bool(mandatory=True, desc="whether the image shows only the brain")
-    template_mask = File(exists=True, desc="brain mask of the template")
-    inverse_xfm = File(exists=True, desc="transform that brings template images to the T1w grid")
+    template_mask = File(exists=True, mandatory=True, desc="brain mask of the template")
+    inverse_xfm = File(exists=True, mandatory=True, desc="transform from the template to the T1w")
 
 
 class ExtractBrain(StageInterface):
@@ -108,11 +108,12 @@ class ExtractBrain(StageInterface):
     def _run_interface(self, runtime: Any) -> Any:
         from bidsapp_brainage import io
         from bidsapp_brainage.imaging.skullstrip import extract_brain
+        from bidsapp_brainage.imaging.transforms import read_xfm
 
         mask = extract_brain(
             io.load_nifti(Path(self.inputs.in_file)),
             io.load_nifti(Path(self.inputs.template_mask)),
-            self.inputs.inverse_xfm or None,
+            read_xfm(Path(self.inputs.inverse_xfm)),
             stripped=self.inputs.stripped,
         )
         self._results["out_file"] = self._file(runtime, "brain_mask.nii.gz")
@@ -127,6 +128,7 @@ class _ResampleInputSpec(StageInputSpec):
         File(exists=True), desc="transforms; a point of the reference goes through the first first"
     )
     interpolation = traits.Enum("linear", "nearest", "bspline", usedefault=True)
+    dtype = traits.Str("", usedefault=True, desc="data type on disk; empty keeps what comes")
     out_name = traits.Str("resampled.nii.gz", usedefault=True)
 
 
@@ -137,15 +139,36 @@ class Resample(StageInterface):
     output_spec = _ImageOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
+        import nibabel as nib
+        import numpy as np
+
         from bidsapp_brainage import io
-        from bidsapp_brainage.imaging.transforms import apply_xfm, chain_xfms
+        from bidsapp_brainage.imaging.transforms import apply_xfm
 
         image = apply_xfm(
             io.load_nifti(Path(self.inputs.in_file)),
             io.load_nifti(Path(self.inputs.reference)),
-            chain_xfms([Path(path) for path in self.inputs.transforms or []]),
+            self._chain(),
             interpolation=self.inputs.interpolation,
         )
+        if self.inputs.dtype:
+            image = nib.Nifti1Image(
+                np.asarray(image.dataobj).astype(self.inputs.dtype), image.affine
+            )
         self._results["out_file"] = self._file(runtime, self.inputs.out_name)
         io.save_nifti(image, Path(self._results["out_file"]))
         return runtime
+
+    def _chain(self) -> Any:
+        """All transforms as one; ITK applies the last of a composite first."""
+        import SimpleITK as sitk
+
+        from bidsapp_brainage.imaging.conversion import affine_to_sitk
+        from bidsapp_brainage.imaging.transforms import read_affine, read_xfm
+
+        paths = [Path(path) for path in self.inputs.transforms or []]
+        parts = [
+            affine_to_sitk(read_affine(path)) if path.suffix == ".txt" else read_xfm(path)
+            for path in reversed(paths)
+        ]
+        return sitk.CompositeTransform(parts or [sitk.TranslationTransform(3)])

@@ -18,15 +18,11 @@ from bidsapp_brainage.interfaces.images import (
 from bidsapp_brainage.settings import SkullStrip
 
 _SKULL_STRIP_TEXT = {
-    "auto": "Images that were already skull-stripped were recognised and kept as they were; from "
-    "the others, the brain was extracted",
-    "skip": "The images were skull-stripped before; no brain was extracted",
-    "force": "The brain was extracted from every image",
+    "auto": "Images that were skull-stripped before were recognised and only cut to the template's "
+    "mask",
+    "skip": "The images were skull-stripped before and only cut to the template's mask",
+    "force": "All images were treated as whole heads",
 }
-_PROPAGATION_TEXT = (
-    " by bringing the template's brain mask through the nonlinear registration and adapting its "
-    "edge to the intensities of the image"
-)
 
 
 def init_anat_fit_wf(
@@ -124,7 +120,7 @@ def init_brain_mask_wf(
     template_mask
         Brain mask of the template.
     inverse_xfm
-        Transform from the template to the T1w; not needed for stripped images.
+        Transform from the template to the T1w.
 
     Outputs
     -------
@@ -142,7 +138,12 @@ def init_brain_mask_wf(
     if given_mask is not None:
         workflow.__desc__ = "A brain mask that was computed before was used.\n"
         same_grid = pe.Node(
-            Resample(in_file=str(given_mask), interpolation="nearest", out_name="mask.nii.gz"),
+            Resample(
+                in_file=str(given_mask),
+                interpolation="nearest",
+                dtype="uint8",
+                out_name="mask.nii.gz",
+            ),
             name="mask_to_grid",
         )
         workflow.connect([
@@ -151,7 +152,8 @@ def init_brain_mask_wf(
         ])  # fmt:skip
         return workflow
     workflow.__desc__ = f"""\
-{_SKULL_STRIP_TEXT[skull_strip]}{_PROPAGATION_TEXT if skull_strip != "skip" else ""}.
+The brain mask is the template's, brought to the image by the inverse of the nonlinear registration
+and adapted at its edge to the intensities of the image. {_SKULL_STRIP_TEXT[skull_strip]}.
 """
     extract = pe.Node(ExtractBrain(), name="extract", mem_gb=1.5)
     workflow.connect([

@@ -92,9 +92,7 @@ def init_scan_wf(scan: Scan, plan: Plan, given: Given) -> Workflow:
     """
     workflow = Workflow(name=scan_workflow_name(scan.label))
     dest = Destination(plan.output_dir, scan.entities, f"bids:raw:{scan.relative_path}")
-    # The brain mask of a whole head comes through the warp, the atlas always does.
-    extracts = given.mask is None and plan.skull_strip != "skip"
-    warp = plan.atlas is not None or extracts
+    warp = plan.atlas is not None or given.mask is None  # both labels and mask come through it
     threads = plan.compute.n_threads
     anat = init_anat_fit_wf(
         skull_strip=plan.skull_strip, label=scan.relative_path, given_t1w=given.t1w
@@ -120,7 +118,7 @@ def init_scan_wf(scan: Scan, plan: Plan, given: Given) -> Workflow:
         (mask, prediction, _between(("mask",))),
         (norm, prediction, _between(("affine",))),
     ])  # fmt:skip
-    if extracts:
+    if given.mask is None:
         workflow.connect(norm, "outputnode.inverse", mask, "inputnode.inverse_xfm")
     explanation = _connect_explanation(workflow, scan, plan, (anat, norm, prediction))
     parts = {"anat": anat, "norm": norm, "mask": mask, "prediction": prediction}

@@ -136,7 +136,12 @@ def init_norm_apply_wf(template: Path, *, name: str = "norm_apply_wf") -> Workfl
         Resample(reference=str(template), out_name="t1w_std.nii.gz"), name="t1w_std", mem_gb=1.0
     )
     mask = pe.Node(
-        Resample(reference=str(template), interpolation="nearest", out_name="mask_std.nii.gz"),
+        Resample(
+            reference=str(template),
+            interpolation="nearest",
+            dtype="uint8",
+            out_name="mask_std.nii.gz",
+        ),
         name="mask_std",
         mem_gb=1.0,
     )

@@ -12,7 +12,7 @@ from nipype.pipeline.engine.utils import generate_expanded_graph
 from bidsapp_brainage.bids.collect import Scan
 from bidsapp_brainage.bids.names import derivative_path
 from bidsapp_brainage.workflows.base import init_brainage_wf, scan_workflow_name
-from bidsapp_brainage.workflows.derivatives import collect_derivatives
+from bidsapp_brainage.workflows.derivatives import Given, collect_derivatives
 from bidsapp_brainage.workflows.plan import Plan
 from tests.workflows.conftest import make_template
 
@@ -51,9 +51,16 @@ def test_graph_expands(plan, scans, tmp_path, skull_strip, explain, spaces) -> N
     assert any(name.endswith(".predict") for name in per_scan)
     assert any(name.endswith(".occlude") for name in per_scan) is explain
     warps = [name for name in per_scan if name.endswith(".warp")]
-    needs_warp = explain or skull_strip != "skip"
-    assert len(warps) == int(needs_warp) + len(spaces)
+    assert len(warps) == 1 + len(spaces)
     assert len(names) == len(set(names))
+
+
+def test_no_warp_when_neither_mask_nor_labels_need_it(plan, scans, tmp_path) -> None:
+    mask = tmp_path / "mask.nii.gz"
+    mask.touch()
+    given = {scans[0].label: Given(mask=mask)}
+    names = node_names(init_brainage_wf(scans[:1], without_explanation(plan), given))
+    assert not [name for name in names if name.endswith((".warp", ".ds_forward", "ds_t1w_std"))]
 
 
 def test_each_scan_has_the_same_nodes(plan, scans) -> None:

@@ -1,0 +1,133 @@
+"""Running a workflow: nipype's settings, the choice of the plugin, crash files, the graph."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bidsapp_brainage.bids.names import log_dir
+from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.workflows.base import scan_workflow_name
+
+if TYPE_CHECKING:
+    from bidsapp_brainage.bids.collect import Scan
+    from bidsapp_brainage.settings import Resources
+    from bidsapp_brainage.workflows.monitor import Monitor
+
+LOGGER = logging.getLogger("bidsapp_brainage")
+
+
+def configure(
+    workflow: Any,
+    scans: Sequence[Scan],
+    *,
+    output_dir: Path,
+    run_uuid: str,
+    stop_on_first_crash: bool = False,
+    keep_everything: bool = False,
+) -> None:
+    """Set nipype's options for every node, and where its crash file goes.
+
+    Parameters
+    ----------
+    workflow : LiterateWorkflow
+        From :func:`bidsapp_brainage.workflows.base.init_brainage_wf`.
+    scans : sequence of Scan
+        Its scans; their crash files go to the participant's log folder.
+    output_dir : Path
+        Root of the derivatives.
+    run_uuid : str
+        Name of the log folder.
+    stop_on_first_crash : bool
+        Stop everything at the first failure.
+    keep_everything : bool
+        Keep nipype's own reports of each node, for debugging.
+    """
+    workflow.config["execution"] = {
+        "crashfile_format": "txt",
+        "crashdump_dir": str(output_dir / "logs" / run_uuid),
+        "hash_method": "content",  # a touched or copied input is the same input
+        # Outputs that nobody needs now are needed when the next run asks for more.
+        "remove_unnecessary_outputs": "false",
+        "stop_on_first_crash": str(stop_on_first_crash).lower(),
+        "create_report": str(keep_everything).lower(),
+        "poll_sleep_duration": "0.1",
+        "check_version": "false",
+    }
+    for scan in scans:
+        scan_wf = workflow.get_node(scan_workflow_name(scan.label))
+        folder = str(log_dir(output_dir, scan.subject, run_uuid))
+        for name in scan_wf.list_node_names():
+            scan_wf.get_node(name).config = {"execution": {"crashdump_dir": folder}}
+
+
+def run_workflow(
+    workflow: Any, resources: Resources, monitor: Monitor, *, memory_gb: float, log_level: int
+) -> None:
+    """Run all nodes; failures of nodes are left to the crash files.
+
+    Raises
+    ------
+    UsageError
+        The plugin file cannot be used.
+    """
+    name, arguments = read_plugin(resources.plugin_file)
+    plugin: Any = name
+    if name == "MultiProc":
+        from bidsapp_brainage.workflows.plugin import OneProcessPerNode
+
+        defaults = {
+            "n_procs": resources.nprocs,
+            "memory_gb": memory_gb,
+            "n_gpu_procs": resources.n_gpus,
+            "raise_insufficient": False,
+            "scheduler": "tsort",
+            "log_level": log_level,
+        }
+        plugin = OneProcessPerNode({**defaults, **arguments, "status_callback": monitor})
+    arguments = {**arguments, "status_callback": monitor}
+    try:
+        workflow.run(plugin=plugin, plugin_args=arguments)
+    except UsageError:
+        raise
+    except Exception as error:  # nipype raises the first failure at the end, as any class
+        LOGGER.debug("The workflow ended with an error: %s", error)
+        if not monitor.failed:
+            LOGGER.error("The workflow engine failed: %s", error)
+
+
+def read_plugin(path: Path | None) -> tuple[str, dict[str, Any]]:
+    """Name and arguments of nipype's plugin from a YAML file; MultiProc without one.
+
+    Raises
+    ------
+    UsageError
+        The file is missing, is no YAML, or names no plugin.
+    """
+    import yaml
+
+    if path is None:
+        return "MultiProc", {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return str(content["plugin"]), dict(content.get("plugin_args") or {})
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"--use-plugin {path}: expected YAML with `plugin: NAME` and `plugin_args:` "
+            f"({type(error).__name__})."
+        ) from error
+
+
+def draw_graph(workflow: Any, folder: Path) -> Path:
+    """Write the graph of the workflow, as SVG where graphviz is installed, else as DOT."""
+    folder.mkdir(parents=True, exist_ok=True)
+    dot = folder / "graph.dot"
+    if shutil.which("dot") is not None:
+        workflow.write_graph(dotfilename=str(dot), graph2use="colored", format="svg")
+        return folder / "graph.svg"
+    LOGGER.warning("graphviz is not installed: the graph is written as %s only.", dot.name)
+    workflow.write_hierarchical_dotfile(dotfilename=str(dot), colored=True, simple_form=True)
+    return dot

@@ -1,0 +1,119 @@
+"""Progress while the workflow runs: one log line per stage of each scan, and what it cost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bidsapp_brainage.bids.names import log_dir
+from bidsapp_brainage.interfaces.metering import read_timing
+from bidsapp_brainage.workflows.base import scan_workflow_name
+
+if TYPE_CHECKING:
+    from bidsapp_brainage.bids.collect import Scan
+
+LOGGER = logging.getLogger("bidsapp_brainage")
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """One finished stage.
+
+    Attributes
+    ----------
+    scan : str
+        Label of the scan; empty for what all scans share.
+    stage, node : str
+        Plain words; full name of the node.
+    cached : bool
+        Taken from an earlier run; the times are those of then.
+    timing : dict
+        ``wall_s``, ``cpu_s``, ``peak_rss_mb``.
+    """
+
+    scan: str
+    stage: str
+    node: str
+    cached: bool
+    timing: dict[str, float | None]
+
+
+class Monitor:
+    """Status callback of a nipype plugin.
+
+    Parameters
+    ----------
+    scans : sequence of Scan
+        What is processed, in the order of counting.
+    """
+
+    def __init__(self, scans: Sequence[Scan]) -> None:
+        self._scans = {scan_workflow_name(scan.label): scan.label for scan in scans}
+        self._order = {label: place for place, label in enumerate(self._scans.values(), start=1)}
+        self._started: set[str] = set()
+        self.finished: set[str] = set()
+        self.failed: list[str] = []
+        self.records: list[StageRecord] = []
+
+    def __call__(self, node: Any, status: str) -> None:
+        """Note that `node` was started, has ended, or has failed."""
+        name = str(node.fullname)
+        if status == "start":
+            self._started.add(name)
+        elif status == "exception":
+            self.failed.append(name)
+            LOGGER.error("%s: %s failed", self._prefix(name), self._words(node))
+        elif status == "end" and name not in self.failed:
+            self.finished.add(name)
+            self._report(node, name)
+
+    def scan_of(self, node: str) -> str:
+        """Label of the scan that a node belongs to; empty for shared nodes."""
+        parts = node.split(".")
+        return self._scans.get(parts[1], "") if len(parts) > 1 else ""
+
+    def write_timings(self, output_dir: Path, subject: str, run_uuid: str) -> None:
+        """Write ``timings.tsv`` of one participant into the folder of this run's logs."""
+        import pandas as pd
+
+        from bidsapp_brainage import io
+
+        rows = [
+            {
+                "scan": record.scan,
+                "stage": record.stage,
+                "node": record.node,
+                "cached": record.cached,
+                "wall_s": record.timing.get("wall_s"),
+                "cpu_s": record.timing.get("cpu_s"),
+                "peak_rss_mb": record.timing.get("peak_rss_mb"),
+            }
+            for record in self.records
+            if record.scan.split("_")[0] == f"sub-{subject}"
+        ]
+        if rows:
+            io.write_tsv(log_dir(output_dir, subject, run_uuid) / "timings.tsv", pd.DataFrame(rows))
+
+    def _report(self, node: Any, name: str) -> None:
+        stage = getattr(node.interface, "stage", "")
+        if not stage:
+            return
+        cached = name not in self._started
+        timing = read_timing(Path(node.output_dir()))
+        self.records.append(StageRecord(self.scan_of(name), stage, name, cached, timing))
+        wall = timing.get("wall_s")
+        cost = "from an earlier run" if cached else f"{wall:.0f} s" if wall is not None else "done"
+        LOGGER.info("%s: %s done (%s)", self._prefix(name), stage, cost)
+
+    def _prefix(self, name: str) -> str:
+        scan = self.scan_of(name)
+        if not scan:
+            return "[all]"
+        return f"[{self._order[scan]}/{len(self._order)}] {scan}"
+
+    @staticmethod
+    def _words(node: Any) -> str:
+        return getattr(node.interface, "stage", "") or f"step '{node.name}'"

@@ -1,0 +1,150 @@
+"""What became of each scan: complete, or failed at which step, why, and what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bidsapp_brainage.interfaces.sinks import DerivativeSink
+from bidsapp_brainage.workflows.base import scan_workflow_name
+
+if TYPE_CHECKING:
+    from bidsapp_brainage.bids.collect import Scan
+    from bidsapp_brainage.workflows.monitor import Monitor
+
+_NODE = re.compile(r"^Node: (\S+)$", re.MULTILINE)
+_OWN_ERROR = re.compile(r"bidsapp_brainage\.errors\.\w+: (.+?)(?=\n\s*\n|\n\S|\Z)", re.DOTALL)
+_ANY_ERROR = re.compile(r"^\s*([\w.]*(?:Error|Exception|Interrupt)\b.*)$", re.MULTILINE)
+_CRASH_NAME = re.compile(r"crash-(\d{8}-\d{6})-.*-([0-9a-f]{8})-[0-9a-f-]+\.txt")
+
+
+@dataclass(frozen=True)
+class Crash:
+    """One node that failed.
+
+    Attributes
+    ----------
+    node : str
+        Full name.
+    reason : str
+        Message of the error, with its remedy if it is one of ours.
+    traceback : str
+        Content of the crash file.
+    path : Path
+        The crash file.
+    """
+
+    node: str
+    reason: str
+    traceback: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One scan, or participant, that is not complete."""
+
+    scan: str
+    step: str
+    reason: str
+
+
+def expected_sinks(workflow: Any, scan: Scan) -> set[str]:
+    """Full names of all nodes that write an output of one scan."""
+    name = scan_workflow_name(scan.label)
+    scan_wf = workflow.get_node(name)
+    return {
+        f"{workflow.name}.{name}.{node}"
+        for node in scan_wf.list_node_names()
+        if isinstance(scan_wf.get_node(node).interface, DerivativeSink)
+    }
+
+
+def find_failures(
+    workflow: Any, scans: Sequence[Scan], monitor: Monitor, crashes: Sequence[Crash]
+) -> list[Failure]:
+    """Scans of which this very run has not written everything, one entry per failed step.
+
+    Parameters
+    ----------
+    workflow : LiterateWorkflow
+        That was run.
+    scans : sequence of Scan
+        Its scans.
+    monitor : Monitor
+        What has ended and what has failed.
+    crashes : sequence of Crash
+        From :func:`read_crashes`, of this run.
+    """
+    failures = []
+    shared = [crash for crash in crashes if not monitor.scan_of(crash.node)]
+    for scan in scans:
+        own = [crash for crash in crashes if monitor.scan_of(crash.node) == scan.label]
+        missing = expected_sinks(workflow, scan) - monitor.finished
+        if not own and not missing:
+            continue
+        known = own or shared
+        failures += [Failure(scan.label, _step(crash.node), crash.reason) for crash in known]
+        if not known:
+            step = _step(min(missing)) if len(missing) == 1 else f"{len(missing)} outputs"
+            failures.append(Failure(scan.label, step, "The run stopped before this was done."))
+    return failures
+
+
+def read_crashes(folder: Path, places: Mapping[str, str]) -> list[Crash]:
+    """Read the crash files of one run, after taking host paths and the login name out of them.
+
+    Parameters
+    ----------
+    folder : Path
+        Where nipype wrote them.
+    places : mapping of str to str
+        Host path -> placeholder.
+    """
+    crashes = []
+    for path in sorted(folder.glob("crash-*.txt")):
+        match = _CRASH_NAME.fullmatch(path.name)
+        text = hide_paths(path.read_text(encoding="utf-8", errors="replace"), places)
+        found = _NODE.search(text)
+        node = found[1] if found else "unknown"
+        if match:  # nipype's own name holds the login name of the user
+            path.unlink()
+            path = path.with_name(f"crash-{match[1]}-{node.rpartition('.')[2]}-{match[2]}.txt")
+        path.write_text(text, encoding="utf-8")
+        crashes.append(Crash(node, explain(text), text, path))
+    return crashes
+
+
+def explain(text: str) -> str:
+    """Message of the error that a crash file tells about, on one line."""
+    own = _OWN_ERROR.findall(text)
+    if own:
+        return " ".join(own[-1].split())
+    other = _ANY_ERROR.findall(text)
+    return " ".join(other[-1].split()) if other else "unknown reason; see the crash file"
+
+
+def hide_paths(text: str, places: Mapping[str, str]) -> str:
+    """Replace host paths by placeholders, the longest first."""
+    for path in sorted(places, key=len, reverse=True):
+        if len(path) > 1:
+            text = text.replace(path, places[path])
+    return text
+
+
+def failure_table(failures: Sequence[Failure]) -> str:
+    """Plain-text table of what failed, for the end of the log."""
+    header = Failure("scan", "step", "reason and remedy")
+    rows = [header, *failures]
+    widths = [max(len(row.scan) for row in rows), max(len(row.step) for row in rows)]
+    lines = [f"  {row.scan:<{widths[0]}}  {row.step:<{widths[1]}}  {row.reason}" for row in rows]
+    lines.insert(1, f"  {'-' * widths[0]}  {'-' * widths[1]}  {'-' * len(header.reason)}")
+    return "\n".join(lines)
+
+
+def _step(node: str) -> str:
+    """Name of a node without the workflow and the scan."""
+    return node.rpartition(".")[2]

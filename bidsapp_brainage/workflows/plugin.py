@@ -1,0 +1,132 @@
+"""A nipype plugin that survives the death of a worker and leaves no children behind.
+
+nipype's own MultiProc shares a pool of processes; when one of them is killed (as by an
+out-of-memory killer) the pool breaks and the run waits for ever. Here every node has a process of
+its own: a killed process is that node's failure and nobody else's, and its memory is given back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import multiprocessing as mp
+import os
+import signal
+from multiprocessing.connection import Connection
+from typing import Any
+
+from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
+
+# Imported once in the server that all children are forked from; none of them touches a GPU.
+_PRELOAD = [
+    "nibabel",
+    "nipype.pipeline.engine",
+    "pandas",
+    "scipy.ndimage",
+    "SimpleITK",
+    "torch",
+]
+_GRACE_S = 3.0
+_PR_SET_PDEATHSIG = 1
+
+
+class OneProcessPerNode(MultiProcPlugin):
+    """MultiProc with the same arguments, but a process for each node.
+
+    Further argument: ``log_level``, the level of nipype's messages in the children.
+    """
+
+    def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
+        super().__init__(plugin_args=plugin_args)
+        self._context = mp.get_context("forkserver")
+        self._context.set_forkserver_preload(_PRELOAD)
+
+    def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
+        """Run all nodes; whatever happens, end every child before returning."""
+        try:
+            super().run(graph, config, updatehash=updatehash)
+        finally:
+            self._stop_children()
+
+    def _submit_job(self, node: Any, updatehash: bool = False) -> int:
+        self._taskid += 1
+        receiver, sender = self._context.Pipe(duplex=False)
+        level = self.plugin_args.get("log_level", logging.WARNING)
+        process = self._context.Process(
+            target=_run_in_child, args=(node, updatehash, self._taskid, sender, level)
+        )
+        process.start()
+        sender.close()  # the child's end only: then a dead child reads as the end of the pipe
+        self._task_obj[self._taskid] = (process, receiver)
+        return int(self._taskid)
+
+    def _get_result(self, taskid: int) -> dict[str, Any] | None:
+        process, receiver = self._task_obj[taskid]
+        if not receiver.poll():
+            return None
+        try:
+            result: dict[str, Any] = receiver.recv()
+        except EOFError:
+            process.join()
+            result = {"result": None, "traceback": [_obituary(process.exitcode)]}
+        else:
+            process.join()
+        receiver.close()
+        return result
+
+    def _stop_children(self) -> None:
+        """End what still runs, politely first."""
+        running = [process for process, _ in self._task_obj.values() if process.is_alive()]
+        for process in running:
+            _signal_group(process.pid, signal.SIGTERM)
+        for process in running:
+            process.join(_GRACE_S)
+            if process.is_alive():
+                _signal_group(process.pid, signal.SIGKILL)
+                process.join()
+        self._task_obj.clear()
+
+
+def _run_in_child(
+    node: Any, updatehash: bool, taskid: int, sender: Connection, log_level: int
+) -> None:
+    """Run one node and send its result or traceback to the parent."""
+    os.setpgid(0, 0)  # Ctrl-C in a terminal reaches the parent alone, which then ends us
+    _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
+        logging.getLogger(name).setLevel(log_level)
+    sender.send(run_node(node, updatehash, taskid))
+    sender.close()
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process when the one that forked it is gone."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _obituary(exitcode: int | None) -> str:
+    """What to tell about a child that ended without an answer."""
+    if exitcode == -signal.SIGKILL:
+        return (
+            "bidsapp_brainage.errors.BrainageError: The process was killed, most likely because "
+            "the memory did not suffice: give the job more memory, or lower --nprocs or "
+            "--batch-size."
+        )
+    return (
+        f"bidsapp_brainage.errors.BrainageError: The process ended unexpectedly (exit code "
+        f"{exitcode}): run again with --nprocs 1 -vv and report the last lines of the log."
+    )
+
+
+def _signal_group(pid: int | None, number: signal.Signals) -> None:
+    """Signal a child and its own children."""
+    if pid is None:
+        return
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):  # not yet leader of its group, or gone
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)

@@ -1,0 +1,102 @@
+"""A killed worker, a failing node, and an interrupt."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from nipype.interfaces.utility import Function
+from nipype.pipeline import engine as pe
+
+from bidsapp_brainage.workflows.plugin import OneProcessPerNode
+
+
+def kill_myself(value: int) -> int:
+    import os
+    import signal
+
+    os.kill(os.getpid(), signal.SIGKILL)
+    return value
+
+
+def add_one(value: int) -> int:
+    return value + 1
+
+
+def sleep_long(value: int) -> int:
+    import time
+
+    time.sleep(60)
+    return value
+
+
+def make_workflow(folder: Path, functions: list) -> pe.Workflow:
+    """Independent chains of two nodes each: the function, then `add_one`."""
+    workflow = pe.Workflow("wf", base_dir=str(folder))
+    workflow.config["execution"] = {
+        "crashdump_dir": str(folder),
+        "crashfile_format": "txt",
+        "poll_sleep_duration": "0.05",
+        "create_report": "false",
+    }
+    for place, function in enumerate(functions):
+        first = pe.Node(Function(function=function), name=f"first{place}")
+        second = pe.Node(Function(function=add_one), name=f"second{place}")
+        first.inputs.value = place
+        workflow.connect(first, "out", second, "value")
+    return workflow
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str]] = []
+
+    def __call__(self, node, status: str) -> None:
+        self.events.append((node.name, status))
+
+
+def plugin(recorder, n_procs: int = 2) -> OneProcessPerNode:
+    return OneProcessPerNode(
+        {"n_procs": n_procs, "memory_gb": 4, "status_callback": recorder, "log_level": 50}
+    )
+
+
+def test_killed_worker_fails_alone(tmp_path: Path) -> None:
+    recorder = Recorder()
+    workflow = make_workflow(tmp_path, [add_one, kill_myself, add_one])
+    with pytest.raises(RuntimeError, match="killed"):
+        workflow.run(plugin=plugin(recorder))
+    ended = {name for name, status in recorder.events if status == "end"}
+    assert ended == {"first0", "second0", "first2", "second2"}
+    assert ("first1", "exception") in recorder.events
+    (crash,) = tmp_path.glob("crash-*.txt")
+    assert "memory" in crash.read_text()
+
+
+def test_interrupt_ends_all_children(tmp_path: Path) -> None:
+    workflow = make_workflow(tmp_path, [sleep_long, sleep_long])
+    started = []
+
+    def interrupt(node, status: str) -> None:
+        started.append(node.name)
+        if len(started) == 2:
+            signal.setitimer(signal.ITIMER_REAL, 0.5)
+
+    def alarm(number, frame) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, alarm)
+    begin = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            workflow.run(plugin=plugin(interrupt))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert time.monotonic() - begin < 20
+    me = psutil.Process(os.getpid())
+    forked = set(me.children(recursive=True)) - set(me.children())
+    assert not [child for child in forked if child.status() != psutil.STATUS_ZOMBIE]
