@@ -95,15 +95,16 @@ def _scans(brainage: pd.DataFrame, participants: pd.DataFrame) -> pd.DataFrame:
         scans[name] = scans[name].fillna("none") if name in scans else "none"
     for name in ("sex", "site"):
         known = participants.set_index("participant_id")[name] if name in participants else {}
-        scans[name] = scans["participant_id"].map(dict(known))
+        scans[name] = scans["participant_id"].map(dict(known)).astype(object)
     scans["flagged"] = ~(scans["qc_flag"].isin(UNFLAGGED) & scans["ood_flag"].isin(UNFLAGGED))
     return scans
 
 
 def _accuracy(scans: pd.DataFrame, seed: int) -> Accuracy:
-    parts = [_metrics(scans, seed, "all"), _coverage(scans)]
+    parts = [_metrics(scans, seed, "all"), _coverage(scans, "all")]
     if scans["flagged"].any() and not scans["flagged"].all():
-        parts.append(_metrics(scans[~scans["flagged"]], seed, "unflagged"))
+        rest = scans[~scans["flagged"]]
+        parts += [_metrics(rest, seed, "unflagged"), _coverage(rest, "unflagged")]
     decade = (scans["chronological_age"] // 10 * 10).map(_decade_name, na_action="ignore")
     for prefix, labels in (("sex", scans["sex"]), ("site", scans["site"]), ("age", decade)):
         parts.append(accuracy.by_subset(scans, labels, prefix=prefix, n_boot=N_BOOT, seed=seed))
@@ -136,12 +137,13 @@ def _metrics(scans: pd.DataFrame, seed: int, subset: str) -> Accuracy:
     )
 
 
-def _coverage(scans: pd.DataFrame) -> Accuracy:
+def _coverage(scans: pd.DataFrame, subset: str) -> Accuracy:
     return accuracy.coverage(
         scans["chronological_age"].to_numpy(),
         scans["ci95_lower"].to_numpy(),
         scans["ci95_upper"].to_numpy(),
         scans["participant_id"].to_numpy(),
+        subset=subset,
     )
 
 

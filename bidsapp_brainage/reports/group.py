@@ -79,7 +79,8 @@ def write_group_report(
         accuracy=tables.accuracy_table(summary),
         subsets=tables.subset_table(summary),
         corrected=tables.corrected_table(summary),
-        notes=[*summary.model.notes, *summary.accuracy.notes],
+        notes=summary.model.notes,
+        accuracy_notes=summary.accuracy.notes,
         atlases=atlases,
         flagged=tables.flag_table(summary),
         outliers=tables.outlier_table(summary),
@@ -261,8 +262,9 @@ def _baseline(name: str, table: pd.DataFrame, identifier: str) -> dict[str, Any]
     for level in LEVELS:
         part = table[table["level"] == level]
         if not part.empty:
+            named = part.assign(**{level: part[level].replace(tables.SIDES)})
             picture = Picture(
-                svg_uri(figures.contribution_bars(part, level)),
+                svg_uri(figures.contribution_bars(named, level)),
                 f"Bar chart of the mean contribution by {level}",
                 "",
             )

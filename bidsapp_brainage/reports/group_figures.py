@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
@@ -32,6 +33,15 @@ _STYLE = {
 MANY_SCANS = 80  # intervals of more scans than this would hide the points
 MANY_BARS = 24
 ZOOM = 1.15
+FAINT = 0.1  # of the 98th percentile of the anatomy: background
+_MAP_MARGINS = {
+    "wspace": 0.02,
+    "hspace": 0.1,
+    "left": 0.01,
+    "right": 0.92,
+    "top": 0.94,
+    "bottom": 0.03,
+}
 
 
 def age_scatter(scans: pd.DataFrame) -> str:
@@ -77,14 +87,21 @@ def gap_scatter(scans: pd.DataFrame) -> str:
             line = np.polynomial.Polynomial.fit(age, gap, 1)
             ends = np.array([age.min(), age.max()])
             slope = line.convert().coef[1]
-            axes.plot(ends, line(ends), color=ORANGE, lw=1.6, label=f"slope {slope:+.2f}")
+            axes.plot(
+                ends,
+                line(ends),
+                color=ORANGE,
+                lw=1.6,
+                label=f"slope {slope:+.2f}".replace("-", "\N{MINUS SIGN}"),
+            )
         _join_sessions(axes, scans, "gap")
         _points(axes, scans, "gap")
         most = float(np.abs(gap).max()) * ZOOM or 1.0
         axes.set(xlim=_span(scans["chronological_age"]), ylim=(-most, most))
         axes.set_xlabel("chronological age (years)")
         axes.set_ylabel("gap: predicted minus chronological (years)")
-        axes.legend(frameon=False, fontsize=8.5, loc="best")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, fontsize=8.5, loc="best")
         return _svg(figure)
 
 
@@ -135,7 +152,7 @@ def contribution_bars(table: pd.DataFrame, label: str) -> str:
     shown = table.dropna(subset=["mean_delta_age"]).sort_values("rank", kind="stable")
     shown = shown.head(MANY_BARS)[::-1]
     with mpl.rc_context(_STYLE):
-        figure, axes = _figure(7.2, 0.75 + 0.235 * max(len(shown), 2))
+        figure, axes = _figure(8.8, 0.75 + 0.235 * max(len(shown), 2))
         place = np.arange(len(shown))
         mean = shown["mean_delta_age"].to_numpy(dtype=float)
         colours = np.where(mean < 0, OLDER, YOUNGER)
@@ -169,43 +186,60 @@ def map_slices(image: nib.Nifti1Image, background: nib.Nifti1Image | None) -> st
     """
     values = image.get_fdata(dtype=np.float32)
     under = None if background is None else background.get_fdata(dtype=np.float32)
-    used = np.nonzero(values.any(axis=(0, 1)))[0]
-    levels = np.linspace(used[0], used[-1], 10)[1:-1].round().astype(int) if len(used) else [0]
-    most = float(np.abs(values).max()) or 1.0
+    window = _window(values if under is None else np.where(under > FAINT, under, values))
+    norm = TwoSlopeNorm(0, *np.array([-1, 1]) * (float(np.abs(values).max()) or 1.0))
+    levels = _levels(values)
+    n_rows = 1 + (len(levels) > 4)
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(9.6, 5.2 if len(levels) > 4 else 2.8), facecolor="black")
+        figure = Figure(figsize=(9.6, 0.4 + 2.4 * n_rows), facecolor="black")
         FigureCanvasSVG(figure)
-        grid = figure.add_gridspec(
-            2 if len(levels) > 4 else 1, 5, width_ratios=[1, 1, 1, 1, 0.07], wspace=0.03
-        )
-        drawn = None
+        grid = figure.add_gridspec(n_rows, 5, width_ratios=[1, 1, 1, 1, 0.06], **_MAP_MARGINS)
         for number, level in enumerate(levels):
             axes = figure.add_subplot(grid[number // 4, number % 4])
-            drawn = _slice(axes, values[:, :, level], under, level, most)
+            below = None if under is None else under[(*window, level)]
+            _slice(axes, values[(*window, level)], below, norm)
             height = nib.affines.apply_affine(image.affine, [0, 0, level])[2]
-            axes.set_title(f"z = {height:.0f} mm", fontsize=8.5, pad=2, color="white")
+            title = f"z = {height:.0f} mm".replace("-", "\N{MINUS SIGN}")
+            axes.set_title(title, fontsize=8.5, pad=2, color="white")
             if number == 0:
-                for place, side in ((0.03, "L"), (0.94, "R")):
+                for place, side in ((0.03, "L"), (0.92, "R")):
                     axes.text(place, 0.5, side, transform=axes.transAxes, color="white")
-        bar = figure.colorbar(drawn, cax=figure.add_subplot(grid[:, 4]))
+        scale = ScalarMappable(norm, cmap="RdBu")
+        bar = figure.colorbar(scale, cax=figure.add_subplot(grid[:, 4]))
         bar.set_label("years", fontsize=8.5, color="white")
         bar.ax.tick_params(colors="white", labelsize=8)
         bar.outline.set_visible(False)
         return _svg(figure)
 
 
-def _slice(
-    axes: Axes, values: np.ndarray, under: np.ndarray | None, level: int, most: float
-) -> mpl.image.AxesImage:
+def _levels(values: np.ndarray) -> list[int]:
+    """Eight axial slices (fewer for a thin image) spread over what is not zero."""
+    used = np.nonzero(values.any(axis=(0, 1)))[0]
+    if not len(used):
+        return [values.shape[2] // 2]
+    spread = np.linspace(used[0], used[-1], 10)[1:-1].round()
+    return list(dict.fromkeys(int(level) for level in spread))
+
+
+def _window(values: np.ndarray) -> tuple[slice, slice]:
+    """Rectangle around what is not zero, seen from above, with a margin of two voxels."""
+    sides = []
+    for axis in (0, 1):
+        used = np.nonzero(values.any(axis=tuple({0, 1, 2} - {axis})))[0]
+        sides.append(slice(max(used[0] - 2, 0), used[-1] + 3) if len(used) else slice(None))
+    return sides[0], sides[1]
+
+
+def _slice(axes: Axes, values: np.ndarray, under: np.ndarray | None, norm: TwoSlopeNorm) -> None:
     axes.set_axis_off()
     if under is not None:
-        axes.imshow(under[:, :, level].T, origin="lower", cmap="gray", interpolation="nearest")
-    return axes.imshow(
+        axes.imshow(under.T, origin="lower", cmap="gray", vmin=0, interpolation="nearest")
+    axes.imshow(
         np.ma.masked_equal(values.T, 0),
         origin="lower",
         cmap="RdBu",
-        norm=TwoSlopeNorm(0, -most, most),
-        alpha=0.85 if under is not None else 1.0,
+        norm=norm,
+        alpha=0.8 if under is not None else 1.0,
         interpolation="nearest",
     )
 

@@ -29,6 +29,7 @@ METRICS = {
     "bias_slope": ("Slope of the gap on age", "negative: the old look too young"),
     "coverage95": ("Coverage of the 95 % intervals", "0.95 if the intervals are honest"),
 }
+SIDES = {"L": "left", "R": "right", "B": "both or midline"}
 _KINDS = {"age": "age (years)", "sex": "sex", "site": "site"}
 
 
@@ -128,7 +129,10 @@ def _metrics(table: pd.DataFrame, prediction: str, subset: str) -> pd.DataFrame:
 
 
 def _ci(row: pd.Series) -> Cell:
-    return Cell(interval(row["ci95_lower"], row["ci95_upper"]))
+    """An interval; sorts by its lower bound."""
+    low = row["ci95_lower"]
+    text = interval(low, row["ci95_upper"])
+    return Cell(text, value="" if text == "n/a" else f"{low:.6g}")
 
 
 def region_table(regions: pd.DataFrame, *, identifier: str) -> Table:
@@ -145,11 +149,10 @@ def region_table(regions: pd.DataFrame, *, identifier: str) -> Table:
     most = regions["mean_delta_age"].abs().max()
     columns = [
         Column("Region"),
-        *(Column(name.capitalize()) for name in extra),
+        *(Column("Side" if name == "hemisphere" else name.capitalize()) for name in extra),
         Column("Rank", numeric=True, ascending=True),
         Column("Mean change (years)", numeric=True, help="occluded minus intact"),
         Column("95 % interval", numeric=True),
-        Column("Mean |change|", numeric=True),
         Column("Per mL", numeric=True, help="years per millilitre of the region"),
         Column("Volume (mL)", numeric=True),
         Column("Mean / SD", numeric=True, help="effect size over participants"),
@@ -161,11 +164,10 @@ def region_table(regions: pd.DataFrame, *, identifier: str) -> Table:
         rows.append(
             [
                 text_cell(row["name"]),
-                *(text_cell(row[name]) for name in extra),
+                *(text_cell(SIDES.get(row[name], row[name])) for name in extra),
                 number_cell(row["rank"], 0),
                 number_cell(row["mean_delta_age"], 3, signed=True, most=most),
-                Cell(interval(row["ci95_lower"], row["ci95_upper"])),
-                number_cell(row["mean_abs_delta_age"], 3),
+                _ci(row),
                 number_cell(row["mean_delta_age_per_ml"], 3, signed=True),
                 number_cell(row["mean_volume_mm3"] / 1000, 1),
                 number_cell(row["effect_size"], 2, signed=True),
@@ -201,10 +203,10 @@ def group_table(groups: pd.DataFrame, level: str, *, identifier: str) -> Table:
     ]
     rows = [
         [
-            text_cell(row[level]),
+            text_cell(SIDES.get(row[level], row[level])),
             number_cell(row["n_regions"], 0),
             number_cell(row["mean_delta_age"], 3, signed=True),
-            Cell(interval(row["ci95_lower"], row["ci95_upper"])),
+            _ci(row),
             number_cell(row["mean_abs_delta_age"], 3),
             number_cell(row["effect_size"], 2, signed=True),
             _q_cell(row["q"]),
@@ -247,7 +249,7 @@ def flag_table(summary: Summary) -> Table | None:
         Column("Scan"),
         Column("Image quality"),
         Column("Reason", wrap=True),
-        Column("Prediction"),
+        Column("Doubt about the prediction"),
         Column("Predicted age (years)", numeric=True),
         Column("Gap (years)", numeric=True),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -108,6 +108,7 @@ def metrics(
     n_boot: int = 2000,
     seed: int = 0,
     subset: str = "all",
+    only: Sequence[str] = (),
 ) -> Accuracy:
     """Accuracy of raw predictions with bootstrap intervals over participants.
 
@@ -123,6 +124,8 @@ def metrics(
         Seed of the resampling.
     subset : str
         Name of the sample, for the ``subset`` column.
+    only : sequence of str
+        Names of the metrics wanted; empty means all.
 
     Returns
     -------
@@ -138,7 +141,7 @@ def metrics(
         return Accuracy(_empty_table(), (note,))
     wanted, notes = _supported(sample, subset)
     rows = []
-    for metric in wanted:
+    for metric in (metric for metric in wanted if not only or metric.name in only):
         value = metric.statistic(sample.age, sample.predicted)
         lower, upper, method = sample.interval(metric.statistic, n_boot, seed)
         rows.append(
@@ -196,9 +199,9 @@ def by_subset(
             n_boot=n_boot,
             seed=seed,
             subset=f"{prefix}={label}",
+            only=("mae", "mean_gap"),
         )
-        table = answer.table[answer.table["metric"].isin(["mae", "mean_gap"])]
-        answers.append(Accuracy(table.reset_index(drop=True)))
+        answers.append(Accuracy(answer.table))
     if small:
         note = f"Fewer than {MIN_FOR_INTERVAL} participants, not reported: {', '.join(small)}."
         answers.append(Accuracy(_empty_table(), (note,)))
@@ -277,9 +280,15 @@ def corrected_gap(
         As in :func:`metrics`.
     """
     age = np.asarray(age, dtype=np.float64)
-    answer = metrics(age, age + gap, participants, n_boot=n_boot, seed=seed)
-    kept = answer.table[answer.table["metric"].isin(["mean_gap", "bias_slope"])]
-    return Accuracy(kept.assign(prediction="corrected").reset_index(drop=True))
+    answer = metrics(
+        age,
+        age + gap,
+        participants,
+        n_boot=n_boot,
+        seed=seed,
+        only=("mean_gap", "bias_slope"),
+    )
+    return Accuracy(answer.table.assign(prediction="corrected"))
 
 
 def join(parts: list[Accuracy]) -> Accuracy:

@@ -1,0 +1,125 @@
+"""The group level from derivatives to files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from bidsapp_brainage.bids.dictionaries import undescribed
+from bidsapp_brainage.bids.names import parse_name
+from bidsapp_brainage.cli.group import run_group
+from bidsapp_brainage.errors import NoInputError
+from bidsapp_brainage.group import summary
+from bidsapp_brainage.io import read_tsv
+from bidsapp_brainage.settings import Selection, Settings
+from tests.group.derivatives import write_derivatives
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    monkeypatch.setattr(summary, "N_BOOT", 99)
+
+
+def settings(root, **selection):
+    nowhere = Path(os.devnull) / "raw data are not needed"
+    return Settings(nowhere, root, ("group",), selection=Selection(**selection))
+
+
+def written(root):
+    return {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*")
+        if path.is_file() and not path.relative_to(root).as_posix().startswith("sub-")
+    } - {"participants.tsv", "dataset_description.json"}
+
+
+def test_all_files_with_dictionaries_and_the_same_bytes_again(tmp_path):
+    write_derivatives(tmp_path, n_participants=8)
+    assert run_group(settings(tmp_path)) == 0
+    files = written(tmp_path)
+    where = "tpl-MNI152NLin2009aSym/anat/tpl-MNI152NLin2009aSym_atlas-Blocks_scale-12_res-2"
+    assert files == {
+        *(f"group_desc-sfcn2mm_{k}.{e}" for k in ("metrics", "qc") for e in ("tsv", "json")),
+        *(f"group_desc-sfcn2mm_brainage.{e}" for e in ("tsv", "json", "html")),
+        *(
+            f"group_atlas-Blocks_scale-12_desc-sfcn2mm_{k}.{e}"
+            for k in ("occlusion", "occlusionstats")
+            for e in ("tsv", "json")
+        ),
+        f"{where}_desc-sfcn2mmmean_occlusionmap.nii.gz",
+        f"{where}_desc-sfcn2mmmean_occlusionmap.json",
+        "phenotype/brainage.tsv",
+        "phenotype/brainage.json",
+    }
+    for name in (name for name in files if name.endswith(".tsv")):
+        columns = list(read_tsv(tmp_path / name).columns)
+        assert undescribed(parse_name(Path(name))["suffix"], columns) == [], name
+        described = json.loads((tmp_path / name).with_suffix(".json").read_text())
+        assert set(columns) <= set(described)
+        assert described["Model"]["Name"] == "sfcn2mm"
+    before = {name: (tmp_path / name).read_bytes() for name in files}
+    assert run_group(settings(tmp_path)) == 0
+    assert {name: (tmp_path / name).read_bytes() for name in written(tmp_path)} == before
+
+
+def test_phenotype_only_with_one_image_per_participant(tmp_path, caplog):
+    write_derivatives(tmp_path, n_participants=5)
+    run_group(settings(tmp_path))
+    assert len(read_tsv(tmp_path / "phenotype/brainage.tsv")) == 5
+    write_derivatives(tmp_path, n_participants=5, sessions=("1", "2"))
+    caplog.set_level("INFO")
+    run_group(settings(tmp_path))
+    assert not (tmp_path / "phenotype/brainage.tsv").exists()
+    assert "several images" in caplog.text
+    run_group(settings(tmp_path, session_label=("1",)))
+    assert (tmp_path / "phenotype/brainage.json").exists()
+
+
+def test_models_have_their_own_files(tmp_path, caplog):
+    caplog.set_level("INFO")
+    write_derivatives(tmp_path, n_participants=5, models=("one", "two"), maps=False)
+    assert run_group(settings(tmp_path)) == 0
+    for label in ("one", "two"):
+        table = read_tsv(tmp_path / f"group_desc-{label}_brainage.tsv")
+        assert set(table["model"]) == {label}
+        assert (tmp_path / f"group_desc-{label}_brainage.html").exists()
+    assert "2 models" in caplog.text
+    assert "No occlusion maps" in caplog.text
+    assert not list(tmp_path.glob("tpl-*"))
+
+
+def test_unreadable_table_gives_exit_code_1_and_the_rest(tmp_path):
+    write_derivatives(tmp_path, n_participants=5)
+    (tmp_path / "sub-03/anat/sub-03_desc-sfcn2mm_brainage.tsv").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "participants.tsv").unlink()
+    assert run_group(settings(tmp_path)) == 1
+    assert len(read_tsv(tmp_path / "group_desc-sfcn2mm_brainage.tsv")) == 4
+
+
+def test_empty_folder_names_the_folder_and_the_remedy(tmp_path):
+    with pytest.raises(NoInputError, match="participant level first") as caught:
+        run_group(settings(tmp_path))
+    assert caught.value.exit_code == 66
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_needs_neither_torch_nor_nipype(tmp_path):
+    write_derivatives(tmp_path, n_participants=3)
+    code = f"""
+        import sys
+        from pathlib import Path
+        from bidsapp_brainage.cli.group import run_group
+        from bidsapp_brainage.settings import Settings
+        code = run_group(Settings(Path("x"), Path({str(tmp_path)!r}), ("group",)))
+        sys.exit(code or str({{"torch", "nipype", "niworkflows", "nilearn"}} & set(sys.modules)))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], check=False, capture_output=True, text=True
+    )
+    assert done.stderr.strip() == "set()"
