@@ -7,9 +7,8 @@ picture is left of the brain.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,20 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-#: Entities and suffix that each figure has besides those of its scan (``<M>`` is the model's
-#: label); ``space``, ``atlas``, ``seg`` and ``scale`` come on top where they apply.
-FIGURE_NAMES: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {
-        "mask": MappingProxyType({"desc": "brain", "suffix": "mask"}),
-        "template": MappingProxyType({"desc": "template", "suffix": "T1w"}),
-        "registered": MappingProxyType({"desc": "preproc", "suffix": "T1w"}),
-        "input": MappingProxyType({"desc": "<M>input", "suffix": "T1w"}),
-        "agedist": MappingProxyType({"desc": "<M>", "suffix": "agedist"}),
-        "occlusionmap": MappingProxyType({"desc": "<M>", "suffix": "occlusionmap"}),
-    }
-)
-
-OLDER, YOUNGER = "#b2182b", "#2166ac"
 _INK, _MUTED, _ACCENT, _ACTUAL = "#17212b", "#566270", "#0b6b74", "#b45309"
 _STYLE = {
     "font.family": "DejaVu Sans",
@@ -50,21 +35,6 @@ _STYLE = {
     "xtick.color": _MUTED,
 }
 _BAR_STEPS = 41
-
-
-def figure_name(kind: str, model: str = "") -> dict[str, str]:
-    """``suffix``, ``desc`` and ``extension`` of a figure, for ``derivative_path``.
-
-    Parameters
-    ----------
-    kind : str
-        A key of ``FIGURE_NAMES``.
-    model : str
-        Label of the model, for the figures that depend on one.
-    """
-    parts = FIGURE_NAMES[kind]
-    desc = parts["desc"].replace("<M>", model)
-    return {"suffix": parts["suffix"], "desc": desc, "extension": ".svg"}
 
 
 def plot_mask(t1w_path: Path, mask_path: Path, out: Path) -> None:

@@ -40,6 +40,8 @@ class Column:
         Shown when pointing at the title.
     ascending : bool
         A numeric column that sorts smallest first (a rank).
+    sorted : str
+        ``ascending`` or ``descending`` if the rows come in this order.
     wrap : bool
         Long text that may take several lines.
     """
@@ -48,6 +50,7 @@ class Column:
     numeric: bool = False
     help: str = ""
     ascending: bool = False
+    sorted: str = ""
     wrap: bool = False
 
 

@@ -174,7 +174,7 @@ def contours(place: Layout, mask: Volume) -> list[str]:
     for tile in place.tiles:
         picture = np.pad(place.cut(mask, tile, shrink=2), 1)
         lines = contour_generator(z=picture).lines(0.5)
-        parts = [_path(line, tile) for line in lines if len(line) > 3]
+        parts = [_path(np.asarray(line), tile) for line in lines if len(line) > 3]
         if parts:
             found.append("".join(parts))
     return found
@@ -209,7 +209,7 @@ def colour_bar(
     step = width / len(colours)
     found = [
         f'<rect x="{left + i * step:.1f}" y="{top}" width="{step + 0.5:.1f}" height="{height}" '
-        f'fill="{colour}"/>'
+        f'fill="{colour}" shape-rendering="crispEdges"/>'
         for i, colour in enumerate(colours)
     ]
     found += [

@@ -1,0 +1,230 @@
+"""Synthetic derivatives of one participant, as the participant level writes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+
+from bidsapp_brainage.bids.dictionaries import sidecar
+from bidsapp_brainage.bids.names import derivative_path, sidecar_path
+from bidsapp_brainage.explain.scores import occlusion_table, paint_map
+from bidsapp_brainage.io import save_nifti, write_json, write_tsv
+from bidsapp_brainage.reports import figures
+
+MODEL, TEMPLATE = "sfcn2mm", "MNI152NLin2009aSym"
+ATLAS = {"atlas": "Blocks", "scale": "24"}
+NETWORKS = ("Visual", "Default", "Frontoparietal", "Limbic")
+RUN: dict[str, Any] = {
+    "command_line": "bidsapp-brainage <bids_dir> <output_dir> participant",
+    "version": "0.1.0",
+    "run_uuid": "20261121-101500_5e0f1f2a-0000-4000-8000-000000000001",
+    "versions": {"torch": "2.13.0", "nibabel": "5.3.2"},
+    "methods_md": "Brain age was predicted by *sfcn2mm* [@sfcn].\n\n### Preprocessing\n\nBias.\n",
+    "errors": [],
+}
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images that the figures are drawn from."""
+
+    head: nib.Nifti1Image
+    mask: nib.Nifti1Image
+    labels: np.ndarray
+
+    @classmethod
+    def small(cls) -> Pictures:
+        """Two nested balls on an 8 mm grid, with blocks as regions."""
+        affine = np.array([[8.0, 0, 0, -88], [0, 8, 0, -112], [0, 0, 8, -80], [0, 0, 0, 1]])
+        shape = (23, 28, 21)
+        grid = np.indices(shape).astype(float)
+        centre = np.array([11, 13.5, 10]).reshape(3, 1, 1, 1)
+        reach = np.array([9, 11, 8.5]).reshape(3, 1, 1, 1)
+        radius = np.sqrt((((grid - centre) / reach) ** 2).sum(axis=0))
+        head = 100 * (radius < 1) + 60 * ((radius < 0.8) & (grid.sum(axis=0) % 3 > 0))
+        return cls.blocks(head, (radius < 0.82).astype(np.uint8), affine)
+
+    @classmethod
+    def blocks(cls, head: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> Pictures:
+        """Regions are blocks of the mask; label 24 does not occur."""
+        parts = zip(np.indices(head.shape), (4, 4, 3), head.shape, strict=True)
+        i, j, k = (index * n // size for index, n, size in parts)
+        labels = np.where(mask > 0, 1 + (i + 4 * j + 16 * k) % 23, 0).astype(np.int16)
+        return cls(
+            nib.Nifti1Image(head.astype(np.float32), affine),
+            nib.Nifti1Image(mask, affine),
+            labels,
+        )
+
+
+@dataclass(frozen=True)
+class Person:
+    """What is special about the participant; the defaults are an ordinary one."""
+
+    subject: str = "01"
+    sessions: tuple[str, ...] = ()
+    age: float | None = 52.5
+    predicted: float = 58.2
+    explain: bool = True
+    flag: str = "none"
+    decision: str = "pass"
+    reason: str | None = None
+    text: str = ""  # goes into every free text, for tests of escaping
+
+
+def write_person(root: Path, person: Person, pictures: Pictures | None = None) -> Path:
+    """Write the derivatives of one participant below `root` and return it."""
+    pictures = pictures or Pictures.small()
+    for session in person.sessions or ("",):
+        entities = (("sub", person.subject), *((("ses", session),) if session else ()))
+        _write_scan(root, entities, person, pictures)
+    return root
+
+
+def provenance(person: Person) -> dict[str, Any]:
+    return {
+        "Model": {
+            "Name": MODEL + person.text,
+            "Version": "1.0.0",
+            "WeightsSHA256": ["0123456789abcdef" * 4],
+            "AgeRange": [20, 82],
+            "License": "CC BY-SA 3.0" + person.text,
+        },
+        "Software": {"Name": "bidsapp_brainage", "Version": "0.1.0"},
+        "BiasCorrection": "model",
+        "Device": "cpu",
+    }
+
+
+def _write_scan(root, scan, person, pictures):
+    row, bins = _prediction(scan, person)
+    table = _table(root, scan, "brainage", row, person, desc=MODEL)
+    distribution = _table(root, scan, "agedist", bins, person, desc=MODEL)
+    _table(root, scan, "qc", _quality(person), person, desc=MODEL)
+    work = root / ".work"
+    images = {"t1w": pictures.head, "mask": pictures.mask}
+    paths = {name: work / f"{name}.nii.gz" for name in (*images, "map")}
+    for name, image in images.items():
+        save_nifti(image, paths[name])
+    t1w = derivative_path(root, scan, suffix="T1w", extension=".nii.gz", desc="preproc")
+    save_nifti(pictures.head, t1w)
+    write_json(
+        sidecar_path(t1w),
+        {"SkullStripped": False, "Sources": [f"bids:raw:sub-{person.subject}_T1w.nii.gz"]},
+    )
+    name = _figures(root, scan)
+    figures.plot_mask(paths["t1w"], paths["mask"], name("mask", desc="brain"))
+    before, after = (name("T1w", space=TEMPLATE, desc=state) for state in ("before", "after"))
+    figures.plot_registration(paths["t1w"], paths["t1w"], paths["mask"], before, after)
+    figures.plot_model_input(paths["t1w"], name("T1w", desc=f"{MODEL}input"))
+    figures.plot_age_distribution(table, distribution, (20, 82), name("agedist", desc=MODEL))
+    if person.explain:
+        regions, values = _regions(person, pictures)
+        _table(root, scan, "occlusion", regions, person, space=TEMPLATE, **ATLAS, desc=MODEL)
+        image = nib.Nifti1Image(values, pictures.head.affine)
+        save_nifti(image, paths["map"])
+        out = name("occlusionmap", space="T1w", **ATLAS, desc=MODEL)
+        figures.plot_occlusion(paths["map"], paths["t1w"], out)
+
+
+def _figures(root, scan):
+    def name(suffix: str, **entities: str) -> Path:
+        return derivative_path(
+            root, scan, suffix=suffix, extension=".svg", datatype="figures", **entities
+        )
+
+    return name
+
+
+def _table(root, scan, kind, rows, person, **entities):
+    path = derivative_path(root, scan, suffix=kind, extension=".tsv", **entities)
+    write_tsv(path, rows)
+    write_json(sidecar_path(path), sidecar(kind, rows.columns, **provenance(person)))
+    return path
+
+
+def _prediction(scan, person):
+    lower = np.arange(14.0, 88.0, 2.0)
+    probability = np.exp(-0.5 * ((lower + 1 - person.predicted) / 5) ** 2)
+    probability += 0.25 * np.exp(-0.5 * ((lower - 8 - person.predicted) / 3) ** 2)
+    bins = {"age_lower": lower, "age_upper": lower + 2, "age_center": lower + 1}
+    bins["probability"] = probability / probability.sum()
+    gap = None if person.age is None else person.predicted - person.age
+    entities = dict(scan)
+    row = {
+        "participant_id": f"sub-{entities['sub']}",
+        "session_id": f"ses-{entities['ses']}" if "ses" in entities else None,
+        "run_id": None,
+        "model": MODEL,
+        "chronological_age": person.age,
+        "age_source": None if person.age is None else "participants.tsv" + person.text,
+        "predicted_age": person.predicted,
+        "predicted_age_median": person.predicted - 0.4,
+        "predicted_age_mode": person.predicted - 1,
+        "predicted_age_sd": 6.2,
+        "entropy": 2.31,
+        "ci95_lower": person.predicted - 11.4,
+        "ci95_upper": person.predicted + 12.9,
+        "gap": gap,
+        "gap_corrected": None if gap is None else gap - 2.2,
+        "gap_z": None if gap is None else (gap - 2.2) / 5,
+        "bias_model": "none" if gap is None else "sfcn2mm 1.0.0" + person.text,
+        "in_age_range": person.flag != "out_of_range",
+        "ood_flag": person.flag,
+        "qc_flag": person.decision,
+        "n_tta": 1,
+    }
+    return pd.DataFrame([row]), pd.DataFrame(bins)
+
+
+def _quality(person):
+    return pd.DataFrame(
+        [
+            {
+                "cnr": 3.02,
+                "snr": 11.4,
+                "efc": 0.52,
+                "fber": None,
+                "brain_volume_ml": 1423.7,
+                "mask_overlap_dice": 0.968,
+                "template_correlation": 0.941,
+                "n_nan": 0,
+                "resolution_mm": "1x1x1" + person.text,
+                "decision": person.decision,
+                "decision_reason": person.reason,
+            }
+        ]
+    )
+
+
+def _regions(person, pictures):
+    index = np.arange(1, 25)
+    count = np.array([(pictures.labels == i).sum() for i in index])
+    delta = np.where(count > 0, 1.6 * np.sin(index) * np.exp(-index / 9), np.nan)
+    side = np.where(index % 2, "L", "R")
+    atlas = pd.DataFrame(
+        {
+            "index": index,
+            "name": [f"Region {(i + 1) // 2} {s}{person.text}" for i, s in zip(index, side)],
+            "hemisphere": side,
+            "lobe": None,
+            "network": [NETWORKS[(i // 2) % 4] + person.text for i in index],
+        }
+    )
+    effects = pd.DataFrame(
+        {
+            "index": index,
+            "n_voxels": count,
+            "delta_age": delta,
+            "delta_entropy": delta / 50,
+            "js_divergence": np.abs(delta) / 90,
+        }
+    )
+    effects.attrs["baseline_age"] = person.predicted
+    table = occlusion_table(effects, atlas, voxel_ml=0.512, age=person.age, baseline="background")
+    return table, paint_map(pictures.labels, index, delta)
