@@ -1,0 +1,60 @@
+"""Fixtures for all tests: small synthetic BIDS datasets."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# One thread each: the machine that runs the tests may have two cores.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+MakeDataset = Callable[..., Path]
+
+
+@pytest.fixture
+def make_dataset(tmp_path: Path) -> MakeDataset:
+    """Write a dataset: ``make({"01": {"anat": [{"suffix": "T1w"}]}}, participants="...")``.
+
+    Text files are given by their path with ``/`` for the folders; tables with spaces between
+    columns, which become tabs.
+    """
+    from niworkflows.utils.testing import generate_bids_skeleton
+
+    def make(
+        people: dict[str, Any],
+        *,
+        files: dict[str, Any] | None = None,
+        name: str = "bids",
+    ) -> Path:
+        root = tmp_path / name
+        # Through JSON, because the generator empties dictionaries that occur twice.
+        generate_bids_skeleton(root, json.loads(json.dumps(people)))
+        for relative, content in (files or {}).items():
+            path = root / relative
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = content if isinstance(content, str) else json.dumps(content)
+            path.write_text(tabbed(text) if path.suffix == ".tsv" else text)
+        return root
+
+    return make
+
+
+def tabbed(text: str) -> str:
+    """A table written with spaces as TSV."""
+    return "\n".join("\t".join(line.split()) for line in text.strip().splitlines()) + "\n"
+
+
+@pytest.fixture
+def two_people(make_dataset: MakeDataset) -> Path:
+    """Two people without sessions, with ages."""
+    person = {"anat": [{"suffix": "T1w"}]}
+    return make_dataset(
+        {"01": person, "02": person},
+        files={"participants.tsv": "participant_id age sex\nsub-01 30 F\nsub-02 40 male"},
+    )
