@@ -1,4 +1,4 @@
-"""Write docs/options.md and docs/columns.md from the parser and the data dictionaries.
+"""Write docs/options.md, atlases.md and columns.md from the parser, the cards and dictionaries.
 
 Usage: document.py [--check]. With --check nothing is written and the status is 1 if a page is
 not what the code says; the test suite does that, so the pages cannot go stale.
@@ -69,6 +69,20 @@ def columns_page() -> str:
     return "\n".join(lines)
 
 
+def atlases_page() -> str:
+    """Return the page of all atlas cards that come with the app."""
+    folder = resources.files("bidsapp_brainage").joinpath("data/atlases")
+    names = sorted(item.name for item in folder.iterdir() if item.name.endswith(".json"))
+    lines = [GENERATED, "# Atlases", "", "| `--atlas` | what it is | template | licence |"]
+    lines.append("|---|---|---|---|")
+    for name in names:
+        card = json.loads(folder.joinpath(name).read_text("utf-8"))
+        licence = card["description"].get("License", "")
+        cells = (f"`{card['name']}`", card["summary"], card["template"], licence)
+        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+    return "\n".join(lines)
+
+
 def _usage(parser: argparse.ArgumentParser) -> str:
     return f"{parser.prog} BIDS_DIR OUTPUT_DIR {{participant,group}} [options]"
 
@@ -125,6 +139,7 @@ def _cell(text: str) -> str:
 def pages() -> Iterator[tuple[Path, str]]:
     """Yield every generated page with its content."""
     yield DOCS / "options.md", options_page().rstrip() + "\n"
+    yield DOCS / "atlases.md", atlases_page().rstrip() + "\n"
     yield DOCS / "columns.md", columns_page().rstrip() + "\n"
 
 
