@@ -37,6 +37,9 @@ COPY scripts/fetch_templates.py scripts/
 RUN --mount=type=secret,id=ca \
     mkdir -p /opt/templateflow \
     && /opt/venv/bin/python scripts/fetch_templates.py "$FETCH_TEMPLATES" \
+    # empty files and folders mark what could be fetched; without network they only mislead
+    && find /opt/templateflow -type f -empty -delete \
+    && find /opt/templateflow -mindepth 1 -type d -empty -delete \
     && chmod -R a+rX /opt/templateflow
 
 # ---- the image -------------------------------------------------------------------------------

@@ -43,34 +43,26 @@ def queries() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def fetch(template: str, query: dict[str, Any]) -> list[Path]:
-    """Return the files of one query; an empty answer or an empty file is an error."""
+    """Return the files of one query; an empty answer or an empty file is a LookupError."""
     from templateflow import api
 
     found = api.get(template, **query)
     files = [Path(path) for path in (found if isinstance(found, list) else [found])]
     if not files or any(path.stat().st_size == 0 for path in files):
-        raise OSError(f"TemplateFlow gave nothing for {template} {query}")
+        raise LookupError(f"{template} {query}")
     return files
 
 
-def fetch_all() -> None:
-    """Fetch every file and print its size."""
+def fetch_all() -> list[str]:
+    """Fetch every file, print its size, and return what TemplateFlow does not have."""
+    missing = []
     for template, query in queries():
-        for path in fetch(template, query):
-            print(f"{path.name}: {path.stat().st_size} bytes")
-
-
-def remove_placeholders(home: Path) -> None:
-    """Remove the empty files by which TemplateFlow marks what could be fetched, and empty folders.
-
-    Without network they look like templates and are none.
-    """
-    for path in list(home.rglob("*")):
-        if path.is_file() and path.stat().st_size == 0:
-            path.unlink()
-    for path in sorted(home.rglob("*"), reverse=True):
-        if path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
+        try:
+            for path in fetch(template, query):
+                print(f"{path.name}: {path.stat().st_size} bytes")
+        except LookupError as error:
+            missing.append(str(error))
+    return missing
 
 
 def main() -> int:
@@ -82,15 +74,15 @@ def main() -> int:
     if mode == "no":
         print("Templates are not fetched: the embedded template and atlas remain.")
         return 0
-    status = 0
     try:
-        fetch_all()
+        missing = fetch_all()
     except Exception as error:  # the client raises errors of several libraries when offline
-        print(f"TemplateFlow could not be read: {error!r}", file=sys.stderr)
-        print("What is missing can be fetched later; see docs/installation.md.", file=sys.stderr)
-        status = 1 if mode == "yes" else 0
-    remove_placeholders(Path(os.environ["TEMPLATEFLOW_HOME"]))
-    return status
+        missing = [f"TemplateFlow cannot be reached: {error!r}"]
+    if missing:
+        listing = "\n  ".join(missing)
+        print(f"Not fetched:\n  {listing}", file=sys.stderr)
+        print("They can be fetched later; see docs/installation.md.", file=sys.stderr)
+    return 1 if missing and mode == "yes" else 0
 
 
 if __name__ == "__main__":
