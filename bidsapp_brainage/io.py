@@ -192,7 +192,8 @@ def load_nifti(path: Path) -> nib.Nifti1Image:
     n_voxels = 1
     for size in header.get_data_shape():
         n_voxels *= int(size)
-    needed = int(header.get_data_offset()) + n_voxels * header.get_data_dtype().itemsize
+    # The header says 0 after loading; the place of the voxels is known to the data object.
+    needed = int(img.dataobj.offset) + n_voxels * header.get_data_dtype().itemsize
     if len(content) < needed:
         raise DataError(
             f"{path} is truncated ({len(content)} of {needed} bytes): copy or download it again."

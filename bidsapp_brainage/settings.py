@@ -108,8 +108,8 @@ def configuration_hash(processing: Processing) -> str:
     """First 8 hex digits of the SHA-256 over the processing choices (paths by name only)."""
     facts: dict[str, Any] = dataclasses.asdict(processing)
     for key, value in facts.items():
-        if isinstance(value, Path):
-            facts[key] = value.name
+        if isinstance(value, Path) or "/" in str(value):  # an atlas or a file:... may be a path
+            facts[key] = Path(value).name
     text = json.dumps(facts, sort_keys=True, default=list)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -155,6 +155,7 @@ def build_settings(
     if unknown:
         raise UsageError(f"Unknown option {unknown[0]!r}.{_did_you_mean(unknown[0])}")
     sections = {}
+    options = {"work_dir": Execution.work_dir, **options}  # so that it is made absolute, too
     for name, kind in _SECTIONS.items():
         hints = typing.get_type_hints(kind)
         given = {key: options[key] for key in hints if key in options}
@@ -260,6 +261,8 @@ def _public(value: Any, roots: Mapping[str, Path]) -> Any:
         return [_public(item, roots) for item in value]
     if isinstance(value, str) and value.startswith("file:"):
         return "file:" + public_path(Path(value.removeprefix("file:")).absolute(), roots)
+    if isinstance(value, str) and "/" in value:  # a model or an atlas may be given as a path
+        return public_path(Path(value).absolute(), roots)
     return value
 
 

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bidsapp_brainage.cli.parser import build_parser
+from bidsapp_brainage.cli.run import public_command_line, settings_from
+from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.settings import build_settings, configuration_hash, to_toml
+
+FOLDERS = {"bids_dir": Path("/d/bids"), "output_dir": Path("/d/out")}
+
+
+def from_line(*arguments: str):
+    line = ["/d/bids", "/d/out", "participant", *arguments]
+    return settings_from(vars(build_parser().parse_args(line)), line)
+
+
+def test_defaults_are_those_of_the_settings_and_the_machine():
+    settings = from_line()
+    assert settings.processing.model == "sfcn2mm"
+    assert settings.resources.nprocs >= 1
+    assert settings.resources.memory_gb > 0
+    assert settings.execution.work_dir == Path("work").absolute()
+    assert settings.execution.run_uuid
+
+
+def test_two_runs_have_two_names():
+    assert from_line().execution.run_uuid != from_line().execution.run_uuid
+
+
+def test_levels_are_run_in_order():
+    line = ["/d/bids", "/d/out", "group", "participant", "group"]
+    settings = settings_from(vars(build_parser().parse_args(line)))
+    assert settings.analysis_level == ("participant", "group")
+
+
+def test_command_line_wins_over_file_over_defaults(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text('[processing]\nmodel = "a"\natlas = "b"\n[resources]\nnprocs = 3\n')
+    settings = from_line("--config-file", str(path), "--model", "c")
+    assert settings.processing.model == "c"
+    assert settings.processing.atlas == "b"
+    assert settings.resources.nprocs == 3
+    assert settings.resources.omp_nthreads == 2  # follows from the file's nprocs
+    assert settings.processing.explain == "occlusion"
+
+
+def test_configuration_goes_round(tmp_path):
+    first = from_line(
+        "--participant-label", "01", "--derivatives", "x=/d/out/x", "--sloppy", "--nprocs", "2",
+        "--mem", "4G", "--age-file", "/d/bids/ages.tsv", "-w", "/scratch/w",
+    )  # fmt: skip
+    path = tmp_path / "app.toml"
+    path.write_text(to_toml(first))
+    second = from_line("--config-file", str(path), "-w", "/scratch/w")
+    assert second.selection == first.selection
+    assert second.resources == first.resources
+    assert second.processing == first.processing
+    assert second.execution.run_uuid != first.execution.run_uuid
+
+
+def test_configuration_tells_no_path():
+    text = to_toml(
+        from_line(
+            "--models-dir",
+            "/home/jane/models",
+            "-w",
+            "/scratch/jane/work",
+            "--bids-filter-file",
+            "/d/bids/code/filter.json",
+            "--bias-correction",
+            "file:/home/jane/bias.json",
+            "--derivatives",
+            "fp=/home/jane/fp",
+            "--atlas",
+            "/home/jane/x_dseg.nii.gz",
+        )  # fmt: skip
+    )
+    assert "jane" not in text
+    assert "/d/" not in text
+    content = tomllib.loads(text)
+    assert content["selection"]["bids_filter_file"] == "<bids_dir>/code/filter.json"
+    assert content["processing"]["models_dir"] == "<elsewhere>/models"
+    assert content["execution"]["work_dir"] == "<work_dir>"
+    assert "<output_dir>" in content["run"]["command_line"]
+
+
+def test_path_that_was_not_recorded_must_be_given(tmp_path):
+    path = tmp_path / "app.toml"
+    path.write_text(to_toml(from_line("--models-dir", "/home/jane/models")))
+    with pytest.raises(UsageError, match="give it as --models-dir"):
+        from_line("--config-file", str(path))
+    settings = from_line("--config-file", str(path), "--models-dir", "/m")
+    assert settings.processing.models_dir == Path("/m")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = ", "not valid TOML"),
+        ("[procesing]\nmodel = 'a'", "unknown section"),
+        ("model = 'a'", "unknown section"),
+        ("[processing]\nmodle = 'a'", "Did you mean 'model'"),
+        ("[processing]\nexplain = 'shap'", "none, occlusion"),
+        ("[resources]\nnprocs = '2'", "expected int"),
+        ("[resources]\nnprocs = true", "expected int"),
+        ("[selection]\nparticipant_label = '01'", "expected a list"),
+        ("[selection]\nderivatives = [['a']]", "expected 2 values"),
+    ],
+)
+def test_bad_configuration_files(tmp_path, text, words):
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=words):
+        from_line("--config-file", str(path))
+
+
+def test_missing_configuration_file(tmp_path):
+    with pytest.raises(UsageError, match="cannot be read"):
+        from_line("--config-file", str(tmp_path / "no.toml"))
+
+
+def test_unknown_option_is_an_error():
+    with pytest.raises(UsageError, match="Did you mean 'model'"):
+        build_settings(Path("a"), Path("b"), ("participant",), {"modle": "x"})
+
+
+@pytest.mark.parametrize(
+    ("argument", "shown"),
+    [
+        ("/d/bids", "<bids_dir>"),
+        ("/d/bids/code/f.json", "<bids_dir>/code/f.json"),
+        ("--age-file=/home/jane/ages.tsv", "--age-file=<elsewhere>/ages.tsv"),
+        ("file:/home/jane/b.json", "file:<elsewhere>/b.json"),
+        ("fp=/home/jane/fp", "fp=<elsewhere>/fp"),
+        ("participant", "participant"),
+        ("MNI152NLin6Asym:res-2", "MNI152NLin6Asym:res-2"),
+        ("--device=cuda:0", "--device=cuda:0"),
+    ],
+)
+def test_command_line_is_told_without_paths(argument, shown):
+    assert public_command_line([argument], from_line()).split()[-1] == shown
+
+
+def test_hash_follows_what_changes_results_only():
+    base = from_line().processing
+    same = replace(base, models_dir=Path("/a/models"))
+    assert configuration_hash(same) == configuration_hash(
+        replace(base, models_dir=Path("/b/models"))
+    )
+    assert configuration_hash(base) != configuration_hash(replace(base, skull_strip="skip"))
+    assert configuration_hash(replace(base, atlas="/a/x.nii.gz")) == configuration_hash(
+        replace(base, atlas="/b/x.nii.gz")
+    )
