@@ -64,7 +64,7 @@ def write_group_report(
         The page: no script or picture is loaded from elsewhere.
     """
     atlases = [
-        _atlas(output_dir, atlas, maps, number=position)
+        _atlas(output_dir, summary, atlas, maps, position=position)
         for position, atlas in enumerate(summary.atlases, start=1)
     ]
     page = render(
@@ -74,7 +74,7 @@ def write_group_report(
         sections=_sections(atlases),
         model=_model_facts(summary),
         tiles=_tiles(summary),
-        sample=_sample(summary.scans),
+        sample=[*_sample(summary.scans), *_beyond_training(summary)],
         figures=_sample_figures(summary.scans),
         accuracy=tables.accuracy_table(summary),
         subsets=tables.subset_table(summary),
@@ -207,6 +207,20 @@ def _sample(scans: pd.DataFrame) -> list[tuple[str, str]]:
     return rows
 
 
+def _beyond_training(summary: Summary) -> list[tuple[str, str]]:
+    """Scans of people younger or older than everybody whom the model was trained on."""
+    card = summary.model.provenance.get("Model")
+    ages = card.get("AgeRange") if isinstance(card, dict) else None
+    if not isinstance(ages, list) or len(ages) != 2:
+        return []
+    known = summary.scans["chronological_age"].dropna()
+    if known.empty:
+        return []
+    beyond = _count(int((~known.between(*ages)).sum()), "scan")
+    span = f"trained on {number(ages[0], 0)} to {number(ages[1], 0)} years"
+    return [("Beyond training", f"{beyond} ({span})")]
+
+
 def _sample_figures(scans: pd.DataFrame) -> dict[str, Picture]:
     known = scans.dropna(subset=["chronological_age", "predicted_age"])
     if known.empty:
@@ -237,18 +251,24 @@ def _sample_figures(scans: pd.DataFrame) -> dict[str, Picture]:
 
 
 def _atlas(
-    output_dir: Path, atlas: AtlasSummary, maps: Mapping[str, Path], *, number: int
+    output_dir: Path,
+    summary: Summary,
+    atlas: AtlasSummary,
+    maps: Mapping[str, Path],
+    *,
+    position: int,
 ) -> dict[str, Any]:
+    """Everything that the page shows about one atlas."""
     title = atlas.result.title
     return {
-        "id": f"regions-{number}",
+        "id": f"regions-{position}",
         "title": title,
         "space": atlas.result.space,
         "notes": atlas.notes,
-        "map": _map_picture(output_dir, atlas, maps.get(title)),
+        "map": _map_picture(output_dir, summary, atlas, maps.get(title)),
         "baselines": [
-            _baseline(str(name), part, f"regions-{number}-{position}")
-            for position, (name, part) in enumerate(
+            _baseline(str(name), part, f"regions-{position}-{fill}")
+            for fill, (name, part) in enumerate(
                 atlas.table.groupby("baseline", dropna=False, sort=True)
             )
         ],
@@ -287,23 +307,33 @@ def _baseline(name: str, table: pd.DataFrame, identifier: str) -> dict[str, Any]
     }
 
 
-def _map_picture(output_dir: Path, atlas: AtlasSummary, path: Path | None) -> Picture | None:
+def _map_picture(
+    output_dir: Path, summary: Summary, atlas: AtlasSummary, path: Path | None
+) -> Picture | None:
     if path is None:
         return None
     image = load_nifti(path)
     people = _count(atlas.result.table["participant_id"].nunique(), "participant")
+    anatomy = _anatomy(output_dir, summary, atlas.result.space, image)
     return Picture(
-        svg_uri(figures.map_slices(image, _anatomy(output_dir, atlas.result.space, image))),
+        svg_uri(figures.map_slices(image, anatomy)),
         "Axial slices of the mean occlusion map",
-        f"Mean change of predicted age over {people}, in {atlas.result.space}. Red: the region "
-        "makes the brain look older; blue: younger. Left of the picture is left of the brain.",
+        f"Mean change of predicted age over {people}, aligned affinely to {atlas.result.space}. "
+        "Red: the region makes the brain look older; blue: younger. Left of the picture is left "
+        "of the brain.",
         kind="brain",
     )
 
 
-def _anatomy(output_dir: Path, space: str, like: nib.Nifti1Image) -> nib.Nifti1Image | None:
-    """Mean of the normalised T1w images on the grid of the map; None without any."""
-    paths = find_outputs(output_dir, suffix="T1w", extension=".nii.gz", space=space, desc="preproc")
+def _anatomy(output_dir: Path, summary: Summary, space: str, like: nib.Nifti1Image) -> Any:
+    """Mean of the network's inputs, which lie on the grid of the map; None without any."""
+    paths = find_outputs(
+        output_dir,
+        suffix="T1w",
+        extension=".nii.gz",
+        space=space,
+        desc=f"{summary.model.label}input",
+    )
     images = []
     for path in paths[:MAX_ANATOMIES]:
         try:

@@ -33,7 +33,7 @@ _STYLE = {
 MANY_SCANS = 80  # intervals of more scans than this would hide the points
 MANY_BARS = 24
 ZOOM = 1.15
-FAINT = 0.1  # of the 98th percentile of the anatomy: background
+FAINT = 0.1  # of the brightest tissue: background
 _MAP_MARGINS = {
     "wspace": 0.02,
     "hspace": 0.1,
@@ -291,15 +291,20 @@ def _svg(figure: Figure) -> str:
 
 
 def mean_anatomy(images: Sequence[nib.Nifti1Image]) -> nib.Nifti1Image:
-    """Mean of images on one grid, each divided by its own 98th percentile.
+    """Mean of images on one grid for the eye: background 0, bright tissue about 1.
 
     Parameters
     ----------
     images : sequence of nibabel.Nifti1Image
-        At least one; RAS.
+        At least one; RAS. Any scaling: what equals the first voxel is background, and the rest
+        is stretched from its 1st to its 98th percentile.
     """
     total = np.zeros(images[0].shape, dtype=np.float64)
     for image in images:
         values = image.get_fdata(dtype=np.float32)
-        total += values / (np.percentile(values, 98) or 1.0)
+        brain = values != values[0, 0, 0]
+        if brain.any():
+            low, high = np.percentile(values[brain], (1, 98))
+            stretched = np.clip((values - low) / (high - low or 1.0), 0, 1.2)
+            total += np.where(brain, stretched, 0)
     return nib.Nifti1Image((total / len(images)).astype(np.float32), images[0].affine)

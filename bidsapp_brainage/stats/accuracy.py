@@ -239,8 +239,11 @@ def coverage(
         return Accuracy(_empty_table())
     inside = int(((age >= lower) & (age <= upper))[known].sum())
     n_participants = len(np.unique(np.asarray(participants)[known]))
-    bounds, method, notes = (np.nan, np.nan), "n/a", ()
-    if n_participants == n_scans:
+    bounds, method = (np.nan, np.nan), "n/a"
+    notes: tuple[str, ...] = ()
+    if n_participants < n_scans:
+        notes = ("Coverage has no interval, because some participants have several scans.",)
+    else:
         wilson = stats.binomtest(inside, n_scans).proportion_ci(method="wilson")
         bounds, method = (wilson.low, wilson.high), "Wilson"
     row = (

@@ -150,8 +150,14 @@ def _write_regions(root, scan, model, age, rng, n_regions, *, maps):
 
 def _write(root, scan, more, suffix, table):
     facts = {
-        "Model": {"Name": more["desc"], "Version": "1.0.0", "WeightsSHA256": ["ab" * 32]},
-        "Software": {"bidsapp_brainage": "0.1.0"},
+        "Model": {
+            "Name": more["desc"],
+            "Version": "1.0.0",
+            "WeightsSHA256": ["ab" * 32],
+            "AgeRange": [20.0, 82.0],
+            "License": "CC BY-SA 3.0",
+        },
+        "Software": {"Name": "bidsapp_brainage", "Version": "0.1.0"},
     }
     path = derivative_path(root, scan, suffix=suffix, extension=".tsv", **more)
     write_tsv(path, table)

@@ -70,7 +70,7 @@ def test_complete_sample(tmp_path):
             extension=".nii.gz",
             space=TEMPLATE,
             res="2",
-            desc="preproc",
+            desc="sfcn2mminput",
         )
         save_nifti(nib.Nifti1Image(anatomy, AFFINE), path)
     got = page(tmp_path, command_line="bidsapp-brainage <bids_dir> <output_dir> group")

@@ -99,8 +99,9 @@ def test_coverage_counts_and_has_a_wilson_interval():
     assert got["value"] == 0.75
     assert got["n_scans"] == 4
     assert got["ci95_lower"] < 0.75 < got["ci95_upper"] <= 1
-    several = accuracy.coverage(age, age - 1, age + 1, np.array(list("aabbc"))).table.iloc[0]
-    assert np.isnan(several["ci95_lower"])
+    several = accuracy.coverage(age, age - 1, age + 1, np.array(list("aabbc")))
+    assert np.isnan(several.table.loc[0, "ci95_lower"])
+    assert "several scans" in several.notes[0]
     assert accuracy.coverage(age * np.nan, age, age, people).table.empty
 
 
