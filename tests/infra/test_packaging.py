@@ -87,3 +87,17 @@ def test_the_slurm_script_explains_itself_and_refuses_an_empty_dataset(tmp_path:
     empty = subprocess.run([script, *folders], capture_output=True, text=True, check=False)
     assert empty.returncode == 66
     assert "sub-*" in empty.stderr
+
+
+def test_every_data_file_is_installed() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    package = ROOT / "bidsapp_brainage"
+    patterns = config["options.package_data"]["bidsapp_brainage"].split()
+    installed = {path for pattern in patterns for path in package.glob(pattern)}
+    data = {
+        path
+        for path in package.rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc") and not path.name.startswith(".")
+    }
+    assert not data - installed, "add to package_data in setup.cfg"
