@@ -151,18 +151,32 @@ def write_atlas_files(output_dir: Path, atlas: Atlas) -> None:
 
     By BIDS inheritance the table explains every image with the same atlas entities.
     """
-    scale = None if atlas.scale is None else str(atlas.scale)
     facts = {"Name": atlas.name, "License": "Unknown", **dict(atlas.description)}
     target = derivative_path(
         output_dir, (), suffix="description", extension=".json", atlas=atlas.name
     )
     io.write_json(target, facts)
-    names = {"suffix": "dseg", "atlas": atlas.name, "seg": atlas.seg, "scale": scale}
-    io.write_tsv(derivative_path(output_dir, (), extension=".tsv", **names), atlas.table)
+    entities = {"atlas": atlas.name, "seg": atlas.seg, "scale": atlas.scale}
+    names: dict[str, Any] = {"suffix": "dseg", **entities}
+    table = _with_sizes(atlas)
+    io.write_tsv(derivative_path(output_dir, (), extension=".tsv", **names), table)
     io.write_json(
         derivative_path(output_dir, (), extension=".json", **names),
-        sidecar("dseg", list(atlas.table.columns)),
+        sidecar("dseg", list(table.columns)),
     )
+
+
+def _with_sizes(atlas: Atlas) -> pd.DataFrame:
+    """Label table with the voxels and the volume of each region on the atlas's own grid."""
+    import numpy as np
+
+    image = io.load_nifti(atlas.dseg)
+    labels = np.asanyarray(image.dataobj).astype(np.int64).ravel()
+    counts = dict(zip(*np.unique(labels, return_counts=True), strict=True))
+    n_voxels = [int(counts.get(index, 0)) for index in atlas.table["index"]]
+    voxel_mm3 = abs(float(np.linalg.det(image.affine[:3, :3])))
+    volumes = [count * voxel_mm3 for count in n_voxels]
+    return atlas.table.assign(n_voxels=n_voxels, volume_mm3=volumes)
 
 
 @contextlib.contextmanager

@@ -107,8 +107,10 @@ def tree(tmp_path: Path) -> Path:
     write_dataset_files(settings, card=card, atlas_facts={"URL": "https://a.org"}, scans=SCANS)
     write_citation(settings, ["# Methods\n\nAs in [@sfcn]."])
     table = pd.DataFrame({"index": [1], "name": ["x"], "color": ["#ff0000"]})
+    dseg = tmp_path / "labels.nii.gz"
+    io.save_nifti(nib.Nifti1Image(np.ones((2, 2, 2), np.int16), np.diag([2, 2, 2, 1])), dseg)
     atlas = SimpleNamespace(
-        name="A", seg=None, scale=246, table=table, description={"License": "X"}
+        name="A", dseg=dseg, seg=None, scale=246, table=table, description={"License": "X"}
     )
     write_atlas_files(out, atlas)
     write_atlas_files(out, SimpleNamespace(**{**vars(atlas), "seg": "7n", "scale": 100}))
@@ -142,6 +144,12 @@ def test_the_tree_has_no_errors(tree):
     errors = [issue for issue in issues if issue["severity"] == "error"]
     assert errors == []
     assert finished.returncode == 0
+
+
+def test_label_table_knows_the_sizes_of_regions(tree):
+    table = io.read_tsv(tree / "atlas-A_scale-246_dseg.tsv")
+    assert table["n_voxels"].tolist() == [8]
+    assert table["volume_mm3"].tolist() == [64.0]
 
 
 def test_no_path_of_the_machine_is_told(tree):
