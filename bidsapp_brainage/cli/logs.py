@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 LOGGER_NAME = "bidsapp_brainage"
 #: What nipreps apps show by default from the libraries; each -v lowers it by five.
 _LIBRARY_LEVEL = 25
+_FORMAT = "%(asctime)s %(levelname)s: %(message)s"
+_SUBJECT = re.compile(r"\bsub-([a-zA-Z0-9+]+)")
 
 
 def library_level(verbose: int) -> int:
@@ -23,9 +29,7 @@ def own_level(verbose: int) -> int:
 def configure_logging(verbose: int = 0) -> None:
     """Send messages to standard error, ours from INFO on, those of libraries from 25 on."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        logging.Formatter("%(asctime)s %(levelname)s: %(message)s", datefmt="%H:%M:%S")
-    )
+    handler.setFormatter(logging.Formatter(_FORMAT, datefmt="%H:%M:%S"))
     root = logging.getLogger()
     for old in [old for old in root.handlers if getattr(old, "brainage", False)]:
         root.removeHandler(old)
@@ -37,3 +41,46 @@ def configure_logging(verbose: int = 0) -> None:
     logging.captureWarnings(capture=True)
     if not verbose:
         logging.getLogger("py.warnings").setLevel(logging.ERROR)
+
+
+class _Keeper(logging.Handler):
+    """Remembers all messages of a run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.setFormatter(logging.Formatter(_FORMAT))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one message."""
+        self.lines.append(self.format(record))
+
+
+@contextmanager
+def messages_kept() -> Iterator[list[str]]:
+    """Collect what is logged inside the block, as lines of text."""
+    keeper = _Keeper()
+    root = logging.getLogger()
+    root.addHandler(keeper)
+    try:
+        yield keeper.lines
+    finally:
+        root.removeHandler(keeper)
+
+
+def write_run_logs(
+    output_dir: Path, run_uuid: str, lines: list[str], roots: Mapping[str, Path]
+) -> None:
+    """Write ``run.log`` into the log folder of this run of each participant that has one.
+
+    Lines that name another participant are left out, and so are the places of folders.
+    """
+    from bidsapp_brainage import io
+
+    text = "\n".join(lines)
+    for placeholder, root in sorted(roots.items(), key=lambda item: -len(str(item[1]))):
+        text = text.replace(str(root), placeholder)
+    for folder in output_dir.glob(f"sub-*/log/{run_uuid}"):
+        own = folder.parents[1].name.removeprefix("sub-")
+        kept = [line for line in text.splitlines() if set(_SUBJECT.findall(line)) <= {own}]
+        io.write_text(folder / "run.log", "\n".join(kept) + "\n")

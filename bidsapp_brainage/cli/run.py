@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from bidsapp_brainage import __version__
-from bidsapp_brainage.cli.logs import LOGGER_NAME, configure_logging
+from bidsapp_brainage.cli.logs import (
+    LOGGER_NAME,
+    configure_logging,
+    messages_kept,
+    write_run_logs,
+)
 from bidsapp_brainage.cli.parser import PROGRAM, build_parser
 from bidsapp_brainage.cli.signals import (
     Terminated,
@@ -21,6 +26,7 @@ from bidsapp_brainage.cli.signals import (
     sigterm_raises,
 )
 from bidsapp_brainage.errors import BrainageError, UsageError
+from bidsapp_brainage.io import remove_temporary
 from bidsapp_brainage.settings import (
     Settings,
     build_settings,
@@ -56,10 +62,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = vars(build_parser().parse_args(arguments))
     configure_logging(options.get("verbose", 0))
-    settings: Settings | None = None
+    try:
+        settings = settings_from(options, arguments)
+    except BrainageError as error:
+        LOGGER.error("%s", error)
+        return error.exit_code
+    with messages_kept() as lines:
+        code = _run(settings)
+    execution = settings.execution
+    try:
+        write_run_logs(settings.output_dir, execution.run_uuid, lines, private_roots(settings))
+    except OSError as error:  # a full disk must not hide what the run itself came to
+        LOGGER.error("run.log could not be written: %s", error)
+    return code
+
+
+def _run(settings: Settings) -> int:
+    """Run all levels; every outcome becomes an exit code."""
     try:
         with sigterm_raises():
-            settings = settings_from(options, arguments)
             return _dispatch(settings)
     except BrainageError as error:
         LOGGER.error("%s", error)
@@ -186,15 +207,12 @@ def _announce(settings: Settings) -> None:
     )
 
 
-def _stopped(how: str, code: int, settings: Settings | None) -> int:
+def _stopped(how: str, code: int, settings: Settings) -> int:
     """End all workers, remove what they had begun to write, and give the exit code."""
     with signals_ignored():
         LOGGER.error("%s: ending the workers; run the same command again to resume.", how)
         pids = end_children()
-        if settings is not None:
-            from bidsapp_brainage.io import remove_temporary
-
-            remove_temporary(settings.output_dir, pids)
+        remove_temporary(settings.output_dir, pids)
     return code
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bidsapp_brainage import errors
+from bidsapp_brainage.bids.names import log_dir
 from bidsapp_brainage.cli import run
 from bidsapp_brainage.cli.logs import library_level, own_level
 from bidsapp_brainage.cli.signals import Terminated
@@ -144,6 +145,23 @@ def test_levels_of_messages():
     assert [own_level(count) for count in (0, 1)] == [20, 10]
 
 
+def test_log_of_a_run_tells_each_participant_only_of_themselves(line, two_people, monkeypatch):
+    def fake(name, settings):
+        for label in ("01", "02"):
+            folder = log_dir(settings.output_dir, label, settings.execution.run_uuid)
+            folder.mkdir(parents=True)
+            run.LOGGER.info("sub-%s: done in %s", label, settings.bids_dir)
+        return 0
+
+    monkeypatch.setattr(run, "_run_level", fake)
+    assert run.main(line()) == 0
+    (path,) = (two_people.parent / "out" / "sub-01" / "log").glob("*/run.log")
+    text = path.read_text()
+    assert "sub-01: done in <bids_dir>" in text
+    assert "sub-02" not in text
+    assert str(two_people.parent) not in text
+
+
 def test_module_is_the_command():
     done = subprocess.run(
         [sys.executable, "-m", "bidsapp_brainage", "--version"], capture_output=True, text=True
@@ -157,6 +175,7 @@ _BUSY = """
 import multiprocessing, sys, time
 from pathlib import Path
 from bidsapp_brainage import io
+from bidsapp_brainage.bids.names import log_dir
 from bidsapp_brainage.cli import run
 
 def work(out):
