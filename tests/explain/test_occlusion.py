@@ -12,6 +12,9 @@ from torch import nn
 from bidsapp_brainage.errors import BrainageError, UsageError
 from bidsapp_brainage.explain import occlusion
 from bidsapp_brainage.explain.occlusion import occlude
+from bidsapp_brainage.model.loading import load_members
+from bidsapp_brainage.model.prediction import decoder, predict
+from tests.model.tiny import make_card
 
 N_BINS = 7
 
@@ -205,6 +208,15 @@ def test_impossible_requests_say_what_is_wrong(case):
         occlude([], volume, labels, [1], decode=decode)
     with pytest.raises(UsageError, match="background, mean, blur"):
         occlude(networks, volume, labels, [1], decode=decode, baseline="nothing")
+
+
+def test_intact_age_is_the_prediction_of_the_ensemble(tmp_path):
+    card = make_card(tmp_path, members=3)
+    members = load_members(card)
+    volume = np.random.default_rng(0).normal(size=card.shape).astype(np.float32)
+    found = predict(members, volume, card)
+    got = occlude(members, volume, np.zeros(card.shape, int), [], decode=decoder(card))
+    assert got.attrs["baseline_age"] == pytest.approx(found.mean, abs=1e-4)
 
 
 @pytest.mark.gpu
