@@ -165,8 +165,8 @@ def plot_occlusion(map_path: Path, background_path: Path, out: Path) -> None:
     ]
     extra = mosaic.words(place, effect, millimetres=True)
     ends = (
-        f"{number(-most, 2)}  made it look older",
-        f"{number(most, 2, signed=True)}  made it look younger",
+        f"{number(-most, 2)} (made it look older)",
+        f"{number(most, 2, signed=True)} (made it look younger)",
     )
     title = "change of predicted age (years) when the region is occluded"
     extra += mosaic.colour_bar(place, colours, ends, title)

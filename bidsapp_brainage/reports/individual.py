@@ -88,6 +88,7 @@ def _context(output_dir: Path, result: SubjectResult, run: Mapping[str, Any]) ->
         "subject": result.subject,
         "scans": scans,
         "scan_table": views.scan_table(pairs) if pairs else None,
+        "facts": _summary_facts(result, errors),
         "overall": _overall(pairs, rows, errors, run),
         "errors": errors,
         "methods": _methods(output_dir, run),
@@ -103,6 +104,30 @@ def _subtitle(result: SubjectResult) -> str:
     if sessions:
         parts.append(f"{len(sessions)} session{'s' if len(sessions) != 1 else ''}")
     return ", ".join([*parts, f"bidsapp_brainage {__version__}"])
+
+
+def _summary_facts(result: SubjectResult, errors: Sequence[Any]) -> list[tuple[str, str]]:
+    """What was processed, with what."""
+    sessions = sorted({label for scan in result.scans if (label := dict(scan.entities).get("ses"))})
+    models = {model.model: model for scan in result.scans for model in scan.models}
+    atlases = sorted({part.atlas for model in models.values() for part in model.regions})
+    facts = [("Participant", f"sub-{result.subject}")]
+    if sessions:
+        facts.append(("Sessions", ", ".join(sessions)))
+    facts.append(("T1w images", str(len(result.scans))))
+    facts.append(("Model", ", ".join(map(_model_title, models.values())) or "n/a"))
+    facts.append(("Atlas", ", ".join(atlases) or "none"))
+    facts.append(("Errors", str(len(errors)) if errors else "none"))
+    return facts
+
+
+def _model_title(model: ModelResult) -> str:
+    sidecar = model.prediction.sidecar if model.prediction else {}
+    span = views.age_range(sidecar)
+    card = sidecar.get("Model")
+    version = card.get("Version", "") if isinstance(card, dict) else ""
+    trained = "" if span is None else f" (trained on ages {span[0]:g} to {span[1]:g})"
+    return f"{model.model} {version}".strip() + trained
 
 
 def _scan_context(scan: ScanResult, pictures: _Pictures) -> dict[str, Any]:

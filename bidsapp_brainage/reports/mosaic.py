@@ -18,11 +18,10 @@ from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import load_nifti
 
 WIDTH = 1500  # pixels of the whole picture
-COLUMNS = 7
 BAR_HEIGHT = 52  # pixels for a colour bar below the slices
 JPEG_QUALITY = 80
-MARGIN_MM = 12.0
-_PLANES = (2, 1, 0)  # rows: axial, coronal, sagittal
+MARGIN_MM = 10.0
+_ROWS = ((2, 7), (1, 7), (0, 6))  # axis and slices: axial, coronal, sagittal (wider)
 _SIDES = {2: ("L", "R"), 1: ("L", "R"), 0: ("P", "A")}
 _AXIS_NAMES = "xyz"
 _FONT = "font-family=\"'DejaVu Sans', Arial, Helvetica, sans-serif\""
@@ -114,7 +113,7 @@ def read_volume(path: Path, *, like: Volume | None = None) -> Volume:
 
 
 def layout(volume: Volume, inside: np.ndarray, *, bar: bool = False) -> Layout:
-    """Choose seven slices in each of three planes through the object.
+    """Choose slices in three planes through the object, evenly spaced.
 
     Parameters
     ----------
@@ -133,15 +132,17 @@ def layout(volume: Volume, inside: np.ndarray, *, bar: bool = False) -> Layout:
         for (low, high), m, n in zip(extent, margin, inside.shape, strict=True)
     )
     span = np.array([high - low for low, high in box]) * sizes  # mm
-    cell_mm = max(span[0], span[1])
-    scale = WIDTH / (COLUMNS * cell_mm)
+    wide = [(axis, count, span[1 if axis == 0 else 0]) for axis, count in _ROWS]
+    scale = WIDTH / max(count * across for _, count, across in wide)
     tiles: list[Tile] = []
     top = 0
-    for axis in _PLANES:
-        across, up = (span[1 if axis == 0 else 0], span[1 if axis == 2 else 2])
-        width, height = max(round(across * scale), 1), max(round(up * scale), 1)
-        for column, index in enumerate(_indices(extent[axis])):
-            left = round((column + 0.5) * WIDTH / COLUMNS - width / 2)
+    for axis, count, across in wide:
+        width, height = (
+            max(int(across * scale), 1),
+            max(int(span[1 if axis == 2 else 2] * scale), 1),
+        )
+        for column, index in enumerate(_indices(extent[axis], count)):
+            left = round((column + 0.5) * WIDTH / count - width / 2)
             tiles.append(Tile(axis, index, left, top, width, height, column == 0))
         top += height + 4
     return Layout(tuple(tiles), box, WIDTH, top - 4 + (BAR_HEIGHT if bar else 0))
@@ -270,9 +271,9 @@ def _extent(inside: np.ndarray) -> list[tuple[int, int]]:
     return found
 
 
-def _indices(extent: tuple[int, int]) -> list[int]:
+def _indices(extent: tuple[int, int], count: int) -> list[int]:
     low, high = extent
-    inner = np.linspace(0.1, 0.9, COLUMNS) * (high - 1 - low) + low
+    inner = np.linspace(0.1, 0.9, count) * (high - 1 - low) + low
     return [int(value) for value in np.round(inner)]
 
 

@@ -240,7 +240,7 @@ def _with_columns(rows: pd.DataFrame) -> pd.DataFrame:
     """Give the table all columns that are looked at, and words for sides."""
     wanted = (
         "name", "hemisphere", "lobe", "network", "baseline", "n_voxels", "volume_mm3", "delta_age",
-        "delta_age_per_ml", "delta_age_adj", "nosa_importance", "z_null", "js_divergence", "rank",
+        "delta_age_per_ml", "delta_age_adj", "nosa_importance", "z_null", "rank",
     )  # fmt: skip
     full = rows.reindex(columns=[*rows.columns, *(name for name in wanted if name not in rows)])
     return full.assign(hemisphere=full["hemisphere"].map(lambda side: HEMISPHERES.get(side, side)))
@@ -257,13 +257,12 @@ def _region_table(rows: pd.DataFrame, identifier: str, file_name: str) -> Table:
         "delta_age_per_ml": ("Per ml", 3, True, "contribution divided by volume, years per ml"),
         "delta_age_adj": ("Size-adjusted", 2, True, "residual on the logarithm of the volume"),
         "nosa_importance": (
-            "NOSA importance",
+            "NOSA",
             2,
             False,
             "published definition; needs the true age",
         ),
         "z_null": ("z (null)", 1, True, "against control regions of the same size"),
-        "js_divergence": ("Divergence", 4, False, "Jensen-Shannon, of the whole distribution"),
     }
     texts = {key: title for key, title in texts.items() if ordered[key].notna().any()}
     numbers = {key: facts for key, facts in numbers.items() if ordered[key].notna().any()}
@@ -273,7 +272,7 @@ def _region_table(rows: pd.DataFrame, identifier: str, file_name: str) -> Table:
         Column("Side"),
         *(Column(title) for title in texts.values()),
         Column("Volume (ml)", numeric=True),
-        Column("Contribution (years)", numeric=True, help="predicted age without minus with it"),
+        Column("Contribution", numeric=True, help="predicted age without minus with it, years"),
         *(Column(title, numeric=True, help=help) for title, _, _, help in numbers.values()),
     ]
     cells = [
@@ -291,7 +290,7 @@ def _region_table(rows: pd.DataFrame, identifier: str, file_name: str) -> Table:
         ]
         for row in ordered.to_dict("records")
     ]
-    caption = f"Contributions of all {len(rows)} regions ({file_name})."
+    caption = f"Contributions of all {len(rows)} regions, in years ({file_name})."
     return Table(identifier, caption, columns, cells, searchable=True)
 
 
@@ -309,7 +308,7 @@ def _group_table(known: pd.DataFrame, grouping: str, identifier: str) -> Table:
     title = _GROUPINGS[grouping]
     columns = [
         Column(title),
-        Column("Mean contribution (years)", numeric=True, help="weighted by volume"),
+        Column("Mean contribution", numeric=True, help="years, weighted by volume"),
         Column("Regions", numeric=True),
         Column("Volume (ml)", numeric=True),
         Column("Strongest region"),
@@ -324,7 +323,7 @@ def _group_table(known: pd.DataFrame, grouping: str, identifier: str) -> Table:
         ]
         for label, count, volume, mean, strongest in rows
     ]
-    caption = f"By {title.lower()}: means over regions, weighted by their volume."
+    caption = f"By {title.lower()}: means over regions in years, weighted by their volume."
     return Table(identifier, caption, columns, cells)
 
 

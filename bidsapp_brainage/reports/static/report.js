@@ -86,6 +86,7 @@
     const stage = figure.querySelector(".stage");
     const play = figure.querySelector("[data-play]");
     let timer = null;
+    let pinned = "before";
     const show = (state) => {
       figure.dataset.state = state;
       stage.setAttribute("aria-pressed", String(state === "after"));
@@ -93,33 +94,30 @@
         button.setAttribute("aria-pressed", String(button.dataset.show === state));
       }
     };
-    const toggle = () => show(figure.dataset.state === "after" ? "before" : "after");
+    const other = (state) => (state === "after" ? "before" : "after");
     const stop = () => {
       clearInterval(timer);
       timer = null;
       play.setAttribute("aria-pressed", "false");
     };
-    stage.addEventListener("pointerenter", (event) => {
-      if (event.pointerType === "mouse" && timer === null) show("after");
-    });
-    stage.addEventListener("pointerleave", (event) => {
-      if (event.pointerType === "mouse" && timer === null) show("before");
-    });
-    stage.addEventListener("click", () => { stop(); toggle(); });
+    const pin = (state) => { stop(); pinned = state; show(state); };
+    const hovers = (event) => event.pointerType === "mouse" && timer === null;
+    stage.addEventListener("pointerenter", (event) => { if (hovers(event)) show(other(pinned)); });
+    stage.addEventListener("pointerleave", (event) => { if (hovers(event)) show(pinned); });
+    stage.addEventListener("click", () => pin(other(figure.dataset.state)));
     stage.addEventListener("keydown", (event) => {
       const wanted = { ArrowLeft: "before", ArrowRight: "after" }[event.key];
       if (!wanted && event.key !== " " && event.key !== "Enter") return;
       event.preventDefault();
-      stop();
-      if (wanted) show(wanted); else toggle();
+      pin(wanted || other(figure.dataset.state));
     });
     for (const button of all("[data-show]", figure)) {
-      button.addEventListener("click", () => { stop(); show(button.dataset.show); });
+      button.addEventListener("click", () => pin(button.dataset.show));
     }
     play.addEventListener("click", () => {
       if (timer !== null) { stop(); return; }
       play.setAttribute("aria-pressed", "true");
-      timer = setInterval(toggle, 700);
+      timer = setInterval(() => show(other(figure.dataset.state)), 700);
     });
     show("before");
   }
