@@ -36,11 +36,13 @@ def test_logits_have_one_column_per_bin(options):
     assert network(torch.zeros(2, 1, *SHAPE)).shape == (2, 7)
 
 
-def test_a_strided_stem_keeps_the_size_of_later_maps():
-    pooled = SFCN(channels=(2, 2, 2), n_bins=3).feature_extractor
-    strided = SFCN(channels=(2, 2, 2), n_bins=3, stem_stride=2).feature_extractor
-    x = torch.zeros(1, 1, *SHAPE)
-    assert pooled(x).shape == strided(x).shape
+def test_a_strided_stem_halves_all_later_maps():
+    x = torch.zeros(1, 1, 16, 16, 16)
+    sizes = [
+        SFCN(channels=(2, 2, 2), n_bins=3, stem_stride=stride).feature_extractor(x).shape[2]
+        for stride in (1, 2)
+    ]
+    assert sizes == [4, 2]
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,8 @@ class SFCN(nn.Module):
     n_pools : int or None
         How many of the 3x3x3 blocks pool, counted from the first; None: all (Peng).
     stem_stride : int
-        Stride of the very first convolution. 1 is Peng's. With 2 the first block does not pool:
-        the stride takes the pooling's place and full-resolution feature maps are never made,
-        which is what makes training on a CPU possible.
+        Stride of the very first convolution. 1 is Peng's. With 2 feature maps at full resolution
+        are never made, which is what makes training on a CPU possible.
     """
 
     def __init__(
@@ -54,8 +53,7 @@ class SFCN(nn.Module):
         before = 1
         for index, after in enumerate(channels[:-1]):
             stride = stem_stride if index == 0 else 1
-            pooled = index < pools and stride == 1
-            blocks[f"conv_{index}"] = _block(before, after, stride=stride, pooled=pooled)
+            blocks[f"conv_{index}"] = _block(before, after, stride=stride, pooled=index < pools)
             before = after
         blocks[f"conv_{depth}"] = nn.Sequential(
             nn.Conv3d(before, channels[-1], kernel_size=1),
