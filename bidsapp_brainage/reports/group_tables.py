@@ -259,7 +259,8 @@ def flag_table(summary: Summary) -> Table | None:
 
 def _flag_cell(flag: Any) -> Cell:
     calm = flag in UNFLAGGED
-    return Cell(str(flag).replace("_", " "), level="ok" if calm else "warn")
+    level = "ok" if calm else "bad" if flag == "fail" else "warn"
+    return Cell(str(flag).replace("_", " "), level=level)
 
 
 def outlier_table(summary: Summary) -> Table | None:
