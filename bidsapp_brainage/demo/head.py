@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _BOX_MIN = np.array([-116.0, -160.0, -150.0])  # mm: head, face and neck fit inside
 _BOX_MAX = np.array([116.0, 136.0, 136.0])
+ZONE_SHELL, ZONE_BRAIN = 1, 2
 _STEP = 2.0  # mm, grid of everything outside the brain
 _VENTRICLE_SIGMA, _SULCUS_SIGMA = 6.0, 2.5  # mm
 
@@ -37,6 +38,8 @@ class Head:
     atrophy : ndarray, shape (3, ...)
         Displacement in mm, on the grid of `shell`, that widens ventricles and sulci when it is
         added to the coordinates at which `brain` is sampled. Its size is that of one decade.
+    zone : ndarray of uint8
+        What may be near a voxel of that grid: 0 air, `ZONE_SHELL`, `ZONE_BRAIN` (or both).
     box_affine : ndarray, shape (4, 4)
         Voxels of the 2 mm grid to mm.
     """
@@ -45,6 +48,7 @@ class Head:
     brain_affine: NDArray[np.float64]
     shell: Volume
     atrophy: Volume
+    zone: NDArray[np.uint8]
     box_affine: NDArray[np.float64]
 
 
@@ -64,7 +68,19 @@ def build_head() -> Head:
     mask = _on_box((brain > 0).astype(np.float32), brain_affine, box_affine) > 0.5
     fluid = np.where(brain > 0, np.clip(1 - grey - white, 0, 1), 0).astype(np.float32)
     fluid = _on_box(fluid, brain_affine, box_affine)
-    return Head(brain, brain_affine, _shell(mask), _atrophy(fluid, mask), box_affine)
+    shell = _shell(mask)
+    atrophy = _atrophy(fluid, mask)
+    return Head(brain, brain_affine, shell, atrophy, _zones(mask, shell), box_affine)
+
+
+def _zones(mask: NDArray[np.bool_], shell: Volume) -> NDArray[np.uint8]:
+    """Where the warp (never more than some 12 mm) may bring brain or shell."""
+    from scipy import ndimage
+
+    zone = np.zeros(mask.shape, np.uint8)
+    for number, inside in ((ZONE_SHELL, mask | (shell > 0.005)), (ZONE_BRAIN, mask)):
+        zone[ndimage.distance_transform_edt(~inside, sampling=_STEP) <= 14] = number
+    return zone
 
 
 def _box_shape() -> tuple[int, int, int]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bidsapp_brainage import __version__, io
-from bidsapp_brainage.demo.head import Head, build_head
+from bidsapp_brainage.demo.head import ZONE_BRAIN, ZONE_SHELL, Head, build_head
 
 if TYPE_CHECKING:
     import nibabel as nib
@@ -29,6 +29,7 @@ _FIELD_OF_VIEW = np.array([190.0, 236.0, 236.0])  # mm: left-right, front-back, 
 _CENTRE = np.array([0.0, -18.0, -4.0])  # mm in template space, shown in the middle of the image
 _TEMPLATE_AGE = 35.0  # years; the template averages young adults
 _ROUGH_GRID_MM = 4.0
+_BRAIN_EDGE = 0.12  # intensity below which the edge of the brain lets the fluid outside show
 _SLAB = 12  # planes that are computed at a time, to bound memory
 
 
@@ -169,16 +170,17 @@ def _displacement(head: Head, person: Person, scan: Scan, rng: np.random.Generat
     """Smooth random warp of a person plus the widening of fluid spaces; mm, on the head's box."""
     from scipy import ndimage
 
-    shape = head.shell.shape
+    step = float(head.box_affine[0, 0])
+    rough = tuple(int(n * step / _ROUGH_GRID_MM) + 2 for n in head.shell.shape)
     total = head.atrophy * np.float32((scan.look - _TEMPLATE_AGE) / 10)
-    rough = tuple(int(n * head.box_affine[0, 0] / _ROUGH_GRID_MM) + 2 for n in shape)
-    for sigma, size in ((10.0, 1.3), (28.0, 2.0)):  # mm: smoothness, standard deviation
-        for axis in range(3):
+    for axis in range(3):
+        warp = np.zeros(rough, np.float32)
+        for sigma, size in ((10.0, 1.3), (28.0, 2.0)):  # mm: smoothness, standard deviation
             noise = rng.standard_normal(rough).astype(np.float32)
             noise = ndimage.gaussian_filter(noise, sigma / _ROUGH_GRID_MM)
-            noise *= size / noise.std()
-            zoom = head.box_affine[0, 0] / _ROUGH_GRID_MM
-            total[axis] += ndimage.affine_transform(noise, [zoom] * 3, output_shape=shape, order=1)
+            warp += noise * (size / noise.std())
+        zoom = [step / _ROUGH_GRID_MM] * 3
+        total[axis] += ndimage.affine_transform(warp, zoom, output_shape=head.shell.shape, order=1)
     return total
 
 
@@ -234,20 +236,31 @@ def _sample(head: Head, displacement: Volume, points: Volume, stripped: bool) ->
     """Intensities at template coordinates, after the warp."""
     from scipy import ndimage
 
+    values = np.zeros(points.shape[1:], np.float32)
     in_box = _to_voxels(points, head.box_affine)
-    for axis in range(3):
-        points[axis] += ndimage.map_coordinates(displacement[axis], in_box, order=1)
-    brain = ndimage.map_coordinates(head.brain, _to_voxels(points, head.brain_affine), order=1)
-    if stripped:
-        return np.asarray(brain, np.float32)
-    shell = ndimage.map_coordinates(head.shell, _to_voxels(points, head.box_affine), order=1)
-    return np.where(brain > 0.12, brain, shell).astype(np.float32)
+    zone = ndimage.map_coordinates(head.zone, in_box, order=0, prefilter=False)
+    for number in (ZONE_BRAIN,) if stripped else (ZONE_BRAIN, ZONE_SHELL):
+        chosen = zone >= number if stripped else zone == number
+        moved = points[:, chosen]
+        there = in_box[:, chosen]
+        for axis in range(3):
+            moved[axis] += ndimage.map_coordinates(displacement[axis], there, order=1)
+        found = np.zeros(moved.shape[1], np.float32)
+        if number == ZONE_BRAIN:
+            in_brain = _to_voxels(moved, head.brain_affine)
+            found = ndimage.map_coordinates(head.brain, in_brain, order=1)
+        if not stripped:
+            shell = ndimage.map_coordinates(head.shell, _to_voxels(moved, head.box_affine), order=1)
+            found = np.where(found > _BRAIN_EDGE, found, shell)
+        values[chosen] = found
+    return values
 
 
 def _to_voxels(points: Volume, affine: Matrix) -> Volume:
     """Voxel coordinates of points on a grid whose axes are those of the world."""
     scale = np.float32(1 / affine[0, 0])
-    return (points - affine[:3, 3, None, None, None].astype(np.float32)) * scale
+    origin = affine[:3, 3].astype(np.float32).reshape(3, *[1] * (points.ndim - 1))
+    return (points - origin) * scale
 
 
 def _degrade(volume: Volume, scan: Scan, rng: np.random.Generator) -> Volume:
@@ -272,10 +285,10 @@ def _stored(volume: Volume, affine: Matrix, scan: Scan) -> nib.Nifti1Image:
     import nibabel as nib
     from nibabel import orientations
 
-    scale = {"uint8": 180.0, "int16": 700.0}.get(scan.dtype, 1000.0)
-    values = volume * scale
-    if np.dtype(scan.dtype).kind in "iu":
-        values = np.clip(np.rint(values), 0, np.iinfo(scan.dtype).max)
+    scale = {"uint8": 180.0, "int16": 400.0}.get(scan.dtype, 250.0)
+    values = np.rint(volume * scale)  # whole numbers in float32, too: they compress better
+    if scan.dtype == "uint8":
+        values = np.clip(values, 0, 255)
     img = nib.Nifti1Image(values.astype(scan.dtype), affine)
     change = orientations.ornt_transform(
         orientations.axcodes2ornt("RAS"), orientations.axcodes2ornt(tuple(scan.orientation))
