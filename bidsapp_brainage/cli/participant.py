@@ -153,10 +153,10 @@ def _execute(run: _Run, absent: Sequence[str]) -> int:
             memory_gb=settings.resources.memory_gb or available_memory_gb(),
             log_level=level,
         )
-    finally:
+    finally:  # also when the run is interrupted
         for subject in run.subjects:
             monitor.write_timings(plan.output_dir, subject, plan.run_uuid)
-    crashes = _collect_crashes(run)
+        crashes = _collect_crashes(run)
     failures = find_failures(
         run.workflow, run.scans, monitor, [crash for found in crashes.values() for crash in found]
     )
@@ -235,7 +235,10 @@ def _write_reports(
             "run_uuid": settings.execution.run_uuid,
             "versions": _versions(),
             "methods_md": methods,
-            "errors": [{"node": crash.node, "traceback": crash.traceback} for crash in errors],
+            "errors": [
+                {"node": crash.node, "message": crash.reason, "traceback": crash.traceback}
+                for crash in errors
+            ],
         }
         try:
             page = write_individual_report(settings.output_dir, subject, run=facts)

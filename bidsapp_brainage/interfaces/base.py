@@ -10,6 +10,9 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, trai
 from bidsapp_brainage import __version__
 from bidsapp_brainage.interfaces.metering import start_meter, write_timing
 
+_SCANNER_CODE = 1
+_MNI_CODE = 4
+
 
 class StageInputSpec(BaseInterfaceInputSpec):
     """Inputs of every stage."""
@@ -41,3 +44,18 @@ class StageInterface(SimpleInterface):
     def _file(self, runtime: Any, name: str) -> str:
         """Absolute path of an output file in the node's folder."""
         return str(Path(runtime.cwd) / name)
+
+    def _save(self, runtime: Any, name: str, image: Any, *, standard: bool = False) -> str:
+        """Save an image in the node's folder and return its path.
+
+        The header says millimetres, and whether the axes are the scanner's or a template's.
+        """
+        from bidsapp_brainage import io
+
+        code = _MNI_CODE if standard else _SCANNER_CODE
+        image.set_sform(image.affine, code=code)
+        image.set_qform(image.affine, code=code)
+        image.header.set_xyzt_units("mm")
+        path = self._file(runtime, name)
+        io.save_nifti(image, Path(path))
+        return path

@@ -33,9 +33,8 @@ class Conform(StageInterface):
 
         path = Path(self.inputs.in_file)
         image, facts = conform_t1w(io.load_nifti(path), self.inputs.label or path.name)
-        self._results["out_file"] = self._file(runtime, "conformed_T1w.nii.gz")
+        self._results["out_file"] = self._save(runtime, "conformed_T1w.nii.gz", image)
         self._results["facts"] = facts
-        io.save_nifti(image, Path(self._results["out_file"]))
         return runtime
 
 
@@ -59,8 +58,7 @@ class CorrectBias(StageInterface):
         from bidsapp_brainage.imaging.bias import correct_bias
 
         image = correct_bias(io.load_nifti(Path(self.inputs.in_file)))
-        self._results["out_file"] = self._file(runtime, "corrected_T1w.nii.gz")
-        io.save_nifti(image, Path(self._results["out_file"]))
+        self._results["out_file"] = self._save(runtime, "corrected_T1w.nii.gz", image)
         return runtime
 
 
@@ -116,8 +114,7 @@ class ExtractBrain(StageInterface):
             read_xfm(Path(self.inputs.inverse_xfm)),
             stripped=self.inputs.stripped,
         )
-        self._results["out_file"] = self._file(runtime, "brain_mask.nii.gz")
-        io.save_nifti(mask, Path(self._results["out_file"]))
+        self._results["out_file"] = self._save(runtime, "brain_mask.nii.gz", mask)
         return runtime
 
 
@@ -129,6 +126,7 @@ class _ResampleInputSpec(StageInputSpec):
     )
     interpolation = traits.Enum("linear", "nearest", "bspline", usedefault=True)
     dtype = traits.Str("", usedefault=True, desc="data type on disk; empty keeps what comes")
+    standard = traits.Bool(False, usedefault=True, desc="the reference is in a template's space")
     out_name = traits.Str("resampled.nii.gz", usedefault=True)
 
 
@@ -155,8 +153,9 @@ class Resample(StageInterface):
             image = nib.Nifti1Image(
                 np.asarray(image.dataobj).astype(self.inputs.dtype), image.affine
             )
-        self._results["out_file"] = self._file(runtime, self.inputs.out_name)
-        io.save_nifti(image, Path(self._results["out_file"]))
+        self._results["out_file"] = self._save(
+            runtime, self.inputs.out_name, image, standard=self.inputs.standard
+        )
         return runtime
 
     def _chain(self) -> Any:

@@ -50,6 +50,14 @@ def read_timing(folder: Path) -> dict[str, float | None]:
     return dict(found)
 
 
+def timing_is_older(folder: Path, moment: float) -> bool:
+    """Whether a stage ran before `moment` (seconds since the epoch), that is in an earlier run."""
+    try:
+        return (folder / TIMING_FILE).stat().st_mtime < moment
+    except OSError:
+        return False
+
+
 def _cpu_seconds() -> float:
     """User and system time of this process with all its threads and finished children."""
     times = os.times()

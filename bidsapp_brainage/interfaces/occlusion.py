@@ -96,6 +96,7 @@ class PaintMap(StageInterface):
             table["index"].astype(int).tolist(),
             table[self.inputs.column].astype(float).tolist(),
         )
-        self._results["out_file"] = self._file(runtime, "map.nii.gz")
-        io.save_nifti(nib.Nifti1Image(painted, labels.affine), Path(self._results["out_file"]))
+        standard = int(labels.header["sform_code"]) > 2
+        image = nib.Nifti1Image(painted, labels.affine)
+        self._results["out_file"] = self._save(runtime, "map.nii.gz", image, standard=standard)
         return runtime

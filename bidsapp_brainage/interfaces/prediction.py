@@ -47,8 +47,7 @@ class ModelInput(StageInterface):
             load_card(Path(self.inputs.card)).input,
         )
         for name, image in (("volume", volume), ("mask", mask)):
-            self._results[name] = self._file(runtime, f"input_{name}.nii.gz")
-            io.save_nifti(image, Path(self._results[name]))
+            self._results[name] = self._save(runtime, f"input_{name}.nii.gz", image, standard=True)
         return runtime
 
 

@@ -229,8 +229,8 @@ def _connect_sinks(
         _connect_std(workflow, dest, plan.template, parts, norm)
     if "explanation" in parts:
         ds_explanation = init_ds_explanation_wf(dest, plan.template, plan.atlas_entities, **common)
-        fields = ("labels_t1w", "table", "map_grid", "map_t1w")
-        workflow.connect([(parts["explanation"], ds_explanation, _between(fields))])
+        kept = ("labels_t1w", "table", "map_grid", "map_t1w")
+        workflow.connect([(parts["explanation"], ds_explanation, _between(kept))])
 
 
 def _connect_std(

@@ -70,7 +70,9 @@ def init_atlas_wf(
     buffer = pe.Node(niu.IdentityInterface(fields=["labels"]), name="labels_buffer")
     outputnode = pe.Node(niu.IdentityInterface(fields=["labels", "labels_grid"]), name="outputnode")
     to_grid = pe.Node(
-        Resample(reference=str(grid), interpolation="nearest", out_name="labels.nii.gz"),
+        Resample(
+            reference=str(grid), interpolation="nearest", standard=True, out_name="labels.nii.gz"
+        ),
         name="to_grid",
     )
     if atlas_template is None:
@@ -169,7 +171,8 @@ predicted age is the region's contribution (occlusion sensitivity analysis) [@oc
     # inverse warp to the template, where the label is looked up: one interpolation.
     chain = pe.Node(niu.Merge(2), name="chain", run_without_submitting=True)
     to_grid = pe.Node(
-        Resample(interpolation="nearest", out_name="labels_grid.nii.gz"), name="labels_to_grid"
+        Resample(interpolation="nearest", standard=True, out_name="labels_grid.nii.gz"),
+        name="labels_to_grid",
     )
     occlude = pe.Node(
         Occlude(

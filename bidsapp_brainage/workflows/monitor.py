@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.bids.names import log_dir
-from bidsapp_brainage.interfaces.metering import read_timing
+from bidsapp_brainage.interfaces.metering import read_timing, timing_is_older
 from bidsapp_brainage.workflows.base import scan_workflow_name
 
 if TYPE_CHECKING:
@@ -53,17 +54,15 @@ class Monitor:
     def __init__(self, scans: Sequence[Scan]) -> None:
         self._scans = {scan_workflow_name(scan.label): scan.label for scan in scans}
         self._order = {label: place for place, label in enumerate(self._scans.values(), start=1)}
-        self._started: set[str] = set()
+        self._begin = time.time()
         self.finished: set[str] = set()
         self.failed: list[str] = []
         self.records: list[StageRecord] = []
 
     def __call__(self, node: Any, status: str) -> None:
-        """Note that `node` was started, has ended, or has failed."""
+        """Note that `node` has ended or has failed."""
         name = str(node.fullname)
-        if status == "start":
-            self._started.add(name)
-        elif status == "exception":
+        if status == "exception":
             self.failed.append(name)
             LOGGER.error("%s: %s failed", self._prefix(name), self._words(node))
         elif status == "end" and name not in self.failed:
@@ -101,8 +100,9 @@ class Monitor:
         stage = getattr(node.interface, "stage", "")
         if not stage:
             return
-        cached = name not in self._started
-        timing = read_timing(Path(node.output_dir()))
+        folder = Path(node.output_dir())
+        timing = read_timing(folder)
+        cached = timing_is_older(folder, self._begin)
         self.records.append(StageRecord(self.scan_of(name), stage, name, cached, timing))
         wall = timing.get("wall_s")
         cost = "from an earlier run" if cached else f"{wall:.0f} s" if wall is not None else "done"

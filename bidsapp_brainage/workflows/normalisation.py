@@ -133,13 +133,16 @@ def init_norm_apply_wf(template: Path, *, name: str = "norm_apply_wf") -> Workfl
     )
     outputnode = pe.Node(niu.IdentityInterface(fields=["t1w_std", "mask_std"]), name="outputnode")
     image = pe.Node(
-        Resample(reference=str(template), out_name="t1w_std.nii.gz"), name="t1w_std", mem_gb=1.0
+        Resample(reference=str(template), standard=True, out_name="t1w_std.nii.gz"),
+        name="t1w_std",
+        mem_gb=1.0,
     )
     mask = pe.Node(
         Resample(
             reference=str(template),
             interpolation="nearest",
             dtype="uint8",
+            standard=True,
             out_name="mask_std.nii.gz",
         ),
         name="mask_std",

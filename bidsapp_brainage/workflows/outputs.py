@@ -90,7 +90,9 @@ def init_ds_anat_wf(
     inverse = {"from_": template, "to": "T1w", "mode": "image", "suffix": "xfm"}
     origin = {"Sources": t1w}
     ds_t1w = sink("ds_t1w", dest, **_PREPROC, metadata={"Sources": sources})
-    ds_mask = sink("ds_mask", dest, **_MASK, metadata={"Type": "Brain", **origin})
+    ds_mask = sink(
+        "ds_mask", dest, **_MASK, metadata={"Type": "Brain", "SpatialReference": t1w[0], **origin}
+    )
     ds_affine = sink("ds_affine", dest, **forward, desc="affine", extension=".txt", metadata=origin)
     workflow.connect([
         (inputnode, ds_t1w, [("t1w_preproc", "in_file"), ("stripped", "skull_stripped")]),
@@ -214,7 +216,7 @@ def init_ds_prediction_wf(
 def init_ds_explanation_wf(
     dest: Destination,
     template: TemplateFiles,
-    atlas: dict[str, str | None],
+    atlas: dict[str, Any],
     *,
     model: str,
     resolution: str,

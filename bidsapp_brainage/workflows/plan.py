@@ -98,7 +98,7 @@ class Plan:
         return spacing_label(float(self.card.input["resolution_mm"]))
 
     @property
-    def atlas_entities(self) -> dict[str, str | None]:
+    def atlas_entities(self) -> dict[str, Any]:
         """Entities that name the atlas; empty without atlas."""
         if self.atlas is None:
             return {}

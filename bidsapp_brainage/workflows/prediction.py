@@ -140,12 +140,15 @@ def _describe(card: ModelCard) -> str:
     shape = " x ".join(str(size) for size in card.input["shape"])
     members = len(card.weights)
     kind = f"an ensemble of {members} networks" if members > 1 else "one network"
+    architecture = card.architecture["id"]
+    known = " [@sfcn]" if architecture == "sfcn" else ""
+    cite = f" The model asks for citation of: {'; '.join(card.citation)}." if card.citation else ""
     brain = "the brain-masked T1w image" if card.input.get("skull_stripped") else "the T1w image"
     return f"""\
 For the prediction, {brain} was resampled with the affine transform only to {shape} voxels of
 {spacing:g} mm and scaled as the model card prescribes. The age was predicted with the model
-*{card.name}* (version {card.version}; {kind} of type {card.architecture["id"]}, trained on people
+*{card.name}* (version {card.version}; {kind} of type {architecture}{known}, trained on people
 aged {card.age_range[0]:g} to {card.age_range[1]:g} years), as a probability distribution over age
 bins whose mean is the predicted age. The brain-age gap is the predicted minus the chronological
-age.
+age.{cite}
 """

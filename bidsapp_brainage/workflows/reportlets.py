@@ -31,7 +31,7 @@ def init_reportlets_wf(
     *,
     model: str,
     age_range: tuple[float, float],
-    atlas: dict[str, str | None] | None,
+    atlas: dict[str, Any] | None,
     name: str = "reportlets_wf",
 ) -> Workflow:
     """Draw the figures of one scan.
@@ -66,7 +66,8 @@ def init_reportlets_wf(
     fields = ["t1w_preproc", "mask", "xfm", "volume", "brainage", "agedist", "map_t1w"]
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
     normalised = pe.Node(
-        Resample(reference=str(template.t1w), out_name="t1w_std.nii.gz"), name="normalised"
+        Resample(reference=str(template.t1w), standard=True, out_name="t1w_std.nii.gz"),
+        name="normalised",
     )
     registration = pe.Node(
         RegistrationFigure(template=str(template.t1w), mask=str(template.mask)),

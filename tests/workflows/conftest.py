@@ -45,6 +45,7 @@ def plan(tmp_path: Path) -> Plan:
         input={"resolution_mm": 2.0, "shape": [8, 8, 8], "skull_stripped": True},
         age_range=(20.0, 80.0),
         licence="CC0",
+        citation=(),
         folder=resources,
     )
     atlas = SimpleNamespace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -122,6 +123,7 @@ def test_monitor_logs_and_counts(scans, caplog, tmp_path: Path) -> None:
     with caplog.at_level("INFO", logger="bidsapp_brainage"):
         monitor(node(name, tmp_path), "start")
         monitor(node(name, tmp_path), "end")
+        os.utime(tmp_path / "_report/timing.json", (0, 0))
         monitor(node(name + "2", tmp_path), "end")
         monitor(node(name + "3", tmp_path), "exception")
     label = scans[1].label

@@ -1,0 +1,124 @@
+"""The whole participant level: killed, resumed, one participant broken, complete, identical."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from tests.e2e.conftest import App, Story
+
+GOLDEN = Path(__file__).parent / "outputs.txt"
+
+pytestmark = pytest.mark.slow
+
+
+def digests(app: App) -> dict[str, str]:
+    kinds = (".nii.gz", ".tsv", ".h5", ".txt", ".svg")
+    return {
+        name: hashlib.sha256((app.out / name).read_bytes()).hexdigest()
+        for name in app.outputs()
+        if name.endswith(kinds)
+    }
+
+
+def test_terminated_run_leaves_nothing_behind(app: App, story: Story) -> None:
+    code, log = story.terminated
+    assert code == 143, log
+    assert not [name for name in story.files_after_termination if ".tmp" in name]
+    assert "sub-01/anat/sub-01_desc-tiny_brainage.tsv" not in story.files_after_termination
+    assert not [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if str(app.root) in " ".join(process.info["cmdline"] or [])
+    ]
+
+
+def test_rerun_resumes(story: Story) -> None:
+    _, log = story.resumed
+    assert "sub-01: affine registration done (from an earlier run)" in log
+    assert "sub-01: occlusion done" in log
+
+
+def test_broken_participant_is_told_and_the_other_is_complete(app: App, story: Story) -> None:
+    code, log = story.resumed
+    assert code == 1, log
+    assert "1 of 2 scans are complete." in log
+    table = log[log.index("Not complete:") :]
+    assert "sub-02  conform" in table
+    assert "truncated" in table
+    assert "sub-01" not in table.split("Details:")[0]
+    assert (app.out / "sub-01.html").is_file()
+    assert "truncated" in (app.out / "sub-02.html").read_text()
+    crashes = [path.name for path in app.out.glob("sub-02/log/*/crash-*.txt")]
+    assert crashes
+    assert all(name.split("-")[3] == "conform" for name in crashes), "a login name is in the way"
+
+
+def test_golden_list_of_files(app: App, story: Story) -> None:
+    assert app.outputs() == GOLDEN.read_text().split()
+
+
+def test_numbers_make_sense(app: App, story: Story) -> None:
+    anat = app.out / "sub-01/anat"
+    row = pd.read_csv(anat / "sub-01_desc-tiny_brainage.tsv", sep="\t").iloc[0]
+    assert row["gap"] == pytest.approx(row["predicted_age"] - row["chronological_age"], abs=1e-3)
+    dist = pd.read_csv(anat / "sub-01_desc-tiny_agedist.tsv", sep="\t")
+    assert dist["probability"].sum() == pytest.approx(1, abs=1e-4)
+    stem = "sub-01_space-MNI152NLin2009aSym_atlas-BrainageDemo_desc-tiny_occlusion"
+    regions = pd.read_csv(anat / f"{stem}.tsv", sep="\t")
+    atlas = pd.read_csv(app.out / "atlas-BrainageDemo_dseg.tsv", sep="\t")
+    assert regions["index"].tolist() == atlas["index"].tolist()
+    assert (regions["n_voxels"] > 0).mean() > 0.9
+    quality = pd.read_csv(anat / "sub-01_desc-tiny_qc.tsv", sep="\t").iloc[0]
+    assert quality["mask_overlap_dice"] > 0.9
+    assert {"Model", "Sources", "predicted_age"} <= set(
+        json.loads((anat / "sub-01_desc-tiny_brainage.json").read_text())
+    )
+
+
+def test_no_path_of_this_machine_in_the_outputs(app: App, story: Story) -> None:
+    for path in app.out.rglob("*"):
+        if path.is_file() and path.suffix in (".json", ".html", ".tsv", ".txt", ".toml", ".md"):
+            assert str(app.root) not in path.read_text(), path
+
+
+def test_validator_finds_no_error(app: App, story: Story) -> None:
+    validator = Path(sys.executable).with_name("bids-validator-deno")
+    if not validator.is_file():
+        pytest.skip("bids-validator-deno is not installed")
+    done = subprocess.run([validator, app.out], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_timings_of_every_stage(app: App, story: Story) -> None:
+    tables = sorted(app.out.glob("sub-01/log/*/timings.tsv"))
+    stages = pd.read_csv(tables[-1], sep="\t")
+    assert stages["stage"].tolist()[0] == "conform"
+    assert {"nonlinear registration", "prediction", "occlusion"} <= set(stages["stage"])
+    assert (stages["peak_rss_mb"] > 50).all()
+
+
+def test_another_computation_gives_the_same_bytes(app: App, story: Story) -> None:
+    before = digests(app)
+    shutil.rmtree(app.root / "work")
+    shutil.rmtree(app.out)
+    code, log = app.run("--participant-label", "01")
+    assert code == 0, log
+    own = {name: digest for name, digest in before.items() if name != "participants.tsv"}
+    assert {name: digest for name, digest in digests(app).items() if name in own} == own
+
+
+def test_reports_only_needs_no_raw_data(app: App, story: Story) -> None:
+    page = app.out / "sub-01.html"
+    page.unlink()
+    code, log = app.run("--reports-only", "--participant-label", "01")
+    assert code == 0, log
+    assert page.is_file()
