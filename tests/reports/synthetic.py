@@ -210,7 +210,9 @@ def _regions(person, pictures):
     atlas = pd.DataFrame(
         {
             "index": index,
-            "name": [f"Region {(i + 1) // 2} {s}{person.text}" for i, s in zip(index, side)],
+            "name": [
+                f"Region {(i + 1) // 2} {s}{person.text}" for i, s in zip(index, side, strict=True)
+            ],
             "hemisphere": side,
             "lobe": None,
             "network": [NETWORKS[(i // 2) % 4] + person.text for i in index],

@@ -62,12 +62,16 @@
     });
   }
 
-  // Tables: keep the rows that hold every word typed.
+  // Tables: keep the rows that hold every word typed, not looking at numbers.
+  const rowText = (row) => Array.from(row.cells)
+    .filter((cell) => !cell.classList.contains("num"))
+    .map((cell) => cell.textContent.toLowerCase())
+    .join(" ");
   for (const input of all("input[data-filters]")) {
     const table = document.getElementById(input.dataset.filters);
     const count = document.getElementById(`${input.dataset.filters}-count`);
     const rows = Array.from(table.tBodies[0].rows);
-    const texts = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
+    const texts = new Map(rows.map((row) => [row, rowText(row)]));
     const update = () => {
       const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;

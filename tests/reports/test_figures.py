@@ -1,0 +1,158 @@
+"""Figures: small, valid, complete for odd inputs, and clear about what cannot be drawn."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.io import save_nifti, write_tsv
+from bidsapp_brainage.reports import figures
+from tests.reports.synthetic import Pictures
+
+AGES = {"predicted_age": 40.0, "ci95_lower": 30.0, "ci95_upper": 50.0, "chronological_age": 44.0}
+
+
+def _save(path: Path, data: np.ndarray, affine: np.ndarray) -> Path:
+    save_nifti(nib.Nifti1Image(np.asarray(data, dtype=np.float32), affine), path)
+    return path
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    pictures = Pictures.small()
+    head = _save(tmp_path / "t1w.nii.gz", pictures.head.get_fdata(), pictures.head.affine)
+    mask = _save(tmp_path / "mask.nii.gz", pictures.mask.get_fdata(), pictures.head.affine)
+    return head, mask
+
+
+def _svg(path: Path) -> ElementTree.Element:
+    assert path.stat().st_size < 300_000
+    return ElementTree.fromstring(path.read_text("utf-8"))
+
+
+def _raster(path: Path) -> np.ndarray:
+    code = re.search(r"base64,([^\"]+)", path.read_text("utf-8"))
+    assert code
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(code[1]))))
+
+
+def _words(root: ElementTree.Element) -> list[str]:
+    return [str(item.text) for item in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_mask_has_outlines_and_sides(pair, tmp_path):
+    out = tmp_path / "mask.svg"
+    figures.plot_mask(*pair, out)
+    root = _svg(out)
+    assert len(list(root.iter("{http://www.w3.org/2000/svg}path"))) == 20
+    assert _words(root) == ["L", "R", "L", "R", "P", "A"]
+
+
+def test_left_of_the_picture_is_left_of_the_brain(tmp_path):
+    """Whatever the orientation of the file."""
+    data = np.full((20, 24, 18), 10.0)
+    data[:10] = 100.0  # bright on the left: x grows to the right in the RAS frame
+    affine = np.diag([8.0, 8, 8, 1])
+    mask = _save(tmp_path / "mask.nii.gz", np.ones_like(data), affine)
+    plain = _save(tmp_path / "ras.nii.gz", data, affine)
+    image = nib.load(plain)
+    turned = image.as_reoriented(
+        nib.orientations.ornt_transform(
+            nib.orientations.io_orientation(affine), nib.orientations.axcodes2ornt("SLP")
+        )
+    )
+    save_nifti(turned, tmp_path / "slp.nii.gz")
+    figures.plot_mask(plain, mask, tmp_path / "a.svg")
+    figures.plot_mask(tmp_path / "slp.nii.gz", mask, tmp_path / "b.svg")
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    picture = _raster(tmp_path / "a.svg")
+    tile = picture[: picture.shape[0] // 3, : picture.shape[1] // 7]
+    half = tile.shape[1] // 2
+    assert tile[:, :half].mean() > tile[:, half:].mean() + 50
+
+
+def test_an_empty_mask_is_drawn_without_outline(pair, tmp_path):
+    empty = _save(tmp_path / "empty.nii.gz", np.zeros((23, 28, 21)), nib.load(pair[0]).affine)
+    figures.plot_mask(pair[0], empty, tmp_path / "out.svg")
+    assert not list(_svg(tmp_path / "out.svg").iter("{http://www.w3.org/2000/svg}path"))
+
+
+def test_thick_slices_keep_their_proportions(tmp_path):
+    affine = np.diag([1.0, 1, 6, 1])
+    data = np.random.default_rng(0).random((64, 80, 14)) + 1
+    head = _save(tmp_path / "t.nii.gz", data, affine)
+    figures.plot_mask(head, head, tmp_path / "out.svg")
+    height, width = _raster(tmp_path / "out.svg").shape[:2]
+    # rows: axial 80 mm, coronal and sagittal 84 mm high; six sagittal slices of 80 mm fill it
+    assert height / width == pytest.approx((80 + 84 + 84) / 480, rel=0.05)
+
+
+def test_other_grid_is_a_clear_error(pair, tmp_path):
+    other = _save(tmp_path / "other.nii.gz", np.ones((10, 10, 10)), np.eye(4))
+    with pytest.raises(DataError, match=r"other\.nii\.gz.*not on the grid"):
+        figures.plot_mask(pair[0], other, tmp_path / "out.svg")
+    assert not (tmp_path / "out.svg").exists()
+
+
+def test_four_dimensions_are_a_clear_error(tmp_path):
+    path = _save(tmp_path / "four.nii.gz", np.ones((4, 4, 4, 3)), np.eye(4))
+    with pytest.raises(DataError, match="3D"):
+        figures.plot_model_input(path, tmp_path / "out.svg")
+
+
+def test_registration_pair_has_one_layout(pair, tmp_path):
+    before, after = tmp_path / "before.svg", tmp_path / "after.svg"
+    figures.plot_registration(pair[0], pair[0], pair[1], before, after)
+    assert _svg(before).attrib == _svg(after).attrib
+    assert any(word.startswith("z = ") for word in _words(_svg(before)))
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_constant_input_is_drawn(tmp_path, value):
+    path = _save(tmp_path / "flat.nii.gz", np.full((8, 9, 8), value), np.diag([8.0, 8, 8, 1]))
+    figures.plot_model_input(path, tmp_path / "out.svg")
+    assert "intensity as the network received it" in _words(_svg(tmp_path / "out.svg"))
+
+
+@pytest.mark.parametrize("effect", [-2.5, 0.0, 1.5])
+def test_contributions_are_red_for_older_and_blue_for_younger(pair, tmp_path, effect):
+    image = nib.load(pair[1])
+    path = _save(tmp_path / "map.nii.gz", effect * image.get_fdata(), image.affine)
+    figures.plot_occlusion(path, pair[0], tmp_path / "out.svg")
+    red, _, blue = _raster(tmp_path / "out.svg").reshape(-1, 3).astype(float).mean(axis=0)
+    assert np.sign(round(red - blue)) == -np.sign(effect)
+
+
+@pytest.mark.parametrize(
+    "special",
+    [
+        {},
+        {"chronological_age": None},
+        {"ci95_lower": None, "ci95_upper": None},
+        {"predicted_age": 15.0, "chronological_age": 14.9},
+        {"predicted_age": 87.0, "chronological_age": 16.0},
+        {"chronological_age": 96.0},
+    ],
+)
+@pytest.mark.parametrize("age_range", [(20, 82), None])
+def test_age_distribution(tmp_path, special, age_range):
+    lower = np.arange(14.0, 88.0, 2.0)
+    table = {"age_lower": lower, "age_upper": lower + 2, "probability": np.full(37, 1 / 37)}
+    write_tsv(tmp_path / "d.tsv", pd.DataFrame(table))
+    write_tsv(tmp_path / "b.tsv", pd.DataFrame([AGES | special]))
+    out = tmp_path / "out.svg"
+    figures.plot_age_distribution(tmp_path / "b.tsv", tmp_path / "d.tsv", age_range, out)
+    first = out.read_bytes()
+    figures.plot_age_distribution(tmp_path / "b.tsv", tmp_path / "d.tsv", age_range, out)
+    assert out.read_bytes() == first
+    _svg(out)

@@ -1,0 +1,299 @@
+"""The individual report: complete, self-contained, escaped, and whole when pieces are missing."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bidsapp_brainage.bids.names import derivative_path, sidecar_path
+from bidsapp_brainage.io import read_tsv, write_text, write_tsv
+from bidsapp_brainage.reports import individual
+from bidsapp_brainage.reports.individual import SECTIONS, write_individual_report
+from tests.reports.synthetic import ATLAS, MODEL, RUN, TEMPLATE, Person, write_person
+
+EVIL = "<script>alert(1)</script>\"'><img src=http://evil.example/x onerror=alert(1)>"
+
+
+class _Page(HTMLParser):
+    """Tags with their attributes, identifiers, and text outside of scripts and styles."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self._skip = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._skip += tag in {"script", "style"}
+
+    def handle_endtag(self, tag):
+        self._skip -= tag in {"script", "style"}
+
+    def handle_data(self, data):
+        if not self._skip:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+def _report(root: Path, subject: str = "01", run=RUN) -> _Page:
+    return _Page(write_individual_report(root, subject, run=run).read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> Path:
+    return write_person(tmp_path_factory.mktemp("plain"), Person())
+
+
+@pytest.fixture
+def scan() -> tuple[tuple[str, str], ...]:
+    return (("sub", "01"),)
+
+
+def test_has_all_sections_with_navigation(plain):
+    page = _report(plain)
+    ids = [attributes["id"] for attributes in page.all("section")]
+    assert ids == [name for name, _ in SECTIONS]
+    links = {attributes["href"] for attributes in page.all("a")}
+    assert {f"#{name}" for name in ids} <= links
+
+
+def test_shows_the_numbers(plain):
+    text = _report(plain).text
+    for shown in ("58.2", "46.8 to 71.1", "52.5", "+5.7", "+3.5", "20 to 82", "No flag was raised"):
+        assert shown in text
+    assert "No errors to report!" in text
+    assert "Peng et al." in text  # the citation in the methods text is written out
+    assert RUN["command_line"] in text
+    assert RUN["run_uuid"] in text
+    assert "0123456789abcdef" * 4 in text
+
+
+def test_shows_every_region_and_the_groups(plain):
+    page = _report(plain)
+    for number in range(1, 13):
+        assert f"Region {number} L" in page.text
+    tables = {attributes.get("id") for attributes in page.all("table")}
+    base = f"regions-sub-01-{MODEL}-blocks-24"
+    assert {base, f"{base}-hemisphere", f"{base}-network"} <= tables
+    assert "of them empty in this scan" in page.text
+
+
+def test_is_self_contained_and_small(plain):
+    path = write_individual_report(plain, "01", run=RUN)
+    page = _Page(path.read_text("utf-8"))
+    assert path.stat().st_size < 6_000_000
+    assert not page.all("link")
+    assert not page.all("iframe")
+    for tag, attributes in page.tags:
+        for name in ("src", "srcset", "data", "poster", "action"):
+            assert str(attributes.get(name) or "data:").startswith("data:"), (tag, attributes)
+    style = re.search(r"<style>(.*?)</style>", path.read_text("utf-8"), re.DOTALL)
+    assert style
+    assert "url(" not in style[1]
+    assert "@import" not in style[1]
+    pictures = [attributes["src"] for attributes in page.all("img")]
+    assert len(pictures) == 6
+    assert all(source.startswith("data:image/svg+xml,") for source in pictures)
+
+
+def test_internal_links_and_references_resolve(plain):
+    page = _report(plain)
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in page.tags:
+        for name in ("for", "aria-controls", "aria-labelledby", "data-filters", "data-copies"):
+            if attributes.get(name):
+                assert attributes[name] in ids
+    for link in page.all("a"):
+        target = str(link["href"])
+        assert target.startswith(("https://", "#"))
+        assert not target.startswith("#") or target[1:] in ids
+
+
+def test_pictures_have_words_for_those_who_do_not_see_them(plain):
+    assert all(attributes.get("alt") for attributes in _report(plain).all("img"))
+
+
+def test_policy_forbids_requests_and_foreign_scripts(plain):
+    page = _report(plain)
+    policies = [m["content"] for m in page.all("meta") if m.get("http-equiv")]
+    assert len(policies) == 1
+    assert "default-src 'none'" in policies[0]
+    assert "script-src 'sha256-" in policies[0]
+
+
+def test_same_input_gives_same_bytes(plain):
+    first = write_individual_report(plain, "01", run=RUN).read_bytes()
+    again = write_individual_report(plain, "sub-01", run=RUN).read_bytes()
+    assert first == again
+
+
+def test_figures_are_reproducible(plain, tmp_path):
+    write_person(tmp_path, Person())
+    figures = sorted(plain.glob("sub-01/figures/*.svg"))
+    assert len(figures) == 6
+    for path in figures:
+        assert path.read_bytes() == (tmp_path / path.relative_to(plain)).read_bytes()
+
+
+def test_escapes_every_free_text(tmp_path, scan):
+    person = Person(decision="warn", reason=EVIL, text=EVIL)
+    write_person(tmp_path, person)
+    text = {"command_line": EVIL, "version": EVIL, "run_uuid": EVIL, "date": EVIL}
+    errors = [{"node": EVIL, "scan": EVIL, "message": EVIL, "traceback": EVIL}, EVIL]
+    run = {**text, "versions": {EVIL: EVIL}, "methods_md": f"{EVIL} [@sfcn]", "errors": errors}
+    page = _report(tmp_path, run=run | {"warnings": [EVIL]})
+    assert len(page.all("script")) == 1
+    assert all(str(attributes["src"]).startswith("data:") for attributes in page.all("img"))
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+    assert page.text.count("<script>alert(1)</script>") > 30
+
+
+def test_escapes_text_read_from_logs(tmp_path):
+    write_person(tmp_path, Person())
+    write_text(tmp_path / "logs" / "CITATION.md", f"Text {EVIL}\n\n## References\n\n- Ref {EVIL}\n")
+    page = _report(tmp_path, run={})
+    assert len(page.all("script")) == 1
+    assert "Ref <script>" in page.text
+
+
+def test_without_age_there_is_no_gap(tmp_path):
+    write_person(tmp_path, Person(age=None))
+    text = _report(tmp_path).text
+    assert "The chronological age is not known, so there is no gap" in text
+    assert "--age-file" in text
+    assert "nan" not in text.lower().split()
+    assert "NOSA importance is n/a" in text
+
+
+def test_minimal_level_says_that_regions_are_missing(tmp_path):
+    write_person(tmp_path, Person(explain=False))
+    text = _report(tmp_path).text
+    assert "Contributions of regions were not computed" in text
+    assert "58.2" in text
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("out_of_range", "outside the ages that the model was trained on"),
+        ("edge_mass", "at the edge of the model's range"),
+        ("member_disagreement", "disagree"),
+        ("something_new", "something_new"),
+    ],
+)
+def test_flags_are_told_in_plain_words(plain, tmp_path, scan, flag, words):
+    path = derivative_path(plain, scan, suffix="brainage", extension=".tsv", desc=MODEL)
+    target = tmp_path / path.relative_to(plain)
+    write_tsv(target, read_tsv(path).assign(ood_flag=flag))
+    page = _report(tmp_path)
+    assert words in page.text
+    assert "What to do:" in page.text
+    assert "No flag was raised" not in page.text
+
+
+def test_quality_decision_and_reason_are_shown(tmp_path, scan):
+    rows = pd.DataFrame([{"cnr": 1.0, "decision": "fail", "decision_reason": "the mask is tiny"}])
+    path = derivative_path(tmp_path, scan, suffix="qc", extension=".tsv", desc=MODEL)
+    write_tsv(path, rows)
+    page = _report(tmp_path)
+    assert "do not use this scan" in page.text
+    assert "The mask is tiny." in page.text
+    assert "No prediction for this scan" in page.text
+
+
+def test_age_outside_of_training_is_flagged(plain, tmp_path, scan):
+    path = derivative_path(plain, scan, suffix="brainage", extension=".tsv", desc=MODEL)
+    target = tmp_path / path.relative_to(plain)
+    write_tsv(target, read_tsv(path).assign(chronological_age=11.0))
+    write_text(sidecar_path(target), sidecar_path(path).read_text())
+    assert "This person is outside the ages" in _report(tmp_path).text
+
+
+def test_nothing_but_errors(tmp_path):
+    error = {
+        "node": "conform",
+        "scan": "sub-09",
+        "message": "all voxels are zero",
+        "traceback": "Traceback\nDataError: sub-09_T1w.nii.gz: all voxels are zero",
+    }
+    page = _report(tmp_path, "09", run={**RUN, "errors": [error]})
+    assert [attributes["id"] for attributes in page.all("section")] == [n for n, _ in SECTIONS]
+    assert "Nothing was computed for this participant" in page.text
+    assert "sub-09 conform: all voxels are zero" in page.text
+    assert "DataError: sub-09_T1w.nii.gz" in page.text
+    assert "No errors to report!" not in page.text
+
+
+def test_works_with_nothing_at_all(tmp_path):
+    page = _report(tmp_path, "09", run={})
+    assert "There is no methods text" in page.text
+    assert "No errors to report!" in page.text
+
+
+def test_every_missing_file_leaves_a_whole_page(plain, tmp_path):
+    """Leave out one file after the other."""
+    files = [p for p in plain.rglob("*") if p.is_file() and ".work" not in p.parts]
+    files = [p for p in files if p.suffix != ".html" and p.suffix != ".gz"]
+    assert len(files) >= 14
+    for left_out in files:
+        for path in files:
+            target = tmp_path / path.relative_to(plain)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.exists() and path != left_out:
+                target.symlink_to(path)
+        (tmp_path / left_out.relative_to(plain)).unlink(missing_ok=True)
+        page = _report(tmp_path)
+        assert len(page.all("section")) == len(SECTIONS), left_out
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"a\tb\n1\t2\n", b"one,two\n"])
+def test_broken_tables_are_reported_not_raised(plain, tmp_path, scan, content):
+    for suffix in ("brainage", "agedist", "qc"):
+        path = derivative_path(tmp_path, scan, suffix=suffix, extension=".tsv", desc=MODEL)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    name = {"space": TEMPLATE, **ATLAS, "desc": MODEL}
+    path = derivative_path(tmp_path, scan, suffix="occlusion", extension=".tsv", **name)
+    path.write_bytes(content)
+    sidecar_path(path).write_bytes(b"[1, 2")
+    page = _report(tmp_path)
+    assert len(page.all("section")) == len(SECTIONS)
+    assert "No prediction for this scan" in page.text
+    assert "is not valid JSON" in page.text
+
+
+def test_a_participant_gets_no_files_of_another_with_a_longer_label(plain, tmp_path):
+    write_person(tmp_path, Person(subject="010", explain=False))
+    write_person(tmp_path, Person(subject="01", explain=False))
+    page = _report(tmp_path, "01")
+    assert "010" not in page.text
+
+
+def test_sessions_are_kept_apart_and_share_one_page(tmp_path):
+    write_person(tmp_path, Person(sessions=("1", "2"), explain=False))
+    page = _report(tmp_path)
+    blocks = {attributes.get("data-scan") for attributes in page.all("div")} - {None}
+    assert blocks == {"sub-01_ses-1", "sub-01_ses-2"}
+    assert "All sessions were given the same chronological age" in page.text
+    assert len(page.all("option")) == 3
+
+
+def test_many_scans_stay_within_the_budget(plain, monkeypatch):
+    whole = write_individual_report(plain, "01", run=RUN).stat().st_size
+    monkeypatch.setattr(individual, "FIGURE_BUDGET", 100_000)
+    path = write_individual_report(plain, "01", run=RUN)
+    assert path.stat().st_size < whole
+    assert path.read_text().count("image/jpeg") == 5
