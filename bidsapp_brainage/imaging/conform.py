@@ -1,0 +1,130 @@
+"""Bring any T1w image to one form: 3D, RAS, float32, finite; or say why that is impossible."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.orientations import aff2axcodes
+
+from ..errors import DataError
+
+MAX_VOXEL_MM = 5.0
+MIN_FOV_MM = 100.0
+MAX_NONFINITE = 0.01
+
+
+def conform_t1w(img: nib.Nifti1Image, name: str) -> tuple[nib.Nifti1Image, dict[str, Any]]:
+    """Check a T1w image and return it as 3D, RAS, float32, with finite, non-negative voxels.
+
+    The grid is only permuted and flipped, never resampled.
+
+    Parameters
+    ----------
+    img : nibabel.Nifti1Image
+        3D image, or 4D with a single volume; any orientation and data type.
+    name : str
+        How messages call the file.
+
+    Returns
+    -------
+    conformed : nibabel.Nifti1Image
+        RAS, float32; non-finite voxels and negative values are set to 0.
+    facts : dict
+        ``n_nan`` (count of non-finite voxels), ``resolution_mm`` and ``fov_mm`` (three numbers
+        each), ``orientation`` and ``shape`` of the original.
+
+    Raises
+    ------
+    DataError
+        Several volumes, no spatial orientation, constant or mostly non-finite voxels, voxels
+        larger than 5 mm or a field of view under 100 mm along any axis, or unreadable data.
+    """
+    img = _single_volume(img, name)
+    orientation = _checked_orientation(img, name)
+    data = _voxels(img, name)
+    finite = np.isfinite(data)
+    n_nan = int(data.size - finite.sum())
+    if n_nan > MAX_NONFINITE * data.size:
+        raise DataError(
+            f"{name}: {n_nan} of {data.size} voxels are NaN or infinite. "
+            "Convert the image again from its source, or exclude it."
+        )
+    data = np.where(finite, data, 0.0).astype(np.float32)
+    _check_contrast(data, name)
+    canonical = nib.as_closest_canonical(nib.Nifti1Image(data, img.affine))
+    zooms = np.linalg.norm(canonical.affine[:3, :3], axis=0)
+    _check_geometry(zooms, np.array(canonical.shape), name)
+    facts = {
+        "n_nan": n_nan,
+        "resolution_mm": [float(round(z, 4)) for z in zooms],
+        "fov_mm": [float(round(z * n, 2)) for z, n in zip(zooms, canonical.shape, strict=True)],
+        "orientation": orientation,
+        "shape": [int(n) for n in img.shape],
+    }
+    voxels = np.maximum(np.asarray(canonical.dataobj, dtype=np.float32), 0)
+    return nib.Nifti1Image(np.ascontiguousarray(voxels), canonical.affine), facts
+
+
+def _single_volume(img: nib.Nifti1Image, name: str) -> nib.Nifti1Image:
+    shape = img.shape
+    if len(shape) < 3 or min(shape[:3]) < 2:
+        raise DataError(f"{name}: the image has shape {shape}; a T1w image needs three dimensions.")
+    if any(n != 1 for n in shape[3:]):
+        raise DataError(
+            f"{name}: the image has {int(np.prod(shape[3:]))} volumes (shape {shape}). "
+            "Keep one volume (or their average) per T1w file, as BIDS requires."
+        )
+    if len(shape) > 3:
+        return nib.Nifti1Image(np.asanyarray(img.dataobj).reshape(shape[:3]), img.affine)
+    return img
+
+
+def _checked_orientation(img: nib.Nifti1Image, name: str) -> str:
+    affine = img.affine
+    if affine is None or not np.all(np.isfinite(affine)) or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+        raise DataError(
+            f"{name}: the header has no usable orientation (sform/qform). "
+            "Convert the image again with a tool that keeps it, such as dcm2niix."
+        )
+    return "".join(code or "?" for code in aff2axcodes(affine))
+
+
+def _voxels(img: nib.Nifti1Image, name: str) -> np.ndarray:
+    dtype = img.get_data_dtype()
+    if dtype.kind not in "iuf":
+        raise DataError(
+            f"{name}: voxels of type {dtype} are not intensities. Convert to a real, scalar image."
+        )
+    try:
+        return np.asarray(img.dataobj, dtype=np.float32)
+    except (OSError, EOFError, ValueError) as error:
+        raise DataError(
+            f"{name}: the voxels cannot be read ({error}). The file is truncated or damaged: "
+            "copy or convert it again."
+        ) from error
+
+
+def _check_contrast(data: np.ndarray, name: str) -> None:
+    if not np.any(data) or float(data.max()) == float(data.min()):
+        raise DataError(
+            f"{name}: every voxel has the same value ({float(data.flat[0]):g}). "
+            "The conversion failed or the file is a placeholder: convert it again or exclude it."
+        )
+
+
+def _check_geometry(zooms: np.ndarray, shape: np.ndarray, name: str) -> None:
+    if zooms.max() > MAX_VOXEL_MM:
+        size = " x ".join(f"{z:.3g}" for z in zooms)
+        raise DataError(
+            f"{name}: voxels of {size} mm are too coarse (limit {MAX_VOXEL_MM:g} mm). "
+            "Use the 3D T1w acquisition of this person instead of a thick-slice one."
+        )
+    fov = zooms * shape
+    if fov.min() < MIN_FOV_MM:
+        size = " x ".join(f"{f:.3g}" for f in fov)
+        raise DataError(
+            f"{name}: the field of view of {size} mm cannot hold a head "
+            f"(at least {MIN_FOV_MM:g} mm along each axis). Use a whole-brain acquisition."
+        )

@@ -1,0 +1,83 @@
+"""Conversion between nibabel images (RAS) and SimpleITK images (LPS)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+
+RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def to_sitk(img: nib.Nifti1Image, dtype: Any = np.float32) -> sitk.Image:
+    """Return a scalar SimpleITK image on the same world grid as a 3D nibabel image.
+
+    Parameters
+    ----------
+    img : nibabel.Nifti1Image
+        3D image; its affine may be oblique or flipped, but not sheared.
+    dtype : numpy dtype
+        Type of the voxels of the result.
+    """
+    array = np.asarray(img.dataobj, dtype=dtype)
+    out = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
+    return _set_grid(out, img.affine)
+
+
+def to_sitk_vector(img: nib.Nifti1Image) -> sitk.Image:
+    """Return a SimpleITK displacement image (float64) from a nibabel image (X, Y, Z, 3)."""
+    array = np.asarray(img.dataobj, dtype=np.float64).transpose(2, 1, 0, 3)
+    out = sitk.GetImageFromArray(np.ascontiguousarray(array), isVector=True)
+    return _set_grid(out, img.affine)
+
+
+def _set_grid(image: sitk.Image, affine: np.ndarray) -> sitk.Image:
+    lps = RAS_LPS @ np.asarray(affine, dtype=float)
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    image.SetDirection(nearest_rotation(lps[:3, :3] / spacing).ravel().tolist())
+    return image
+
+
+def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
+    """Return the orthonormal 3 x 3 matrix nearest to ``matrix`` (reflections allowed)."""
+    u, _, vt = np.linalg.svd(matrix)
+    return np.asarray(u @ vt)
+
+
+def grid_affine(image: sitk.Image) -> np.ndarray:
+    """Return the RAS voxel-to-world matrix (4 x 4) of a SimpleITK image."""
+    affine = np.eye(4)
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    affine[:3, :3] = direction * np.array(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return RAS_LPS @ affine
+
+
+def from_sitk(image: sitk.Image) -> nib.Nifti1Image:
+    """Return a nibabel image (X, Y, Z) or (X, Y, Z, 3) on the same world grid."""
+    array = sitk.GetArrayFromImage(image)
+    array = array.transpose(2, 1, 0, 3) if array.ndim == 4 else array.T
+    return nib.Nifti1Image(np.ascontiguousarray(array), grid_affine(image))
+
+
+def affine_to_sitk(matrix: np.ndarray) -> sitk.AffineTransform:
+    """Return the ITK transform of a RAS millimetre 4 x 4 matrix."""
+    lps = RAS_LPS @ np.asarray(matrix, dtype=float) @ RAS_LPS
+    out = sitk.AffineTransform(3)
+    out.SetMatrix(lps[:3, :3].ravel().tolist())
+    out.SetTranslation(lps[:3, 3].tolist())
+    return out
+
+
+def affine_from_sitk(transform: sitk.Transform) -> np.ndarray:
+    """Return the RAS millimetre 4 x 4 matrix of a linear ITK transform."""
+    affine = sitk.AffineTransform(transform)
+    lps = np.eye(4)
+    lps[:3, :3] = np.array(affine.GetMatrix()).reshape(3, 3)
+    center = np.array(affine.GetCenter())
+    lps[:3, 3] = np.array(affine.GetTranslation()) + center - lps[:3, :3] @ center
+    return RAS_LPS @ lps @ RAS_LPS

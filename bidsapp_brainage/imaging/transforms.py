@@ -1,0 +1,178 @@
+"""Transforms on disk (ITK composite, HDF5) and their application to images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import DataError
+from ..io import atomic_path
+from .conversion import (
+    affine_from_sitk,
+    affine_to_sitk,
+    from_sitk,
+    to_sitk,
+    to_sitk_vector,
+)
+
+INTERPOLATORS = {
+    "linear": sitk.sitkLinear,
+    "nearest": sitk.sitkNearestNeighbor,
+    "bspline": sitk.sitkBSpline3,
+}
+
+
+def forward_transform(
+    affine: np.ndarray, field: nib.Nifti1Image | None = None
+) -> sitk.CompositeTransform:
+    """Return the transform that resamples a T1w image to the template (template to T1w points).
+
+    Parameters
+    ----------
+    affine : numpy.ndarray
+        4 x 4, template RAS mm to T1w RAS mm.
+    field : nibabel.Nifti1Image, optional
+        :attr:`Warp.forward`; without it the transform is affine.
+    """
+    parts: list[sitk.Transform] = [affine_to_sitk(affine)]
+    if field is not None:
+        parts.append(sitk.DisplacementFieldTransform(to_sitk_vector(field)))
+    return sitk.CompositeTransform(parts)
+
+
+def inverse_transform(
+    affine: np.ndarray, field: nib.Nifti1Image | None = None
+) -> sitk.CompositeTransform:
+    """Return the transform that resamples a template image to the T1w (T1w to template points).
+
+    Parameters
+    ----------
+    affine : numpy.ndarray
+        4 x4, template RAS mm to T1w RAS mm (as in :func:`forward_transform`).
+    field : nibabel.Nifti1Image, optional
+        :attr:`Warp.inverse`.
+    """
+    parts: list[sitk.Transform] = []
+    if field is not None:
+        parts.append(sitk.DisplacementFieldTransform(to_sitk_vector(field)))
+    parts.append(affine_to_sitk(np.linalg.inv(affine)))
+    return sitk.CompositeTransform(parts)
+
+
+def write_xfm(
+    path: Path,
+    *,
+    affine: np.ndarray,
+    field: nib.Nifti1Image | None = None,
+    inverse: bool = False,
+) -> None:
+    """Write a composite transform as ITK HDF5 (readable by ANTs, SimpleITK, nitransforms).
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Final name, ``*_mode-image_xfm.h5``; it appears only when complete.
+    affine, field
+        As for :func:`forward_transform`, or :func:`inverse_transform` when ``inverse``.
+    inverse : bool
+        Write template-to-T1w (for images) instead of T1w-to-template.
+    """
+    build = inverse_transform if inverse else forward_transform
+    with atomic_path(path) as temporary:
+        sitk.WriteTransform(build(affine, field), str(temporary))
+
+
+def read_xfm(path: Path) -> sitk.Transform:
+    """Read a transform that ITK wrote (``.h5``, ``.mat``, ``.txt``).
+
+    Raises
+    ------
+    DataError
+        The file is damaged or no ITK transform.
+    """
+    try:
+        return sitk.ReadTransform(str(path))
+    except RuntimeError as error:
+        raise DataError(
+            f"{path.name}: not a readable ITK transform. Remove it, so that it is computed again, "
+            "or give the transform that belongs to this image."
+        ) from error
+
+
+def read_affine(path: Path) -> np.ndarray:
+    """Read a 4 x 4 RAS matrix (``.txt``), or the linear part of an ITK transform.
+
+    Raises
+    ------
+    DataError
+        The file holds no linear transform.
+    """
+    if path.suffix == ".txt":
+        matrix = np.loadtxt(path)
+        if matrix.shape != (4, 4):
+            raise DataError(f"{path.name}: expected a 4 x 4 matrix, found shape {matrix.shape}.")
+        return np.asarray(matrix)
+    transform = read_xfm(path)
+    parts = [transform]
+    if transform.GetDimension() == 3 and isinstance(transform, sitk.CompositeTransform):
+        parts = [transform.GetNthTransform(i) for i in range(transform.GetNumberOfTransforms())]
+    for part in parts:
+        if part.IsLinear():
+            return affine_from_sitk(part.Downcast())
+    raise DataError(f"{path.name}: the transform has no linear part.")
+
+
+def write_affine(path: Path, affine: np.ndarray) -> None:
+    """Write a 4 x 4 RAS millimetre matrix as text."""
+    with atomic_path(path) as temporary:
+        np.savetxt(temporary, affine, fmt="%.12g")
+
+
+def apply_xfm(
+    img: nib.Nifti1Image,
+    reference: nib.Nifti1Image,
+    xfm: Path | np.ndarray | sitk.Transform,
+    *,
+    interpolation: str = "linear",
+    fill: float = 0.0,
+) -> nib.Nifti1Image:
+    """Resample ``img`` on the grid of ``reference``.
+
+    Parameters
+    ----------
+    img, reference : nibabel.Nifti1Image
+        3D images; only the grid of ``reference`` is used.
+    xfm : pathlib.Path, numpy.ndarray or SimpleITK.Transform
+        Maps points of the reference to points of the image: a file, a 4 x 4 RAS matrix or a
+        transform.
+    interpolation : {"linear", "nearest", "bspline"}
+        ``nearest`` keeps integer labels.
+    fill : float
+        Value outside the image.
+
+    Returns
+    -------
+    nibabel.Nifti1Image
+        Float32, or int32 with ``nearest``.
+    """
+    dtype = np.int32 if interpolation == "nearest" else np.float32
+    moving = to_sitk(img, dtype)
+    grid = _empty_like(reference)
+    out = sitk.Resample(moving, grid, _as_transform(xfm), INTERPOLATORS[interpolation], fill)
+    return nib.Nifti1Image(np.asarray(from_sitk(out).dataobj), reference.affine)
+
+
+def _as_transform(xfm: Path | np.ndarray | sitk.Transform) -> sitk.Transform:
+    if isinstance(xfm, sitk.Transform):
+        return xfm
+    if isinstance(xfm, np.ndarray):
+        return affine_to_sitk(xfm)
+    return read_xfm(Path(xfm))
+
+
+def _empty_like(reference: nib.Nifti1Image) -> sitk.Image:
+    empty = np.zeros(reference.shape[:3], dtype=np.uint8)
+    return to_sitk(nib.Nifti1Image(empty, reference.affine), np.uint8)
