@@ -15,7 +15,7 @@ import numpy as np
 
 from bidsapp_brainage.io import read_tsv, write_text
 from bidsapp_brainage.reports import mosaic
-from bidsapp_brainage.reports.html import is_missing, number
+from bidsapp_brainage.reports.html import decimals, is_missing, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,8 +144,8 @@ def plot_occlusion(map_path: Path, background_path: Path, out: Path) -> None:
     """
     effect = mosaic.read_volume(map_path)
     anatomy = mosaic.read_volume(background_path, like=effect)
-    inside = np.abs(anatomy.data - anatomy.data[0, 0, 0]) > 1e-6
-    place = mosaic.layout(effect, inside | (effect.data != 0), bar=True)
+    inside = effect.data != 0
+    place = mosaic.layout(effect, inside, bar=True)
     most = float(np.abs(effect.data).max()) or 1.0
     low, high = _grey_window(anatomy.data, inside)
     canvas = mosaic.assemble(
@@ -164,9 +164,10 @@ def plot_occlusion(map_path: Path, background_path: Path, out: Path) -> None:
         "#" + "".join(f"{int(c):02x}" for c in rgb) for rgb in _overlay(grey, levels[None])[0]
     ]
     extra = mosaic.words(place, effect, millimetres=True)
+    digits = decimals(most)
     ends = (
-        f"{number(-most, 2)} (made it look older)",
-        f"{number(most, 2, signed=True)} (made it look younger)",
+        f"{number(-most, digits)} (made it look older)",
+        f"{number(most, digits, signed=True)} (made it look younger)",
     )
     title = "change of predicted age (years) when the region is occluded"
     extra += mosaic.colour_bar(place, colours, ends, title)

@@ -125,6 +125,13 @@ def number(value: Any, digits: int = 1, *, signed: bool = False) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
+def decimals(most: float | None) -> int:
+    """Decimals that show values of up to `most` with about three digits, from 2 to 6."""
+    if not most:
+        return 2
+    return min(max(2 - math.floor(math.log10(abs(most))), 2), 6)
+
+
 def significant(value: Any, digits: int = 4) -> str:
     """Write a number with significant digits, thousands unseparated; text stays as it is."""
     if is_missing(value):

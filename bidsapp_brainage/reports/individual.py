@@ -204,15 +204,16 @@ def _overall(
 
 def _methods(output_dir: Path, run: Mapping[str, Any]) -> dict[str, Any]:
     """Methods text in four forms; empty ones are not shown."""
-    text = run.get("methods_md")
+    text = str(run.get("methods_md") or "")
     logs = output_dir / "logs"
-    if text:
+    kept = _read(logs / "CITATION.md")
+    if text.strip() and text.strip() != kept.strip():
         references = bibliography()
         bib = "\n\n".join(references[key].bibtex for key in cited_keys(text))
         forms = {"md": render_plain(text), "tex": render_latex(text), "bib": bib}
         return {**forms, "html": Markup(render_html(text))}
-    forms = {kind: _read(logs / f"CITATION.{kind}") for kind in ("md", "tex", "bib")}
-    return {**forms, "html": Markup(_page_body(forms["md"]))}
+    forms = {kind: _read(logs / f"CITATION.{kind}") for kind in ("tex", "bib")}
+    return {**forms, "md": kept, "html": Markup(_page_body(kept))}
 
 
 def _page_body(markdown: str) -> str:

@@ -19,7 +19,7 @@ from bidsapp_brainage.io import load_nifti
 
 WIDTH = 1500  # pixels of the whole picture
 BAR_HEIGHT = 52  # pixels for a colour bar below the slices
-JPEG_QUALITY = 80
+JPEG_QUALITY = 75
 MARGIN_MM = 10.0
 _ROWS = ((2, 7), (1, 7), (0, 6))  # axis and slices: axial, coronal, sagittal (wider)
 _SIDES = {2: ("L", "R"), 1: ("L", "R"), 0: ("P", "A")}
@@ -288,5 +288,5 @@ def _path(line: np.ndarray, tile: Tile) -> str:
 def _text(text: str, x: float, y: float, *, anchor: str = "start", size: int = 15) -> str:
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="#fff" '
-        f'fill-opacity="0.85" {_FONT}>{escape(text)}</text>'
+        f'stroke="#000" stroke-width="3" paint-order="stroke" {_FONT}>{escape(text)}</text>'
     )

@@ -139,10 +139,9 @@ class _Reader:
     def scan(self, entities: tuple[tuple[str, str], ...]) -> ScanResult:
         """Gather one scan."""
         own = [path for path in self.files if scan_entities(path) == entities]
-        models = sorted(
-            {parse_name(p)["desc"] for p in _select(own, ".tsv", suffix="brainage")}
-            | {parse_name(p)["desc"] for p in _select(own, ".tsv", suffix="qc")}
-        )
+        tables = ("brainage", "agedist", "qc", "occlusion")
+        found = [path for kind in tables for path in _select(own, ".tsv", suffix=kind)]
+        models = sorted({parse_name(path).get("desc", "") for path in found} - {""})
         images = _select(own, ".nii.gz", suffix="T1w", desc="preproc", space=None)
         return ScanResult(
             label="_".join(f"{key}-{value}" for key, value in entities),

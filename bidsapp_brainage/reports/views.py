@@ -15,6 +15,7 @@ from bidsapp_brainage.reports.html import (
     Cell,
     Column,
     Table,
+    decimals,
     is_missing,
     number,
     number_cell,
@@ -24,6 +25,7 @@ from bidsapp_brainage.reports.html import (
 from bidsapp_brainage.reports.subject import ModelResult, RegionResult, ScanResult, TableFile
 from bidsapp_brainage.reports.wording import Notice
 
+NEGLIGIBLE_YEARS = 0.1
 HEMISPHERES = {"L": "left", "R": "right", "B": "both"}
 _LEVELS = {"pass": "ok", "warn": "warn", "fail": "bad"}
 _GROUPINGS = {"hemisphere": "Hemisphere", "network": "Network", "lobe": "Lobe"}
@@ -250,12 +252,18 @@ def _region_table(rows: pd.DataFrame, identifier: str, file_name: str) -> Table:
     """One row per region; columns without any value are left out."""
     ordered = rows.sort_values("rank", kind="stable", na_position="last")
     most = _most(ordered["delta_age"])
+    digits = decimals(most)
     texts = {"lobe": "Lobe", "network": "Network"}
     if rows["baseline"].nunique() > 1:
         texts["baseline"] = "Filled with"
     numbers = {
-        "delta_age_per_ml": ("Per ml", 3, True, "contribution divided by volume, years per ml"),
-        "delta_age_adj": ("Size-adjusted", 2, True, "residual on the logarithm of the volume"),
+        "delta_age_per_ml": (
+            "Per ml",
+            digits + 1,
+            True,
+            "contribution divided by volume, years per ml",
+        ),
+        "delta_age_adj": ("Size-adjusted", digits, True, "residual on the logarithm of the volume"),
         "nosa_importance": (
             "NOSA",
             2,
@@ -282,10 +290,10 @@ def _region_table(rows: pd.DataFrame, identifier: str, file_name: str) -> Table:
             text_cell(row["hemisphere"]),
             *(text_cell(row[key]) for key in texts),
             number_cell(row["volume_mm3"] / 1000, 1),
-            number_cell(row["delta_age"], 2, signed=True, most=most),
+            number_cell(row["delta_age"], digits, signed=True, most=most),
             *(
-                number_cell(row[key], digits, signed=s)
-                for key, (_, digits, s, _) in numbers.items()
+                number_cell(row[key], places, signed=signed)
+                for key, (_, places, signed, _) in numbers.items()
             ),
         ]
         for row in ordered.to_dict("records")
@@ -316,10 +324,10 @@ def _group_table(known: pd.DataFrame, grouping: str, identifier: str) -> Table:
     cells = [
         [
             Cell(label),
-            number_cell(mean, 2, signed=True, most=most),
+            number_cell(mean, decimals(most), signed=True, most=most),
             number_cell(count, 0),
             number_cell(volume, 0),
-            Cell(f"{strongest['name']} ({number(strongest['delta_age'], 2, signed=True)})"),
+            Cell(f"{strongest['name']} ({_years(strongest['delta_age'])})"),
         ]
         for label, count, volume, mean, strongest in rows
     ]
@@ -336,13 +344,19 @@ def _region_sentence(rows: pd.DataFrame, known: pd.DataFrame) -> str:
         effect = "older" if change < 0 else "younger"
         parts.append(
             f"Strongest: {strongest['name']}; without it the predicted age changes by "
-            f"{number(change, 2, signed=True)} years, so it made this brain look {effect}."
+            f"{_years(change)} years, so it made this brain look {effect}."
         )
     return " ".join(parts)
 
 
 def _region_notes(rows: pd.DataFrame) -> tuple[str, ...]:
     notes = []
+    most = _most(rows["delta_age"])
+    if most is not None and most < NEGLIGIBLE_YEARS:
+        notes.append(
+            f"No region changes the predicted age by more than {_years(most).lstrip('+')} years: "
+            "this model hardly uses single regions of this scan, and the order means little."
+        )
     if rows["nosa_importance"].isna().all():
         notes.append("NOSA importance is n/a: its definition needs the chronological age.")
     if rows["z_null"].isna().all():
@@ -351,6 +365,11 @@ def _region_notes(rows: pd.DataFrame) -> tuple[str, ...]:
             "so compare the columns per ml and size-adjusted as well."
         )
     return tuple(notes)
+
+
+def _years(value: Any) -> str:
+    """Signed change of age with as many decimals as it needs."""
+    return number(value, decimals(float(value)), signed=True)
 
 
 def _most(values: pd.Series) -> float | None:

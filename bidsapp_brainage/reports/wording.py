@@ -48,6 +48,32 @@ _LOOK = (
     "Look at the outline of the mask, the registration and the model input in this report. If "
     "all three are right the result may be used; report the analysis with and without this scan."
 )
+#: Part of a reason of the quality checks, and what to do about it.
+_REMEDIES = (
+    (
+        "resembl",
+        "Check that the file is a T1w image of a head, and look at the registration: if the "
+        "participant does not sit on the template, the header may hold a wrong orientation.",
+    ),
+    (
+        "brain mask",
+        "Look at the outline of the mask; if it is wrong, give one of your own with --derivatives.",
+    ),
+    (
+        "brain volume",
+        "Check the voxel size in the header and the outline of the mask.",
+    ),
+    (
+        "field of view",
+        "Part of the brain is not in the image: use another run of this session if there is one, "
+        "and do not interpret regions at the cut.",
+    ),
+    (
+        "voxel",
+        "Use a 3D T1w image of about 1 mm if there is one; convert the image from DICOM again if "
+        "voxels were not finite.",
+    ),
+)
 _LEAVE_OUT = (
     "Leave this scan out, or repair its cause (a wrong file, a failed mask or registration, "
     "movement) and run the participant level again."
@@ -66,10 +92,14 @@ def quality(decision: Any, reason: Any) -> list[Notice]:
     """Words for the decision of the quality checks."""
     if is_missing(decision) or decision == "pass":
         return []
-    text = "" if is_missing(reason) else _sentence(str(reason))
+    found = [] if is_missing(reason) else [part for part in str(reason).split(";") if part.strip()]
+    text = " ".join(map(_sentence, found))
+    special = [advice for part, advice in _REMEDIES if part in text.lower()]
     if decision == "fail":
-        return [Notice("bad", "The quality checks failed: do not use this scan", text, _LEAVE_OUT)]
-    return [Notice("warn", "The quality checks ask for a look at this scan", text, _LOOK)]
+        advice = " ".join([_LEAVE_OUT, *special])
+        return [Notice("bad", "The quality checks failed: do not use this scan", text, advice)]
+    advice = " ".join([*special, _LOOK])
+    return [Notice("warn", "The quality checks ask for a look at this scan", text, advice)]
 
 
 def ages(row: Mapping[str, Any], age_range: Sequence[float] | None) -> list[Notice]:

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from bidsapp_brainage.bids.names import derivative_path, sidecar_path
+from bidsapp_brainage.imaging.quality import decide
 from bidsapp_brainage.io import read_tsv, write_text, write_tsv
-from bidsapp_brainage.reports import individual
+from bidsapp_brainage.reports import individual, wording
 from bidsapp_brainage.reports.individual import SECTIONS, write_individual_report
 from tests.reports.synthetic import ATLAS, MODEL, RUN, TEMPLATE, Person, write_person
 
@@ -161,6 +162,17 @@ def test_escapes_every_free_text(tmp_path, scan):
     assert page.text.count("<script>alert(1)</script>") > 30
 
 
+def test_methods_text_that_is_written_out_already_gives_a_list_of_references(tmp_path):
+    """As with --reports-only, which only has ``logs/CITATION.md``."""
+    written = "Text (Peng et al., 2021).\n\n## References\n\n- First one.\n- Second one.\n"
+    write_text(tmp_path / "logs" / "CITATION.md", written)
+    write_text(tmp_path / "logs" / "CITATION.bib", "@article{sfcn,}\n")
+    for run in ({}, {"methods_md": written}):
+        content = write_individual_report(tmp_path, "01", run=run).read_text("utf-8")
+        assert "<li>First one.</li><li>Second one.</li>" in content
+        assert "@article{sfcn,}" in content
+
+
 def test_escapes_text_read_from_logs(tmp_path):
     write_person(tmp_path, Person())
     write_text(tmp_path / "logs" / "CITATION.md", f"Text {EVIL}\n\n## References\n\n- Ref {EVIL}\n")
@@ -212,6 +224,45 @@ def test_quality_decision_and_reason_are_shown(tmp_path, scan):
     assert "do not use this scan" in page.text
     assert "The mask is tiny." in page.text
     assert "No prediction for this scan" in page.text
+
+
+@pytest.mark.parametrize("decision", ["warn", "fail"])
+def test_every_reason_of_the_quality_checks_has_a_remedy(decision):
+    """The reasons are those of :func:`bidsapp_brainage.imaging.quality.decide`."""
+    bad = {
+        "template_correlation": 0.1 if decision == "fail" else 0.4,
+        "mask_overlap_dice": 0.5 if decision == "fail" else 0.8,
+        "brain_volume_ml": 100.0,
+        "fov_clipped_fraction": 0.5,
+        "resolution_mm": 9.0,
+        "n_nan": 3,
+    }
+    general = {notice.remedy for notice in wording.quality(decision, None)}
+    for name, value in bad.items():
+        good = {
+            "template_correlation": 0.9,
+            "mask_overlap_dice": 0.97,
+            "brain_volume_ml": 1400.0,
+            "fov_clipped_fraction": 0.0,
+            "resolution_mm": 1.0,
+            "n_nan": 0,
+        }
+        found, reason = decide(good | {name: value})
+        (notice,) = wording.quality(found, reason)
+        assert notice.text[0].isupper()
+        assert notice.text.endswith(".")
+        assert notice.remedy not in general, name
+
+
+def test_tiny_contributions_are_shown_with_enough_decimals(plain, tmp_path, scan):
+    name = {"space": TEMPLATE, **ATLAS, "desc": MODEL}
+    path = derivative_path(plain, scan, suffix="occlusion", extension=".tsv", **name)
+    table = read_tsv(path)
+    target = tmp_path / path.relative_to(plain)
+    write_tsv(target, table.assign(delta_age=table["delta_age"] / 1000))
+    text = _report(tmp_path).text
+    assert re.search(r"changes by [+\N{MINUS SIGN}]0\.00[1-9]\d* years", text)
+    assert "this model hardly uses single regions" in text
 
 
 def test_age_outside_of_training_is_flagged(plain, tmp_path, scan):
