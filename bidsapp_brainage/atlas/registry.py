@@ -351,10 +351,11 @@ def _check_space(
     if path is None:
         return
     mask_img = read_resource(path, atlas.template, home=home)
-    coarse = np.diag([2.0, 2.0, 2.0, 1.0])  # every second voxel is precise enough, and quicker
-    affine = mask_img.affine @ coarse
-    outside = np.asanyarray(mask_img.dataobj)[::2, ::2, ::2] == 0
-    spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    spacing = np.sqrt((mask_img.affine[:3, :3] ** 2).sum(axis=0))
+    step = max(1, int(2 / spacing.min()))  # 2 mm are precise enough, and quicker than 1 mm
+    affine = mask_img.affine @ np.diag([step, step, step, 1.0])
+    spacing = spacing * step
+    outside = np.asanyarray(mask_img.dataobj)[::step, ::step, ::step] == 0
     near = ndimage.distance_transform_edt(outside, sampling=spacing) <= _MARGIN_MM
     voxels = np.argwhere(labels > 0)[::7]
     to_mask = np.linalg.inv(affine) @ img.affine

@@ -124,7 +124,8 @@ def _names(
         row = int(names.index[names.isna()][0])
         raise DataError(f"{path}, line {row + 2}: the region has no name.")
     corrections = {int(index): name for index, name in rules.get("names", {}).items()}
-    return indices.map(corrections).fillna(names).astype(object)
+    pairs = zip(indices, names, strict=True)
+    return pd.Series([corrections.get(index, name) for index, name in pairs], dtype=object)
 
 
 def _text(raw: pd.DataFrame, column: str) -> pd.Series:

@@ -8,10 +8,12 @@ the work folder: links to every ``tpl-*`` folder of the user's home, and beside 
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -104,9 +106,8 @@ def prepare_home(work_dir: Path) -> Path:
     home = Path(work_dir).absolute() / f"templateflow-{digest}"
     try:
         home.mkdir(parents=True, exist_ok=True)
-        io.write_json(home / _MARKER, {"source": str(source)})
         _link_user_templates(source, home)
-        _write_embedded_template(home / f"tpl-{EMBEDDED_TEMPLATE}")
+        _write_own_files(home, source)
     except OSError as error:
         raise UsageError(
             f"The template folder {home} cannot be written ({error}): choose another work folder "
@@ -139,33 +140,41 @@ def _link_user_templates(source: Path, home: Path) -> None:
 
 def _copy_folder(source: Path, target: Path) -> None:
     """Copy a folder so that `target` appears complete or not at all."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.copytree(source, temporary)
-    try:
-        temporary.rename(target)
-    except OSError:
-        shutil.rmtree(temporary)
-        if not target.is_dir():
-            raise
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".copying-") as temporary:
+        copy = shutil.copytree(source, Path(temporary) / target.name)
+        try:
+            Path(copy).rename(target)
+        except OSError:  # another job was faster
+            if not target.is_dir():
+                raise
 
 
-def _write_embedded_template(folder: Path) -> None:
-    """Write the bundled template and atlas under TemplateFlow names; cheap when they are there."""
-    stem = f"tpl-{EMBEDDED_TEMPLATE}"
-    t1w = folder / f"{stem}_res-01_T1w.nii.gz"
-    mask = folder / f"{stem}_res-01_desc-brain_mask.nii.gz"
-    description = folder / "template_description.json"
-    if not (t1w.is_file() and mask.is_file()):
-        t1w_img, mask_img = embedded_images()
-        io.save_nifti(mask_img, mask)
-        io.save_nifti(t1w_img, t1w)
-    io.write_json(description, _embedded_description())
-    data = Path(str(files("bidsapp_brainage"))) / "data" / "atlases"
-    for source, target in (
-        ("brainagedemo_dseg.nii.gz", f"{stem}_res-01_atlas-BrainageDemo_dseg.nii.gz"),
-        ("brainagedemo_dseg.tsv", f"{stem}_atlas-BrainageDemo_dseg.tsv"),
-    ):
-        io.write_bytes(folder / target, (data / source).read_bytes())
+def _write_own_files(home: Path, source: Path) -> None:
+    """Write the bundled template and atlas under TemplateFlow names; cheap when they are there.
+
+    Files are made in a folder of this job alone and moved to their names. (A temporary name with
+    the process number would not do: jobs in containers often have the same one.)
+    """
+    folder = f"tpl-{EMBEDDED_TEMPLATE}"
+    images = [f"{folder}/{folder}_res-01_{rest}.nii.gz" for rest in ("T1w", "desc-brain_mask")]
+    (home / folder).mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home, prefix=".making-") as name:
+        staging = Path(name)
+        if not all((home / image).is_file() for image in images):
+            for image, img in zip(images, embedded_images(), strict=True):
+                io.save_nifti(img, staging / image)
+        io.write_json(staging / folder / "template_description.json", _embedded_description())
+        io.write_json(staging / _MARKER, {"source": str(source)})
+        data = Path(str(files("bidsapp_brainage"))) / "data" / "atlases"
+        for ours, theirs in (
+            ("brainagedemo_dseg.nii.gz", f"{folder}_res-01_atlas-BrainageDemo_dseg.nii.gz"),
+            ("brainagedemo_dseg.tsv", f"{folder}_atlas-BrainageDemo_dseg.tsv"),
+        ):
+            shutil.copyfile(data / ours, staging / folder / theirs)
+        for made in (path for path in staging.rglob("*") if path.is_file()):
+            final = home / made.relative_to(staging)
+            if not (final.is_file() and filecmp.cmp(made, final, shallow=False)):
+                made.replace(final)
 
 
 def embedded_images() -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
