@@ -27,6 +27,8 @@ RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf --mount=type=secret,id=c
 COPY pyproject.toml README.md LICENSE ./
 COPY bidsapp_brainage bidsapp_brainage
 RUN /opt/venv/bin/pip install --no-deps --no-index --no-build-isolation . \
+    # whatever umask the clone was made with, any user may read the app
+    && chmod -R a+rX /opt/venv/lib/python3*/site-packages/bidsapp_brainage* \
     && /opt/venv/bin/bidsapp-brainage --version
 
 # ---- templates and atlases: the only stage that talks to anything but a package index -------
