@@ -19,7 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--inputs", type=Path, required=True, help="derivatives of the app")
     train.add_argument("--participants", type=Path, required=True, help="TSV with ages")
     train.add_argument("--cohort-name", required=True, help="as the card shall call it")
-    train.add_argument("--work-dir", type=Path, required=True, help="resumable state; 2-3 GB")
+    train.add_argument("--work-dir", type=Path, required=True, help="resumable state; 1 GB")
     train.add_argument("--models-dir", type=Path, required=True, help="for card and weights")
     train.add_argument("--jobs", type=int, default=1, help="folds at a time")
     train.add_argument("--threads", type=int, default=1, help="CPU threads per fold")

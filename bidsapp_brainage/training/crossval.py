@@ -53,7 +53,7 @@ def cross_validate(
     """
     folder = Path(folder)
     _claim(folder, cohort, recipe)
-    torch.set_num_threads(threads)
+    torch.set_num_threads(jobs * threads)
     make_pool(cohort, recipe, folder)  # before the processes start, so that only one makes it
     tasks = [(cohort, recipe, folder, fold, threads) for fold in range(recipe.n_folds)]
     if jobs == 1:

@@ -1,7 +1,8 @@
 """Augmented copies of all scans, made once: the dearest part of training on a CPU is shared.
 
 Every copy belongs to one scan; a fold draws copies of its own training people only. Volumes are
-stored as int8 (steps of 1/25 SD; background exactly 0) in one file that processes map.
+stored as int8 (steps of 1/25 SD; background exactly 0), one file per scan, so that processes
+share them through the page cache and an interrupted run keeps what it has made.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,44 +32,45 @@ class Pool:
 
     Attributes
     ----------
-    volumes : ndarray of int8, shape (n_scans, 1 + copies, D, H, W)
-        Index 0 of the second axis is the scan itself.
+    volumes : sequence of ndarray of int8, each of shape (1 + copies, D, H, W)
+        One per scan; index 0 of the first axis is the scan itself.
     """
 
-    volumes: np.ndarray
+    volumes: Sequence[np.ndarray]
 
     @property
     def copies(self) -> int:
         """Augmented copies per scan."""
-        return int(self.volumes.shape[1]) - 1
+        return len(self.volumes[0]) - 1
 
     def batch(self, scans: np.ndarray, copies: np.ndarray) -> torch.Tensor:
         """Volumes (N, 1, D, H, W), float32, for pairs of scan and copy."""
-        chosen = np.ascontiguousarray(self.volumes[scans, copies])
-        return torch.from_numpy(chosen).float()[:, None] / STEPS_PER_SD
+        chosen = [self.volumes[scan][copy] for scan, copy in zip(scans, copies, strict=True)]
+        return torch.from_numpy(np.stack(chosen)).float()[:, None] / STEPS_PER_SD
 
 
 def make_pool(cohort: Cohort, recipe: Recipe, folder: Path) -> Pool:
-    """Make the pool, or map the one that an earlier run left in ``folder``."""
-    path = Path(folder) / f"pool-{_fingerprint(cohort, recipe)}.npy"
-    if not path.is_file():
-        shape = (len(cohort), 1 + recipe.copies, *recipe.shape)
-        with atomic_path(path) as temporary:
-            pool = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.int8, shape=shape)
-            for index, source in enumerate(cohort.paths):
-                pool[index] = _copies(load_volume(source, recipe.shape), recipe, index)
-                LOGGER.info("copies of scan %d of %d made", index + 1, len(cohort))
-            pool.flush()
-    return Pool(np.load(path, mmap_mode="r"))
+    """Make the copies that ``folder`` does not hold yet, and map all of them."""
+    volumes = []
+    for index, source in enumerate(cohort.paths):
+        path = Path(folder) / "pool" / f"{_fingerprint(source, recipe)}.npy"
+        if not path.is_file():
+            with atomic_path(path) as temporary:
+                np.save(temporary, _copies(source, recipe))
+            LOGGER.info("copies of scan %d of %d made", index + 1, len(cohort))
+        volumes.append(np.load(path, mmap_mode="r"))
+    return Pool(volumes)
 
 
-def _copies(volume: np.ndarray, recipe: Recipe, index: int) -> np.ndarray:
-    generator = torch.Generator().manual_seed(recipe.seed * 100_003 + index)
+def _copies(source: Path, recipe: Recipe) -> np.ndarray:
+    seed = int(hashlib.sha256(f"{recipe.seed} {source.name}".encode()).hexdigest()[:12], 16)
+    generator = torch.Generator().manual_seed(seed)
+    volume = load_volume(source, recipe.shape)
     result = np.empty((1 + recipe.copies, *volume.shape), dtype=np.int8)
     result[0] = _quantised(volume)
-    source = torch.from_numpy(volume)[None, None]
+    original = torch.from_numpy(volume)[None, None]
     for copy in range(recipe.copies):
-        changed = augment(source, recipe.augmentation, generator)
+        changed = augment(original, recipe.augmentation, generator)
         result[1 + copy] = _quantised(changed[0, 0].numpy())
     return result
 
@@ -76,16 +79,8 @@ def _quantised(volume: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(volume * STEPS_PER_SD), -127, 127).astype(np.int8)
 
 
-def _fingerprint(cohort: Cohort, recipe: Recipe) -> str:
-    """Of everything that the pool depends on; file sizes stand for the scans' content."""
-    facts = [
-        recipe.choices()["augmentation"],
-        recipe.copies,
-        recipe.seed,
-        recipe.shape,
-        [
-            (p, path.name, path.stat().st_size)
-            for p, path in zip(cohort.people, cohort.paths, strict=True)
-        ],
-    ]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+def _fingerprint(source: Path, recipe: Recipe) -> str:
+    """Of everything that the copies depend on."""
+    choices = [recipe.choices()["augmentation"], recipe.copies, recipe.seed, source.name]
+    content = hashlib.sha256(source.read_bytes()).hexdigest()
+    return hashlib.sha256(json.dumps([choices, content]).encode()).hexdigest()[:16]

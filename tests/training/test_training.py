@@ -80,12 +80,13 @@ def test_pool_keeps_the_scan_and_is_reused(cohort, tmp_path):
     original = first.batch(np.array([3]), np.array([0]))
     source = load_volume(cohort.paths[3], recipe().shape)
     assert np.allclose(original[0, 0].numpy(), source, atol=0.5 / STEPS_PER_SD + 1e-4)
-    changed = [path.stat().st_mtime_ns for path in tmp_path.glob("pool-*.npy")]
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.glob("pool/*.npy")}
+    assert len(made) == len(cohort)
     again = make_pool(cohort, recipe(), tmp_path)
-    assert (again.volumes == first.volumes).all()
-    assert [path.stat().st_mtime_ns for path in tmp_path.glob("pool-*.npy")] == changed
+    assert all((a == b).all() for a, b in zip(again.volumes, first.volumes, strict=True))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("pool/*.npy")} == made
     make_pool(cohort, recipe(seed=1), tmp_path)
-    assert len(list(tmp_path.glob("pool-*.npy"))) == 2
+    assert len(list(tmp_path.glob("pool/*.npy"))) == 2 * len(cohort)
 
 
 def test_a_network_learns_the_size_of_the_ventricles(cohort, tmp_path):
