@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,9 +33,9 @@ SECTIONS = (
     ("about", "About"),
     ("errors", "Errors"),
 )
-FIGURE_BUDGET = 4_500_000  # bytes of all figures in one page, which must stay under 6 MB
+PAGE_BUDGET = 5_500_000  # bytes; mail servers refuse much larger attachments
 _RASTER = re.compile(r"data:image/jpeg;base64,([A-Za-z0-9+/=]+)")
-_SMALLEST = 0.3
+_SCALES = (0.8, 0.65, 0.5, 0.4, 0.3, 0.25)  # of the width; smaller pictures show nothing
 
 
 def write_individual_report(output_dir: Path, subject: str, *, run: Mapping[str, Any]) -> Path:
@@ -60,20 +60,22 @@ def write_individual_report(output_dir: Path, subject: str, *, run: Mapping[str,
     """
     subject = subject.removeprefix("sub-")
     result = read_subject(Path(output_dir), subject)
+    pictures = _Pictures(_all_figures(result))
     page = render(
         "individual.html.jinja",
         title=f"Brain age of sub-{subject}",
         subtitle=_subtitle(result),
         sections=SECTIONS,
-        **_context(Path(output_dir), result, run),
+        **_context(Path(output_dir), result, run, pictures),
     )
     path = report_path(Path(output_dir), subject)
-    write_text(path, page)
+    write_text(path, pictures.insert(page, PAGE_BUDGET - len(page)))
     return path
 
 
-def _context(output_dir: Path, result: SubjectResult, run: Mapping[str, Any]) -> dict[str, Any]:
-    pictures = _Pictures(_all_figures(result))
+def _context(
+    output_dir: Path, result: SubjectResult, run: Mapping[str, Any], pictures: _Pictures
+) -> dict[str, Any]:
     scans = [_scan_context(scan, pictures) for scan in result.scans]
     pairs = [
         (scan, model.model, view)
@@ -290,22 +292,35 @@ def _all_figures(result: SubjectResult) -> list[Path]:
 
 
 class _Pictures:
-    """Turns figure files into ``data:`` URIs that together keep to the budget of the page."""
+    """Embeds figure files, made smaller where the page would become too large.
+
+    How much room there is shows only when the page is rendered, so marks stand in for the
+    figures until then.
+    """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         texts = {path: _read(path) for path in paths}
-        total = sum(map(len, texts.values()))
-        # The bytes of a JPEG grow about with its number of pixels.
-        scale = max(_SMALLEST, math.sqrt(FIGURE_BUDGET / max(total, 1)))
-        self._uris = {
-            path: svg_uri(text if scale >= 1 else _shrink(text, scale))
-            for path, text in texts.items()
-            if "<svg" in text
-        }
+        self._texts = {path: text for path, text in texts.items() if "<svg" in text}
+        self._marks = {path: _mark(path) for path in self._texts}
 
     def get(self, path: Path | None) -> str:
-        """URI of a figure; empty if there is none."""
-        return "" if path is None else self._uris.get(path, "")
+        """Mark of a figure; empty if there is none."""
+        return "" if path is None else self._marks.get(path, "")
+
+    def insert(self, page: str, room: int) -> str:
+        """Put ``data:`` URIs of together at most `room` bytes, as far as possible, for marks."""
+        uris = {path: svg_uri(text) for path, text in self._texts.items()}
+        for scale in _SCALES:
+            if sum(map(len, uris.values())) <= room:
+                break
+            uris = {path: svg_uri(_shrink(text, scale)) for path, text in self._texts.items()}
+        for path, mark in self._marks.items():
+            page = page.replace(mark, uris[path])
+        return page
+
+
+def _mark(path: Path) -> str:
+    return f"data:figure,{hashlib.sha256(path.as_posix().encode()).hexdigest()}"
 
 
 def _shrink(svg: str, scale: float) -> str:

@@ -253,7 +253,7 @@ def svg(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {place.width} {place.height}" '
         f'{size} role="img"><title>{escape(title)}</title>'
         f'<rect {size} fill="#000"/><image {size} href="data:image/jpeg;base64,{code}"/>'
-        f'<g fill="none" stroke="#ff4d4d" stroke-width="1.6">{outlines}</g>'
+        f'<g fill="none" stroke="#ff4d4d" stroke-width="3.2" transform="scale(0.5)">{outlines}</g>'
         f"{''.join(extra)}</svg>\n"
     )
 
@@ -278,11 +278,15 @@ def _indices(extent: tuple[int, int], count: int) -> list[int]:
 
 
 def _path(line: np.ndarray, tile: Tile) -> str:
-    """Path data of one outline found on the padded picture of half size."""
-    x = tile.left + (line[:, 0] - 0.5) * 2
-    y = tile.top + (line[:, 1] - 0.5) * 2
-    points = [f"{a:.1f} {b:.1f}" for a, b in zip(x, y, strict=True)]
-    return "M" + "L".join(points[::2] + points[-1:])
+    """Path data of one outline found on the padded picture of half size, in half pixels.
+
+    Whole half pixels relative to the point before take a third of the bytes of coordinates.
+    """
+    corner = np.array([tile.left, tile.top])
+    points = np.round(2 * (corner + 2 * (line - 0.5))).astype(int)
+    points = np.vstack([points[::2], points[-1:]])
+    steps = " ".join(f"{x} {y}" for x, y in np.diff(points, axis=0))
+    return f"M{points[0, 0]} {points[0, 1]}l{steps}"
 
 
 def _text(text: str, x: float, y: float, *, anchor: str = "start", size: int = 15) -> str:
