@@ -158,7 +158,7 @@ def _atrophy(fluid: Volume, mask: NDArray[np.bool_]) -> Volume:
     ventricles = ventricles * ((np.abs(x) > 3) | (z < 16) | (y > -40))
     inner = ndimage.gaussian_filter(ventricles, _VENTRICLE_SIGMA / _STEP)
     outer = ndimage.gaussian_filter(fluid - ventricles, _SULCUS_SIGMA / _STEP)
-    potentials = ((inner, 0.7), (outer, 0.16))  # largest displacement in mm per decade
+    potentials = ((inner, 0.7), (outer, 0.12))  # largest displacement in mm per decade
     total = np.zeros((3, *mask.shape), np.float32)
     for potential, largest in potentials:
         gradient = np.stack(np.gradient(potential, _STEP)).astype(np.float32)

@@ -1,0 +1,61 @@
+"""``brainage-demo`` writes the sample and calls the app as a user would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bidsapp_brainage.cli import demo
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The app's calls, recorded; the participant level writes one report."""
+    recorded: list[list[str]] = []
+
+    def app(arguments: list[str]) -> int:
+        recorded.append(list(arguments))
+        output = Path(arguments[1])
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "sub-01.html").write_text("")
+        return 0
+
+    monkeypatch.setattr("bidsapp_brainage.cli.run.main", app)
+    monkeypatch.setattr("bidsapp_brainage.demo.sample.write_sample", lambda folder: folder)
+    return recorded
+
+
+def test_run_does_both_levels_and_names_the_reports(
+    tmp_path: Path, calls: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert demo.main(["run", str(tmp_path), "--nprocs", "2"]) == 0
+    assert [call[2] for call in calls] == ["participant", "group"]
+    assert calls[0][-2:] == ["--nprocs", "2"]
+    assert calls[0][0] == str(tmp_path / "sample")
+    out = capsys.readouterr().out
+    assert str(tmp_path / "bidsapp_brainage" / "sub-01.html") in out
+    assert "mean nothing" in out
+
+
+def test_failure_of_a_level_is_the_exit_code(
+    tmp_path: Path, calls: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bidsapp_brainage.cli.run.main", lambda arguments: 72)
+    assert demo.main(["run", str(tmp_path)]) == 72
+    assert calls == []
+
+
+@pytest.mark.usefixtures("calls")
+def test_sample_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert demo.main(["sample", str(tmp_path)]) == 0
+    assert str(tmp_path) in capsys.readouterr().out
+
+
+def test_options_of_the_demo_are_those_of_the_app(tmp_path: Path) -> None:
+    from bidsapp_brainage.cli.parser import build_parser
+
+    parsed = build_parser().parse_args(
+        [str(tmp_path), str(tmp_path / "out"), "participant", "--work-dir", str(tmp_path / "work")]
+    )
+    assert vars(parsed)["analysis_level"] == ["participant"]
