@@ -134,6 +134,7 @@ def _execute(run: _Run, absent: Sequence[str]) -> int:
     level = library_level(verbose) if verbose else logging.CRITICAL
     for name in _NIPYPE_LOGGERS:
         logging.getLogger(name).setLevel(level)
+        logging.getLogger(name).propagate = False  # nipype prints by itself
     configure(
         run.workflow,
         run.scans,

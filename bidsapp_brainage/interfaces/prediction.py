@@ -69,6 +69,7 @@ class _PredictInputSpec(NetworkInputSpec):
     age_source = traits.Str("n/a", usedefault=True)
     bias_correction = traits.Str("model", usedefault=True, desc="none, model or file:PATH")
     qc_table = File(exists=True, desc="quality metrics with their decision")
+    label = traits.Str("image", usedefault=True, nohash=True, desc="how messages call the image")
 
 
 class _PredictOutputSpec(TraitedSpec):
@@ -90,6 +91,7 @@ class Predict(StageInterface):
         from bidsapp_brainage import io
         from bidsapp_brainage.model import cards, loading, prediction
 
+        quality = self._quality()
         card = cards.load_card(Path(self.inputs.card))
         found = prediction.predict(
             loading.load_members(card, self.inputs.device),
@@ -105,7 +107,7 @@ class Predict(StageInterface):
             chronological_age=self.inputs.age,
             age_source=self.inputs.age_source,
             bias=cards.resolve_bias(self.inputs.bias_correction, card),
-            qc_flag=self._quality(),
+            qc_flag=quality,
         )
         self._results["ood_flag"] = found.ood_flag
         self._results["brainage"] = self._file(runtime, "brainage.tsv")
@@ -115,9 +117,17 @@ class Predict(StageInterface):
         return runtime
 
     def _quality(self) -> str:
-        """Decision of the quality control; ``n/a`` when there was none."""
+        """Decision of the quality control; an image that failed it gets no age."""
         from bidsapp_brainage import io
+        from bidsapp_brainage.errors import DataError
 
         if not isdefined(self.inputs.qc_table):
             return "n/a"
-        return str(io.read_tsv(Path(self.inputs.qc_table)).loc[0, "decision"])
+        row = io.read_tsv(Path(self.inputs.qc_table)).iloc[0]
+        if row["decision"] == "fail":
+            raise DataError(
+                f"{self.inputs.label}: the quality control failed ({row['decision_reason']}), so no "
+                "age is predicted. Look at brain mask and registration in the report; if the image "
+                "is no T1w of a whole brain, exclude it, else give --skull-strip or --derivatives."
+            )
+        return str(row["decision"])

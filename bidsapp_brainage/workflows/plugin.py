@@ -20,12 +20,14 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 # Imported once in the server that all children are forked from; none of them touches a GPU.
 _PRELOAD = [
-    "nibabel",
-    "nipype.pipeline.engine",
-    "pandas",
-    "scipy.ndimage",
-    "SimpleITK",
-    "torch",
+    "nipype.pipeline.plugins.multiproc",
+    "bidsapp_brainage.explain.scores",
+    "bidsapp_brainage.imaging.registration",
+    "bidsapp_brainage.interfaces.sinks",
+    "bidsapp_brainage.interfaces.images",
+    "bidsapp_brainage.interfaces.prediction",
+    "bidsapp_brainage.model.prediction",
+    "bidsapp_brainage.reports.figures",
 ]
 _GRACE_S = 3.0
 _PR_SET_PDEATHSIG = 1

@@ -85,6 +85,7 @@ def init_prediction_wf(
             **network_inputs(card, card_path, scan, compute),
             identity=identity(scan),
             age_source=scan.age.source,
+            label=scan.relative_path,
             bias_correction=bias_correction,
         ),
         name="predict",
