@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import json
 import os
+import secrets
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -40,7 +41,9 @@ def atomic_path(final: Path) -> Iterator[Path]:
     final.parent.mkdir(parents=True, exist_ok=True)
     suffixes = "".join(final.suffixes)
     stem = final.name[: len(final.name) - len(suffixes)] if suffixes else final.name
-    temporary = final.with_name(f".{stem}.{os.getpid()}.tmp{suffixes}")
+    # Jobs in containers share process numbers and threads share one: the token keeps them apart.
+    token = secrets.token_hex(4)
+    temporary = final.with_name(f".{stem}.{token}.{os.getpid()}.tmp{suffixes}")
     try:
         yield temporary
         temporary.replace(final)

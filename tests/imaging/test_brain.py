@@ -1,0 +1,105 @@
+"""Bias field, brain mask, model input and quality."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.imaging import grids, quality, skullstrip
+from bidsapp_brainage.imaging.bias import correct_bias
+from bidsapp_brainage.imaging.transforms import inverse_transform
+
+SPEC = {
+    "shape": [40, 48, 40],
+    "affine": [[4, 0, 0, -79], [0, 4, 0, -112], [0, 0, 4, -74], [0, 0, 0, 1]],
+    "intensity": {"scaling": "brain_zscore", "clip": [-5, 5]},
+    "skull_stripped": True,
+    "background": 0.0,
+}
+GOOD = {
+    "template_correlation": 0.6,
+    "mask_overlap_dice": 0.95,
+    "brain_volume_ml": 1400.0,
+    "fov_clipped_fraction": 0.0,
+    "resolution_mm": 1.0,
+    "n_nan": 0,
+}
+
+
+def test_bias_field_is_removed_repeatably(head, template_mask) -> None:
+    x = np.linspace(-1, 1, head.shape[0])[:, None, None]
+    biased = nib.Nifti1Image((head.get_fdata() * (1 + 0.4 * x)).astype(np.float32), head.affine)
+    corrected = correct_bias(biased)
+    again = correct_bias(biased)
+    inside = template_mask.get_fdata() > 0
+    true = head.get_fdata()[inside]
+
+    def unevenness(img: nib.Nifti1Image) -> float:
+        ratio = img.get_fdata()[inside] / true
+        return float(np.std(ratio[true > 50]) / np.mean(ratio[true > 50]))
+
+    assert unevenness(corrected) < 0.6 * unevenness(biased)
+    assert np.array_equal(corrected.get_fdata(), again.get_fdata())
+
+
+def test_stripped_images_are_recognised(head, template) -> None:
+    assert skullstrip.is_skull_stripped(template)
+    assert not skullstrip.is_skull_stripped(head)
+
+
+@pytest.mark.parametrize("stripped", [True, False])
+def test_brain_mask(head, template, template_mask, stripped: bool) -> None:
+    img = template if stripped else head
+    mask = skullstrip.extract_brain(
+        img, template_mask, inverse_transform(np.eye(4)), stripped=stripped
+    )
+    found = mask.get_fdata() > 0
+    true = template_mask.get_fdata() > 0
+    assert mask.get_data_dtype() == np.uint8
+    assert 2 * (found & true).sum() / (found.sum() + true.sum()) > 0.95
+
+
+def test_no_brain_is_an_error(head, template_mask) -> None:
+    far = np.eye(4)
+    far[0, 3] = 400.0
+    with pytest.raises(DataError, match="brain mask holds 0 ml"):
+        skullstrip.extract_brain(head, template_mask, inverse_transform(far), stripped=False)
+
+
+def test_model_input_is_on_the_cards_grid(template, template_mask) -> None:
+    volume, mask = grids.model_input(template, template_mask, np.eye(4), SPEC)
+    inside = mask.get_fdata() > 0
+    assert volume.shape == (40, 48, 40)
+    assert np.array_equal(volume.affine, np.array(SPEC["affine"], float))
+    assert np.all(volume.get_fdata()[~inside] == 0)
+    assert abs(volume.get_fdata()[inside].mean()) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("change", "decision", "words"),
+    [
+        ({}, "pass", "n/a"),
+        ({"template_correlation": 0.1}, "fail", "does not resemble"),
+        ({"mask_overlap_dice": 0.5}, "fail", "does not overlap"),
+        ({"template_correlation": 0.4}, "warn", "weak resemblance"),
+        ({"brain_volume_ml": 700.0}, "warn", "unusual brain volume"),
+        ({"fov_clipped_fraction": 0.1}, "warn", "cut by the field of view"),
+        ({"resolution_mm": 4.0}, "warn", "coarse"),
+        ({"n_nan": 5}, "warn", "NaN"),
+    ],
+)
+def test_decisions(change: dict, decision: str, words: str) -> None:
+    found, reason = quality.decide({**GOOD, **change})
+    assert found == decision
+    assert words in reason
+
+
+def test_every_metric_is_there(head, template_mask) -> None:
+    facts = {"n_nan": 0, "resolution_mm": [2.0, 2.0, 2.0]}
+    registration = {key: GOOD.get(key, 1.2) for key in quality._REGISTRATION_KEYS}
+    row = quality.quality_metrics(head, head, template_mask, facts, registration)
+    assert row["decision"] == "pass"
+    for key in ("cnr", "snr", "efc", "fber", "wm2max", "inhomogeneity", "brain_volume_ml"):
+        assert np.isfinite(row[key]), key
