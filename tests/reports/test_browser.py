@@ -14,6 +14,7 @@ from tests.reports.synthetic import MODEL, RUN, Person, write_person
 
 pytestmark = pytest.mark.browser
 
+PATIENCE_MS = 120_000  # a machine under load takes long to start a window
 TABLE = f"#regions-sub-01-ses-1-{MODEL}-blocks-24"
 
 
@@ -34,7 +35,7 @@ def browser() -> Iterator[Any]:
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
     with playwright.sync_playwright() as driver:
         options = ["--no-sandbox", "--disable-dev-shm-usage"]
-        opened = driver.chromium.launch(executable_path=found, args=options)
+        opened = driver.chromium.launch(executable_path=found, args=options, timeout=PATIENCE_MS)
         yield opened
         opened.close()
 
@@ -43,6 +44,7 @@ def browser() -> Iterator[Any]:
 def page(browser: Any, report: Path) -> Iterator[Any]:
     """The report in a new window; complaints and requests fail the test at its end."""
     window = browser.new_page(viewport={"width": 1280, "height": 900})
+    window.set_default_timeout(PATIENCE_MS)
     complaints: list[str] = []
     window.on("console", lambda message: complaints.append(message.text))
     window.on("pageerror", lambda error: complaints.append(str(error)))
@@ -179,6 +181,7 @@ def test_page_does_not_scroll_sideways(page: Any, width: int) -> None:
 
 def test_readable_without_script(browser: Any, report: Path) -> None:
     context = browser.new_context(java_script_enabled=False)
+    context.set_default_timeout(PATIENCE_MS)
     window = context.new_page()
     window.goto(report.as_uri())
     assert window.locator("[data-flicker] img.after").first.is_visible()

@@ -224,6 +224,7 @@ def test_quality_decision_and_reason_are_shown(tmp_path, scan):
     assert "do not use this scan" in page.text
     assert "The mask is tiny." in page.text
     assert "No prediction for this scan" in page.text
+    assert "An image that fails the quality checks gets no age." in page.text
 
 
 @pytest.mark.parametrize("decision", ["warn", "fail"])
