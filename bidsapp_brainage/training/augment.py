@@ -15,6 +15,7 @@ from torch.nn import functional
 from bidsapp_brainage.training.recipe import Augmentation
 
 KNOTS = 8
+WARP_POINTS = 6  # of the random warp, along every axis
 RANGE = 5.0  # SDs that the intensity curve covers on either side
 
 
@@ -59,7 +60,7 @@ def flip(volumes: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 def move(
     volumes: torch.Tensor, bounds: Augmentation, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rotate, stretch and shift brain and mask.
+    """Rotate, stretch, shift and gently warp brain and mask.
 
     Returns
     -------
@@ -71,6 +72,8 @@ def move(
     theta = _random_affines(volumes.shape, bounds, generator)
     mask = (volumes != 0).float()
     grid = functional.affine_grid(theta, [*volumes.shape], align_corners=False)
+    if bounds.warp_voxels:
+        grid = grid + _smooth_displacement(volumes.shape, bounds.warp_voxels, generator)
     both = torch.cat([volumes, mask], dim=1)
     moved = functional.grid_sample(both, grid, align_corners=False)
     values, weight = moved[:, :1], moved[:, 1:]
@@ -147,6 +150,16 @@ def _random_affines(
     matrices = matrices * size[None, None, :] / size[None, :, None]
     shift = 2 * bounds.shift_voxels * draw[:, 2] / size
     return torch.cat([matrices.flip(1, 2), shift.flip(1)[:, :, None]], dim=2)
+
+
+def _smooth_displacement(
+    shape: torch.Size, spread: float, generator: torch.Generator
+) -> torch.Tensor:
+    """Displacements (N, D, H, W, 3) in the units of ``affine_grid``; SD about ``spread`` voxels."""
+    coarse = torch.randn(shape[0], 3, WARP_POINTS, WARP_POINTS, WARP_POINTS, generator=generator)
+    field = functional.interpolate(coarse, [*shape[2:]], mode="trilinear", align_corners=True)
+    size = torch.tensor([float(n) for n in shape[2:]]).flip(0)
+    return field.permute(0, 2, 3, 4, 1) * (2 * spread / size)
 
 
 def _rotation(angle: torch.Tensor, axis: int) -> torch.Tensor:

@@ -167,8 +167,7 @@ def _train_epoch(
         for step, batch in enumerate(np.array_split(order, steps)):
             rate = learning_rate_factor((state.epoch + step / steps) / recipe.epochs)
             state.optimiser.param_groups[0]["lr"] = recipe.learning_rate * rate
-            x = _draw(pool, batch, generator)
-            target = torch.from_numpy(ages[batch]).float()
+            x, target = _mixed(pool, ages, batch, scans, recipe, generator)
             loss, error = _step(state, x, target, labels, recipe)
             losses.append(loss)
             errors.append(error)
@@ -181,6 +180,40 @@ def _train_epoch(
         "loss": float(np.mean(losses)),
         "mae": float(np.mean(errors)),
     }
+
+
+def _mixed(
+    pool: Pool,
+    ages: np.ndarray,
+    batch: np.ndarray,
+    scans: np.ndarray,
+    recipe: Recipe,
+    generator: np.random.Generator,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Volumes and ages of a batch; some mixed with another scan of a person of similar age."""
+    x, age = _draw(pool, batch, generator), ages[batch]
+    mixed = np.flatnonzero(generator.random(len(batch)) < recipe.mixing)
+    if mixed.size:
+        partners = np.array(
+            [_partner(ages[batch[i]], ages, scans, recipe, generator) for i in mixed]
+        )
+        share = generator.uniform(0.5, 1.0, size=len(mixed))
+        weight = torch.from_numpy(share).float()[:, None, None, None, None]
+        x[mixed] = weight * x[mixed] + (1 - weight) * _draw(pool, partners, generator)
+        age = age.copy()
+        age[mixed] = share * age[mixed] + (1 - share) * ages[partners]
+    return x, torch.from_numpy(age).float()
+
+
+def _partner(
+    age: float,
+    ages: np.ndarray,
+    scans: np.ndarray,
+    recipe: Recipe,
+    generator: np.random.Generator,
+) -> int:
+    nearness = np.exp(-0.5 * ((ages[scans] - age) / recipe.mixing_years) ** 2)
+    return int(generator.choice(scans, p=nearness / nearness.sum()))
 
 
 def _draw(pool: Pool, scans: np.ndarray, generator: np.random.Generator) -> torch.Tensor:

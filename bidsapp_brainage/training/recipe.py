@@ -21,6 +21,8 @@ class Augmentation:
         Largest rotation about, and shift along, each axis.
     log_scale : float
         Largest logarithm of the stretch along each axis.
+    warp_voxels : float
+        SD of a smooth random displacement.
     edge : float
         How far the mask's edge moves, as a change of the threshold (0.5) on the smoothed mask.
     curve : float
@@ -36,6 +38,7 @@ class Augmentation:
     rotation_degrees: float = 5.0
     shift_voxels: float = 1.5
     log_scale: float = 0.03
+    warp_voxels: float = 0.6
     edge: float = 0.3
     curve: float = 0.35
     bias_field: float = 0.08
@@ -63,6 +66,11 @@ class Recipe:
         Weight of the absolute error of the mean age (in years) beside the KL divergence.
     ema_decay : float
         Of the running average of the weights, which is what predicts.
+    mixing : float
+        Probability that a volume is mixed with one of another person of similar age; the age is
+        mixed alike (C-Mixup, Yao 2022).
+    mixing_years : float
+        SD of the age difference of the two.
     copies : int
         Augmented copies per scan, made once and shared by all folds and epochs.
     validation_fraction : float
@@ -85,6 +93,8 @@ class Recipe:
     label_sd: float = 3.0
     mean_weight: float = 0.0
     ema_decay: float = 0.99
+    mixing: float = 0.5
+    mixing_years: float = 10.0
     copies: int = 16
     validation_fraction: float = 0.0
     patience: int = 20

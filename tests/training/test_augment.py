@@ -7,7 +7,7 @@ from bidsapp_brainage.training import augment as aug
 from bidsapp_brainage.training.recipe import Augmentation
 from tests.training.people import SHAPE, brain
 
-NOTHING = Augmentation(*[0.0] * 8)
+NOTHING = Augmentation(*[0.0] * 9)
 
 
 def batch(n=3):
@@ -61,7 +61,7 @@ def test_a_shift_moves_along_each_axis_by_voxels(axis, monkeypatch):
     draw = torch.full((1, 3, 3), 0.5)  # rand of 0.5 is a move of 0
     draw[0, 2, axis] = 1.0
     monkeypatch.setattr(aug.torch, "rand", lambda *_, **__: draw)
-    bounds = Augmentation(rotation_degrees=0, log_scale=0, shift_voxels=2.0)
+    bounds = Augmentation(rotation_degrees=0, log_scale=0, shift_voxels=2.0, warp_voxels=0)
     values, _ = aug.move(x, bounds, generator())
     where = [5, 6, 5]
     where[axis] -= 2
@@ -70,7 +70,7 @@ def test_a_shift_moves_along_each_axis_by_voxels(axis, monkeypatch):
 
 def test_rotation_keeps_the_shape_of_a_ball():
     x = batch(1)
-    bounds = Augmentation(rotation_degrees=30, log_scale=0, shift_voxels=0)
+    bounds = Augmentation(rotation_degrees=30, log_scale=0, shift_voxels=0, warp_voxels=0)
     _, weight = aug.move(x, bounds, generator())
     assert weight.sum() == pytest.approx(float((x != 0).sum()), rel=0.1)
 
@@ -88,3 +88,14 @@ def test_the_intensity_curve_rises():
     assert (bent.diff() > 0).all()
     straight = aug.bend_intensities(values, 0.0, generator())
     assert torch.allclose(straight, values, atol=1e-4)
+
+
+def test_a_warp_moves_voxels_by_about_its_spread():
+    bounds = Augmentation(0, 0, 0, warp_voxels=1.0)
+    shape = torch.Size((4, 1, 24, 28, 24))
+    field = aug._smooth_displacement(shape, 1.0, generator())
+    voxels = field * torch.tensor([24.0, 28.0, 24.0]) / 2
+    assert 0.4 < voxels.std() < 1.1
+    values, weight = aug.move(batch(1), bounds, generator())
+    assert not torch.equal(values, batch(1))
+    assert weight.sum() == pytest.approx(float((batch(1) != 0).sum()), rel=0.25)

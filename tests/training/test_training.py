@@ -145,6 +145,30 @@ def test_early_stopping_keeps_the_best_weights(cohort, tmp_path, monkeypatch):
     assert len((tmp_path / "curve.tsv").read_text().splitlines()) == 1 + 4
 
 
+def test_mixing_mixes_ages_as_it_mixes_volumes(cohort, tmp_path):
+    plan = recipe(mixing=1.0, copies=0)
+    pool = make_pool(cohort, plan, tmp_path)
+    scans = np.array([0, 1, 2])
+    for seed in range(10):
+        generator = np.random.default_rng(seed)
+        x, age = loop._mixed(pool, cohort.ages, scans, scans, plan, generator)
+        assert x.shape == (3, 1, *plan.shape)
+        low, high = cohort.ages[scans].min(), cohort.ages[scans].max()
+        assert ((low - 1e-3 <= age.numpy()) & (age.numpy() <= high + 1e-3)).all()
+    plain = recipe(mixing=0.0, copies=0)
+    _, age = loop._mixed(pool, cohort.ages, scans, scans, plain, np.random.default_rng(0))
+    assert age.numpy() == pytest.approx(cohort.ages[scans], abs=1e-3)
+
+
+def test_mixing_partners_are_of_similar_age_and_from_the_training_people(cohort):
+    generator = np.random.default_rng(0)
+    train = np.arange(0, 12, 2)
+    plan = recipe(mixing_years=5.0)
+    partners = [loop._partner(20.0, cohort.ages, train, plan, generator) for _ in range(60)]
+    assert set(partners) <= set(train)
+    assert np.abs(cohort.ages[partners] - 20.0).mean() < 10
+
+
 def test_learning_curve_has_a_row_per_epoch(cohort, tmp_path):
     plan = recipe(epochs=3)
     pool = make_pool(cohort, plan, tmp_path)
