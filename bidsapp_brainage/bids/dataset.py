@@ -220,24 +220,27 @@ def _dataset_links(
     settings: Settings, raw: Mapping[str, Any], atlas_facts: Mapping[str, Any] | None
 ) -> dict[str, str]:
     links = {
-        "raw": _raw_link(settings, raw),
+        "raw": _link(settings.bids_dir, settings.output_dir, raw, fallback="raw"),
         "templateflow": _TEMPLATEFLOW,
     }
+    for name, folder in settings.selection.derivatives:
+        own = _read_description(folder)
+        links[name] = _link(folder, settings.output_dir, own, fallback=name)
     facts = atlas_facts or {}
     url = str(facts.get("DatasetLink") or facts.get("URL") or "")
     return links | ({"atlases": url} if "://" in url else {})
 
 
-def _raw_link(settings: Settings, raw: Mapping[str, Any]) -> str:
-    """Where the raw data lie: a short relative path, else its DOI, else a name."""
-    relative = Path(os.path.relpath(settings.bids_dir.absolute(), settings.output_dir.absolute()))
+def _link(folder: Path, output_dir: Path, described: Mapping[str, Any], *, fallback: str) -> str:
+    """Where a dataset lies: a short relative path, else its DOI, else a name."""
+    relative = Path(os.path.relpath(folder.absolute(), output_dir.absolute()))
     named = [part for part in relative.parts if part != ".."]
     if len(named) <= _MAX_NAMED_PARTS:
         return relative.as_posix()
-    doi = str(raw.get("DatasetDOI") or "")
+    doi = str(described.get("DatasetDOI") or "")
     if doi:
         return f"https://doi.org/{doi.removeprefix('doi:')}"
-    name = re.sub(r"[^a-zA-Z0-9]+", "-", str(raw.get("Name") or "raw")).strip("-").lower()
+    name = re.sub(r"[^a-zA-Z0-9]+", "-", str(described.get("Name") or fallback)).strip("-").lower()
     return f"urn:bids-dataset:{name}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class _Run:
     given: Mapping[str, Given]
     workflow: Any
     methods: str
+    warnings: Sequence[str] = ()
 
     @property
     def subjects(self) -> list[str]:
@@ -81,7 +83,7 @@ def run_participant(settings: Settings) -> int:
         ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=threads,
         MPLCONFIGDIR=str(execution.work_dir / "matplotlib"),
     ):
-        run = _prepare(settings, scans, home)
+        run = _prepare(settings, scans, home, messages)
         absent = without_scans(settings, scans)
         return _boilerplate_or_run(run, absent)
 
@@ -103,7 +105,9 @@ def _boilerplate_or_run(run: _Run, absent: Sequence[str]) -> int:
     return _execute(run, absent)
 
 
-def _prepare(settings: Settings, scans: Sequence[Scan], home: Path) -> _Run:
+def _prepare(
+    settings: Settings, scans: Sequence[Scan], home: Path, warnings: Sequence[str]
+) -> _Run:
     """Find all resources and wire the workflow."""
     from bidsapp_brainage.workflows.base import init_brainage_wf
     from bidsapp_brainage.workflows.derivatives import collect_derivatives
@@ -119,7 +123,7 @@ def _prepare(settings: Settings, scans: Sequence[Scan], home: Path) -> _Run:
         reused = sum(bool(found.dataset) for found in given.values())
         LOGGER.info("Earlier derivatives are used for %d of %d scans.", reused, len(scans))
     workflow = init_brainage_wf(scans, plan, given)
-    return _Run(settings, scans, plan, given, workflow, workflow.visit_desc())
+    return _Run(settings, scans, plan, given, workflow, workflow.visit_desc(), warnings)
 
 
 def _execute(run: _Run, absent: Sequence[str]) -> int:
@@ -156,7 +160,7 @@ def _execute(run: _Run, absent: Sequence[str]) -> int:
         )
     finally:  # also when the run is interrupted
         for subject in run.subjects:
-            monitor.write_timings(plan.output_dir, subject, plan.run_uuid)
+            monitor.write_logs(plan.output_dir, subject, plan.run_uuid)
         crashes = _collect_crashes(run)
     failures = find_failures(
         run.workflow, run.scans, monitor, [crash for found in crashes.values() for crash in found]
@@ -164,7 +168,7 @@ def _execute(run: _Run, absent: Sequence[str]) -> int:
     failures += [
         Failure(f"sub-{label}", "input", "No T1w image matches the selection.") for label in absent
     ]
-    bad_reports = _write_reports(settings, run.subjects, run.methods, crashes)
+    bad_reports = _write_reports(settings, run.subjects, run.methods, crashes, run.warnings)
     _remove_shared_nodes(run)
     return _conclude(run, failures, bad_reports)
 
@@ -223,6 +227,7 @@ def _write_reports(
     subjects: Sequence[str],
     methods: str,
     crashes: Mapping[str, Sequence[Crash]],
+    warnings: Sequence[str] = (),
 ) -> int:
     """Write the page of every participant; the number of those that could not be written."""
     from bidsapp_brainage.reports.individual import write_individual_report
@@ -236,6 +241,7 @@ def _write_reports(
             "run_uuid": settings.execution.run_uuid,
             "versions": _versions(),
             "methods_md": methods,
+            "warnings": [text for text in warnings if re.search(rf"\bsub-{subject}\b", text)],
             "errors": [
                 {"node": crash.node, "message": crash.reason, "traceback": crash.traceback}
                 for crash in errors

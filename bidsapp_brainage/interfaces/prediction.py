@@ -126,8 +126,9 @@ class Predict(StageInterface):
         row = io.read_tsv(Path(self.inputs.qc_table)).iloc[0]
         if row["decision"] == "fail":
             raise DataError(
-                f"{self.inputs.label}: the quality control failed ({row['decision_reason']}), so no "
-                "age is predicted. Look at brain mask and registration in the report; if the image "
-                "is no T1w of a whole brain, exclude it, else give --skull-strip or --derivatives."
+                f"{self.inputs.label}: the quality control failed ({row['decision_reason']}), so "
+                "no age is predicted. Look at brain mask and registration in the report; if the "
+                "image is no T1w of a whole brain, exclude it, else give --skull-strip or "
+                "--derivatives."
             )
         return str(row["decision"])

@@ -58,13 +58,14 @@ class Monitor:
         self.finished: set[str] = set()
         self.failed: list[str] = []
         self.records: list[StageRecord] = []
+        self.lines: list[tuple[str, str]] = []
 
     def __call__(self, node: Any, status: str) -> None:
         """Note that `node` has ended or has failed."""
         name = str(node.fullname)
         if status == "exception":
             self.failed.append(name)
-            LOGGER.error("%s: %s failed", self._prefix(name), self._words(node))
+            self._log(logging.ERROR, name, f"{self._words(node)} failed")
         elif status == "end" and name not in self.failed:
             self.finished.add(name)
             self._report(node, name)
@@ -74,8 +75,8 @@ class Monitor:
         parts = node.split(".")
         return self._scans.get(parts[1], "") if len(parts) > 1 else ""
 
-    def write_timings(self, output_dir: Path, subject: str, run_uuid: str) -> None:
-        """Write ``timings.tsv`` of one participant into the folder of this run's logs."""
+    def write_logs(self, output_dir: Path, subject: str, run_uuid: str) -> None:
+        """Write ``run.log`` and ``timings.tsv`` of one participant into the log folder."""
         import pandas as pd
 
         from bidsapp_brainage import io
@@ -93,8 +94,11 @@ class Monitor:
             for record in self.records
             if record.scan.split("_")[0] == f"sub-{subject}"
         ]
+        folder = log_dir(output_dir, subject, run_uuid)
+        own = [line for scan, line in self.lines if scan.split("_")[0] in ("", f"sub-{subject}")]
+        io.write_text(folder / "run.log", "".join(f"{line}\n" for line in own))
         if rows:
-            io.write_tsv(log_dir(output_dir, subject, run_uuid) / "timings.tsv", pd.DataFrame(rows))
+            io.write_tsv(folder / "timings.tsv", pd.DataFrame(rows))
 
     def _report(self, node: Any, name: str) -> None:
         stage = getattr(node.interface, "stage", "")
@@ -106,13 +110,15 @@ class Monitor:
         self.records.append(StageRecord(self.scan_of(name), stage, name, cached, timing))
         wall = timing.get("wall_s")
         cost = "from an earlier run" if cached else f"{wall:.0f} s" if wall is not None else "done"
-        LOGGER.info("%s: %s done (%s)", self._prefix(name), stage, cost)
+        self._log(logging.INFO, name, f"{stage} done ({cost})")
 
-    def _prefix(self, name: str) -> str:
+    def _log(self, level: int, name: str, text: str) -> None:
+        """Say it with the scan and its place, and remember it for the participant's log."""
         scan = self.scan_of(name)
-        if not scan:
-            return "[all]"
-        return f"[{self._order[scan]}/{len(self._order)}] {scan}"
+        place = f"[{self._order[scan]}/{len(self._order)}] {scan}" if scan else "[all scans]"
+        LOGGER.log(level, "%s: %s", place, text)
+        moment = time.strftime("%Y-%m-%d %H:%M:%S")
+        self.lines.append((scan, f"{moment} {logging.getLevelName(level)} {scan or 'all'}: {text}"))
 
     @staticmethod
     def _words(node: Any) -> str:

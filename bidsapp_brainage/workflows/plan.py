@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from bidsapp_brainage.atlas.registry import Atlas
     from bidsapp_brainage.atlas.templates import TemplateFiles
     from bidsapp_brainage.model.cards import ModelCard
-    from bidsapp_brainage.settings import Baseline, Settings, SkullStrip
+    from bidsapp_brainage.settings import Baseline, Resources, Settings, SkullStrip
 
+LOGGER = logging.getLogger("bidsapp_brainage")
 WORKFLOW_NAME = "bidsapp_brainage_wf"
 
 
@@ -34,16 +36,26 @@ class Compute:
         Occluded volumes per forward pass; None lets the engine choose.
     n_threads : int
         Threads of one stage.
+    n_gpus : int
+        How many devices, from `device` on, the scans are spread over.
     """
 
     device: str = "cpu"
     batch_size: int | None = None
     n_threads: int = 1
+    n_gpus: int = 1
 
     @property
     def use_gpu(self) -> bool:
         """Whether nipype must count a GPU slot."""
         return self.device != "cpu"
+
+    def for_scan(self, place: int) -> Compute:
+        """The same with the device of the scan in this place of the order."""
+        if not self.use_gpu or self.n_gpus < 2:
+            return self
+        first = int(self.device.partition(":")[2] or 0)
+        return replace(self, device=f"cuda:{first + place % self.n_gpus}")
 
 
 @dataclass(frozen=True)
@@ -198,7 +210,7 @@ def make_plan(settings: Settings, home: Path) -> Plan:
         baseline=processing.occlusion_baseline,
         bias_correction=processing.bias_correction,
         sloppy=processing.sloppy,
-        compute=_compute(resources.device, resources.batch_size, resources.omp_nthreads),
+        compute=_compute(resources),
         run_uuid=settings.execution.run_uuid or "run",
     )
 
@@ -235,16 +247,19 @@ def environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _compute(device: str, batch_size: int | None, n_threads: int) -> Compute:
+def _compute(resources: Resources) -> Compute:
     """Resolve the device and say which one it is."""
-    import logging
-
     from bidsapp_brainage.model.device import resolve_device
 
-    resolved, message = resolve_device(device)
+    device, message = resolve_device(resources.device)
     level = logging.WARNING if message.startswith("Warning") else logging.INFO
-    logging.getLogger(__name__).log(level, message.removeprefix("Warning: "))
-    return Compute(resolved, batch_size, n_threads)
+    LOGGER.log(level, message.removeprefix("Warning: "))
+    return Compute(
+        device,
+        batch_size=1 if resources.low_mem else resources.batch_size,
+        n_threads=resources.omp_nthreads,
+        n_gpus=resources.n_gpus,
+    )
 
 
 def _foreign_template(atlas: Atlas | None, template: TemplateFiles) -> TemplateFiles | None:

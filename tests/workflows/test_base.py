@@ -123,6 +123,13 @@ def test_gpu_nodes_take_one_slot(plan, scans) -> None:
     assert {node.n_procs for node in gpu} == {1}
 
 
+def test_scans_are_spread_over_gpus(plan) -> None:
+    compute = dataclasses.replace(plan.compute, device="cuda:1", n_gpus=2)
+    devices = [compute.for_scan(place).device for place in range(3)]
+    assert devices == ["cuda:1", "cuda:2", "cuda:1"]
+    assert plan.compute.for_scan(3) == plan.compute
+
+
 def test_device_and_threads_do_not_change_the_hash(plan, scans) -> None:
     def hashes(**changes) -> dict[str, str]:
         compute = dataclasses.replace(plan.compute, **changes)
