@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
 
 import bidsapp_brainage
@@ -133,11 +134,13 @@ def decimals(most: float | None) -> int:
 
 
 def significant(value: Any, digits: int = 4) -> str:
-    """Write a number with significant digits, thousands unseparated; text stays as it is."""
+    """Write a number with significant digits, booleans as words, text as it is."""
     if is_missing(value):
         return MISSING
-    if isinstance(value, (bool, str)) or type(value).__name__ == "bool_":
-        return str(value)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
     return f"{float(value):.{digits}g}".replace("-", "\N{MINUS SIGN}")
 
 

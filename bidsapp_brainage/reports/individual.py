@@ -185,7 +185,8 @@ def _overall(
     run: Mapping[str, Any],
 ) -> list[wording.Notice]:
     """Findings that concern the participant as a whole."""
-    found = [wording.Notice("warn", str(text)) for text in run.get("warnings") or ()]
+    heading = "A warning about the input of this participant"
+    found = [wording.Notice("warn", heading, str(text)) for text in run.get("warnings") or ()]
     found += wording.same_age_in_sessions(rows)
     if not pairs:
         found.append(

@@ -72,7 +72,16 @@ def test_has_all_sections_with_navigation(plain):
 
 def test_shows_the_numbers(plain):
     text = _report(plain).text
-    for shown in ("58.2", "46.8 to 71.1", "52.5", "+5.7", "+3.5", "20 to 82", "No flag was raised"):
+    for shown in (
+        "58.2",
+        "46.8 to 71.1",
+        "52.5",
+        "+5.7",
+        "+3.5",
+        "20 to 82",
+        "No flag was raised",
+        "yes",
+    ):
         assert shown in text
     assert "No errors to report!" in text
     assert "Peng et al." in text  # the citation in the methods text is written out
