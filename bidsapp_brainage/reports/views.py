@@ -266,7 +266,7 @@ def _region_table(rows: pd.DataFrame, identifier: str, file_name: str) -> Table:
         "delta_age_adj": ("Size-adjusted", digits, True, "residual on the logarithm of the volume"),
         "nosa_importance": (
             "NOSA",
-            2,
+            digits,
             False,
             "published definition; needs the true age",
         ),
