@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.orientations import aff2axcodes
 
-from ..errors import DataError
+from bidsapp_brainage.errors import DataError
 
 MAX_VOXEL_MM = 5.0
 MIN_FOV_MM = 100.0
@@ -83,7 +83,11 @@ def _single_volume(img: nib.Nifti1Image, name: str) -> nib.Nifti1Image:
 
 def _checked_orientation(img: nib.Nifti1Image, name: str) -> str:
     affine = img.affine
-    if affine is None or not np.all(np.isfinite(affine)) or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+    if (
+        affine is None
+        or not np.all(np.isfinite(affine))
+        or abs(np.linalg.det(affine[:3, :3])) < 1e-6
+    ):
         raise DataError(
             f"{name}: the header has no usable orientation (sform/qform). "
             "Convert the image again with a tool that keeps it, such as dcm2niix."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import nibabel as nib
@@ -64,12 +65,19 @@ def from_sitk(image: sitk.Image) -> nib.Nifti1Image:
     return nib.Nifti1Image(np.ascontiguousarray(array), grid_affine(image))
 
 
-def affine_to_sitk(matrix: np.ndarray) -> sitk.AffineTransform:
-    """Return the ITK transform of a RAS millimetre 4 x 4 matrix."""
+def affine_to_sitk(
+    matrix: np.ndarray, *, center: Sequence[float] = (0.0, 0.0, 0.0)
+) -> sitk.AffineTransform:
+    """Return the ITK transform of a RAS millimetre 4 x 4 matrix.
+
+    ``center`` (LPS millimetres) is the fixed point of its linear parameters, for optimisers.
+    """
     lps = RAS_LPS @ np.asarray(matrix, dtype=float) @ RAS_LPS
+    middle = np.asarray(center, dtype=float)
     out = sitk.AffineTransform(3)
+    out.SetCenter(middle.tolist())
     out.SetMatrix(lps[:3, :3].ravel().tolist())
-    out.SetTranslation(lps[:3, 3].tolist())
+    out.SetTranslation((lps[:3, 3] + lps[:3, :3] @ middle - middle).tolist())
     return out
 
 

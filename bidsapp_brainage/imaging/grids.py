@@ -8,7 +8,8 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from ..model.intensity import scale_intensity
+from bidsapp_brainage.model.intensity import scale_intensity
+
 from .transforms import apply_xfm
 
 

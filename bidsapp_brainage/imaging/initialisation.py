@@ -17,6 +17,9 @@ import numpy as np
 from scipy import fft, ndimage
 
 GRID_MM = 8.0
+RIM_MM = 6.0
+# Brains measure 0.8 to 1 of the MNI template along each axis.
+SCALES = (0.93, 0.83)
 TILTS_DEG = (-40.0, -20.0, 0.0, 20.0, 40.0)
 # A swapped or flipped axis must fit clearly better than the header's own pose to be believed.
 HEADER_PREFERENCE = 0.05
@@ -24,7 +27,7 @@ HEADER_PREFERENCE = 0.05
 
 @dataclass(frozen=True)
 class Pose:
-    """A rigid first guess: RAS mm of the template to RAS mm of the T1w, and its correlation."""
+    """A first guess, from template RAS mm to T1w RAS mm, and its correlation."""
 
     matrix: np.ndarray
     score: float
@@ -33,7 +36,7 @@ class Pose:
 def best_poses(
     t1w: nib.Nifti1Image, template: nib.Nifti1Image, template_mask: nib.Nifti1Image, *, n: int = 3
 ) -> list[Pose]:
-    """Return the ``n`` best rigid poses of the template in a T1w image, best first.
+    """Return the ``n`` best poses of the template in a T1w image, best first.
 
     Parameters
     ----------
@@ -47,15 +50,15 @@ def best_poses(
     Returns
     -------
     list of Pose
-        Correlations are computed inside the template's brain mask at 8 mm.
+        Correlations are computed at 8 mm inside the template's brain mask and a rim around it: the
+        dark shell of fluid and bone is what sets a brain apart from neck and face.
     """
     moving, moving_affine = _coarse(t1w)
-    mask, template_affine = _coarse(template_mask)
-    brain, _ = _coarse(template)
-    search = _TranslationSearch(moving, _padded_shape(moving.shape, mask))
-    center = _world_center(mask, template_affine)
+    kernel = _kernel(template, template_mask)
+    search = _TranslationSearch(moving, moving_affine, kernel)
     poses = [
-        search.pose(rotation, brain, mask, template_affine, center, moving_affine, bonus)
+        search.pose(rotation, bonus, scale)
+        for scale in SCALES
         for rotation, bonus in candidate_rotations()
     ]
     return sorted(poses, key=lambda pose: -pose.score)[:n]
@@ -100,53 +103,64 @@ def _coarse(img: nib.Nifti1Image) -> tuple[np.ndarray, np.ndarray]:
     return out, img.affine @ np.diag([*scale, 1.0])
 
 
-def _padded_shape(shape: tuple[int, ...], mask: np.ndarray) -> list[int]:
-    diagonal = int(np.ceil(np.linalg.norm(np.ptp(np.argwhere(mask > 0.5), axis=0) + 3)))
-    return [int(fft.next_fast_len(n + diagonal, real=True)) for n in shape]
+@dataclass(frozen=True)
+class _Kernel:
+    """Template and metric mask at 8 mm, with the middle of the mask and its extent."""
+
+    brain: np.ndarray
+    mask: np.ndarray
+    affine: np.ndarray
+    center: np.ndarray
+    side: int
 
 
-def _world_center(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    return np.asarray(nib.affines.apply_affine(affine, np.argwhere(mask > 0.5).mean(axis=0)))
+def _kernel(template: nib.Nifti1Image, template_mask: nib.Nifti1Image) -> _Kernel:
+    zooms = np.linalg.norm(template_mask.affine[:3, :3], axis=0)
+    pad = np.ceil(RIM_MM / zooms).astype(int) + 1
+    margins = [(int(n), int(n)) for n in pad]
+    affine = template_mask.affine.copy()
+    affine[:3, 3] -= affine[:3, :3] @ pad
+    inside = np.pad(np.asarray(template_mask.dataobj) > 0, margins)
+    wide = ndimage.distance_transform_edt(~inside, sampling=zooms) <= RIM_MM
+    values = np.pad(np.asarray(template.dataobj, dtype=np.float32), margins)
+    brain, coarse_affine = _coarse(nib.Nifti1Image(values, affine))
+    mask, _ = _coarse(nib.Nifti1Image(wide.astype(np.float32), affine))
+    where = np.argwhere(mask > 0.5)
+    center = nib.affines.apply_affine(coarse_affine, where.mean(axis=0))
+    side = int(np.ceil(np.linalg.norm(np.ptp(where, axis=0) + 3)))
+    return _Kernel(brain, mask, coarse_affine, np.asarray(center), side)
 
 
 class _TranslationSearch:
     """Masked normalised cross-correlation of one image with many rotated templates."""
 
-    def __init__(self, moving: np.ndarray, padded: list[int]) -> None:
+    def __init__(self, moving: np.ndarray, affine: np.ndarray, kernel: _Kernel) -> None:
         # Saturate bright fat and vessels: they would dominate the correlation.
         high = np.percentile(moving[moving > 0.05 * moving.max()], 95)
         clipped = np.minimum(moving, high) / high
-        self.padded = padded
-        self.moving_shape = moving.shape
-        self.spectrum = fft.rfftn(clipped, padded)
-        self.spectrum_squared = fft.rfftn(clipped**2, padded)
+        self.kernel = kernel
+        self.affine = affine
+        self.shape = moving.shape
+        self.padded = [int(fft.next_fast_len(n + kernel.side, real=True)) for n in moving.shape]
+        self.spectrum = fft.rfftn(clipped, self.padded)
+        self.spectrum_squared = fft.rfftn(clipped**2, self.padded)
 
-    def pose(  # noqa: PLR0913 - the geometry of two images
-        self,
-        rotation: np.ndarray,
-        brain: np.ndarray,
-        mask: np.ndarray,
-        template_affine: np.ndarray,
-        center: np.ndarray,
-        moving_affine: np.ndarray,
-        bonus: float,
-    ) -> Pose:
-        """Return the best translation for one rotation (template mm to T1w mm)."""
-        side = int(np.ceil(np.linalg.norm(np.ptp(np.argwhere(mask > 0.5), axis=0) + 3)))
+    def pose(self, rotation: np.ndarray, bonus: float, scale: float) -> Pose:
+        """Return the best translation for one rotation and size (template mm to T1w mm)."""
+        kernel = self.kernel
         # Kernel grid: parallel to the moving grid, its middle voxel at the template's centre.
-        kernel_to_world = moving_affine[:3, :3]
-        middle = (side - 1) / 2.0
+        middle = (kernel.side - 1) / 2.0
         to_template = np.eye(4)
-        to_template[:3, :3] = rotation.T @ kernel_to_world
-        to_template[:3, 3] = center - to_template[:3, :3] @ np.full(3, middle)
-        voxel = np.linalg.inv(template_affine) @ to_template
-        weight = _sample(mask, voxel, side) > 0.5
-        values = np.where(weight, _sample(brain, voxel, side), 0.0)
+        to_template[:3, :3] = rotation.T @ self.affine[:3, :3] / scale
+        to_template[:3, 3] = kernel.center - to_template[:3, :3] @ np.full(3, middle)
+        voxel = np.linalg.inv(kernel.affine) @ to_template
+        weight = _sample(kernel.mask, voxel, kernel.side) > 0.5
+        values = np.where(weight, _sample(kernel.brain, voxel, kernel.side), 0.0)
         shift, score = self._correlate(values, weight.astype(np.float32))
         matrix = np.eye(4)
-        matrix[:3, :3] = rotation
-        target = nib.affines.apply_affine(moving_affine, shift + middle)
-        matrix[:3, 3] = target - rotation @ center
+        matrix[:3, :3] = scale * rotation
+        target = nib.affines.apply_affine(self.affine, shift + middle)
+        matrix[:3, 3] = target - matrix[:3, :3] @ kernel.center
         return Pose(matrix=matrix, score=score + bonus)
 
     def _correlate(self, values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, float]:
@@ -161,7 +175,7 @@ class _TranslationSearch:
         score = cross / np.sqrt(np.maximum(variance, floor) * float((centred**2).sum()))
         flat = int(np.argmax(score))
         shift = np.array(np.unravel_index(flat, score.shape), dtype=float)
-        wrapped = shift >= np.array(self.moving_shape)
+        wrapped = shift >= np.array(self.shape)
         return shift - wrapped * np.array(score.shape), float(score.flat[flat])
 
 

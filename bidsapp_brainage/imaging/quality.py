@@ -1,4 +1,4 @@
-"""Is this scan, and its registration, good enough to believe the predicted age?
+"""Whether a scan and its registration are good enough to believe the predicted age.
 
 Image measures follow MRIQC (Esteban 2017, PLoS ONE 12:e0184661); they are computed from three
 intensity classes inside the brain mask and from the air around the head.

@@ -20,13 +20,15 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from ..errors import DataError
-from .conversion import affine_to_sitk, from_sitk, to_sitk
+from bidsapp_brainage.errors import DataError
+
+from .conversion import affine_from_sitk, affine_to_sitk, from_sitk, to_sitk
 from .initialisation import best_poses
 
 WARP_MM = 2.0
 MASK_DILATION_MM = 8.0
-# Rigid poses whose correlation comes this close to the best one are all refined.
+RIM_MM = 6.0
+# Poses whose correlation comes this close to the best one are all refined.
 AMBIGUOUS = 0.08
 MIN_CORRELATION = 0.25
 
@@ -55,7 +57,7 @@ def fit_affine(
     """Find the affine from a template to a T1w image.
 
     The metric is normalised cross-correlation inside the template's brain mask, so that neck, face
-    and scalp do not pull. Starts from the best of several hundred rigid poses.
+    and scalp do not pull. Starts from the best of several hundred poses.
 
     Parameters
     ----------
@@ -80,18 +82,20 @@ def fit_affine(
     DataError
         No pose makes the image look like a brain.
     """
-    fixed, mask = _fixed(template, template_mask, 2.0, dilation_mm=6.0 if stripped else 0.0)
+    fixed, mask = _fixed(template, template_mask, 2.0, dilation_mm=RIM_MM if stripped else 0.0)
+    wide = _fixed(template, template_mask, 2.0, dilation_mm=RIM_MM)[1]
     moving = _smoothed(to_sitk(robust_range(t1w)), 2.0)
-    schedule = "40x10x0" if sloppy else "100x40x10"
     poses = best_poses(t1w, template, template_mask)
     fits = [
-        _greedy_affine(fixed, mask, moving, pose.matrix, "60x0x0", 6, n_threads)
+        _coarse_affine(fixed, wide, moving, pose.matrix)
         for pose in poses
         if pose.score > poses[0].score - AMBIGUOUS
     ]
-    scores = [similarity(fixed, mask, moving, fit) for fit in fits]
-    start = fits[int(np.argmax(scores))]
-    affine = _greedy_affine(fixed, mask, moving, start, schedule, 12, n_threads)
+    start = max(fits, key=lambda fit: similarity(fixed, wide, moving, fit))
+    schedule = "40x10x0" if sloppy else "100x40x10"
+    refined = _greedy_affine(fixed, mask, moving, start, schedule, n_threads)
+    # Greedy's line search can fail and leave a start as it was, or worse.
+    affine = max((start, refined), key=lambda fit: similarity(fixed, mask, moving, fit))
     score = similarity(fixed, mask, moving, affine)
     if not score >= MIN_CORRELATION:
         raise DataError(
@@ -136,7 +140,9 @@ def fit_warp(
             f"-it {folder}/affine.mat -o forward -oinv inverse -threads {n_threads} -V 0",
             fixed=fixed, moving=moving, mask=mask, forward=None, inverse=None,
         )  # fmt: skip
-        return Warp(forward=from_sitk(run.output("forward")), inverse=from_sitk(run.output("inverse")))
+        return Warp(
+            forward=from_sitk(run.output("forward")), inverse=from_sitk(run.output("inverse"))
+        )
 
 
 def registration_quality(
@@ -262,19 +268,41 @@ def _smoothed(image: sitk.Image, spacing: float) -> sitk.Image:
     return out
 
 
-def _greedy_affine(  # noqa: PLR0913 - one command line
+def _coarse_affine(
+    fixed: sitk.Image, mask: sitk.Image, moving: sitk.Image, start: np.ndarray
+) -> np.ndarray:
+    """Refine a pose at 8 and 4 mm by correlation of every voxel in ``mask``."""
+    method = sitk.ImageRegistrationMethod()
+    method.SetNumberOfThreads(1)  # threaded sums depend on the number of threads
+    method.SetMetricAsCorrelation()
+    method.SetMetricFixedMask(sitk.Cast(mask, sitk.sitkUInt8))
+    method.SetMetricSamplingStrategy(method.NONE)
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsGradientDescentLineSearch(1.0, 40, 1e-4, 8)
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetShrinkFactorsPerLevel([4, 2])
+    method.SetSmoothingSigmasPerLevel([4, 2])
+    method.SetSmoothingSigmasAreSpecifiedInPhysicalUnits(True)
+    inside = np.argwhere(sitk.GetArrayViewFromImage(mask) > 0).mean(axis=0)[::-1]
+    center = fixed.TransformContinuousIndexToPhysicalPoint(inside.tolist())
+    transform = affine_to_sitk(start, center=center)
+    method.SetInitialTransform(transform, True)
+    method.Execute(fixed, moving)
+    return affine_from_sitk(transform)
+
+
+def _greedy_affine(
     fixed: sitk.Image,
     mask: sitk.Image,
     moving: sitk.Image,
     start: np.ndarray,
     schedule: str,
-    dof: int,
     n_threads: int,
 ) -> np.ndarray:
     with _greedy() as (run, folder):
         _write_matrix(folder / "start.mat", start)
         run(
-            f"-i fixed moving -gm mask -a -dof {dof} -m NCC 2x2x2 -n {schedule} "
+            f"-i fixed moving -gm mask -a -dof 12 -m NCC 2x2x2 -n {schedule} "
             f"-ia {folder}/start.mat -o {folder}/out.mat -threads {n_threads} -V 0",
             fixed=fixed, moving=moving, mask=mask,
         )  # fmt: skip
@@ -311,7 +339,7 @@ def _silent_stdout() -> Iterator[None]:
     """Drop what greedy's optimiser prints past Python, straight to the process's stdout."""
     sys.stdout.flush()
     kept = os.dup(1)
-    with open(os.devnull, "wb") as sink:
+    with Path(os.devnull).open("wb") as sink:
         os.dup2(sink.fileno(), 1)
         try:
             yield

@@ -7,7 +7,8 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from ..errors import DataError
+from bidsapp_brainage.errors import DataError
+
 from .transforms import apply_xfm
 
 STRIPPED_ZERO_FRACTION = 0.4

@@ -8,8 +8,9 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 
-from ..errors import DataError
-from ..io import atomic_path
+from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.io import atomic_path
+
 from .conversion import (
     affine_from_sitk,
     affine_to_sitk,

@@ -74,6 +74,8 @@ def test_unusable_images_are_refused_by_name(data: np.ndarray, zooms: float, wor
 
 
 def test_an_image_without_orientation_is_refused() -> None:
-    img = nib.Nifti1Image(np.ones((40, 40, 40)), np.diag([0.0, 4.0, 4.0, 1.0]))
-    with pytest.raises(DataError, match="orientation"):
+    header = nib.Nifti1Header()
+    header.set_sform(np.diag([0.0, 4.0, 4.0, 1.0]), code=1)
+    img = nib.Nifti1Image(RNG.uniform(0, 1, (40, 40, 40)), None, header)
+    with pytest.raises(DataError, match="no usable orientation"):
         conform_t1w(img, "x")
