@@ -45,9 +45,7 @@ def test_candidate_rotations_are_proper() -> None:
 def test_tilted_and_swapped_heads_are_found(head, template, template_mask, angles, shift) -> None:
     true = rigid(angles, shift)
     pose = best_poses(moved(head, true), template, template_mask)[0]
-    assert world_error(pose.matrix, true, template_mask) < 45.0
-    angle = np.trace(pose.matrix[:3, :3].T @ true[:3, :3])
-    assert np.degrees(np.arccos(np.clip((angle - 1) / 2, -1, 1))) < 25.0
+    assert world_error(pose.matrix, true, template_mask) < 30.0
 
 
 def test_affine_is_recovered_and_repeatable(head, template, template_mask) -> None:
@@ -90,6 +88,6 @@ def test_registration_quality(head, template, template_mask) -> None:
     assert good["fov_clipped_fraction"] == 0.0
     off = rigid((0, 0, 0), (0, 0, 60))
     bad = registration.registration_quality(head, template_mask, template, template_mask, off)
-    assert bad["fov_clipped_fraction"] > 0.1
+    assert bad["fov_clipped_fraction"] > 0.05
     assert bad["template_correlation"] < good["template_correlation"]
     assert bad["registration_mi"] < good["registration_mi"]
