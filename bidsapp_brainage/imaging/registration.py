@@ -84,7 +84,7 @@ def fit_affine(
     """
     fixed, mask = _fixed(template, template_mask, 2.0, dilation_mm=RIM_MM if stripped else 0.0)
     wide = _fixed(template, template_mask, 2.0, dilation_mm=RIM_MM)[1]
-    moving = _smoothed(to_sitk(robust_range(t1w)), 2.0)
+    moving = _at_most(_smoothed(to_sitk(robust_range(t1w)), 2.0), 2.0)
     poses = best_poses(t1w, template, template_mask)
     fits = [
         _coarse_affine(fixed, wide, moving, pose.matrix)
@@ -256,6 +256,15 @@ def _resized_grid(image: sitk.Image, spacing: float) -> sitk.Image:
     grid.SetOrigin(image.GetOrigin())
     grid.SetSpacing([spacing] * 3)
     return grid
+
+
+def _at_most(image: sitk.Image, spacing: float) -> sitk.Image:
+    """Resample an image that is finer than ``spacing`` mm to it: twelve parameters need no more."""
+    if min(image.GetSpacing()) >= spacing:
+        return image
+    return sitk.Resample(
+        image, _resized_grid(image, spacing), sitk.Transform(), sitk.sitkLinear, 0.0
+    )
 
 
 def _smoothed(image: sitk.Image, spacing: float) -> sitk.Image:
