@@ -80,7 +80,7 @@ def run_participant(settings: Settings) -> int:
         NO_ET="1",  # nipype must not ask the network for its newest version
         OMP_NUM_THREADS=threads,
         OPENBLAS_NUM_THREADS=threads,
-        ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=threads,
+        ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS="1",  # N4's field depends on the number of threads
         MPLCONFIGDIR=str(execution.work_dir / "matplotlib"),
     ):
         run = _prepare(settings, scans, home, messages)
