@@ -1,7 +1,7 @@
 """Affine and nonlinear registration of a T1w image to a template with greedy.
 
-Greedy (Yushkevich 2016) comes as a wheel, samples every voxel (its noise is seeded) and was both the
-most accurate and among the fastest tools on synthetic heads with a known deformation.
+Greedy (Yushkevich 2016) comes as a wheel, samples every voxel (its noise is seeded) and was both
+the most accurate and among the fastest tools on synthetic heads with a known deformation.
 """
 
 from __future__ import annotations
