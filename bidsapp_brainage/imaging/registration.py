@@ -57,6 +57,7 @@ def fit_affine(
     stripped: bool,
     n_threads: int = 1,
     sloppy: bool = False,
+    seed: int = SEED,
 ) -> np.ndarray:
     """Find the affine from a template to a T1w image.
 
@@ -75,6 +76,8 @@ def fit_affine(
         Threads of greedy; the result does not depend on it beyond rounding.
     sloppy : bool
         Coarse and quick, for testing only.
+    seed : int
+        Seeds the little noise that greedy adds to constant regions.
 
     Returns
     -------
@@ -97,7 +100,7 @@ def fit_affine(
     ]
     start = max(fits, key=lambda fit: similarity(fixed, wide, moving, fit))
     schedule = "40x10x0" if sloppy else "100x40x10"
-    refined = _greedy_affine(fixed, mask, moving, start, schedule, n_threads)
+    refined = _greedy_affine(fixed, mask, moving, start, schedule, n_threads, seed)
     # Greedy's line search can fail and leave a start as it was, or worse.
     affine = max((start, refined), key=lambda fit: similarity(fixed, mask, moving, fit))
     score = similarity(fixed, mask, moving, affine)
@@ -119,12 +122,13 @@ def fit_warp(
     stripped: bool,
     n_threads: int = 1,
     sloppy: bool = False,
+    seed: int = SEED,
 ) -> Warp:
     """Find the nonlinear part of the normalisation (greedy diffeomorphic, local correlation, 2 mm).
 
     Parameters
     ----------
-    t1w, template, template_mask, stripped, n_threads, sloppy
+    t1w, template, template_mask, stripped, n_threads, sloppy, seed
         As for :func:`fit_affine`.
     affine : numpy.ndarray
         Its result, 4 x 4.
@@ -137,7 +141,7 @@ def fit_warp(
     fixed, mask = _fixed(template, template_mask, WARP_MM, dilation_mm=MASK_DILATION_MM)
     moving = _smoothed(to_sitk(robust_range(t1w)), WARP_MM)
     schedule = "20x10x0" if sloppy else "50x40x15"
-    with _greedy() as (run, folder):
+    with _greedy(seed) as (run, folder):
         _write_matrix(folder / "affine.mat", affine)
         run(
             f"-i fixed moving -gm mask -m NCC 2x2x2 -n {schedule} -s 2vox 1vox "
@@ -311,8 +315,9 @@ def _greedy_affine(
     start: np.ndarray,
     schedule: str,
     n_threads: int,
+    seed: int,
 ) -> np.ndarray:
-    with _greedy() as (run, folder):
+    with _greedy(seed) as (run, folder):
         _write_matrix(folder / "start.mat", start)
         run(
             f"-i fixed moving -gm mask -a -dof 12 -m NCC 2x2x2 -n {schedule} "
@@ -329,16 +334,17 @@ def _write_matrix(path: Path, matrix: np.ndarray) -> None:
 class _Run:
     """One greedy process-in-library, quiet unless it fails."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int) -> None:
         from picsl_greedy import Greedy3D
 
+        self._seed = seed
         self._greedy = Greedy3D()
 
     def __call__(self, command: str, **images: sitk.Image | None) -> None:
         log = StringIO()
         try:
             with _silent_stdout():
-                self._greedy.execute(f"{command} -seed {SEED}", out=log, err=log, **images)
+                self._greedy.execute(f"{command} -seed {self._seed}", out=log, err=log, **images)
         except Exception as error:
             tail = " ".join(log.getvalue().split()[-40:])
             raise DataError(f"The registration failed ({error}). {tail}") from error
@@ -362,6 +368,6 @@ def _silent_stdout() -> Iterator[None]:
 
 
 @contextmanager
-def _greedy() -> Iterator[tuple[_Run, Path]]:
+def _greedy(seed: int) -> Iterator[tuple[_Run, Path]]:
     with TemporaryDirectory(prefix="greedy-") as folder:
-        yield _Run(), Path(folder)
+        yield _Run(seed), Path(folder)

@@ -16,6 +16,7 @@ class _RegistrationInputSpec(StageInputSpec):
     template_mask = File(exists=True, mandatory=True, desc="brain mask of the template")
     stripped = traits.Bool(mandatory=True, desc="whether the T1w shows only the brain")
     sloppy = traits.Bool(False, usedefault=True, desc="coarse, for testing only")
+    seed = traits.Int(mandatory=True, desc="--random-seed")
     n_threads = traits.Int(1, usedefault=True, nohash=True)
 
 
@@ -42,6 +43,7 @@ class FitAffine(StageInterface):
             stripped=self.inputs.stripped,
             n_threads=self.inputs.n_threads,
             sloppy=self.inputs.sloppy,
+            seed=self.inputs.seed,
         )
         self._results["affine"] = self._file(runtime, "affine.txt")
         write_affine(Path(self._results["affine"]), matrix)
@@ -78,6 +80,7 @@ class FitWarp(StageInterface):
             stripped=self.inputs.stripped,
             n_threads=self.inputs.n_threads,
             sloppy=self.inputs.sloppy,
+            seed=self.inputs.seed,
         )
         for name, field, inverse in (
             ("forward", warp.forward, False),

@@ -101,7 +101,12 @@ def init_scan_wf(scan: Scan, plan: Plan, given: Given) -> Workflow:
     )
     anat.inputs.inputnode.t1w = str(scan.path)
     norm = init_norm_fit_wf(
-        plan.template, given=given, warp=warp, sloppy=plan.sloppy, n_threads=threads
+        plan.template,
+        given=given,
+        warp=warp,
+        sloppy=plan.sloppy,
+        seed=plan.seed,
+        n_threads=threads,
     )
     mask = init_brain_mask_wf(skull_strip=plan.skull_strip, given_mask=given.mask)
     mask.inputs.inputnode.template_mask = str(plan.template.mask)
@@ -268,6 +273,7 @@ def _connect_extra_space(
         template,
         given=Given(),
         sloppy=plan.sloppy,
+        seed=plan.seed,
         n_threads=plan.compute.n_threads,
         name=f"{prefix}fit_wf",
     )

@@ -25,6 +25,7 @@ def init_norm_fit_wf(
     given: Given,
     warp: bool = True,
     sloppy: bool = False,
+    seed: int = 0,
     n_threads: int = 1,
     name: str = "norm_fit_wf",
 ) -> Workflow:
@@ -40,6 +41,8 @@ def init_norm_fit_wf(
         Whether the nonlinear part is needed.
     sloppy : bool
         Coarse registration, for testing only.
+    seed : int
+        ``--random-seed``.
     n_threads : int
         Threads of each registration.
     name : str
@@ -75,6 +78,7 @@ poses{", " + _WARP_TEXT if warp else ""}.
         "template": str(template.t1w),
         "template_mask": str(template.mask),
         "sloppy": sloppy,
+        "seed": seed,
         "n_threads": n_threads,
     }
     wanted = [("t1w_preproc", "in_file"), ("stripped", "stripped")]

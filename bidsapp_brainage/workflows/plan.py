@@ -96,6 +96,7 @@ class Plan:
     baseline: Baseline = "background"
     bias_correction: str = "model"
     sloppy: bool = False
+    seed: int = 0
     compute: Compute = Compute()
     run_uuid: str = "run"
 
@@ -210,6 +211,7 @@ def make_plan(settings: Settings, home: Path) -> Plan:
         baseline=processing.occlusion_baseline,
         bias_correction=processing.bias_correction,
         sloppy=processing.sloppy,
+        seed=processing.random_seed,
         compute=_compute(resources),
         run_uuid=settings.execution.run_uuid or "run",
     )
