@@ -195,6 +195,11 @@ sys.exit(run.main(sys.argv[1:]))
 """
 
 
+def _heed_interrupts() -> None:
+    """A job that a script put in the background inherits that Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
 )
@@ -204,11 +209,12 @@ def test_signal_ends_workers_and_leaves_no_partial_file(line, two_people, number
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        preexec_fn=_heed_interrupts,
     )
     assert process.stdout is not None
     worker = int(process.stdout.readline().split()[1])
     process.send_signal(number)
-    assert process.wait(timeout=20) == code
+    assert process.wait(timeout=120) == code
     assert not _alive(worker)
     out = two_people.parent / "out"
     assert [path for path in out.rglob("*") if path.is_file()] == []
