@@ -89,6 +89,4 @@ LABEL org.opencontainers.image.title="bidsapp-brainage" \
 
 USER 1000:1000
 WORKDIR /tmp
-# A batch job, not a service: nothing for an orchestrator to probe.
-HEALTHCHECK NONE
 ENTRYPOINT ["bidsapp-brainage"]
