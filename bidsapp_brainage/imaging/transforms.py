@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import h5py
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
@@ -18,6 +20,9 @@ from .conversion import (
     to_sitk,
     to_sitk_vector,
 )
+
+# Values of a dataset from which compression pays.
+PACK_FROM = 1000
 
 INTERPOLATORS = {
     "linear": sitk.sitkLinear,
@@ -82,8 +87,27 @@ def write_xfm(
         Write template-to-T1w (for images) instead of T1w-to-template.
     """
     build = inverse_transform if inverse else forward_transform
-    with atomic_path(path) as temporary:
-        sitk.WriteTransform(build(affine, field), str(temporary))
+    with TemporaryDirectory(prefix="xfm-") as folder, atomic_path(path) as temporary:
+        written = Path(folder) / "xfm.h5"
+        sitk.WriteTransform(build(affine, field), str(written))
+        _copy_without_times(written, temporary)
+
+
+def _copy_without_times(source: Path, target: Path) -> None:
+    """Copy an HDF5 file compressed and without the times that ITK's writer stores.
+
+    The same transform then gives the same bytes.
+    """
+    with h5py.File(source, "r") as old, h5py.File(target, "w") as new:
+
+        def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(item, h5py.Group):
+                new.require_group(name)
+                return
+            packed = {"compression": "gzip", "shuffle": True} if item.size > PACK_FROM else {}
+            new.create_dataset(name, data=item[()], dtype=item.dtype, track_times=False, **packed)
+
+        old.visititems(copy)
 
 
 def read_xfm(path: Path) -> sitk.Transform:

@@ -56,8 +56,7 @@ def test_description_carries_licence_and_source(tmp_path):
     ],
 )
 def test_link_to_the_raw_data_tells_no_names(raw, out, description, link):
-    settings = Settings(Path(raw), Path(out), ("participant",))
-    assert dataset._raw_link(settings, description) == link
+    assert dataset._link(Path(raw), Path(out), description, fallback="raw") == link
 
 
 def test_container_facts_are_those_of_the_image(tmp_path, monkeypatch):

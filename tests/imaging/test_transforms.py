@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -58,6 +60,18 @@ def test_files_hold_what_was_written(tmp_path) -> None:
     assert np.allclose(transforms.read_affine(path), matrix)
     transforms.write_affine(tmp_path / "affine.txt", matrix)
     assert np.allclose(transforms.read_affine(tmp_path / "affine.txt"), matrix)
+
+
+def test_the_same_transform_gives_the_same_bytes_later(tmp_path) -> None:
+    field = nib.Nifti1Image(
+        np.random.default_rng(0).normal(0, 2, (8, 9, 10, 3)), np.diag([8.0, 8.0, 8.0, 1.0])
+    )
+    content = []
+    for name in ("a_xfm.h5", "b_xfm.h5"):
+        transforms.write_xfm(tmp_path / name, affine=np.eye(4), field=field)
+        content.append((tmp_path / name).read_bytes())
+        time.sleep(1.1)  # HDF5 stores whole seconds
+    assert content[0] == content[1]
 
 
 def test_damaged_files_are_named(tmp_path) -> None:
