@@ -1,8 +1,8 @@
 """Median cost of each stage per scan, from the logs of a participant run.
 
-``python benchmarks/stages.py OUTPUT_DIR``: reads ``sub-*/log/*/timings.tsv``; stages that were taken
-from an earlier run are left out. Seconds of a machine that does other things at the same time are
-too long; processor seconds less so than wall-clock seconds.
+``python benchmarks/stages.py OUTPUT_DIR``: reads ``sub-*/log/*/timings.tsv``. Stages that were
+taken from an earlier run are left out. Seconds of a machine that does other things at the same
+time are too long, processor seconds less so than wall-clock seconds.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def main() -> None:
     print(rows.groupby("stage", sort=False)[columns].median().round(1).to_string())
     totals = rows.groupby("scan")[["wall_s", "cpu_s"]].sum()
     print(
-        f"\n{len(totals)} scans; processor seconds per scan: median {totals['cpu_s'].median():.0f}, "
-        f"largest {totals['cpu_s'].max():.0f}; largest memory of a worker: "
+        f"\n{len(totals)} scans; processor seconds per scan: "
+        f"median {totals['cpu_s'].median():.0f}, largest {totals['cpu_s'].max():.0f}; largest memory of a worker: "
         f"{rows['peak_rss_mb'].max():.0f} MB"
     )
 
