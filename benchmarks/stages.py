@@ -28,8 +28,8 @@ def main() -> None:
     totals = rows.groupby("scan")[["wall_s", "cpu_s"]].sum()
     print(
         f"\n{len(totals)} scans; processor seconds per scan: "
-        f"median {totals['cpu_s'].median():.0f}, largest {totals['cpu_s'].max():.0f}; largest memory of a worker: "
-        f"{rows['peak_rss_mb'].max():.0f} MB"
+        f"median {totals['cpu_s'].median():.0f}, largest {totals['cpu_s'].max():.0f}; "
+        f"largest memory of a worker: {rows['peak_rss_mb'].max():.0f} MB"
     )
 
 
