@@ -150,7 +150,8 @@ def init_explanation_wf(
     workflow.__desc__ = f"""\
 Each region of the atlas {atlas.name} was brought to the T1w image by the inverse of the nonlinear
 registration and replaced, one at a time, by {_FILL_TEXT[baseline]}; the signed change of the
-predicted age is the region's contribution (occlusion sensitivity analysis) [@occlusion].
+predicted age is the region's contribution (occlusion [@occlusion]; network occlusion sensitivity
+analysis [@nosa]).
 """
     inputnode = pe.Node(
         niu.IdentityInterface(
