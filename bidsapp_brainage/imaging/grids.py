@@ -55,6 +55,7 @@ def model_input(
     grid = card_grid(input_spec)
     voxel_mm = float(np.cbrt(abs(np.linalg.det(grid.affine[:3, :3]))))
     inside = np.asarray(mask.dataobj) > 0
+    t1w = _with_fluid(t1w, inside)
     soft = nib.Nifti1Image(inside.astype(np.float32), mask.affine)
     on_grid = apply_xfm(smoothed(t1w, voxel_mm), grid, affine)
     mask_on_grid = np.asarray(apply_xfm(smoothed(soft, voxel_mm), grid, affine).dataobj) >= 0.5
@@ -70,6 +71,20 @@ def model_input(
         nib.Nifti1Image(scaled.astype(np.float32), grid.affine),
         nib.Nifti1Image(mask_on_grid.astype(np.uint8), grid.affine),
     )
+
+
+def _with_fluid(t1w: nib.Nifti1Image, inside: np.ndarray) -> nib.Nifti1Image:
+    """Give voxels of the mask that a skull-stripping tool emptied the intensity of fluid.
+
+    Fluid is taken as the 5th percentile of the brain. Without it the network would see a rim
+    that no whole head has.
+    """
+    data = np.asarray(t1w.dataobj, dtype=np.float32)
+    emptied = inside & (data == 0)
+    shown = data[inside & ~emptied]
+    if not emptied.any() or shown.size == 0:
+        return t1w
+    return nib.Nifti1Image(np.where(emptied, np.percentile(shown, 5), data), t1w.affine)
 
 
 def smoothed(img: nib.Nifti1Image, voxel_mm: float) -> nib.Nifti1Image:

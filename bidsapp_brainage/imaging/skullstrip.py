@@ -45,9 +45,11 @@ def extract_brain(
 ) -> nib.Nifti1Image:
     """Return the brain mask in the space of the T1w image.
 
-    The template's mask is propagated through the nonlinear warp. For a whole head it then grows
-    into brain-bright voxels next to it and sheds rims of fat and marrow; for a stripped image it
-    is cut to the image's own support.
+    The template's mask is propagated through the nonlinear warp, and in a stripped image cut to
+    what the image shows. It then grows into brain-bright voxels next to it, sheds rims of fat and
+    marrow, and takes in the fluid around the cortex. The fluid's rim is part of the mask of a
+    stripped image too, although the image is empty there: networks react to the edge of the mask,
+    so it must be the same kind for both.
 
     Parameters
     ----------
@@ -75,10 +77,8 @@ def extract_brain(
     data = np.asarray(t1w.dataobj, dtype=np.float32)
     zooms = np.linalg.norm(t1w.affine[:3, :3], axis=0)
     if stripped:
-        mask = propagated & ndimage.binary_fill_holes(data > 0)
-    else:
-        mask = _refined(propagated, data, zooms)
-    mask = _one_piece(mask)
+        propagated &= ndimage.binary_fill_holes(data > 0)
+    mask = _one_piece(_refined(propagated, data, zooms))
     volume_ml = float(mask.sum()) * float(np.prod(zooms)) / 1000.0
     if volume_ml < MIN_BRAIN_ML:
         raise DataError(

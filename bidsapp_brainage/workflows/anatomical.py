@@ -18,9 +18,10 @@ from bidsapp_brainage.interfaces.images import (
 from bidsapp_brainage.settings import SkullStrip
 
 _SKULL_STRIP_TEXT = {
-    "auto": "Images that were skull-stripped before were recognised and only cut to the template's "
-    "mask",
-    "skip": "The images were skull-stripped before and only cut to the template's mask",
+    "auto": "In images that were skull-stripped before, which were recognised, emptied fluid "
+    "around the brain was given the intensity of fluid",
+    "skip": "The images were skull-stripped before; emptied fluid around the brain was given the "
+    "intensity of fluid",
     "force": "All images were treated as whole heads",
 }
 

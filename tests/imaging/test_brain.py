@@ -77,6 +77,22 @@ def test_model_input_is_on_the_cards_grid(template, template_mask) -> None:
     assert abs(volume.get_fdata()[inside].mean()) < 0.05
 
 
+def test_stripped_and_whole_heads_look_alike_to_the_network(head, template_mask) -> None:
+    whole = skullstrip.extract_brain(
+        head, template_mask, inverse_transform(np.eye(4)), stripped=False
+    )
+    brain = nib.Nifti1Image(
+        head.get_fdata(dtype=np.float32) * template_mask.get_fdata(), head.affine
+    )
+    cut = skullstrip.extract_brain(
+        brain, template_mask, inverse_transform(np.eye(4)), stripped=True
+    )
+    a = grids.model_input(head, whole, np.eye(4), SPEC)[0].get_fdata()
+    b = grids.model_input(brain, cut, np.eye(4), SPEC)[0].get_fdata()
+    assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.95
+    assert (cut.get_fdata()[brain.get_fdata() == 0]).any(), "the rim of fluid belongs to the mask"
+
+
 @pytest.mark.parametrize(
     ("change", "decision", "words"),
     [
