@@ -84,7 +84,7 @@ def run_workflow(
             "memory_gb": memory_gb,
             "n_gpu_procs": resources.n_gpus,
             "raise_insufficient": False,
-            "scheduler": "tsort",
+            "priority": monitor.place_of,
             "log_level": log_level,
         }
         plugin = OneProcessPerNode({**defaults, **arguments, "status_callback": monitor})

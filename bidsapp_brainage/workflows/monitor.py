@@ -75,6 +75,10 @@ class Monitor:
         parts = node.split(".")
         return self._scans.get(parts[1], "") if len(parts) > 1 else ""
 
+    def place_of(self, node: str) -> int:
+        """Place of a node's scan in the order, from 1; 0 for what all scans share."""
+        return self._order.get(self.scan_of(node), 0)
+
     def write_logs(self, output_dir: Path, subject: str, run_uuid: str) -> None:
         """Write ``run.log`` and ``timings.tsv`` of one participant into the log folder."""
         import pandas as pd

@@ -36,7 +36,8 @@ _PR_SET_PDEATHSIG = 1
 class OneProcessPerNode(MultiProcPlugin):
     """MultiProc with the same arguments, but a process for each node.
 
-    Further argument: ``log_level``, the level of nipype's messages in the children.
+    Further arguments: ``log_level``, the level of nipype's messages in the children;
+    ``priority``, a function of a node's full name, the smallest number runs first.
     """
 
     def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
@@ -50,6 +51,13 @@ class OneProcessPerNode(MultiProcPlugin):
             super().run(graph, config, updatehash=updatehash)
         finally:
             self._stop_children()
+
+    def _sort_jobs(self, jobids: Any, scheduler: str = "tsort") -> Any:
+        """Order the jobs that could start: one scan after the other, not stage by stage."""
+        priority = self.plugin_args.get("priority")
+        if priority is None:
+            return super()._sort_jobs(jobids, scheduler=scheduler)
+        return sorted(jobids, key=lambda job: (priority(self.procs[job].fullname), job))
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
         self._taskid += 1

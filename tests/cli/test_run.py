@@ -187,6 +187,7 @@ def work(out):
 def level(name, settings):
     worker = multiprocessing.get_context("fork").Process(target=work, args=(settings.output_dir,))
     worker.start()
+    print("waiting 0", flush=True)
     worker.join()
     return 0
 
@@ -212,7 +213,9 @@ def test_signal_ends_workers_and_leaves_no_partial_file(line, two_people, number
         preexec_fn=_heed_interrupts,
     )
     assert process.stdout is not None
-    worker = int(process.stdout.readline().split()[1])
+    # Python loses an exception that a signal raises while fork() is returning: both lines first.
+    said = dict(process.stdout.readline().split() for _ in range(2))
+    worker = int(said["writing"])
     process.send_signal(number)
     assert process.wait(timeout=120) == code
     assert not _alive(worker)

@@ -77,6 +77,15 @@ def test_killed_worker_fails_alone(tmp_path: Path) -> None:
     assert "memory" in crash.read_text()
 
 
+def test_one_scan_after_the_other(tmp_path: Path) -> None:
+    recorder = Recorder()
+    workflow = make_workflow(tmp_path, [add_one, add_one, add_one])
+    arguments = {"n_procs": 1, "memory_gb": 4, "status_callback": recorder, "log_level": 50}
+    workflow.run(plugin=OneProcessPerNode({**arguments, "priority": lambda name: -int(name[-1])}))
+    ended = [name for name, status in recorder.events if status == "end"]
+    assert ended == ["first2", "second2", "first1", "second1", "first0", "second0"]
+
+
 def test_interrupt_ends_all_children(tmp_path: Path) -> None:
     workflow = make_workflow(tmp_path, [sleep_long, sleep_long])
     started = []
