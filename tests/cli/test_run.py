@@ -172,7 +172,7 @@ def test_module_is_the_command():
 
 #: A run whose worker is in the middle of writing a result when the signal comes.
 _BUSY = """
-import multiprocessing, sys, time
+import multiprocessing, os, sys, time
 from pathlib import Path
 from bidsapp_brainage import io
 from bidsapp_brainage.bids.names import log_dir
@@ -181,13 +181,13 @@ from bidsapp_brainage.cli import run
 def work(out):
     with io.atomic_path(Path(out) / "sub-01" / "result.nii.gz") as path:
         path.write_text("half")
-        print("writing", multiprocessing.current_process().pid, flush=True)
+        os.write(1, f"writing {os.getpid()}\\n".encode())  # at once, whatever the buffering
         time.sleep(60)
 
 def level(name, settings):
     worker = multiprocessing.get_context("fork").Process(target=work, args=(settings.output_dir,))
     worker.start()
-    print("waiting 0", flush=True)
+    os.write(1, b"waiting 0\\n")
     worker.join()
     return 0
 
