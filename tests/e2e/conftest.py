@@ -61,7 +61,7 @@ class App:
 
     def run(self, *options: str) -> tuple[int, str]:
         process = self.start(*options)
-        _, log = process.communicate(timeout=600)
+        _, log = process.communicate(timeout=1800)
         return process.returncode, log
 
     def terminate_at(self, words: str) -> tuple[int, str]:
@@ -76,7 +76,7 @@ class App:
                 process.send_signal(signal.SIGTERM)
                 break
         rest = process.stderr.read()
-        return process.wait(timeout=60), "".join(lines) + rest
+        return process.wait(timeout=300), "".join(lines) + rest
 
     def outputs(self) -> list[str]:
         """Files below the output folder, without logs."""
