@@ -6,10 +6,10 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from scipy import ndimage
 
 from bidsapp_brainage.model.intensity import scale_intensity
 
+from .smoothing import blurred_to
 from .transforms import apply_xfm
 
 
@@ -88,10 +88,7 @@ def _with_fluid(t1w: nib.Nifti1Image, inside: np.ndarray) -> nib.Nifti1Image:
 
 
 def smoothed(img: nib.Nifti1Image, voxel_mm: float) -> nib.Nifti1Image:
-    """Blur away detail finer than ``voxel_mm`` (Gaussian; coarser axes are left as they are)."""
+    """Blur away detail finer than ``voxel_mm``."""
     zooms = np.linalg.norm(img.affine[:3, :3], axis=0)
-    sigma = 0.425 * np.sqrt(np.maximum(voxel_mm**2 - zooms**2, 0.0)) / zooms
     data = np.asarray(img.dataobj, dtype=np.float32)
-    if not sigma.any():
-        return nib.Nifti1Image(data, img.affine)
-    return nib.Nifti1Image(ndimage.gaussian_filter(data, sigma, mode="nearest"), img.affine)
+    return nib.Nifti1Image(blurred_to(data, zooms, voxel_mm), img.affine)

@@ -24,6 +24,7 @@ from bidsapp_brainage.errors import DataError
 
 from .conversion import affine_from_sitk, affine_to_sitk, from_sitk, to_sitk
 from .initialisation import best_poses
+from .smoothing import blurred_to
 
 WARP_MM = 2.0
 MASK_DILATION_MM = 8.0
@@ -119,7 +120,6 @@ def fit_warp(
     template_mask: nib.Nifti1Image,
     affine: np.ndarray,
     *,
-    stripped: bool,
     n_threads: int = 1,
     sloppy: bool = False,
     seed: int = SEED,
@@ -128,7 +128,7 @@ def fit_warp(
 
     Parameters
     ----------
-    t1w, template, template_mask, stripped, n_threads, sloppy, seed
+    t1w, template, template_mask, n_threads, sloppy, seed
         As for :func:`fit_affine`.
     affine : numpy.ndarray
         Its result, 4 x 4.
@@ -276,11 +276,8 @@ def _at_most(image: sitk.Image, spacing: float) -> sitk.Image:
 
 
 def _smoothed(image: sitk.Image, spacing: float) -> sitk.Image:
-    """Remove detail finer than ``spacing`` mm, so that sampling there does not alias."""
-    array = sitk.GetArrayFromImage(image)
     zooms = np.array(image.GetSpacing())[::-1]
-    sigma = np.sqrt(np.maximum((0.425 * spacing) ** 2 - (0.425 * zooms) ** 2, 0)) / zooms
-    out = sitk.GetImageFromArray(ndimage.gaussian_filter(array, sigma, mode="nearest"))
+    out = sitk.GetImageFromArray(blurred_to(sitk.GetArrayFromImage(image), zooms, spacing))
     out.CopyInformation(image)
     return out
 

@@ -64,7 +64,7 @@ class MatchAtlas(StageInterface):
         fixed = (images["template"], images["template_mask"])
         options = {"n_threads": self.inputs.n_threads, "sloppy": self.inputs.sloppy}
         affine = registration.fit_affine(brain, *fixed, stripped=True, **options)
-        warp = registration.fit_warp(brain, *fixed, affine, stripped=True, **options)
+        warp = registration.fit_warp(brain, *fixed, affine, **options)
         forward = target.with_name(f"{target.name.removesuffix('_dseg.nii.gz')}_xfm.h5")
         transforms.write_xfm(forward, affine=affine, field=warp.forward)
         labels = transforms.apply_xfm(

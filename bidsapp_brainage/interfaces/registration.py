@@ -14,10 +14,13 @@ class _RegistrationInputSpec(StageInputSpec):
     in_file = File(exists=True, mandatory=True, desc="bias-corrected T1w image")
     template = File(exists=True, mandatory=True, desc="template T1w")
     template_mask = File(exists=True, mandatory=True, desc="brain mask of the template")
-    stripped = traits.Bool(mandatory=True, desc="whether the T1w shows only the brain")
     sloppy = traits.Bool(False, usedefault=True, desc="coarse, for testing only")
     seed = traits.Int(mandatory=True, desc="--random-seed")
     n_threads = traits.Int(1, usedefault=True, nohash=True)
+
+
+class _FitAffineInputSpec(_RegistrationInputSpec):
+    stripped = traits.Bool(mandatory=True, desc="whether the T1w shows only the brain")
 
 
 class _FitAffineOutputSpec(TraitedSpec):
@@ -28,7 +31,7 @@ class FitAffine(StageInterface):
     """Find the affine; see :func:`bidsapp_brainage.imaging.registration.fit_affine`."""
 
     stage = "affine registration"
-    input_spec = _RegistrationInputSpec
+    input_spec = _FitAffineInputSpec
     output_spec = _FitAffineOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
@@ -77,7 +80,6 @@ class FitWarp(StageInterface):
             io.load_nifti(Path(self.inputs.template)),
             io.load_nifti(Path(self.inputs.template_mask)),
             affine,
-            stripped=self.inputs.stripped,
             n_threads=self.inputs.n_threads,
             sloppy=self.inputs.sloppy,
             seed=self.inputs.seed,

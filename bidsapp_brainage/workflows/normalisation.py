@@ -81,21 +81,21 @@ poses{", " + _WARP_TEXT if warp else ""}.
         "seed": seed,
         "n_threads": n_threads,
     }
-    wanted = [("t1w_preproc", "in_file"), ("stripped", "stripped")]
     if given.affine is not None:
         affine_buffer.inputs.affine = str(given.affine)
     else:
         affine = pe.Node(FitAffine(**images), name="affine", mem_gb=1.0, n_procs=n_threads)
-        workflow.connect(inputnode, "t1w_preproc", affine, "in_file")
-        workflow.connect(inputnode, "stripped", affine, "stripped")
-        workflow.connect(affine, "affine", affine_buffer, "affine")
+        workflow.connect([
+            (inputnode, affine, [("t1w_preproc", "in_file"), ("stripped", "stripped")]),
+            (affine, affine_buffer, [("affine", "affine")]),
+        ])  # fmt:skip
     if given.has_warp:
         warp_buffer.inputs.forward = str(given.forward)
         warp_buffer.inputs.inverse = str(given.inverse)
     elif warp:
         nonlinear = pe.Node(FitWarp(**images), name="warp", mem_gb=2.0, n_procs=n_threads)
         workflow.connect([
-            (inputnode, nonlinear, wanted),
+            (inputnode, nonlinear, [("t1w_preproc", "in_file")]),
             (affine_buffer, nonlinear, [("affine", "affine")]),
             (nonlinear, warp_buffer, [("forward", "forward"), ("inverse", "inverse")]),
         ])  # fmt:skip

@@ -66,7 +66,7 @@ def test_noise_is_not_a_brain(template, template_mask) -> None:
 
 def test_warp_improves_the_fit_and_inverts(head, template, template_mask) -> None:
     affine = np.diag([1.03, 0.98, 1.0, 1.0])
-    warp = registration.fit_warp(head, template, template_mask, affine, stripped=False, sloppy=True)
+    warp = registration.fit_warp(head, template, template_mask, affine, sloppy=True)
     inside = template_mask.get_fdata() > 0
     before = apply_xfm(head, template, forward_transform(affine)).get_fdata()[inside]
     after = apply_xfm(head, template, forward_transform(affine, warp.forward)).get_fdata()[inside]
