@@ -1,0 +1,19 @@
+"""Exact occlusion of many regions for the price of about two forward passes.
+
+In eval mode a convolutional network is local: what changes in a region changes only a growing
+neighbourhood of it. The engine computes one full pass, and for every region only the rows
+(positions) that change, as differences. See ``docs/engine.md``.
+
+    network = trace(module, (1, 160, 192, 160))
+    plan = Plan.from_labels(network, labels, range(1, 247))
+    run = Run(plan, network, volume)
+    (answers,) = run.occlude(0.0, workers=8)
+"""
+
+from .errors import UnsupportedNetworkError
+from .graph import Network
+from .plan import Plan, cached_plan
+from .run import Run
+from .trace import trace
+
+__all__ = ["Network", "Plan", "Run", "UnsupportedNetworkError", "cached_plan", "trace"]

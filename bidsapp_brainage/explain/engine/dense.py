@@ -1,0 +1,202 @@
+"""The full pass over an intact volume, which leaves the rows that changes are added to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .geometry import Window
+from .graph import Kind, Layer, Network, Operation, PointFunction
+
+STEM_ROWS = 8192
+_CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
+_MAX_POOLS = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
+_MEAN_POOLS = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
+
+
+@dataclass
+class Baseline:
+    """Values of one volume, as rows ``[positions, channels]``; None where nothing needs them.
+
+    Attributes
+    ----------
+    outputs : list of Tensor or None
+        Of each layer.
+    sums : list of Tensor or None
+        Of CONV and MEAN layers before any function; with an absorbed pool all children of a
+        position lie in one row: ``[positions, children * channels]``.
+    padded : Tensor or None
+        The input with the zeros that stems read around it.
+    """
+
+    outputs: list[Tensor | None]
+    sums: list[Tensor | None]
+    padded: Tensor | None
+
+
+def full_pass(network: Network, rows: Tensor, *, keep: bool = True) -> Baseline:
+    """Compute every layer of a network for one volume.
+
+    Parameters
+    ----------
+    network : Network
+    rows : Tensor
+        The input as rows (positions, channels), of the network's dtype and on its device.
+    keep : bool
+        Keep what occlusion needs; otherwise only the answers.
+    """
+    layers = network.layers
+    padded = pad_for_stems(network, rows)
+    outputs: list[Tensor | None] = []
+    sums: list[Tensor | None] = []
+    last_use = {k: number for number, layer in enumerate(layers) for k in layer.inputs}
+    for number, (layer, operation) in enumerate(zip(layers, network.operations, strict=True)):
+        inputs = [outputs[k] for k in layer.inputs]
+        output, total = _layer(layer, operation, inputs, rows, padded)
+        outputs.append(output)
+        sums.append(total if keep and layer.keeps_sums else None)
+        for k in layer.inputs:
+            if last_use[k] == number and not (layers[k].kept if keep else k in network.outputs):
+                outputs[k] = None
+    return Baseline(outputs, sums, padded if keep else None)
+
+
+def pad_for_stems(network: Network, rows: Tensor) -> Tensor | None:
+    """The one-channel input as a grid with the stem's padding around it."""
+    stems = [layer for layer in network.layers if layer.kind is Kind.STEM]
+    if not stems:
+        return None
+    # Stems of different padding share the widest one.
+    widest = stem_padding(network)
+    grid = rows.reshape(network.shape[1:])
+    return F.pad(grid, [p for n in reversed(widest) for p in (n, n)])
+
+
+def stem_padding(network: Network) -> tuple[int, ...]:
+    """Zeros on either side of the padded input, along each axis."""
+    stems = [layer.window.padding for layer in network.layers if layer.kind is Kind.STEM]
+    return tuple(max(values) for values in zip(*stems, strict=True))
+
+
+def apply_all(functions: Sequence[PointFunction], values: Tensor) -> Tensor:
+    """Apply pointwise functions one after the other."""
+    for function in functions:
+        values = function(values)
+    return values
+
+
+def _layer(
+    layer: Layer,
+    operation: Operation,
+    inputs: Sequence[Tensor | None],
+    rows: Tensor,
+    padded: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Output of one layer as rows, and its sums before any function."""
+    if layer.kind is Kind.INPUT:
+        return rows, None
+    if layer.kind is Kind.STEM:
+        assert padded is not None
+        return _stem(layer, operation, padded), None
+    sources = [source for source in inputs if source is not None]
+    if layer.kind is Kind.JOIN:
+        assert operation.function is not None
+        return apply_all(operation.late, operation.function(*sources)), None
+    volume = as_volume(sources[0], layer.source_grid)
+    total = as_rows(_window(layer, operation, volume))
+    if layer.pool is not None:
+        total = group_children(total, layer)
+    return finish(layer, operation, total), total if layer.keeps_sums else None
+
+
+def finish(layer: Layer, operation: Operation, sums: Tensor) -> Tensor:
+    """Functions and pool of a layer on rows of sums (positions, children * channels).
+
+    Never the same tensor as `sums`, unless there is nothing to do.
+    """
+    if layer.pool is None:
+        return apply_all(operation.late, sums)
+    by_child = apply_all(operation.early, sums.reshape(-1, layer.channels))
+    pooled = by_child.reshape(-1, layer.n_children, layer.channels).amax(dim=1)
+    return apply_all(operation.late, pooled)
+
+
+def _window(layer: Layer, operation: Operation, volume: Tensor) -> Tensor:
+    window, axis = layer.window, len(layer.source_grid) - 1
+    if layer.kind is Kind.CONV:
+        return _CONVOLUTIONS[axis](
+            volume, operation.weight, operation.bias, window.stride, window.padding,
+            window.dilation,
+        )  # fmt: skip
+    if layer.kind is Kind.MEAN:
+        return _MEAN_POOLS[axis](volume, window.kernel, window.stride, window.padding)
+    padding = tuple(window.padding)
+    if any(2 * p > k for p, k in zip(padding, window.kernel, strict=True)):
+        wide = [p for n in reversed(padding) for p in (n, n)]
+        volume, padding = F.pad(volume, wide, value=float("-inf")), (0,) * len(padding)
+    return _MAX_POOLS[axis](volume, window.kernel, window.stride, padding, window.dilation)
+
+
+def as_volume(rows: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """Rows as (1, channels, *grid), channels innermost in memory, without a copy."""
+    return rows.reshape(*grid, rows.shape[1]).movedim(-1, 0)[None]
+
+
+def as_rows(volume: Tensor) -> Tensor:
+    """(1, channels, *grid) as rows; no copy when channels are innermost already."""
+    return volume[0].movedim(0, -1).reshape(-1, volume.shape[1])
+
+
+def group_children(sums: Tensor, layer: Layer) -> Tensor:
+    """Rows of a convolution put side by side for each output of the absorbed pool."""
+    assert layer.pool is not None
+    kernel, channels = layer.pool.kernel, layer.channels
+    grid = sums.reshape(*layer.before, channels)
+    covered = grid[tuple(slice(0, n * k) for n, k in zip(layer.grid, kernel, strict=True))]
+    parts = [size for n, k in zip(layer.grid, kernel, strict=True) for size in (n, k)]
+    n_dims = len(kernel)
+    order = [*range(0, 2 * n_dims, 2), *range(1, 2 * n_dims, 2), 2 * n_dims]
+    split = covered.reshape(*parts, channels).permute(order)
+    return split.reshape(-1, layer.n_children * channels)
+
+
+def _stem(layer: Layer, operation: Operation, padded: Tensor) -> Tensor:
+    """Convolution, pool and functions as one product per patch, in slabs along the first axis."""
+    patch = layer.patch
+    out = padded.new_empty(*layer.grid, layer.channels)
+    per_slab = max(1, STEM_ROWS // max(1, out[0].numel() // layer.channels))
+    view = patch_view(padded, layer, patch)
+    for first in range(0, layer.grid[0], per_slab):
+        slab = view[first : first + per_slab]
+        patches = slab.reshape(-1, patch.size)
+        out[first : first + per_slab] = stem_rows(layer, operation, patches).view(
+            *slab.shape[: len(layer.grid)], layer.channels
+        )
+    return out.reshape(-1, layer.channels)
+
+
+def patch_view(padded: Tensor, layer: Layer, patch: Window) -> Tensor:
+    """All patches of the padded input as an overlapping view (*grid, *extent)."""
+    shift = [
+        (n - g) // 2 - p
+        for n, g, p in zip(padded.shape, layer.source_grid, patch.padding, strict=True)
+    ]
+    inner = padded[tuple(slice(s, None) for s in shift)]
+    steps = [t * s for t, s in zip(inner.stride(), patch.stride, strict=True)]
+    return inner.as_strided(
+        (*layer.grid, *patch.extent), (*steps, *inner.stride()), inner.storage_offset()
+    )
+
+
+def stem_rows(layer: Layer, operation: Operation, patches: Tensor) -> Tensor:
+    """Outputs (n, channels) of patches (n, taps)."""
+    assert operation.rows is not None
+    if operation.bias is None:
+        sums = torch.mm(patches, operation.rows)
+    else:
+        sums = torch.addmm(operation.bias, patches, operation.rows)
+    return finish(layer, operation, sums)

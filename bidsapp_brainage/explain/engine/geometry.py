@@ -1,0 +1,219 @@
+"""Which positions a sliding window reaches: pure integer geometry in n dimensions.
+
+A set of grid positions is a :class:`Patch`, a boolean box at an origin, so that the work follows
+the size of a region and not that of the volume. Coordinates are integer voxel numbers.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Shape: TypeAlias = tuple[int, ...]
+Coordinates: TypeAlias = NDArray[np.int64]  # (n, n_dims)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A sliding window: output ``o`` reads inputs ``o * stride - padding + dilation * tap``."""
+
+    kernel: Shape
+    stride: Shape
+    padding: Shape
+    dilation: Shape
+
+    @staticmethod
+    def tiling(kernel: Shape) -> Window:
+        """Windows that neither overlap nor leave gaps."""
+        zeros, ones = (0,) * len(kernel), (1,) * len(kernel)
+        return Window(kernel, kernel, zeros, ones)
+
+    @staticmethod
+    def single(n_dims: int) -> Window:
+        """The window of pointwise operations: each output reads its own position."""
+        return Window.tiling((1,) * n_dims)
+
+    @property
+    def size(self) -> int:
+        """Number of taps."""
+        return int(np.prod(self.kernel))
+
+    @property
+    def extent(self) -> Shape:
+        """Length of the input that one output spans, along each axis."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    @property
+    def tiles(self) -> bool:
+        """Whether windows neither overlap nor leave gaps, and read no padding."""
+        return self == Window.tiling(self.kernel)
+
+    def taps(self) -> Coordinates:
+        """Offsets of the taps in input positions, last axis fastest; shape (size, n_dims)."""
+        steps = [range(0, d * k, d) for k, d in zip(self.kernel, self.dilation, strict=True)]
+        return np.array(list(itertools.product(*steps)), dtype=np.int64)
+
+    def grid(self, grid: Shape) -> Shape:
+        """Shape of the output for inputs of shape `grid`."""
+        return tuple(
+            (n + 2 * p - e) // s + 1
+            for n, p, e, s in zip(grid, self.padding, self.extent, self.stride, strict=True)
+        )
+
+    def then(self, pool: Window) -> Window:
+        """The dense window that one output of `pool` spans on the input of this window."""
+        stride = tuple(a * b for a, b in zip(self.stride, pool.stride, strict=True))
+        kernel = tuple(
+            (k - 1) * s + e for k, s, e in zip(pool.extent, self.stride, self.extent, strict=True)
+        )
+        return Window(kernel, stride, self.padding, (1,) * len(kernel))
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A set of positions: those where ``box``, moved to ``origin``, is True."""
+
+    origin: Shape
+    box: NDArray[np.bool_]
+
+    @staticmethod
+    def of_mask(mask: NDArray[np.bool_]) -> Patch | None:
+        """Positions of a boolean array; None when there are none."""
+        bounds = []
+        for axis in range(mask.ndim):
+            used = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
+            if used.size == 0:
+                return None
+            bounds.append(slice(int(used[0]), int(used[-1]) + 1))
+        return Patch(tuple(b.start for b in bounds), np.ascontiguousarray(mask[tuple(bounds)]))
+
+    @property
+    def end(self) -> Shape:
+        """First coordinate behind the box, along each axis."""
+        return tuple(o + n for o, n in zip(self.origin, self.box.shape, strict=True))
+
+    def coordinates(self) -> Coordinates:
+        """Positions, last axis fastest; shape (n, n_dims)."""
+        return np.argwhere(self.box) + np.asarray(self.origin)
+
+    def within(self, low: Sequence[int], high: Sequence[int]) -> NDArray[np.bool_]:
+        """The set as a boolean array over the window ``low <= position < high``."""
+        return moved(self.box, self.origin, low, high, fill=False).astype(bool, copy=False)
+
+
+def moved(
+    array: NDArray[np.generic],
+    origin: Sequence[int],
+    low: Sequence[int],
+    high: Sequence[int],
+    *,
+    fill: int | bool,
+) -> NDArray[np.generic]:
+    """Show `array`, which lies at `origin`, in the window from `low` to `high`.
+
+    Positions of the window outside `array` hold `fill`.
+    """
+    shape = [h - lo for lo, h in zip(low, high, strict=True)]
+    out = np.full(shape, fill, dtype=array.dtype)
+    source, target = [], []
+    for start, n, lo, h in zip(origin, array.shape, low, high, strict=True):
+        first, last = max(start, lo), min(start + n, h)
+        if last <= first:
+            return out
+        source.append(slice(first - start, last - start))
+        target.append(slice(first - lo, last - lo))
+    out[tuple(target)] = array[tuple(source)]
+    return out
+
+
+def reached(patch: Patch | None, window: Window, grid: Shape) -> Patch | None:
+    """Outputs of a window, on a grid of shape `grid`, that read at least one position of `patch`.
+
+    Exact for any stride, padding and dilation; None when no output does.
+    """
+    if patch is None:
+        return None
+    first, last = [], []
+    for a, b, e, s, p, n in zip(
+        patch.origin, patch.end, window.extent, window.stride, window.padding, grid, strict=True
+    ):
+        first.append(max(0, -((e - 1 - p - a) // s)))  # ceil((a + p - (e - 1)) / s)
+        last.append(min(n, (b - 1 + p) // s + 1))
+    if any(b <= a for a, b in zip(first, last, strict=True)):
+        return None
+    low = [a * s - p for a, s, p in zip(first, window.stride, window.padding, strict=True)]
+    high = [
+        (b - 1) * s - p + e
+        for b, s, p, e in zip(last, window.stride, window.padding, window.extent, strict=True)
+    ]
+    hit = patch.within(low, high)
+    for axis in range(hit.ndim):
+        hit = _any_tap(hit, axis, window, last[axis] - first[axis])
+    return Patch(tuple(first), hit) if hit.any() else None
+
+
+def _any_tap(hit: NDArray[np.bool_], axis: int, window: Window, n: int) -> NDArray[np.bool_]:
+    """Combine the taps of one axis by `or`, leaving `n` outputs along it."""
+    step, span = window.stride[axis], window.stride[axis] * (n - 1) + 1
+    along = np.moveaxis(hit, axis, 0)
+    out = along[0:span:step].copy()
+    for tap in range(1, window.kernel[axis]):
+        start = tap * window.dilation[axis]
+        out |= along[start : start + span : step]
+    return np.moveaxis(out, 0, axis)
+
+
+def union(patches: Sequence[Patch | None]) -> Patch | None:
+    """All positions that are in at least one patch."""
+    present = [patch for patch in patches if patch is not None]
+    if len(present) <= 1:
+        return present[0] if present else None
+    low = [min(values) for values in zip(*(patch.origin for patch in present), strict=True)]
+    high = [max(values) for values in zip(*(patch.end for patch in present), strict=True)]
+    box = present[0].within(low, high)
+    for patch in present[1:]:
+        box |= patch.within(low, high)
+    return Patch(tuple(low), box)
+
+
+@dataclass(frozen=True)
+class RowNumbers:
+    """The row number of each position of a set, -1 elsewhere, as an int32 box at an origin."""
+
+    origin: Shape
+    numbers: NDArray[np.int32]
+
+    @staticmethod
+    def of(patch: Patch) -> RowNumbers:
+        """Number the positions of a patch in the order of :meth:`Patch.coordinates`."""
+        counted = np.cumsum(patch.box.ravel(), dtype=np.int32) - np.int32(1)
+        numbers = np.where(patch.box.ravel(), counted, np.int32(-1)).reshape(patch.box.shape)
+        return RowNumbers(patch.origin, numbers)
+
+    def read_by(self, outputs: Coordinates, window: Window) -> NDArray[np.int32]:
+        """Rows that each output's window reads; shape (n_outputs, taps), -1 where there is none."""
+        stride, padding = np.asarray(window.stride), np.asarray(window.padding)
+        start = outputs * stride - padding
+        low = start.min(axis=0)
+        high = start.max(axis=0) + np.asarray(window.extent)
+        numbers = moved(self.numbers, self.origin, low.tolist(), high.tolist(), fill=-1)
+        steps = np.array(numbers.strides) // numbers.itemsize
+        flat = ((start - low) @ steps)[:, None] + window.taps() @ steps
+        return numbers.ravel()[flat]
+
+
+def flat_positions(coordinates: Coordinates, grid: Shape) -> NDArray[np.int64]:
+    """Positions as numbers in a grid of shape `grid`, last axis fastest."""
+    steps = np.array([int(np.prod(grid[axis + 1 :])) for axis in range(len(grid))])
+    return coordinates @ steps
+
+
+def children(coordinates: Coordinates, pool: Window) -> Coordinates:
+    """Inputs of each output of a tiling window, grouped by output: (n * pool.size, n_dims)."""
+    corner = coordinates * np.asarray(pool.stride)
+    return (corner[:, None, :] + pool.taps()).reshape(-1, coordinates.shape[1])

@@ -1,0 +1,168 @@
+"""A network as the engine sees it: a few kinds of layers on rows of positions.
+
+Every tensor is kept as rows ``[positions, channels]``. A :class:`Layer` is geometry only (plain
+integers, hashable), so that plans made from it serve every network of that shape; an
+:class:`Operation` holds the weights and functions of the same layer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from .geometry import Shape, Window
+
+PointFunction: TypeAlias = Callable[..., Tensor]
+"""Acts on each position by itself: takes and gives (n, channels) or (1, channels, *grid)."""
+
+
+class Kind(StrEnum):
+    """What a layer does to positions."""
+
+    INPUT = "input"
+    STEM = "stem"  # convolution of a one-channel input, computed as one product per patch
+    CONV = "conv"  # convolution or linear layer: changes of the input are propagated
+    MEAN = "mean"  # average pooling: as a convolution, without weights
+    MAX = "max"  # max pooling with overlapping windows
+    JOIN = "join"  # a function of one or several tensors, position by position
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Geometry of a layer: what it reads, on which grid, and what it leaves.
+
+    Attributes
+    ----------
+    name : str
+        Path of the module, for messages and profiles.
+    kind : Kind
+    inputs : tuple of int
+        Numbers of the layers that it reads.
+    window : Window
+        Of the convolution or pooling; of a single position for other kinds.
+    pool : Window or None
+        Tiling max pooling that follows at once, absorbed by this layer.
+    source_grid : tuple of int
+        Grid of the (first) input.
+    before : tuple of int
+        Grid of the convolution, before the pool.
+    grid : tuple of int
+        Grid of the output.
+    channels : int
+        Of the output.
+    products : int
+        Multiply-adds for each row that the layer works on: changed inputs of a CONV, outputs of a
+        STEM.
+    kept : bool
+        Whether the baseline of the output is needed by a later layer, or is an answer.
+    """
+
+    name: str
+    kind: Kind
+    inputs: tuple[int, ...]
+    window: Window
+    pool: Window | None
+    source_grid: Shape
+    before: Shape
+    grid: Shape
+    channels: int
+    products: int
+    kept: bool
+
+    @property
+    def n_children(self) -> int:
+        """Positions of the convolution for each position of the output."""
+        return 1 if self.pool is None else self.pool.size
+
+    @property
+    def keeps_sums(self) -> bool:
+        """Whether changes are added to cached sums of the baseline."""
+        return self.kind in (Kind.CONV, Kind.MEAN)
+
+    @property
+    def patch(self) -> Window:
+        """Window without gaps that one position of the output spans on the input."""
+        return self.window.then(self.pool or Window.single(len(self.grid)))
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a layer computes, all tensors of one dtype on one device.
+
+    Attributes
+    ----------
+    weight : Tensor or None
+        Of a convolution in torch's layout (out, in, *kernel), groups made dense.
+    rows : Tensor or None
+        The same for rows: (in, taps * out) for CONV; (patch taps, children * out) for STEM.
+    bias : Tensor or None
+        (out,); for STEM (children * out,).
+    function : callable or None
+        Of JOIN.
+    early, late : tuple of callable
+        Pointwise functions before and after the absorbed pool.
+    """
+
+    weight: Tensor | None = None
+    rows: Tensor | None = None
+    bias: Tensor | None = None
+    function: PointFunction | None = None
+    early: tuple[PointFunction, ...] = ()
+    late: tuple[PointFunction, ...] = ()
+
+
+@dataclass(frozen=True)
+class Network:
+    """A traced network.
+
+    Attributes
+    ----------
+    layers : tuple of Layer
+        In order of execution; the first is the input.
+    operations : tuple of Operation
+        One for each layer.
+    outputs : tuple of int
+        Layers whose outputs are the network's answers (one for each head).
+    shape : tuple of int
+        Of one input: (channels, *grid).
+    output_shapes : tuple of tuple of int
+        Of each answer as the network gives it, without the batch axis.
+    """
+
+    layers: tuple[Layer, ...]
+    operations: tuple[Operation, ...] = field(repr=False)
+    outputs: tuple[int, ...]
+    shape: Shape
+    output_shapes: tuple[Shape, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+    @property
+    def signature(self) -> str:
+        """Hash of the geometry: networks that share it can share plans."""
+        return geometry_signature(self.layers, self.outputs)
+
+    def multiply_adds(self) -> int:
+        """Multiply-adds of the convolutions of one full forward pass, as torch would do them."""
+        total = 0
+        for layer, operation in zip(self.layers, self.operations, strict=True):
+            if operation.weight is not None:
+                total += int(torch.tensor(layer.before).prod()) * operation.weight.numel()
+        return total
+
+
+def geometry_signature(layers: tuple[Layer, ...], outputs: tuple[int, ...]) -> str:
+    """Hash of layers without their names."""
+    facts = [
+        (layer.kind.value, layer.inputs, layer.window, layer.pool, layer.source_grid,
+         layer.before, layer.grid, layer.channels,
+         layer.products, layer.kept)
+        for layer in layers
+    ]  # fmt: skip
+    return hashlib.sha256(repr((facts, outputs)).encode()).hexdigest()

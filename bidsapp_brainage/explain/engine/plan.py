@@ -1,0 +1,263 @@
+"""Plans: which positions of every layer change for every region, worked out once.
+
+A plan depends on the geometry of network and regions only, so it serves all subjects on a grid,
+all fills, and all members of an ensemble.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bidsapp_brainage.errors import UsageError
+
+from . import storage
+from .geometry import Patch
+from .graph import Kind, Layer, Network
+from .tables import Chunk, Patches, count, make_chunk, spread
+
+CHUNK_REGIONS = 16
+CHUNK_VOXELS = 120_000
+BLOCK_BYTES = 16 << 20
+KEPT_BYTES = 256 << 20
+# Beyond this part of a full pass the full pass is quicker: its products need no scattering.
+DENSE_FRACTION = 0.8
+
+
+class Plan:
+    """What has to be computed for each region of a list.
+
+    Parameters
+    ----------
+    network : Network
+        From :func:`~.trace.trace`; only its geometry is used.
+    patches : sequence of Patch or None
+        Voxels of each region; None for regions without voxels. Regions may overlap.
+    chunk_regions : int
+        Regions computed together at most; results do not depend on it beyond rounding.
+    block_bytes : int
+        Size of the workspace for products.
+    kept_bytes : int
+        Tables are kept up to this size; the others are made again whenever they are needed.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        patches: Sequence[Patch | None],
+        *,
+        chunk_regions: int = CHUNK_REGIONS,
+        block_bytes: int = BLOCK_BYTES,
+        kept_bytes: int = KEPT_BYTES,
+    ) -> None:
+        self.layers = network.layers
+        self.signature = network.signature
+        self.patches = tuple(patches)
+        self._block_values = block_bytes // torch.empty(0, dtype=network.dtype).element_size()
+        self._kept_bytes = kept_bytes
+        self._chunks: dict[tuple[int, ...], Chunk] = {}
+        self._size = 0
+        self._groups = tuple(_groups(self.patches, chunk_regions))
+
+    @classmethod
+    def from_labels(
+        cls,
+        network: Network,
+        labels: NDArray[np.integer],
+        indices: Sequence[int],
+        **options: Any,
+    ) -> Plan:
+        """Plan the regions of a label image.
+
+        Parameters
+        ----------
+        network : Network
+        labels : ndarray of int
+            On the grid of the network's input.
+        indices : sequence of int
+            Labels of the regions, in the order of the results.
+        **options
+            Of :class:`Plan`.
+        """
+        _check_grid(network, labels.shape)
+        return cls(network, label_patches(labels, indices), **options)
+
+    @classmethod
+    def from_masks(
+        cls, network: Network, masks: Sequence[NDArray[np.bool_]], **options: Any
+    ) -> Plan:
+        """Plan arbitrary regions, each given as a boolean array on the grid of the input."""
+        for mask in masks:
+            _check_grid(network, np.shape(mask))
+        patches = [Patch.of_mask(np.asarray(mask, dtype=bool)) for mask in masks]
+        return cls(network, patches, **options)
+
+    def __len__(self) -> int:
+        return len(self.patches)
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Numbers of the regions of each chunk."""
+        return self._groups
+
+    def build(self) -> Plan:
+        """Make all tables that will be kept now; otherwise that happens at their first use."""
+        for group in self._groups:
+            self.chunk(group)
+        return self
+
+    def chunk(self, regions: tuple[int, ...]) -> Chunk:
+        """Tables of some regions that are computed together."""
+        kept = self._chunks.get(regions)
+        if kept is not None:
+            return kept
+        spreads = [spread(self.layers, self.patches[r]) for r in regions]
+        if len(regions) == 1 and Work.of(self.layers, spreads[0]).prefers_dense:
+            chunk = Chunk(regions, ())
+        else:
+            chunk = make_chunk(self.layers, regions, spreads, block_values=self._block_values)
+        self._keep(regions, chunk)
+        return chunk
+
+    def _keep(self, regions: tuple[int, ...], chunk: Chunk) -> None:
+        size = storage.n_bytes(chunk)
+        if regions in self._groups and self._size + size <= self._kept_bytes:
+            self._chunks[regions] = chunk
+            self._size += size
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the tables that are kept."""
+        return self._size
+
+    def work(self, region: int) -> Work:
+        """Multiply-adds for one region."""
+        return Work.of(self.layers, spread(self.layers, self.patches[region]))
+
+    def multiply_adds(self) -> int:
+        """Multiply-adds for all regions, without the baseline pass."""
+        return sum(self.work(region).least for region in range(len(self)))
+
+    # -- on disk -----------------------------------------------------------------------------
+
+    def save(self, path: Path) -> None:
+        """Write the plan with all its tables; the file appears when it is complete."""
+        self.build()
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        storage.write(temporary, self.signature, self.patches, self._groups, self._chunks)
+        os.replace(temporary, path)  # noqa: PTH105 - atomic, and says so
+
+    @classmethod
+    def load(cls, path: Path, network: Network) -> Plan:
+        """Read a plan.
+
+        Raises
+        ------
+        UsageError
+            The plan was made for a network of another geometry, or the file is none.
+        """
+        found = storage.read(path)
+        if found.signature != network.signature:
+            raise UsageError(f"Plan {path} was made for a network of another geometry; remove it.")
+        plan = cls(network, found.patches)
+        plan._groups = found.groups
+        plan._chunks = dict(found.chunks)
+        plan._size = sum(storage.n_bytes(chunk) for chunk in plan._chunks.values())
+        return plan
+
+
+@dataclass(frozen=True)
+class Work:
+    """Multiply-adds of one region: by propagated changes, and by a full pass."""
+
+    sparse: int
+    dense: int
+
+    @staticmethod
+    def of(layers: Sequence[Layer], patches: Patches) -> Work:
+        """Count those of a region whose changes reach `patches`."""
+        sparse = dense = 0
+        for number, layer in enumerate(layers):
+            stem = layer.kind is Kind.STEM
+            rows = count(patches[number if stem else layer.inputs[0]]) if layer.products else 0
+            sparse += rows * layer.products
+            dense += int(np.prod(layer.grid if stem else layer.source_grid)) * layer.products
+        return Work(sparse, dense)
+
+    @property
+    def prefers_dense(self) -> bool:
+        """Whether a full pass is the quicker way."""
+        return self.sparse > DENSE_FRACTION * self.dense
+
+    @property
+    def least(self) -> int:
+        """What will be done."""
+        return self.dense if self.prefers_dense else self.sparse
+
+
+def label_patches(labels: NDArray[np.integer], indices: Sequence[int]) -> list[Patch | None]:
+    """Voxels of each label, None for labels without voxels."""
+    from scipy import ndimage
+
+    labels = np.asarray(labels)
+    boxes = ndimage.find_objects(np.maximum(labels, 0).astype(np.int32))
+    patches: list[Patch | None] = []
+    for index in indices:
+        box = boxes[index - 1] if 0 < index <= len(boxes) else None
+        if box is None:
+            patches.append(None)
+        else:
+            patches.append(Patch(tuple(s.start for s in box), labels[box] == index))
+    return patches
+
+
+def cached_plan(
+    network: Network, labels: NDArray[np.integer], indices: Sequence[int], folder: Path
+) -> Plan:
+    """Load the plan of an atlas from `folder`, or make it and put it there.
+
+    The name of the file is a hash of the network's geometry and of the labels.
+    """
+    key = hashlib.sha256(network.signature.encode())
+    key.update(repr((labels.shape, list(indices))).encode())
+    key.update(np.ascontiguousarray(labels, dtype=np.int32).tobytes())
+    path = folder / f"plan-{key.hexdigest()[:24]}.pt"
+    if path.is_file():
+        return Plan.load(path, network)
+    plan = Plan.from_labels(network, labels, indices)
+    folder.mkdir(parents=True, exist_ok=True)
+    plan.save(path)
+    return plan
+
+
+def _groups(patches: Sequence[Patch | None], chunk_regions: int) -> Iterator[tuple[int, ...]]:
+    """Neighbours in the list go together until a chunk is full; empty regions go nowhere."""
+    group: list[int] = []
+    voxels = 0
+    for number, patch in enumerate(patches):
+        size = count(patch)
+        if size == 0:
+            continue
+        if group and (len(group) == chunk_regions or voxels + size > CHUNK_VOXELS):
+            yield tuple(group)
+            group, voxels = [], 0
+        group.append(number)
+        voxels += size
+    if group:
+        yield tuple(group)
+
+
+def _check_grid(network: Network, shape: tuple[int, ...]) -> None:
+    if tuple(shape) != network.shape[1:]:
+        raise UsageError(
+            f"The regions have shape {tuple(shape)} but the network input has "
+            f"{network.shape[1:]}; resample them on the grid of the network input."
+        )

@@ -1,0 +1,356 @@
+"""Index tables of a chunk of regions: where changes come from and where they go.
+
+Rows of all regions of a chunk lie one region after the other. All tables are int32 tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .geometry import (
+    Patch,
+    RowNumbers,
+    Shape,
+    children,
+    flat_positions,
+    moved,
+    reached,
+    union,
+)
+from .graph import Kind, Layer
+
+Patches = list[Patch | None]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Input rows whose products fit into the workspace, and the outputs that they change.
+
+    ``entries[offsets[o]:offsets[o + 1]]`` are what output ``outputs.start + o`` adds up: numbers
+    ``row * taps + tap`` counted from the block's first row.
+    """
+
+    inputs: tuple[int, int]
+    outputs: tuple[int, int]
+    entries: Tensor
+    offsets: Tensor
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Values taken from the baseline, some of them replaced by changed rows.
+
+    ``base`` are positions in the baseline; values ``at`` are replaced by rows ``by``; values
+    ``outside`` lie in the padding.
+    """
+
+    base: Tensor
+    at: Tensor
+    by: Tensor
+    outside: Tensor
+
+
+@dataclass(frozen=True)
+class StemPatches:
+    """Patches of one region in a window of the padded input.
+
+    Patch ``n`` is the window at ``corners[n] + offsets``; ``mask`` marks occluded voxels.
+    """
+
+    low: Shape
+    high: Shape
+    corners: Tensor
+    offsets: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class LayerTable:
+    """What one layer needs for one chunk.
+
+    ``starts`` (regions + 1) delimits the rows of each region, ``positions`` are their places on
+    the layer's grid.
+    """
+
+    starts: tuple[int, ...]
+    positions: Tensor
+    blocks: tuple[Block, ...] = ()
+    lookups: tuple[Lookup | None, ...] = ()
+    stems: tuple[StemPatches | None, ...] = ()
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of all regions."""
+        return self.starts[-1]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Tables of all layers for regions that are computed together.
+
+    Without layers a chunk holds one region for which a full pass is quicker.
+    """
+
+    regions: tuple[int, ...]
+    layers: tuple[LayerTable, ...]
+
+    def to(self, device: torch.device) -> Chunk:
+        """The same chunk with its tables on a device."""
+        return self if device.type == "cpu" else _moved_to(self, device)
+
+    def tensors(self) -> list[Tensor]:
+        """All tables, for counting their size."""
+        found: list[Tensor] = []
+        for table in self.layers:
+            found.append(table.positions)
+            for block in table.blocks:
+                found += [block.entries, block.offsets]
+            for lookup in table.lookups:
+                if lookup is not None:
+                    found += [lookup.base, lookup.at, lookup.by, lookup.outside]
+            for stem in table.stems:
+                if stem is not None:
+                    found += [stem.corners, stem.offsets, stem.mask]
+        return found
+
+
+def _moved_to(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, tuple):
+        return tuple(_moved_to(item, device) for item in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        members = {f.name: _moved_to(getattr(value, f.name), device) for f in fields(value)}
+        return type(value)(**members)
+    return value
+
+
+def spread(layers: Sequence[Layer], patch: Patch | None) -> Patches:
+    """Positions of every layer's output that change when the inputs in `patch` change."""
+    found: Patches = []
+    for layer in layers:
+        sources = [found[k] for k in layer.inputs]
+        match layer.kind:
+            case Kind.INPUT:
+                found.append(patch)
+            case Kind.JOIN:
+                found.append(union(sources))
+            case _:
+                hit = reached(sources[0], layer.window, layer.before)
+                if layer.pool is not None:
+                    hit = reached(hit, layer.pool, layer.grid)
+                found.append(hit)
+    return found
+
+
+def count(patch: Patch | None) -> int:
+    """Number of positions."""
+    return 0 if patch is None else int(patch.box.sum())
+
+
+def make_chunk(
+    layers: Sequence[Layer],
+    regions: Sequence[int],
+    spreads: Sequence[Patches],
+    *,
+    block_values: int,
+) -> Chunk:
+    """Make the tables of a chunk.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    regions : sequence of int
+        Numbers of the regions.
+    spreads : sequence of list of Patch or None
+        :func:`spread` of each region.
+    block_values : int
+        Numbers that a block's products may hold.
+    """
+    numbers = [_row_numbers(layers, patches) for patches in spreads]
+    tables: list[LayerTable] = []
+    for k, layer in enumerate(layers):
+        counts = [count(patches[k]) for patches in spreads]
+        starts = tuple(int(n) for n in np.concatenate([[0], np.cumsum(counts)]))
+        positions = _positions(layer, [patches[k] for patches in spreads])
+        maker = _Maker(layer, starts, tables)
+        for patches, rows in zip(spreads, numbers, strict=True):
+            maker.add(patches, patches[k], rows)
+        tables.append(maker.table(positions, block_values))
+    return Chunk(tuple(regions), tuple(tables))
+
+
+def _row_numbers(layers: Sequence[Layer], patches: Patches) -> list[RowNumbers | None]:
+    read = {k for layer in layers if layer.kind is not Kind.STEM for k in layer.inputs}
+    return [
+        RowNumbers.of(patch) if patch is not None and k in read else None
+        for k, patch in enumerate(patches)
+    ]
+
+
+def _positions(layer: Layer, patches: Patches) -> Tensor:
+    found = [flat_positions(p.coordinates(), layer.grid) for p in patches if p is not None]
+    return _int32(np.concatenate(found) if found else np.zeros(0, np.int64))
+
+
+def _int32(values: NDArray[np.integer]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int32))
+
+
+class _Maker:
+    """Collects the tables of one layer, region by region."""
+
+    def __init__(self, layer: Layer, starts: tuple[int, ...], before: Sequence[LayerTable]) -> None:
+        self._layer = layer
+        self._starts = starts
+        self._before = before
+        self._region = 0
+        self._entries: list[NDArray[np.int32]] = []
+        self._counts: list[NDArray[np.int64]] = []
+        self._reads: list[list[NDArray[np.int32]]] = [[] for _ in layer.inputs]
+        self._bases: list[list[NDArray[np.int64]]] = [[] for _ in layer.inputs]
+        self._stems: list[StemPatches | None] = []
+
+    def add(self, patches: Patches, own: Patch | None, rows: list[RowNumbers | None]) -> None:
+        """Add one region."""
+        kind = self._layer.kind
+        if kind is Kind.STEM:
+            source = patches[self._layer.inputs[0]]
+            self._stems.append(_stem(self._layer, own, source) if own and source else None)
+        elif own is not None and kind in (Kind.CONV, Kind.MEAN):
+            self._add_sums(own.coordinates(), rows)
+        elif own is not None and kind in (Kind.MAX, Kind.JOIN):
+            self._add_lookups(own.coordinates(), rows)
+        self._region += 1
+
+    def _add_sums(self, outputs: NDArray[np.int64], rows: list[RowNumbers | None]) -> None:
+        layer = self._layer
+        if layer.pool is not None:
+            outputs = children(outputs, layer.pool)
+        source = rows[layer.inputs[0]]
+        assert source is not None
+        read = source.read_by(outputs, layer.window)
+        present = read >= 0
+        read += np.int32(self._before[layer.inputs[0]].starts[self._region])
+        if layer.kind is Kind.CONV:
+            read *= np.int32(layer.window.size)
+            read += np.arange(layer.window.size, dtype=np.int32)
+        self._entries.append(read[present])
+        self._counts.append(present.sum(axis=1))
+
+    def _add_lookups(self, outputs: NDArray[np.int64], rows: list[RowNumbers | None]) -> None:
+        layer = self._layer
+        for number, source in enumerate(layer.inputs):
+            known = rows[source]
+            if known is None:
+                read = np.full((len(outputs), layer.window.size), -1, np.int32)
+            else:
+                read = known.read_by(outputs, layer.window)
+                start = np.int32(self._before[source].starts[self._region])
+                read = np.where(read >= 0, read + start, read)
+            base, inside = _input_positions(layer, outputs)
+            self._reads[number].append(np.where(inside, read, np.int32(-2)))
+            self._bases[number].append(base)
+
+    def table(self, positions: Tensor, block_values: int) -> LayerTable:
+        """The finished table."""
+        kind = self._layer.kind
+        if kind in (Kind.CONV, Kind.MEAN):
+            blocks = self._blocks(block_values)
+            return LayerTable(self._starts, positions, blocks=blocks)
+        if kind in (Kind.MAX, Kind.JOIN):
+            lookups = tuple(
+                self._lookup(number, positions) for number in range(len(self._layer.inputs))
+            )
+            return LayerTable(self._starts, positions, lookups=lookups)
+        return LayerTable(self._starts, positions, stems=tuple(self._stems))
+
+    def _blocks(self, block_values: int) -> tuple[Block, ...]:
+        if not self._entries:
+            return ()
+        layer = self._layer
+        taps = layer.window.size if layer.kind is Kind.CONV else 1
+        entries = np.concatenate(self._entries)
+        counts = np.concatenate(self._counts)
+        rows = self._before[layer.inputs[0]].n_rows
+        height = max(1, block_values // (taps * layer.channels))
+        if rows <= height:
+            offsets = np.concatenate([[0], np.cumsum(counts)])
+            return (Block((0, rows), (0, len(counts)), _int32(entries), _int32(offsets)),)
+        number = entries // np.int32(taps * height)
+        order = np.argsort(number, kind="stable")
+        outputs = np.repeat(np.arange(len(counts), dtype=np.int32), counts)[order]
+        entries = entries[order]
+        bounds = np.searchsorted(number[order], np.arange(-(-rows // height) + 1))
+        return tuple(
+            _block(k * height, min((k + 1) * height, rows), taps, entries[a:b], outputs[a:b])
+            for k, (a, b) in enumerate(zip(bounds[:-1], bounds[1:], strict=True))
+            if b > a
+        )
+
+    def _lookup(self, number: int, positions: Tensor) -> Lookup | None:
+        """Where values of one input come from; None when all of them are its rows, in order."""
+        nothing = np.zeros((0, 1), np.int32)
+        read = np.concatenate(self._reads[number] or [nothing]).ravel()
+        rows = self._before[self._layer.inputs[number]].n_rows
+        if read.size == rows and np.array_equal(read, np.arange(rows)):
+            return None
+        replaced = np.flatnonzero(read >= 0)
+        base = np.concatenate(self._bases[number] or [nothing]).ravel()
+        return Lookup(
+            base=_int32(base),
+            at=_int32(replaced),
+            by=_int32(read[replaced]),
+            outside=_int32(np.flatnonzero(read == -2)),
+        )
+
+
+def _block(
+    first: int, last: int, taps: int, entries: NDArray[np.int32], outputs: NDArray[np.int32]
+) -> Block:
+    low, high = int(outputs[0]), int(outputs[-1]) + 1
+    counts = np.bincount(outputs - low, minlength=high - low)
+    return Block(
+        inputs=(first, last),
+        outputs=(low, high),
+        entries=_int32(entries - np.int32(first * taps)),
+        offsets=_int32(np.concatenate([[0], np.cumsum(counts)])),
+    )
+
+
+def _input_positions(
+    layer: Layer, outputs: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Flat input positions (n, taps) that outputs read, and which of them are not padding."""
+    window = layer.window
+    grid = np.asarray(layer.source_grid)
+    start = outputs * np.asarray(window.stride) - np.asarray(window.padding)
+    places = start[:, None, :] + window.taps()
+    inside = ((places >= 0) & (places < grid)).all(axis=-1)
+    clipped = np.clip(places, 0, grid - 1)
+    return flat_positions(clipped, tuple(int(n) for n in grid)), inside
+
+
+def _stem(layer: Layer, own: Patch, source: Patch) -> StemPatches:
+    patch = layer.patch
+    outputs = own.coordinates()
+    start = outputs * np.asarray(patch.stride)  # in the padded input
+    low, high = start.min(axis=0), start.max(axis=0) + np.asarray(patch.extent)
+    lengths = high - low
+    steps = np.array([int(np.prod(lengths[axis + 1 :])) for axis in range(len(lengths))])
+    inner = [o + p for o, p in zip(source.origin, patch.padding, strict=True)]
+    mask = moved(source.box, inner, low.tolist(), high.tolist(), fill=False)
+    return StemPatches(
+        low=tuple(low.tolist()),
+        high=tuple(high.tolist()),
+        corners=_int32((start - low) @ steps),
+        offsets=_int32(patch.taps() @ steps),
+        mask=torch.from_numpy(mask),
+    )

@@ -1,0 +1,124 @@
+"""The engine against full forward passes, on random networks, regions and fills."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bidsapp_brainage.explain.engine import Plan, Run, trace
+
+from .random_networks import Builder
+
+RELATIVE = 1e-12
+
+
+def occluded(volume, mask, fill):
+    return torch.where(torch.from_numpy(mask), fill, volume)
+
+
+def answers(net, volume):
+    with torch.no_grad():
+        found = net(volume[None])
+    return [part[0] for part in (found if isinstance(found, tuple) else (found,))]
+
+
+def worst(found, expected, scale):
+    return max(
+        float((a - b).abs().max()) / max(scale, 1.0) if a.numel() else 0.0
+        for a, b in zip(found, expected, strict=True)
+    )
+
+
+def case(seed):
+    builder = Builder(seed)
+    net = builder.network().double()
+    volume = torch.randn(builder.shape, dtype=torch.float64)
+    return builder, net, volume, builder.masks(), builder.fill(torch.float64)
+
+
+def check(seed: int) -> float:
+    """Worst error of one random case, relative to the size of the answers."""
+    builder, net, volume, masks, fill = case(seed)
+    network = trace(net, builder.shape)
+    plan = Plan.from_masks(
+        network,
+        masks,
+        chunk_regions=builder.rng.choice([1, 3, 16]),
+        block_bytes=builder.rng.choice([8, 8000, 8 << 20]),
+        kept_bytes=builder.rng.choice([0, 1 << 20]),
+    )
+    run = Run(plan, network, volume)
+    intact = answers(net, volume)
+    scale = max(float(part.abs().max()) for part in intact)
+    errors = [worst(run.answers, intact, scale)]
+    found = run.occlude(fill, workers=1 + seed % 2)
+    for k, mask in enumerate(masks):
+        expected = answers(net, occluded(volume, mask, fill))
+        errors.append(worst([part[k] for part in found], expected, scale))
+    both = occluded(occluded(volume, masks[0], fill), masks[1], fill)
+    run.commit(0, fill)
+    errors.append(worst(run.commit(1, fill), answers(net, both), scale))
+    third = run.occlude(fill, [2])
+    expected = answers(net, occluded(both, masks[2], fill))
+    errors.append(worst([part[0] for part in third], expected, scale))
+    run.undo()
+    run.undo()
+    again = run.occlude(fill)
+    assert all(torch.equal(a, b) for a, b in zip(found, again, strict=True))
+    return max(errors)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.integers(min_value=0, max_value=1 << 30))
+def test_equals_full_passes(seed):
+    assert check(seed) < RELATIVE
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.integers(min_value=0, max_value=1 << 30))
+def test_fill_with_the_volume_itself_changes_no_bit(seed):
+    builder, net, volume, masks, _ = case(seed)
+    network = trace(net, builder.shape)
+    run = Run(Plan.from_masks(network, masks), network, volume)
+    for before, after in zip(run.answers, run.occlude(volume), strict=True):
+        assert all(torch.equal(row, before) for row in after)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.integers(min_value=0, max_value=1 << 30))
+def test_order_of_commits_does_not_matter(seed):
+    builder, net, volume, masks, fill = case(seed)
+    network = trace(net, builder.shape)
+    plan = Plan.from_masks(network, masks)
+    runs = [Run(plan, network, volume) for _ in range(2)]
+    for region in range(len(masks)):
+        forth = runs[0].commit(region, fill)
+    for region in reversed(range(len(masks))):
+        back = runs[1].commit(region, fill)
+    scale = max(float(part.abs().max()) for part in forth)
+    assert worst(forth, back, scale) < RELATIVE
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_threads_and_repetitions_give_the_same_bits(workers):
+    torch.manual_seed(1)
+    net = torch.nn.Sequential(
+        torch.nn.Conv3d(1, 8, 3, padding=1), torch.nn.MaxPool3d(2), torch.nn.ReLU(),
+        torch.nn.Conv3d(8, 16, 3, padding=1), torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool3d(1), torch.nn.Flatten(), torch.nn.Linear(16, 4),
+    ).eval()  # fmt: skip
+    labels = np.random.default_rng(0).integers(0, 30, (20, 22, 24))
+    network = trace(net, (1, 20, 22, 24))
+    volume = torch.randn(1, 20, 22, 24)
+    plan = Plan.from_labels(network, labels, range(1, 31), chunk_regions=4)
+    (reference,) = Run(plan, network, volume).occlude(0.0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        (found,) = Run(plan, network, volume).occlude(0.0, workers=workers)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found, reference)
