@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bidsapp_brainage.errors import BrainageError, UsageError
-from bidsapp_brainage.explain import occlusion
+from bidsapp_brainage.explain import occluders
 from bidsapp_brainage.explain.occlusion import occlude
 from bidsapp_brainage.model.loading import load_members
 from bidsapp_brainage.model.prediction import decoder, predict
@@ -61,15 +61,18 @@ def loop(networks, volume, labels, indices, fill):
     return age0, np.array(rows)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     shape=st.tuples(*[st.integers(2, 7)] * 3),
     seed=st.integers(0, 2**16),
     n_members=st.integers(1, 3),
     batch_size=st.integers(1, 6),
     tensor_fill=st.booleans(),
+    engine=st.sampled_from(["incremental", "loop"]),
 )
-def test_matches_one_pass_per_region_in_float64(shape, seed, n_members, batch_size, tensor_fill):
+def test_matches_one_pass_per_region_in_float64(
+    shape, seed, n_members, batch_size, tensor_fill, engine
+):
     rng = np.random.default_rng(seed)
     volume = rng.normal(size=shape)
     labels = rng.integers(0, 5, size=shape)
@@ -85,6 +88,7 @@ def test_matches_one_pass_per_region_in_float64(shape, seed, n_members, batch_si
         baseline=fill if tensor_fill else "background",
         background=-1.5,
         batch_size=batch_size,
+        engine=engine,
     )
     age, expected = loop(networks, volume, labels, present, fill.astype(np.float64))
     assert got.attrs["baseline_age"] == pytest.approx(age, abs=1e-10)
@@ -151,16 +155,16 @@ def test_memory_shortage_halves_the_batch_and_goes_on(case, monkeypatch, error):
     networks, volume, labels = case
     whole = occlude(networks, volume, labels, range(1, 12), decode=decode)
     sizes = []
-    honest = occlusion._FullPasses._occluded_pass
+    honest = occluders.FullPasses._pass
 
-    def short(self, regions):
+    def short(self, regions, fill):
         sizes.append(len(regions))
         if len(regions) > 2:
             raise error
-        return honest(self, regions)
+        return honest(self, regions, fill)
 
-    monkeypatch.setattr(occlusion._FullPasses, "_occluded_pass", short)
-    got = occlude(networks, volume, labels, range(1, 12), decode=decode, batch_size=8)
+    monkeypatch.setattr(occluders.FullPasses, "_pass", short)
+    got = occlude(networks, volume, labels, range(1, 12), decode=decode, batch_size=8, engine="loop")
     assert sizes[:3] == [8, 4, 2]
     np.testing.assert_allclose(got["delta_age"], whole["delta_age"], atol=1e-4)
 
@@ -169,17 +173,17 @@ def test_hopeless_memory_and_other_errors_are_told_apart(case, monkeypatch):
     networks, volume, labels = case
 
     def fail(error):
-        def raise_it(self, regions):
+        def raise_it(self, regions, fill):
             raise error
 
-        monkeypatch.setattr(occlusion._FullPasses, "_occluded_pass", raise_it)
+        monkeypatch.setattr(occluders.FullPasses, "_pass", raise_it)
 
     fail(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
     with pytest.raises(BrainageError, match="memory"):
-        occlude(networks, volume, labels, [1], decode=decode)
+        occlude(networks, volume, labels, [1], decode=decode, engine="loop")
     fail(RuntimeError("shape mismatch"))
     with pytest.raises(RuntimeError, match="shape mismatch"):
-        occlude(networks, volume, labels, [1], decode=decode)
+        occlude(networks, volume, labels, [1], decode=decode, engine="loop")
 
 
 def test_progress_ends_with_all_regions(case):

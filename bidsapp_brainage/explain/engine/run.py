@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bidsapp_brainage.errors import BrainageError, UsageError
+from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.explain.arithmetic import exact_arithmetic, one_thread, raise_unless_memory
 
-from .dense import Baseline, finish, full_pass, stem_padding, stem_rows
+from .dense import Baseline, finish, full_pass, pad_for_stems, stem_padding, stem_rows
 from .geometry import flat_positions
 from .graph import Kind, Layer, Network, Operation
 from .plan import Plan
@@ -50,7 +51,7 @@ class Run:
         self._padding = stem_padding(network)
         self._local = threading.local()
         self._log: list[_Change] = []
-        with _exact(), _one_thread(enabled=self._on_cpu), torch.inference_mode():
+        with exact_arithmetic(), self._threads(), torch.inference_mode():
             self._base = full_pass(network, self._input)
 
     @property
@@ -92,7 +93,7 @@ class Run:
         wanted = set(chosen)
         groups = [tuple(r for r in group if r in wanted) for group in self.plan.groups]
         groups = [group for group in groups if group]
-        filled = _fill(fill, self.network)
+        filled = _Fill.of(fill, self.network)
         results = [self._base_answers(len(chosen), number) for number in self.network.outputs]
         done = len(chosen) - sum(len(group) for group in groups)
         lock = threading.Lock()
@@ -106,7 +107,7 @@ class Run:
                 if progress is not None:
                     progress(done, len(chosen))
 
-        with _exact(), _one_thread(enabled=self._on_cpu):
+        with exact_arithmetic(), self._threads():
             _for_each(work, groups, workers if self._on_cpu else 1)
         return tuple(
             result.transpose(1, 2).reshape(len(chosen), *shape)
@@ -121,8 +122,8 @@ class Run:
         tuple of Tensor
             The answers with this region and all earlier ones occluded.
         """
-        filled = _fill(fill, self.network)
-        with _exact(), _one_thread(enabled=self._on_cpu), torch.inference_mode():
+        filled = _Fill.of(fill, self.network)
+        with exact_arithmetic(), self._threads(), torch.inference_mode():
             self._log.append(self._committed(region, filled))
         return self.answers
 
@@ -144,10 +145,13 @@ class Run:
     def _on_cpu(self) -> bool:
         return self.network.device.type == "cpu"
 
+    def _threads(self) -> AbstractContextManager[None]:
+        return one_thread() if self._on_cpu else nullcontext()
+
     def _occlude_group(
         self,
         group: tuple[int, ...],
-        fill: float | Tensor,
+        fill: _Fill,
         results: list[Tensor],
         place: dict[int, int],
     ) -> None:
@@ -161,7 +165,7 @@ class Run:
                 return
             values = self._propagate(chunk, fill).outputs
         except (MemoryError, RuntimeError) as error:
-            _raise_unless_memory(error, len(group))
+            raise_unless_memory(error, len(group))
             half = len(group) // 2
             for part in (group[:half], group[half:]):
                 self._occlude_group(part, fill, results, place)
@@ -174,14 +178,13 @@ class Run:
                     mine = slice(table.starts[k], table.starts[k + 1])
                     results[head][place[region], table.positions[mine].long()] = rows[mine]
 
-    def _changed(self, group: Sequence[int], fill: float | Tensor) -> set[int]:
+    def _changed(self, group: Sequence[int], fill: _Fill) -> set[int]:
         """Regions in which the fill differs from the volume; the others change nothing."""
         changed = set()
         for region in group:
             where = self._voxels(region)
             now = self._input.index_select(0, where)
-            new = fill.index_select(0, where) if isinstance(fill, Tensor) else fill
-            if bool((now != new).any()):
+            if bool((now != fill.at(where)).any()):
                 changed.add(region)
         return changed
 
@@ -196,16 +199,16 @@ class Run:
         return torch.from_numpy(flat_positions(places, grid)).to(self.network.device)
 
     def _dense_group(
-        self, region: int, fill: float | Tensor, results: list[Tensor], place: dict[int, int]
+        self, region: int, fill: _Fill, results: list[Tensor], place: dict[int, int]
     ) -> None:
         base = full_pass(self.network, self._occluded_input(region, fill), keep=False)
         for head, number in enumerate(self.network.outputs):
             results[head][place[region]] = base.outputs[number]
 
-    def _occluded_input(self, region: int, fill: float | Tensor) -> Tensor:
+    def _occluded_input(self, region: int, fill: _Fill) -> Tensor:
         where = self._voxels(region)
         rows = self._input.clone()
-        rows[where] = fill.index_select(0, where) if isinstance(fill, Tensor) else fill
+        rows[where] = fill.at(where)
         return rows
 
     def _base_answers(self, n: int, number: int) -> Tensor:
@@ -219,7 +222,7 @@ class Run:
 
     # -- layers ------------------------------------------------------------------------------
 
-    def _propagate(self, chunk: Chunk, fill: float | Tensor) -> Baseline:
+    def _propagate(self, chunk: Chunk, fill: _Fill) -> Baseline:
         """Changed rows of every layer; sums as well where the baseline has them."""
         outputs: list[Tensor | None] = []
         sums: list[Tensor | None] = []
@@ -242,14 +245,12 @@ class Run:
             sums.append(total)
         return Baseline(outputs, sums, None)
 
-    def _filled(self, table: LayerTable, fill: float | Tensor) -> Tensor:
-        if isinstance(fill, Tensor):
-            return fill.index_select(0, table.positions)
-        return self._input.new_full((table.n_rows, self._input.shape[1]), fill)
+    def _filled(self, table: LayerTable, fill: _Fill) -> Tensor:
+        if fill.rows is not None:
+            return fill.rows.index_select(0, table.positions)
+        return self._input.new_full((table.n_rows, self._input.shape[1]), fill.constant)
 
-    def _stem(
-        self, layer: Layer, operation: Operation, table: LayerTable, fill: float | Tensor
-    ) -> Tensor:
+    def _stem(self, layer: Layer, operation: Operation, table: LayerTable, fill: _Fill) -> Tensor:
         out = self._input.new_empty(table.n_rows, layer.channels)
         for k, stem in enumerate(table.stems):
             if stem is not None:
@@ -262,7 +263,7 @@ class Run:
         layer: Layer,
         operation: Operation,
         stem: StemPatches,
-        fill: float | Tensor,
+        fill: _Fill,
         out: Tensor,
     ) -> None:
         assert self._base.padded is not None
@@ -272,12 +273,10 @@ class Run:
             slice(a + e, b + e) for a, b, e in zip(stem.low, stem.high, extra, strict=True)
         )
         seen = self._base.padded[window]
-        if isinstance(fill, Tensor):
-            wide = [p for n in reversed(self._padding) for p in (n, n)]
-            filled = F.pad(fill.reshape(self.network.shape[1:]), wide)[window]
-            flat = torch.where(stem.mask, filled, seen).reshape(-1)
+        if fill.padded is not None:
+            flat = torch.where(stem.mask, fill.padded[window], seen).reshape(-1)
         else:
-            flat = seen.masked_fill(stem.mask, fill).reshape(-1)
+            flat = seen.masked_fill(stem.mask, fill.constant).reshape(-1)
         for first in range(0, len(stem.corners), STEM_PATCHES):
             corners = stem.corners[first : first + STEM_PATCHES]
             places = (corners[:, None] + stem.offsets).reshape(-1)
@@ -358,7 +357,7 @@ class Run:
 
     # -- commits -----------------------------------------------------------------------------
 
-    def _committed(self, region: int, fill: float | Tensor) -> _Change:
+    def _committed(self, region: int, fill: _Fill) -> _Change:
         change = _Change()
         if self.plan.patches[region] is None:
             return change
@@ -371,7 +370,7 @@ class Run:
             return change
         new = self._propagate(chunk, fill)
         where = self._voxels(region)
-        occluded = fill.index_select(0, where) if isinstance(fill, Tensor) else fill
+        occluded = fill.at(where)
         if self._base.padded is not None:
             change.write(self._base.padded.view(-1, 1), self._voxels(region, padded=True), occluded)
         change.write(self._input, where, occluded)
@@ -388,6 +387,27 @@ class Run:
 
     def _restore(self, base: Baseline, rows: Tensor) -> None:
         self._base, self._input = base, rows
+
+
+@dataclass(frozen=True)
+class _Fill:
+    """What occluded voxels hold: a constant, or rows (positions, channels)."""
+
+    constant: float
+    rows: Tensor | None
+    padded: Tensor | None
+
+    @classmethod
+    def of(cls, fill: float | Tensor, network: Network) -> _Fill:
+        """Prepare a fill for a network, with the padding that its stems read."""
+        if not isinstance(fill, Tensor):
+            return cls(float(fill), None, None)
+        rows = _rows(fill, network)
+        return cls(0.0, rows, pad_for_stems(network, rows))
+
+    def at(self, places: Tensor) -> Tensor | float:
+        """Values of some voxels."""
+        return self.constant if self.rows is None else self.rows.index_select(0, places)
 
 
 @dataclass
@@ -419,10 +439,6 @@ def _rows(volume: Tensor, network: Network) -> Tensor:
     return moved.flatten(1).t().contiguous()
 
 
-def _fill(fill: float | Tensor, network: Network) -> float | Tensor:
-    return _rows(fill, network) if isinstance(fill, Tensor) else float(fill)
-
-
 def _for_each(
     work: Callable[[tuple[int, ...]], None], groups: Sequence[tuple[int, ...]], workers: int
 ) -> None:
@@ -433,43 +449,3 @@ def _for_each(
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for _ in pool.map(work, groups):
             pass
-
-
-def _raise_unless_memory(error: Exception, n_regions: int) -> None:
-    short = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    if not short and "allocate memory" not in str(error):
-        raise error
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    if n_regions == 1:
-        raise BrainageError(
-            "Not enough memory to occlude a single region; free memory, raise the job's memory "
-            "limit, or use --device cpu."
-        ) from error
-
-
-@contextmanager
-def _one_thread(*, enabled: bool) -> Iterator[None]:
-    """One thread inside each operation: workers share the work, and sums keep their order."""
-    before = torch.get_num_threads()
-    try:
-        if enabled:
-            torch.set_num_threads(1)
-        yield
-    finally:
-        if enabled:
-            torch.set_num_threads(before)
-
-
-@contextmanager
-def _exact() -> Iterator[None]:
-    """Full float32 precision and deterministic kernels, for the duration."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        ):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)

@@ -200,7 +200,7 @@ def _positions(layer: Layer, patches: Patches) -> Tensor:
     return _int32(np.concatenate(found) if found else np.zeros(0, np.int64))
 
 
-def _int32(values: NDArray[np.integer]) -> Tensor:
+def _int32(values: NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int32))
 
 
@@ -297,13 +297,12 @@ class _Maker:
 
     def _lookup(self, number: int, positions: Tensor) -> Lookup | None:
         """Where values of one input come from; None when all of them are its rows, in order."""
-        nothing = np.zeros((0, 1), np.int32)
-        read = np.concatenate(self._reads[number] or [nothing]).ravel()
+        read = np.concatenate(self._reads[number] or [np.zeros((0, 1), np.int32)]).ravel()
         rows = self._before[self._layer.inputs[number]].n_rows
         if read.size == rows and np.array_equal(read, np.arange(rows)):
             return None
         replaced = np.flatnonzero(read >= 0)
-        base = np.concatenate(self._bases[number] or [nothing]).ravel()
+        base = np.concatenate(self._bases[number] or [np.zeros((0, 1), np.int64)]).ravel()
         return Lookup(
             base=_int32(base),
             at=_int32(replaced),

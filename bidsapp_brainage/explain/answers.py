@@ -1,0 +1,64 @@
+"""What an ensemble answers to several volumes, and how answers differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Decode: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Logits (N, n_bins) of one network -> (probabilities (N, n_bins), mean ages (N,) in years)."""
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with (regions done, regions in all)."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers to ``n`` volumes.
+
+    Attributes
+    ----------
+    probabilities : ndarray of float64, shape (n, n_bins)
+        Mean of the members' distributions.
+    ages : ndarray of float64, shape (n,)
+        Its mean in years.
+    """
+
+    probabilities: NDArray[np.float64]
+    ages: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.ages)
+
+    def divergence_from(self, other: Answers) -> NDArray[np.float64]:
+        """Jensen-Shannon divergence (nats) between distributions row by row; shapes broadcast."""
+        middle = entropy((self.probabilities + other.probabilities) / 2)
+        apart = (entropy(self.probabilities) + entropy(other.probabilities)) / 2
+        return np.asarray(np.maximum(middle - apart, 0.0))  # rounding must not make it negative
+
+
+def ensemble_answers(decode: Decode, logits: Sequence[Tensor]) -> Answers:
+    """Average the members as the prediction does: the mean of their distributions.
+
+    Parameters
+    ----------
+    decode : callable
+    logits : sequence of Tensor
+        (n, n_bins) of each member.
+    """
+    decoded = [decode(part) for part in logits]
+    probabilities = torch.stack([part.double() for part, _ in decoded]).mean(dim=0)
+    ages = torch.stack([part.double() for _, part in decoded]).mean(dim=0)
+    return Answers(probabilities.cpu().numpy(), ages.cpu().numpy())
+
+
+def entropy(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Entropy of distributions in nats, over the last axis."""
+    from scipy.special import entr
+
+    return np.asarray(entr(probabilities).sum(axis=-1))

@@ -1,0 +1,318 @@
+"""Two ways to occlude regions of one volume in an ensemble: propagated changes, or full passes.
+
+Both give the same numbers to rounding; :func:`open_occluder` chooses.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bidsapp_brainage.errors import UsageError
+
+from .answers import Answers, Decode, Progress, ensemble_answers
+from .arithmetic import exact_arithmetic, raise_unless_memory
+from .engine import Plan, Run, UnsupportedNetworkError, trace
+from .engine.geometry import Patch, flat_positions
+
+LOGGER = logging.getLogger("bidsapp_brainage")
+
+Fill: TypeAlias = float | NDArray[np.floating]
+"""What occluded voxels hold: a constant, or a volume (D, H, W)."""
+EngineName: TypeAlias = Literal["auto", "incremental", "loop"]
+
+MAX_BATCH_CPU = 4  # a CPU gains nothing from larger batches
+MAX_BATCH_CUDA = 64
+MEMORY_FRACTION = 0.5
+
+
+class Occluder(Protocol):
+    """One volume, an ensemble's answer to it, and to the same volume with regions occluded."""
+
+    @property
+    def intact(self) -> Answers:
+        """One answer: to the volume with all committed regions occluded."""
+
+    def occlude(
+        self,
+        fill: Fill,
+        regions: Sequence[int] | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> Answers:
+        """Occlude regions, each by itself; all of them unless `regions` are given."""
+
+    def commit(self, region: int, fill: Fill) -> Answers:
+        """Occlude a region for good and return the new answer; later occlusions add to it."""
+
+    def undo(self) -> None:
+        """Take back the last commit."""
+
+
+def open_occluder(
+    members: Sequence[nn.Module],
+    volume: NDArray[np.floating],
+    regions: Sequence[Patch | None],
+    *,
+    decode: Decode,
+    engine: EngineName = "auto",
+    device: str = "cpu",
+    batch_size: int | None = None,
+    n_threads: int = 1,
+) -> Occluder:
+    """Prepare the occlusion of regions.
+
+    Parameters
+    ----------
+    members : sequence of torch.nn.Module
+        Networks of the ensemble, mapping (N, 1, D, H, W) to logits (N, n_bins).
+    volume : ndarray, shape (D, H, W)
+        Network input, exactly as the prediction saw it.
+    regions : sequence of Patch or None
+        See :func:`bidsapp_brainage.explain.engine.plan.label_patches`; None for empty regions.
+    decode : callable
+        From logits to probabilities and ages.
+    engine : {"auto", "incremental", "loop"}
+        ``incremental`` propagates changes and refuses networks that are not local; ``loop`` runs
+        a full pass for each region; ``auto`` takes the first where it can, and says in the log
+        why when it cannot.
+    device : str
+        ``cpu`` or ``cuda[:N]``.
+    batch_size : int, optional
+        Regions that are computed together; chosen by the engine when not given.
+    n_threads : int
+        Threads of the incremental engine on a CPU; they do not change the results.
+
+    Raises
+    ------
+    UsageError
+        No network, or a batch size below 1.
+    UnsupportedNetworkError
+        With ``engine="incremental"``, naming the module that is not local.
+    """
+    if not members:
+        raise UsageError("Occlusion needs at least one network.")
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"The batch size must be at least 1, not {batch_size}.")
+    members = [copy.deepcopy(member).to(torch.device(device)).eval() for member in members]
+    if engine != "loop":
+        try:
+            return Incremental(
+                members, volume, regions,
+                decode=decode, batch_size=batch_size, n_threads=n_threads,
+            )  # fmt: skip
+        except UnsupportedNetworkError as error:
+            if engine == "incremental":
+                raise
+            LOGGER.warning("Occlusion takes one forward pass for each region: %s", error)
+    return FullPasses(members, volume, regions, decode=decode, batch_size=batch_size)
+
+
+class Incremental:
+    """Each member propagates changes; members of one geometry share a plan."""
+
+    def __init__(
+        self,
+        members: Sequence[nn.Module],
+        volume: NDArray[np.floating],
+        regions: Sequence[Patch | None],
+        *,
+        decode: Decode,
+        batch_size: int | None = None,
+        n_threads: int = 1,
+    ) -> None:
+        self._decode = decode
+        self._n_threads = n_threads
+        options = {} if batch_size is None else {"chunk_regions": batch_size}
+        plans: dict[str, Plan] = {}
+        networks = [trace(member, (1, *volume.shape)) for member in members]
+        for network in networks:
+            if network.signature not in plans:
+                plans[network.signature] = Plan(network, regions, **options)
+        self._runs = [
+            Run(plans[network.signature], network, torch.as_tensor(volume.copy())[None])
+            for network in networks
+        ]
+
+    @property
+    def intact(self) -> Answers:
+        """The answer to the volume with all committed regions occluded."""
+        return ensemble_answers(self._decode, [run.answers[0][None] for run in self._runs])
+
+    def occlude(
+        self,
+        fill: Fill,
+        regions: Sequence[int] | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> Answers:
+        """See :class:`Occluder`."""
+        logits = []
+        for number, run in enumerate(self._runs):
+            step = None if progress is None else _share(progress, number, len(self._runs))
+            found = run.occlude(_tensor(fill), regions, workers=self._n_threads, progress=step)
+            logits.append(found[0])
+        return ensemble_answers(self._decode, logits)
+
+    def commit(self, region: int, fill: Fill) -> Answers:
+        """See :class:`Occluder`."""
+        logits = [run.commit(region, _tensor(fill))[0][None] for run in self._runs]
+        return ensemble_answers(self._decode, logits)
+
+    def undo(self) -> None:
+        """See :class:`Occluder`."""
+        for run in self._runs:
+            run.undo()
+
+
+def _share(progress: Progress, member: int, n_members: int) -> Progress:
+    """Count regions over all members, so that the numbers rise once from start to end."""
+
+    def step(done: int, total: int) -> None:
+        progress((member * total + done) // n_members, total)
+
+    return step
+
+
+def _tensor(fill: Fill) -> float | Tensor:
+    if isinstance(fill, np.ndarray):
+        return torch.as_tensor(np.ascontiguousarray(fill))[None]
+    return float(fill)
+
+
+class FullPasses:
+    """One forward pass per occluded volume, several volumes at a time; for any network."""
+
+    def __init__(
+        self,
+        members: Sequence[nn.Module],
+        volume: NDArray[np.floating],
+        regions: Sequence[Patch | None],
+        *,
+        decode: Decode,
+        batch_size: int | None = None,
+    ) -> None:
+        parameter = next(iter(members[0].parameters()), torch.empty(0))
+        # Convolutions of few channels are quicker on a CPU with the channels innermost.
+        on_cpu = parameter.device.type == "cpu" and volume.ndim == 3
+        form = {"memory_format": torch.channels_last_3d} if on_cpu else {}
+        self._members = [member.to(**form) for member in members]
+        self._decode = decode
+        self._batch_size = batch_size
+        self._input = torch.as_tensor(volume.copy(), dtype=parameter.dtype, device=parameter.device)
+        self._voxels = [
+            None if patch is None
+            else torch.as_tensor(
+                flat_positions(patch.coordinates(), volume.shape), device=parameter.device
+            )
+            for patch in regions
+        ]  # fmt: skip
+        self._log: list[tuple[Tensor, Answers]] = []
+        self._bytes_per_volume, self._intact = self._first_pass()
+
+    @property
+    def intact(self) -> Answers:
+        """The answer to the volume with all committed regions occluded."""
+        return self._intact
+
+    def occlude(
+        self,
+        fill: Fill,
+        regions: Sequence[int] | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> Answers:
+        """See :class:`Occluder`."""
+        chosen = list(range(len(self._voxels))) if regions is None else list(regions)
+        filled = self._filled(fill)
+        probabilities = np.repeat(self._intact.probabilities, len(chosen), axis=0)
+        ages = np.repeat(self._intact.ages, len(chosen))
+        todo = [k for k, region in enumerate(chosen) if self._changes(region, filled)]
+        size = self._batch_size or self._automatic_batch_size()
+        while todo:
+            batch = todo[:size]
+            try:
+                with exact_arithmetic(), torch.inference_mode():
+                    found = self._pass([chosen[k] for k in batch], filled)
+            except (RuntimeError, MemoryError) as error:
+                raise_unless_memory(error, len(batch))
+                size = len(batch) // 2
+                continue
+            probabilities[batch], ages[batch] = found.probabilities, found.ages
+            todo = todo[size:]
+            if progress is not None:
+                progress(len(chosen) - len(todo), len(chosen))
+        return Answers(probabilities, ages)
+
+    def commit(self, region: int, fill: Fill) -> Answers:
+        """See :class:`Occluder`."""
+        self._log.append((self._input, self._intact))
+        with exact_arithmetic(), torch.inference_mode():
+            self._input = self._occluded(region, self._filled(fill))
+            self._intact = self._answers(self._input[None, None])
+        return self._intact
+
+    def undo(self) -> None:
+        """See :class:`Occluder`."""
+        if not self._log:
+            raise UsageError("Nothing was committed.")
+        self._input, self._intact = self._log.pop()
+
+    def _filled(self, fill: Fill) -> Tensor:
+        values = torch.as_tensor(fill, dtype=self._input.dtype, device=self._input.device)
+        return values.expand(self._input.shape).reshape(-1)
+
+    def _changes(self, region: int, fill: Tensor) -> bool:
+        where = self._voxels[region]
+        return where is not None and not torch.equal(self._input.reshape(-1)[where], fill[where])
+
+    def _occluded(self, region: int, fill: Tensor) -> Tensor:
+        where, volume = self._voxels[region], self._input.clone()
+        if where is not None:
+            volume.view(-1)[where] = fill[where]
+        return volume
+
+    def _pass(self, regions: Sequence[int], fill: Tensor) -> Answers:
+        return self._answers(torch.stack([self._occluded(r, fill) for r in regions])[:, None])
+
+    def _answers(self, batch: Tensor) -> Answers:
+        # Members get their own copy: an in-place first layer must not change the next one's input.
+        return ensemble_answers(self._decode, [member(batch.clone()) for member in self._members])
+
+    def _first_pass(self) -> tuple[int, Answers]:
+        largest = 0
+
+        def watch(_module: nn.Module, _inputs: object, output: object) -> None:
+            nonlocal largest
+            if isinstance(output, Tensor):
+                largest = max(largest, output.numel() * output.element_size())
+
+        with ExitStack() as stack:
+            stack.enter_context(exact_arithmetic())
+            stack.enter_context(torch.inference_mode())
+            for part in self._members[0].modules():
+                stack.callback(part.register_forward_hook(watch).remove)
+            answer = self._answers(self._input[None, None])
+        # Input, output and workspace of the largest layer live at the same time.
+        return 3 * max(largest, self._input.numel() * self._input.element_size()), answer
+
+    def _automatic_batch_size(self) -> int:
+        if self._input.device.type == "cuda":
+            free, most = torch.cuda.mem_get_info(self._input.device)[0], MAX_BATCH_CUDA
+        else:
+            free, most = _free_memory(), MAX_BATCH_CPU
+        return int(np.clip(MEMORY_FRACTION * free / self._bytes_per_volume, 1, most))
+
+
+def _free_memory() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().available)
