@@ -16,7 +16,7 @@ from typing import Any, Literal
 from bidsapp_brainage.errors import UsageError
 
 SkullStrip = Literal["auto", "skip", "force"]
-Explain = Literal["none", "occlusion"]
+ExplainMethod = Literal["none", "occlusion", "cubes", "shapley", "curves", "pairs"]
 Level = Literal["minimal", "full"]
 Baseline = Literal["background", "mean", "blur"]
 
@@ -58,9 +58,12 @@ class Processing:
     models_dir: Path | None = None
     atlas: str = "BrainageDemo"
     atlases_dir: Path | None = None
-    explain: Explain = "occlusion"
+    explain: tuple[ExplainMethod, ...] = ("occlusion",)
     level: Level = "full"
     occlusion_baseline: Baseline = "background"
+    null_parcels: int = 50  # random parcels of each size that regions are compared with
+    cube_mm: float = 8.0
+    shapley_permutations: int = 20
     bias_correction: str = "model"  # none | model | file:PATH
     skull_strip: SkullStrip = "auto"
     output_spaces: tuple[str, ...] = ()
@@ -102,6 +105,17 @@ class Settings:
     def configuration_hash(self) -> str:
         """First 8 hex digits of the SHA-256 of everything that changes results."""
         return configuration_hash(self.processing)
+
+
+def explanations(processing: Processing) -> tuple[ExplainMethod, ...]:
+    """Methods of explanation that a run uses, in a fixed order; none with ``--level minimal``.
+
+    The occlusion of regions belongs to all of them.
+    """
+    chosen = set(processing.explain) - {"none"}
+    if processing.level == "minimal" or not chosen:
+        return ()
+    return tuple(name for name in typing.get_args(ExplainMethod) if name in chosen | {"occlusion"})
 
 
 def configuration_hash(processing: Processing) -> str:

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from bidsapp_brainage.cli.logs import LOGGER_NAME
+from bidsapp_brainage.settings import explanations
 
 if TYPE_CHECKING:
     from bidsapp_brainage.bids.collect import Scan
@@ -26,7 +27,7 @@ def _list_scans(settings: Settings) -> int:
     for warning in warnings:
         LOGGER.warning("%s", warning)
     processing = settings.processing
-    explained = processing.explain != "none" and processing.level == "full"
+    explained = bool(explanations(processing))
     print(f"{len(scans)} T1w images would be processed with model {processing.model}", end="")
     print(f" and explained with atlas {processing.atlas}:" if explained else ":")
     print("image\tage\tage_source\talready_done\tfile")

@@ -17,7 +17,13 @@ from typing import Any, NoReturn
 
 from bidsapp_brainage import __version__
 from bidsapp_brainage.cli.machine import parse_memory
-from bidsapp_brainage.settings import Execution, Processing, Resources, Selection
+from bidsapp_brainage.settings import (
+    Execution,
+    ExplainMethod,
+    Processing,
+    Resources,
+    Selection,
+)
 
 PROGRAM = "bidsapp-brainage"
 LEVELS = ("participant", "group")
@@ -208,8 +214,12 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--explain",
-        choices=_choices("explain"),
-        help=f"how regions are explained (default: {defaults['explain']})",
+        type=_explain,
+        metavar="METHOD[,METHOD...]",
+        help="none, or any of: occlusion (of regions, networks, lobes and hemispheres; always "
+        "done), cubes (a map by sliding cubes), shapley (values of regions that add up), curves "
+        "(deletion and insertion of ranked regions), pairs (interactions of the top regions) "
+        f"(default: {','.join(defaults['explain'])})",
     )
     group.add_argument(
         "--level",
@@ -220,6 +230,27 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         *_spellings("occlusion-baseline"),
         choices=_choices("occlusion_baseline"),
         help=f"what an occluded region is filled with (default: {defaults['occlusion_baseline']})",
+    )
+    group.add_argument(
+        *_spellings("null-parcels"),
+        type=_at_least(0),
+        metavar="N",
+        help="random parcels of each size that regions are compared with; 0: no comparison "
+        f"(default: {defaults['null_parcels']})",
+    )
+    group.add_argument(
+        *_spellings("cube-size"),
+        dest="cube_mm",
+        type=_millimetres,
+        metavar="MM",
+        help=f"edge of the cubes of --explain cubes (default: {defaults['cube_mm']:g})",
+    )
+    group.add_argument(
+        *_spellings("shapley-permutations"),
+        type=_at_least(2),
+        metavar="N",
+        help="orders of regions for --explain shapley; more make smaller standard errors "
+        f"(default: {defaults['shapley_permutations']})",
     )
     group.add_argument(
         *_spellings("bias-correction"),
@@ -380,6 +411,25 @@ def _memory(text: str) -> float:
 
 def _batch_size(text: str) -> int | None:
     return None if text == "auto" else _at_least(1)(text)
+
+
+def _explain(text: str) -> tuple[str, ...]:
+    chosen = tuple(part.strip() for part in text.split(","))
+    known = typing.get_args(ExplainMethod)
+    for name in chosen:
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
+    return chosen
+
+
+def _millimetres(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size in mm between 0 and 100")
+    return value
 
 
 def _device(text: str) -> str:

@@ -128,6 +128,13 @@ def _device_known(settings: Settings) -> str | None:
     return f"--device {settings.resources.device}: use auto, cpu, cuda or cuda:N."
 
 
+def _explanation_possible(settings: Settings) -> str | None:
+    chosen = settings.processing.explain
+    if "none" in chosen and len(set(chosen)) > 1:
+        return f"--explain {','.join(chosen)}: none excludes the other methods."
+    return None
+
+
 def _bias_known(settings: Settings) -> str | None:
     bias = settings.processing.bias_correction
     if _BIAS.fullmatch(bias):
@@ -173,6 +180,7 @@ CHECKS: tuple[Callable[[Settings], str | None], ...] = (
     _files_exist,
     _folders_exist,
     _device_known,
+    _explanation_possible,
     _bias_known,
     _counts_positive,
     _one_mode,

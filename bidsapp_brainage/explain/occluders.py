@@ -164,7 +164,14 @@ class Incremental:
 
     def commit(self, region: int, fill: Fill) -> Answers:
         """See :class:`Occluder`."""
-        logits = [run.commit(region, _tensor(fill))[0][None] for run in self._runs]
+        logits: list[Tensor] = []
+        try:
+            for run in self._runs:
+                logits.append(run.commit(region, _tensor(fill))[0][None])
+        except Exception:
+            for run in self._runs[: len(logits)]:  # members must not differ in what is occluded
+                run.undo()
+            raise
         return ensemble_answers(self._decode, logits)
 
     def undo(self) -> None:
@@ -254,11 +261,12 @@ class FullPasses:
 
     def commit(self, region: int, fill: Fill) -> Answers:
         """See :class:`Occluder`."""
-        self._log.append((self._input, self._intact))
         with exact_arithmetic(), torch.inference_mode():
-            self._input = self._occluded(region, self._filled(fill))
-            self._intact = self._answers(self._input[None, None])
-        return self._intact
+            occluded = self._occluded(region, self._filled(fill))
+            answer = self._answers(occluded[None, None])
+        self._log.append((self._input, self._intact))
+        self._input, self._intact = occluded, answer
+        return answer
 
     def undo(self) -> None:
         """See :class:`Occluder`."""

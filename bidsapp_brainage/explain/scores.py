@@ -26,6 +26,7 @@ COLUMNS = (
     "null_mean",
     "null_sd",
     "z_null",
+    "p_null",
     "rank",
     "delta_entropy",
     "js_divergence",
@@ -131,7 +132,7 @@ def occlusion_table(
     Returns
     -------
     DataFrame
-        Columns ``COLUMNS``; the ``null_*`` columns are NaN because no null was drawn.
+        Columns ``COLUMNS``; those of the null are NaN until one is drawn (:mod:`.nulls`).
     """
     names = ["index", "name", "hemisphere", "lobe", "network"]
     table = atlas_table.reindex(columns=names).merge(effects, on="index", how="left")
@@ -146,7 +147,7 @@ def occlusion_table(
     table["delta_age_adj"] = size_adjusted(table["abs_delta_age"].to_numpy(), size_ml.to_numpy())
     table["nosa_importance"] = importance
     table["nosa_importance_scaled"] = min_max(importance)
-    table[["null_mean", "null_sd", "z_null"]] = np.nan
+    table[["null_mean", "null_sd", "z_null", "p_null"]] = np.nan
     table["rank"] = table["abs_delta_age"].rank(ascending=False, method="min").astype("Int64")
     table["ood_flag"] = ood_flag
     return table[list(COLUMNS)]

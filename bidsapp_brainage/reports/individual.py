@@ -170,6 +170,7 @@ def _model_context(
             (views.regions_view(scan, model.model, regions), pictures.get(regions.figure))
             for regions in model.regions
         ],
+        "cube_figure": pictures.get(model.cube_figure),
         "quality": views.quality_table(scan, model),
         "decision": checks.get("decision", row.get("qc_flag")),
         "quality_notices": wording.quality(
@@ -287,7 +288,7 @@ def _all_figures(result: SubjectResult) -> list[Path]:
         found.append(scan.mask_figure)
         found += [path for _, *pair in scan.registration for path in pair]
         for model in scan.models:
-            found += [model.input_figure, model.age_figure]
+            found += [model.input_figure, model.age_figure, model.cube_figure]
             found += [regions.figure for regions in model.regions]
     return [path for path in found if path is not None]
 

@@ -14,6 +14,8 @@ from bidsapp_brainage.bids.names import find_outputs, parse_name, scan_entities,
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import read_tsv
 
+#: Suffixes of the tables about groups of regions and further methods.
+FURTHER = ("occlusiongroups", "shapley", "occlusioncurve", "occlusionpairs")
 _ATLAS_KEYS = ("atlas", "seg", "scale")
 
 
@@ -35,12 +37,13 @@ class TableFile:
 
 @dataclass(frozen=True)
 class RegionResult:
-    """Contributions of the regions of one atlas."""
+    """Contributions of the regions of one atlas; ``further`` holds tables of groups and methods."""
 
     atlas: str
     space: str
     table: TableFile | None
     figure: Path | None
+    further: Mapping[str, TableFile]
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class ModelResult:
     quality: TableFile | None
     input_figure: Path | None
     age_figure: Path | None
+    cube_figure: Path | None
     regions: tuple[RegionResult, ...]
 
 
@@ -116,7 +120,7 @@ class _Reader:
     _KINDS = (
         ("brainage", ".tsv", "anat"),
         ("agedist", ".tsv", "anat"),
-        ("occlusion", ".tsv", "anat"),
+        *((kind, ".tsv", "anat") for kind in ("occlusion", *FURTHER)),
         ("qc", ".tsv", "anat"),
         ("T1w", ".nii.gz", "anat"),
         ("mask", ".nii.gz", "anat"),
@@ -163,18 +167,22 @@ class _Reader:
             quality=self._table(_select(own, ".tsv", suffix="qc", desc=model)),
             input_figure=_only(_select(own, ".svg", suffix="T1w", desc=f"{model}input")),
             age_figure=_only(_select(own, ".svg", suffix="agedist", desc=model)),
-            regions=tuple(self._regions(found, pictures, key) for key in keys),
+            cube_figure=_only(_select(own, ".svg", suffix="occlusionmap", desc=f"{model}cubes")),
+            regions=tuple(self._regions(own, model, key) for key in keys),
         )
 
-    def _regions(
-        self, tables: list[Path], pictures: list[Path], key: tuple[str, ...]
-    ) -> RegionResult:
-        mine = [path for path in tables if _atlas(path) == key]
+    def _regions(self, own: list[Path], model: str, key: tuple[str, ...]) -> RegionResult:
+        mine = [path for path in own if _atlas(path) == key]
+        tables = _select(mine, ".tsv", suffix="occlusion", desc=model)
+        further = {
+            kind: self._table(_select(mine, ".tsv", suffix=kind, desc=model)) for kind in FURTHER
+        }
         return RegionResult(
             atlas=" ".join(filter(None, key)),
-            space=parse_name(mine[0]).get("space", "") if mine else "",
-            table=self._table(mine),
-            figure=_only([path for path in pictures if _atlas(path) == key]),
+            space=parse_name(tables[0]).get("space", "") if tables else "",
+            table=self._table(tables),
+            figure=_only(_select(mine, ".svg", suffix="occlusionmap", desc=model)),
+            further={kind: table for kind, table in further.items() if table is not None},
         )
 
     def _table(self, paths: list[Path]) -> TableFile | None:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from bidsapp_brainage.reports import wording
+from bidsapp_brainage.reports.explanations import further_tables
 from bidsapp_brainage.reports.html import (
     MISSING,
     Cell,
@@ -28,7 +28,6 @@ from bidsapp_brainage.reports.wording import Notice
 NEGLIGIBLE_YEARS = 0.1
 HEMISPHERES = {"L": "left", "R": "right", "B": "both"}
 _LEVELS = {"pass": "ok", "warn": "warn", "fail": "bad"}
-_GROUPINGS = {"hemisphere": "Hemisphere", "network": "Network", "lobe": "Lobe"}
 _IDENTITY = ("participant_id", "session_id", "run_id", "scan", "model")
 
 
@@ -70,7 +69,7 @@ class RegionsView:
     title: str
     sentence: str
     regions: Table | None
-    groups: tuple[Table, ...]
+    further: tuple[tuple[str, str, Table], ...]
     notes: tuple[str, ...]
 
 
@@ -135,16 +134,11 @@ def regions_view(scan: ScanResult, model: str, result: RegionResult) -> RegionsV
     rows = _with_columns(result.table.rows)
     known = rows.dropna(subset=["delta_age"])
     identifier = slug("regions", scan.label, model, result.atlas)
-    groups = tuple(
-        _group_table(known, grouping, f"{identifier}-{grouping}")
-        for grouping in _GROUPINGS
-        if known[grouping].notna().any()
-    )
     return RegionsView(
         title=title,
         sentence=_region_sentence(rows, known),
         regions=_region_table(rows, identifier, result.table.path.name),
-        groups=groups,
+        further=tuple(further_tables(result.further, identifier)),
         notes=_region_notes(rows),
     )
 
@@ -300,39 +294,6 @@ def _region_table(rows: pd.DataFrame, identifier: str, file_name: str) -> Table:
     ]
     caption = f"Contributions of all {len(rows)} regions, in years ({file_name})."
     return Table(identifier, caption, columns, cells, searchable=True)
-
-
-def _group_table(known: pd.DataFrame, grouping: str, identifier: str) -> Table:
-    """Volume-weighted means of the regions of each network, lobe or side."""
-    named = known.dropna(subset=[grouping])
-    rows = []
-    for label, part in named.groupby(grouping, sort=True):
-        weights = part["volume_mm3"].to_numpy(dtype=float)
-        mean = np.average(part["delta_age"], weights=weights) if weights.sum() > 0 else np.nan
-        strongest = part.loc[part["delta_age"].abs().idxmax()]
-        rows.append((str(label), len(part), weights.sum() / 1000, mean, strongest))
-    rows.sort(key=lambda row: -abs(row[3]) if np.isfinite(row[3]) else np.inf)
-    most = _most(pd.Series([row[3] for row in rows], dtype=float))
-    title = _GROUPINGS[grouping]
-    columns = [
-        Column(title),
-        Column("Mean contribution", numeric=True, help="years, weighted by volume"),
-        Column("Regions", numeric=True),
-        Column("Volume (ml)", numeric=True),
-        Column("Strongest region"),
-    ]
-    cells = [
-        [
-            Cell(label),
-            number_cell(mean, decimals(most), signed=True, most=most),
-            number_cell(count, 0),
-            number_cell(volume, 0),
-            Cell(f"{strongest['name']} ({_years(strongest['delta_age'])})"),
-        ]
-        for label, count, volume, mean, strongest in rows
-    ]
-    caption = f"By {title.lower()}: means over regions in years, weighted by their volume."
-    return Table(identifier, caption, columns, cells)
 
 
 def _region_sentence(rows: pd.DataFrame, known: pd.DataFrame) -> str:

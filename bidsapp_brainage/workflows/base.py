@@ -190,7 +190,7 @@ def _connect_explanation(
         plan.atlas,
         plan.atlas_table,
         compute=plan.compute,
-        baseline=plan.baseline,
+        explanation=plan.explanation,
     )
     workflow.connect([
         (anat, explanation, _between(("t1w_preproc",))),
@@ -235,8 +235,10 @@ def _connect_sinks(
     if warp:
         _connect_std(workflow, dest, plan.template, parts, norm)
     if "explanation" in parts:
-        ds_explanation = init_ds_explanation_wf(dest, plan.template, plan.atlas_entities, **common)
-        kept = ("labels_t1w", "table", "map_grid", "map_t1w")
+        ds_explanation = init_ds_explanation_wf(
+            dest, plan.template, plan.atlas_entities, extra=plan.explanation.extra, **common
+        )
+        kept = ("labels_t1w", "table", "groups", "map_grid", "map_t1w", *plan.explanation.extra)
         workflow.connect([(parts["explanation"], ds_explanation, _between(kept))])
 
 
@@ -306,12 +308,14 @@ def _connect_reportlets(
     xfm: str,
 ) -> None:
     """Add the figures of the report."""
+    cubes = "explanation" in parts and "cubes" in plan.explanation.extra
     reportlets = init_reportlets_wf(
         dest,
         plan.template,
         model=plan.model_label,
         age_range=plan.card.age_range,
         atlas=plan.atlas_entities if "explanation" in parts else None,
+        cubes=cubes,
     )
     workflow.connect([
         (parts["anat"], reportlets, _between(("t1w_preproc",))),
@@ -320,4 +324,5 @@ def _connect_reportlets(
         (parts["prediction"], reportlets, _between(("volume", "brainage", "agedist"))),
     ])  # fmt:skip
     if "explanation" in parts:
-        workflow.connect([(parts["explanation"], reportlets, _between(("map_t1w",)))])
+        maps = ("map_t1w", "cubes") if cubes else ("map_t1w",)
+        workflow.connect([(parts["explanation"], reportlets, _between(maps))])

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nipype.interfaces import utility as niu
+from nipype.interfaces.base import BaseInterface
 from nipype.pipeline import engine as pe
 from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
 from bidsapp_brainage.interfaces.atlas import MatchAtlas
 from bidsapp_brainage.interfaces.images import Resample
-from bidsapp_brainage.interfaces.occlusion import Occlude, PaintMap
+from bidsapp_brainage.interfaces.occlusion import (
+    Curves,
+    Occlude,
+    OccludeCubes,
+    PaintMap,
+    Pairs,
+    Shapley,
+)
 from bidsapp_brainage.workflows.prediction import network_inputs
 
 if TYPE_CHECKING:
@@ -19,8 +27,7 @@ if TYPE_CHECKING:
     from bidsapp_brainage.atlas.templates import TemplateFiles
     from bidsapp_brainage.bids.collect import Scan
     from bidsapp_brainage.model.cards import ModelCard
-    from bidsapp_brainage.settings import Baseline
-    from bidsapp_brainage.workflows.plan import Compute
+    from bidsapp_brainage.workflows.plan import Compute, Explanation
 
 _FILL_TEXT = {
     "background": "the background value of the image",
@@ -110,7 +117,7 @@ def init_explanation_wf(
     atlas_table: Path,
     *,
     compute: Compute,
-    baseline: Baseline = "background",
+    explanation: Explanation,
     name: str = "explanation_wf",
 ) -> Workflow:
     """Occlude every region of the atlas in one scan.
@@ -125,8 +132,8 @@ def init_explanation_wf(
         The regions and their names.
     compute : Compute
         Device, batch size and threads.
-    baseline : {"background", "mean", "blur"}
-        What replaces a region.
+    explanation : Explanation
+        Methods and their parameters.
     name : str
         Name of the workflow.
 
@@ -141,17 +148,19 @@ def init_explanation_wf(
     -------
     labels_t1w
         Labels on the grid of the T1w.
-    table
-        One row per region.
+    table, groups
+        One row per region; one per network, lobe, hemisphere and compartment.
     map_grid, map_t1w
         Change of the predicted age, on the network's grid and on the T1w's.
+    cubes, shapley, curves, pairs
+        Results of the methods of these names; undefined without them.
     """
     workflow = Workflow(name=name)
     workflow.__desc__ = f"""\
 Each region of the atlas {atlas.name} was brought to the T1w image by the inverse of the nonlinear
-registration and replaced, one at a time, by {_FILL_TEXT[baseline]}; the signed change of the
-predicted age is the region's contribution (occlusion [@occlusion]; network occlusion sensitivity
-analysis [@nosa]).
+registration and replaced, one at a time, by {_FILL_TEXT[explanation.baseline]}; the signed change
+of the predicted age is the region's contribution (occlusion [@occlusion]; network occlusion
+sensitivity analysis [@nosa]).{_method_text(explanation)}
 """
     inputnode = pe.Node(
         niu.IdentityInterface(
@@ -160,7 +169,9 @@ analysis [@nosa]).
         name="inputnode",
     )
     outputnode = pe.Node(
-        niu.IdentityInterface(fields=["labels_t1w", "table", "map_grid", "map_t1w"]),
+        niu.IdentityInterface(
+            fields=["labels_t1w", "table", "groups", "map_grid", "map_t1w", *explanation.extra]
+        ),
         name="outputnode",
     )
     to_t1w = pe.Node(
@@ -175,16 +186,16 @@ analysis [@nosa]).
         Resample(interpolation="nearest", standard=True, out_name="labels_grid.nii.gz"),
         name="labels_to_grid",
     )
+    common = {
+        **network_inputs(card, card_path, scan, compute),
+        "atlas_table": str(atlas_table),
+        "baseline": explanation.baseline,
+        "batch_size": compute.batch_size or 0,
+        "seed": explanation.seed,
+    }
+    resources = {"mem_gb": 3.0, "n_procs": 1 if compute.use_gpu else compute.n_threads}
     occlude = pe.Node(
-        Occlude(
-            **network_inputs(card, card_path, scan, compute),
-            atlas_table=str(atlas_table),
-            baseline=baseline,
-            batch_size=compute.batch_size or 0,
-        ),
-        name="occlude",
-        mem_gb=3.0,
-        n_procs=1 if compute.use_gpu else compute.n_threads,
+        Occlude(**common, null_parcels=explanation.null_parcels), name="occlude", **resources
     )
     map_grid = pe.Node(PaintMap(), name="map_grid")
     map_t1w = pe.Node(PaintMap(), name="map_t1w", mem_gb=0.5)
@@ -202,8 +213,45 @@ analysis [@nosa]).
         (occlude, map_grid, [("table", "table")]),
         (occlude, map_t1w, [("table", "table")]),
         (to_t1w, outputnode, [("out_file", "labels_t1w")]),
-        (occlude, outputnode, [("table", "table")]),
+        (occlude, outputnode, [("table", "table"), ("groups", "groups")]),
         (map_grid, outputnode, [("out_file", "map_grid")]),
         (map_t1w, outputnode, [("out_file", "map_t1w")]),
     ])  # fmt:skip
+    for method, interface in _extra_interfaces(explanation, common).items():
+        node = pe.Node(interface, name=method, **resources)
+        workflow.connect([
+            (inputnode, node, [("volume", "volume")]),
+            (to_grid, node, [("out_file", "labels")]),
+            (node, outputnode, [("out_file" if method == "cubes" else "table", method)]),
+        ])  # fmt:skip
     return workflow
+
+
+def _extra_interfaces(explanation: Explanation, common: dict[str, Any]) -> dict[str, BaseInterface]:
+    """Interfaces of the methods beyond the occlusion of regions that the run uses."""
+    known = {
+        "cubes": lambda: OccludeCubes(**common, cube_mm=explanation.cube_mm),
+        "shapley": lambda: Shapley(**common, permutations=explanation.permutations),
+        "curves": lambda: Curves(**common),
+        "pairs": lambda: Pairs(**common),
+    }
+    return {method: known[method]() for method in explanation.extra}
+
+
+def _method_text(explanation: Explanation) -> str:
+    """What the methods beyond the occlusion of regions did, for the methods section."""
+    texts = {
+        "cubes": f" A map was made by occluding cubes of {explanation.cube_mm:g} mm.",
+        "shapley": " Shapley values of the regions were estimated from "
+        f"{explanation.permutations} random orders [@shapley].",
+        "curves": " Regions were removed and restored one after another, ranked by their "
+        "contribution, to see how far the ranking is faithful to the model.",
+        "pairs": " The regions with the largest contributions were also occluded in pairs.",
+    }
+    null = (
+        " Contributions were compared with those of random connected parcels of the same size."
+        if explanation.null_parcels
+        else ""
+    )
+    groups = " Networks, lobes and hemispheres were occluded in the same way."
+    return groups + null + "".join(texts[method] for method in explanation.extra)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nipype.interfaces import utility as niu
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
     from bidsapp_brainage.atlas.templates import TemplateFiles
     from bidsapp_brainage.workflows.plan import Destination
 
+#: Suffixes of the tables of an explanation beyond that of the regions.
+_TABLES = {
+    "groups": "occlusiongroups",
+    "shapley": "shapley",
+    "curves": "occlusioncurve",
+    "pairs": "occlusionpairs",
+}
 _PREPROC = {"desc": "preproc", "suffix": "T1w"}
 _MASK = {"desc": "brain", "suffix": "mask"}
 
@@ -218,6 +226,7 @@ def init_ds_explanation_wf(
     template: TemplateFiles,
     atlas: dict[str, Any],
     *,
+    extra: Sequence[str],
     model: str,
     resolution: str,
     provenance: dict[str, Any],
@@ -233,6 +242,9 @@ def init_ds_explanation_wf(
         The model's template.
     atlas : dict
         Entities of the atlas.
+    extra : sequence of str
+        Methods beyond the occlusion of regions: any of ``cubes``, ``shapley``, ``curves``,
+        ``pairs``.
     model, resolution : str
         Labels of the model and of its grid.
     provenance : dict
@@ -242,17 +254,20 @@ def init_ds_explanation_wf(
 
     Inputs
     ------
-    labels_t1w, table, map_grid, map_t1w
+    labels_t1w, table, groups, map_grid, map_t1w, and those in `extra`
         From the explanation workflow.
     """
     workflow = Workflow(name=name)
     inputnode = pe.Node(
-        niu.IdentityInterface(fields=["labels_t1w", "table", "map_grid", "map_t1w"]),
+        niu.IdentityInterface(
+            fields=["labels_t1w", "table", "groups", "map_grid", "map_t1w", *extra]
+        ),
         name="inputnode",
     )
     t1w = dest.uri(**_PREPROC)
     seen = dest.uri(space=template.name, res=resolution, desc=f"{model}input", suffix="T1w")
-    table = {"space": template.name, **atlas, "desc": model, "suffix": "occlusion"}
+    named = {"space": template.name, **atlas, "desc": model}
+    table = {**named, "suffix": "occlusion"}
     in_t1w = {"SpatialReference": t1w}
     in_grid = {
         "SpatialReference": template_uri(template),
@@ -281,6 +296,19 @@ def init_ds_explanation_wf(
             "ds_map_t1w", dest, space="T1w", **name_map, metadata={**effect, **in_t1w}
         ),
     }  # fmt:skip
+    for field, suffix in _TABLES.items():
+        if field in ("groups", *extra):
+            nodes[field] = sink(
+                f"ds_{field}", dest, **named, suffix=suffix, extension=".tsv", columns=suffix,
+                metadata={"Sources": [seen], **provenance},
+            )  # fmt: skip
+    if "cubes" in extra:
+        text = "Change of the predicted age when a cube around the voxel is occluded."
+        nodes["cubes"] = sink(
+            "ds_cubes", dest, space=template.name, res=resolution, desc=f"{model}cubes",
+            suffix="occlusionmap",
+            metadata={**effect, "Description": text, "Sources": [seen], **in_grid},
+        )  # fmt: skip
     for field, node in nodes.items():
         workflow.connect(inputnode, field, node, "in_file")
     return workflow

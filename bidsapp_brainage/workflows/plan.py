@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage import __version__
 from bidsapp_brainage.bids.names import bids_uri, derivative_path
+from bidsapp_brainage.settings import explanations
 
 if TYPE_CHECKING:
     from bidsapp_brainage.atlas.registry import Atlas
     from bidsapp_brainage.atlas.templates import TemplateFiles
     from bidsapp_brainage.model.cards import ModelCard
-    from bidsapp_brainage.settings import Baseline, Resources, Settings, SkullStrip
+    from bidsapp_brainage.settings import Baseline, Processing, Resources, Settings, SkullStrip
 
 LOGGER = logging.getLogger("bidsapp_brainage")
 WORKFLOW_NAME = "bidsapp_brainage_wf"
@@ -59,6 +60,51 @@ class Compute:
 
 
 @dataclass(frozen=True)
+class Explanation:
+    """How predictions are explained.
+
+    Attributes
+    ----------
+    methods : tuple of str
+        Of ``--explain``; empty without explanation.
+    baseline : {"background", "mean", "blur"}
+        What replaces a region.
+    null_parcels : int
+        Random parcels of each size that regions are compared with.
+    cube_mm : float
+        Edge of the cubes.
+    permutations : int
+        Orders of regions for Shapley values.
+    seed : int
+        Of parcels and orders.
+    """
+
+    methods: tuple[str, ...] = ("occlusion",)
+    baseline: Baseline = "background"
+    null_parcels: int = 50
+    cube_mm: float = 8.0
+    permutations: int = 20
+    seed: int = 0
+
+    @property
+    def extra(self) -> tuple[str, ...]:
+        """Methods beyond the occlusion of regions."""
+        return tuple(method for method in self.methods if method != "occlusion")
+
+    @classmethod
+    def of(cls, processing: Processing) -> Explanation:
+        """Choices of a run."""
+        return cls(
+            methods=tuple(explanations(processing)),
+            baseline=processing.occlusion_baseline,
+            null_parcels=processing.null_parcels,
+            cube_mm=processing.cube_mm,
+            permutations=processing.shapley_permutations,
+            seed=processing.random_seed,
+        )
+
+
+@dataclass(frozen=True)
 class Plan:
     """Resources and choices of one run, checked and located.
 
@@ -80,6 +126,8 @@ class Plan:
         Empty image on the network's input grid.
     extra_templates : tuple of TemplateFiles
         ``--output-spaces``.
+    explanation : Explanation
+        What is done with the atlas.
     """
 
     output_dir: Path
@@ -93,7 +141,7 @@ class Plan:
     atlas_template: TemplateFiles | None = None
     extra_templates: tuple[TemplateFiles, ...] = ()
     skull_strip: SkullStrip = "auto"
-    baseline: Baseline = "background"
+    explanation: Explanation = Explanation()
     bias_correction: str = "model"
     sloppy: bool = False
     seed: int = 0
@@ -193,7 +241,7 @@ def make_plan(settings: Settings, home: Path) -> Plan:
     cards.resolve_bias(processing.bias_correction, card)
     template = get_template(card.input["template"])
     atlas = None
-    if explains(settings):
+    if explanations(processing):
         atlas = load_atlas(processing.atlas, atlases_dir=processing.atlases_dir, home=home)
     work_dir = settings.execution.work_dir.absolute() / WORKFLOW_NAME
     return Plan(
@@ -208,18 +256,13 @@ def make_plan(settings: Settings, home: Path) -> Plan:
         atlas_template=_foreign_template(atlas, template),
         extra_templates=_extra_templates(processing.output_spaces, template.name),
         skull_strip=processing.skull_strip,
-        baseline=processing.occlusion_baseline,
+        explanation=Explanation.of(processing),
         bias_correction=processing.bias_correction,
         sloppy=processing.sloppy,
         seed=processing.random_seed,
         compute=_compute(resources),
         run_uuid=settings.execution.run_uuid or "run",
     )
-
-
-def explains(settings: Settings) -> bool:
-    """Whether the run occludes regions."""
-    return settings.processing.explain != "none" and settings.processing.level == "full"
 
 
 def spacing_label(spacing: float) -> str:

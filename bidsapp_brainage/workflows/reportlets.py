@@ -32,6 +32,7 @@ def init_reportlets_wf(
     model: str,
     age_range: tuple[float, float],
     atlas: dict[str, Any] | None,
+    cubes: bool = False,
     name: str = "reportlets_wf",
 ) -> Workflow:
     """Draw the figures of one scan.
@@ -48,6 +49,8 @@ def init_reportlets_wf(
         Ages of the training cohort in years.
     atlas : dict or None
         Entities of the atlas; None without explanation.
+    cubes : bool
+        Whether there is a map of cubes.
     name : str
         Name of the workflow.
 
@@ -59,11 +62,11 @@ def init_reportlets_wf(
         Transform to the template, nonlinear or affine.
     volume, brainage, agedist
         From the prediction workflow.
-    map_t1w
+    map_t1w, cubes
         From the explanation workflow.
     """
     workflow = Workflow(name=name)
-    fields = ["t1w_preproc", "mask", "xfm", "volume", "brainage", "agedist", "map_t1w"]
+    fields = ["t1w_preproc", "mask", "xfm", "volume", "brainage", "agedist", "map_t1w", "cubes"]
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
     normalised = pe.Node(
         Resample(reference=str(template.t1w), standard=True, out_name="t1w_std.nii.gz"),
@@ -103,5 +106,15 @@ def init_reportlets_wf(
         workflow.connect([
             (inputnode, effects, [("map_t1w", "map_file"), ("t1w_preproc", "background")]),
             (effects, ds_effects, [("out_file", "in_file")]),
+        ])  # fmt:skip
+    if cubes:
+        cube_map = pe.Node(MapFigure(), name="cube_map")
+        ds_cubes = sink(
+            "ds_cubes_fig", dest, **_SVG, suffix="occlusionmap", space=template.name,
+            desc=f"{model}cubes",
+        )  # fmt: skip
+        workflow.connect([
+            (inputnode, cube_map, [("cubes", "map_file"), ("volume", "background")]),
+            (cube_map, ds_cubes, [("out_file", "in_file")]),
         ])  # fmt:skip
     return workflow

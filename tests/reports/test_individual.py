@@ -96,7 +96,8 @@ def test_shows_every_region_and_the_groups(plain):
         assert f"Region {number} L" in page.text
     tables = {attributes.get("id") for attributes in page.all("table")}
     base = f"regions-sub-01-{MODEL}-blocks-24"
-    assert {base, f"{base}-hemisphere", f"{base}-network"} <= tables
+    kinds = ("occlusiongroups", "shapley", "occlusioncurve", "occlusionpairs")
+    assert {base, *(f"{base}-{kind}" for kind in kinds)} <= tables
     assert "of them empty in this scan" in page.text
 
 
@@ -114,7 +115,7 @@ def test_is_self_contained_and_small(plain):
     assert "url(" not in style[1]
     assert "@import" not in style[1]
     pictures = [attributes["src"] for attributes in page.all("img")]
-    assert len(pictures) == 6
+    assert len(pictures) == 7
     assert all(source.startswith("data:image/svg+xml,") for source in pictures)
 
 
@@ -153,7 +154,7 @@ def test_same_input_gives_same_bytes(plain):
 def test_figures_are_reproducible(plain, tmp_path):
     write_person(tmp_path, Person())
     figures = sorted(plain.glob("sub-01/figures/*.svg"))
-    assert len(figures) == 6
+    assert len(figures) == 7
     for path in figures:
         assert path.read_bytes() == (tmp_path / path.relative_to(plain)).read_bytes()
 
@@ -357,4 +358,4 @@ def test_many_scans_stay_within_the_budget(plain, monkeypatch):
     monkeypatch.setattr(individual, "PAGE_BUDGET", whole - 60_000)
     path = write_individual_report(plain, "01", run=RUN)
     assert path.stat().st_size <= whole - 60_000
-    assert path.read_text().count("image/jpeg") == 5
+    assert path.read_text().count("image/jpeg") == 6

@@ -129,7 +129,9 @@ class Plan:
 
     def _keep(self, regions: tuple[int, ...], chunk: Chunk) -> None:
         size = storage.n_bytes(chunk)
-        if regions in self._groups and self._size + size <= self._kept_bytes:
+        # Single regions serve commits again and again; other selections may never come back.
+        lasting = regions in self._groups or len(regions) == 1
+        if lasting and self._size + size <= self._kept_bytes:
             self._chunks[regions] = chunk
             self._size += size
 
@@ -149,10 +151,11 @@ class Plan:
     # -- on disk -----------------------------------------------------------------------------
 
     def save(self, path: Path) -> None:
-        """Write the plan with all its tables; the file appears when it is complete."""
+        """Write the plan with the tables that it keeps; the file appears when it is complete."""
         self.build()
+        chunks = {group: self._chunks[group] for group in self._groups if group in self._chunks}
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        storage.write(temporary, self.signature, self.patches, self._groups, self._chunks)
+        storage.write(temporary, self.signature, self.patches, self._groups, chunks)
         os.replace(temporary, path)  # noqa: PTH105 - atomic, and says so
 
     @classmethod

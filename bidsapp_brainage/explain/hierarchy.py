@@ -1,0 +1,133 @@
+"""Groups of regions (networks, lobes, hemispheres, compartments), occluded as one.
+
+The effects of single regions do not add up: regions share what the network sees around them. A
+group is therefore occluded as one mask, and its table shows the sum over its regions beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bidsapp_brainage.errors import UsageError
+
+from .engine.geometry import Patch, union
+from .engine.plan import label_patches
+
+LEVELS = ("network", "lobe", "hemisphere", "compartment")
+COLUMNS = (
+    "level",
+    "name",
+    "n_regions",
+    "n_voxels",
+    "volume_mm3",
+    "delta_age",
+    "delta_entropy",
+    "js_divergence",
+    "sum_of_regions",
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Regions that are occluded together.
+
+    Attributes
+    ----------
+    level : str
+        Column of the atlas table that names the group, one of ``LEVELS``.
+    name : str
+        Its value there.
+    indices : tuple of int
+        Labels of the regions.
+    """
+
+    level: str
+    name: str
+    indices: tuple[int, ...]
+
+
+def atlas_groups(atlas_table: pd.DataFrame) -> list[Group]:
+    """Groups of an atlas, level by level, each level in the order of the table.
+
+    Parameters
+    ----------
+    atlas_table : DataFrame
+        ``index`` and any of ``LEVELS``; see :mod:`bidsapp_brainage.atlas.tables`. A missing value
+        puts the region into no group of that level; a level without values has no groups.
+
+    Returns
+    -------
+    list of Group
+    """
+    return [
+        Group(level, str(name), tuple(int(index) for index in rows["index"]))
+        for level in LEVELS
+        if level in atlas_table
+        for name, rows in atlas_table.groupby(level, sort=False, dropna=True)
+    ]
+
+
+def group_patches(labels: NDArray[np.integer], groups: Sequence[Group]) -> list[Patch | None]:
+    """Voxels of each group, None for groups without voxels.
+
+    Append them to the patches of the regions to occlude both in one run; patches may overlap.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (D, H, W)
+        Region label of each voxel.
+    groups : sequence of Group
+    """
+    indices = sorted({index for group in groups for index in group.indices})
+    patch_of = dict(zip(indices, label_patches(labels, indices), strict=True))
+    return [union([patch_of[index] for index in group.indices]) for group in groups]
+
+
+def group_table(
+    groups: Sequence[Group],
+    group_effects: pd.DataFrame,
+    region_effects: pd.DataFrame,
+    *,
+    voxel_ml: float,
+) -> pd.DataFrame:
+    """Effects of groups, and how far they are from the sum of their regions.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+    group_effects : DataFrame
+        Result of :func:`bidsapp_brainage.explain.occlusion.effects`, one row for each group in
+        their order; its column ``index`` is not used.
+    region_effects : DataFrame
+        The same for single regions; ``index`` holds their labels.
+    voxel_ml : float
+        Volume of a voxel of the label image, in millilitres.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``COLUMNS``. ``n_regions`` counts the regions with voxels; ``sum_of_regions`` is
+        the sum of their ``delta_age`` (years), equal to the group's ``delta_age`` where regions
+        act independently; NaN for groups without voxels.
+
+    Raises
+    ------
+    UsageError
+        The number of rows is not that of the groups.
+    """
+    if len(groups) != len(group_effects):
+        raise UsageError(f"{len(groups)} groups but the effects of {len(group_effects)}.")
+    ages = region_effects.set_index("index")["delta_age"].dropna()
+    parts = [ages[ages.index.isin(group.indices)] for group in groups]
+    table = group_effects.reset_index(drop=True)
+    table["level"] = [group.level for group in groups]
+    table["name"] = [group.name for group in groups]
+    table["n_regions"] = [len(part) for part in parts]
+    table["volume_mm3"] = table["n_voxels"] * voxel_ml * 1000
+    table["sum_of_regions"] = [float(part.sum(min_count=1)) for part in parts]
+    return table[list(COLUMNS)]

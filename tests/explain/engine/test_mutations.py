@@ -1,0 +1,124 @@
+"""Bugs put into the engine on purpose: the comparison with full passes must notice each of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import import_module
+
+import numpy as np
+import pytest
+import torch
+
+from bidsapp_brainage.explain.engine import dense, geometry, run, tables, vocabulary
+
+from .test_exactness import check
+
+N_NETWORKS = 60
+NOTICED = 1e-9
+
+
+def no_dilation(monkeypatch):
+    honest = tables.reached
+    plain = lambda w: replace(w, dilation=(1,) * len(w.kernel))  # noqa: E731
+    monkeypatch.setattr(tables, "reached", lambda p, w, grid: honest(p, plain(w), grid))
+
+
+def halo_too_small(monkeypatch):
+    honest = tables.reached
+    thin = lambda w: replace(w, kernel=tuple(max(1, k - 1) for k in w.kernel))  # noqa: E731
+    monkeypatch.setattr(tables, "reached", lambda p, w, grid: honest(p, thin(w), grid))
+
+
+def taps_backwards(monkeypatch):
+    honest = geometry.Window.taps
+    monkeypatch.setattr(geometry.Window, "taps", lambda self: honest(self)[::-1])
+
+
+def only_last_operand_spreads(monkeypatch):
+    monkeypatch.setattr(tables, "union", lambda patches: patches[-1])
+
+
+def padding_is_zero_for_max(monkeypatch):
+    honest = run.Run._operand
+
+    def wrong(self, source, lookup, outputs):
+        nothing = torch.zeros(0, dtype=torch.int32)
+        return honest(self, source, lookup and replace(lookup, outside=nothing), outputs)
+
+    monkeypatch.setattr(run.Run, "_operand", wrong)
+
+
+def cached_rows_are_overwritten(monkeypatch):
+    monkeypatch.setattr(vocabulary, "_not_in_place", lambda module: module)
+
+
+def commit_forgets_the_sums(monkeypatch):
+    honest = run.Run._propagate
+
+    def wrong(self, chunk, fill):
+        found = honest(self, chunk, fill)
+        return found if self._forgiving else replace(found, sums=[None] * len(found.sums))
+
+    monkeypatch.setattr(run.Run, "_forgiving", False, raising=False)
+    monkeypatch.setattr(run.Run, "_propagate", wrong)
+
+
+def functions_before_the_pool_are_lost(monkeypatch):
+    honest = dense.finish
+
+    def wrong(layer, operation, sums):
+        return honest(layer, replace(operation, early=()), sums)
+
+    monkeypatch.setattr(run, "finish", wrong)
+
+
+def every_function_passes_the_pool(monkeypatch):
+    monkeypatch.setattr(vocabulary, "split_monotone", lambda functions: ([], list(functions)))
+
+
+def groups_are_not_separated(monkeypatch):
+    def wrong(weight, groups):
+        return weight.repeat_interleave(groups, dim=1) if groups > 1 else weight
+
+    module = import_module("bidsapp_brainage.explain.engine.trace")  # not the function of the name
+    monkeypatch.setattr(module, "_dense_groups", wrong)
+
+
+def first_voxel_is_missed(monkeypatch):
+    honest = tables.moved
+
+    def wrong(array, origin, low, high, *, fill):
+        found = honest(array, origin, low, high, fill=fill)
+        if found.dtype == np.bool_ and found.any():
+            found.ravel()[np.flatnonzero(found)[0]] = False
+        return found
+
+    monkeypatch.setattr(tables, "moved", wrong)
+
+
+BUGS = [
+    no_dilation,
+    halo_too_small,
+    taps_backwards,
+    only_last_operand_spreads,
+    padding_is_zero_for_max,
+    cached_rows_are_overwritten,
+    commit_forgets_the_sums,
+    functions_before_the_pool_are_lost,
+    every_function_passes_the_pool,
+    groups_are_not_separated,
+    first_voxel_is_missed,
+]
+
+
+def notices(seed: int) -> bool:
+    try:
+        return not check(seed) < NOTICED
+    except (RuntimeError, IndexError, AssertionError, ValueError, TypeError):
+        return True
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_bug_is_noticed(monkeypatch, bug):
+    bug(monkeypatch)
+    assert any(notices(seed) for seed in range(N_NETWORKS))

@@ -1,0 +1,143 @@
+"""Deletion and insertion against full passes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.explain import curves
+from bidsapp_brainage.explain.curves import (
+    COLUMNS,
+    curve_area,
+    deletion_curve,
+    faithfulness,
+    insertion_curve,
+    open_insertion,
+    random_order_areas,
+)
+from tests.explain.test_occlusion import decode
+from tests.explain.toy import EMPTY, ENGINES, FILL, bits, make_toy
+
+ORDER = [3, 0, EMPTY, 5, 1, 2]
+WITHOUT_EMPTY = [3, 0, 5, 1, 2]
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request):
+    return request.param
+
+
+@pytest.fixture
+def toy():
+    return make_toy()
+
+
+def test_deletion_matches_full_passes_and_leaves_no_trace(toy, engine):
+    occluder = toy.occluder(engine)
+    before = bits(occluder)
+    curve = deletion_curve(occluder, FILL, ORDER, toy.n_voxels)
+    assert bits(occluder) == before
+    assert tuple(curve.columns) == COLUMNS
+    assert curve["step"].tolist() == list(range(6))
+    assert curve["region"].isna().tolist() == [True] + [False] * 5
+    assert curve["region"].tolist()[1:] == WITHOUT_EMPTY
+    ages = [toy.age(WITHOUT_EMPTY[:n]) for n in range(6)]
+    np.testing.assert_allclose(curve["predicted_age"], ages, atol=1e-9)
+    np.testing.assert_allclose(curve["delta_age"], np.subtract(ages, ages[0]), atol=1e-9)
+    shares = np.cumsum([0] + [toy.n_voxels[r] for r in WITHOUT_EMPTY]) / sum(toy.n_voxels)
+    np.testing.assert_allclose(curve["fraction_occluded"], shares)
+    assert curve["js_divergence"][0] == 0
+    assert (curve["js_divergence"][1:] > 0).all()
+
+
+@pytest.mark.parametrize("as_volume", [False, True])
+def test_insertion_runs_from_everything_occluded_to_the_volume(toy, engine, as_volume):
+    fill = np.random.default_rng(1).normal(size=toy.volume.shape) if as_volume else FILL
+    before_volume = toy.volume.copy()
+    occluder = open_insertion(
+        toy.members, toy.volume, toy.patches, fill, decode=decode, engine=engine
+    )
+    before = bits(occluder)
+    curve = insertion_curve(occluder, toy.volume, ORDER, toy.n_voxels)
+    assert bits(occluder) == before
+    ages = [toy.age(WITHOUT_EMPTY[n:], fill) for n in range(6)]
+    np.testing.assert_allclose(curve["predicted_age"], ages, atol=1e-9)
+    assert curve["predicted_age"].iloc[-1] == pytest.approx(toy.age(), abs=1e-9)
+    assert curve["fraction_occluded"].iloc[[0, -1]].tolist() == [1, 0]
+    assert curve["fraction_occluded"].is_monotonic_decreasing
+    np.testing.assert_array_equal(toy.volume, before_volume)
+
+
+def test_area_of_trapezoids_is_the_same_in_both_directions():
+    curve = pd.DataFrame({"fraction_occluded": [0, 0.5, 1], "delta_age": [0.0, -2.0, 4.0]})
+    assert curve_area(curve) == pytest.approx(0.5 * 1 + 0.5 * 3)
+    assert curve_area(curve[::-1]) == curve_area(curve)
+
+
+def test_order_without_effect_has_no_area(toy, engine):
+    occluder = toy.occluder(engine)
+    assert curve_area(deletion_curve(occluder, toy.volume, ORDER, toy.n_voxels)) == 0
+
+
+def test_random_orders_depend_on_the_seed_alone(toy):
+    areas = [
+        random_order_areas(toy.occluder(engine), FILL, order, toy.n_voxels, n_orders=4, seed=seed)
+        for engine, order, seed in [
+            ("loop", ORDER, 1), ("incremental", ORDER[::-1], 1), ("loop", ORDER, 2),
+        ]
+    ]  # fmt: skip
+    np.testing.assert_allclose(areas[0], areas[1], atol=1e-9)
+    assert not np.allclose(areas[0], areas[2])
+
+
+def test_faithfulness_places_an_order_among_random_ones(toy, engine):
+    occluder = toy.occluder(engine)
+    before, seen = bits(occluder), []
+    found = faithfulness(
+        occluder,
+        FILL,
+        ORDER,
+        toy.n_voxels,
+        n_orders=8,
+        seed=3,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert bits(occluder) == before
+    assert seen == [(n, 8) for n in range(1, 9)]
+    areas = random_order_areas(occluder, FILL, ORDER, toy.n_voxels, n_orders=8, seed=3)
+    own = curve_area(deletion_curve(occluder, FILL, ORDER, toy.n_voxels))
+    assert found.area == own
+    assert found.random_mean == pytest.approx(areas.mean())
+    assert found.z == pytest.approx((own - areas.mean()) / areas.std(ddof=1))
+    assert found.fraction_better == np.mean(areas > own)
+
+
+def test_one_region_has_only_one_order(toy):
+    found = faithfulness(toy.occluder("loop"), FILL, [0], toy.n_voxels, n_orders=3)
+    assert found.random_sd == 0
+    assert np.isnan(found.z)
+    assert found.fraction_better == 0
+    alone = faithfulness(toy.occluder("loop"), FILL, [0], toy.n_voxels, n_orders=1)
+    assert np.isnan([alone.random_sd, alone.z]).all()
+
+
+def test_commits_are_undone_after_an_error(toy, engine):
+    occluder = toy.occluder(engine)
+    before = bits(occluder)
+    with pytest.raises(KeyError), curves.temporary_commits(occluder) as commit:
+        commit(0, FILL)
+        commit(1, FILL)
+        raise KeyError
+    assert bits(occluder) == before
+
+
+def test_impossible_orders_are_refused(toy):
+    occluder = toy.occluder("loop")
+    with pytest.raises(UsageError, match="twice"):
+        deletion_curve(occluder, FILL, [1, 2, 1], toy.n_voxels)
+    with pytest.raises(UsageError, match="voxels"):
+        deletion_curve(occluder, FILL, [EMPTY], toy.n_voxels)
+    with pytest.raises(UsageError, match="random order"):
+        faithfulness(occluder, FILL, ORDER, toy.n_voxels, n_orders=0)

@@ -1,0 +1,69 @@
+"""A tiny ensemble, a volume and six regions, and the age of any volume by a full pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from bidsapp_brainage.explain.engine.plan import label_patches
+from bidsapp_brainage.explain.engine.tables import count
+from bidsapp_brainage.explain.occluders import Occluder, open_occluder
+from tests.explain.test_occlusion import decode, tiny_network
+
+ENGINES = ("incremental", "loop")
+EMPTY = 4  # the region without voxels
+FILL = -1.5
+
+
+@dataclass
+class Toy:
+    members: list
+    volume: np.ndarray
+    labels: np.ndarray
+    n_regions: int = 6
+
+    @property
+    def indices(self) -> list[int]:
+        return list(range(1, self.n_regions + 1))
+
+    @property
+    def patches(self) -> list:
+        return label_patches(self.labels, self.indices)
+
+    @property
+    def n_voxels(self) -> list[int]:
+        return [count(patch) for patch in self.patches]
+
+    def occluder(self, engine: str, patches: list | None = None) -> Occluder:
+        regions = self.patches if patches is None else patches
+        return open_occluder(self.members, self.volume, regions, decode=decode, engine=engine)
+
+    def age(self, regions=(), fill=FILL) -> float:
+        """Age with some regions (numbers from 0) occluded, by definition."""
+        hidden = np.isin(self.labels, [self.indices[region] for region in regions])
+        return self.age_of(np.where(hidden, fill, self.volume))
+
+    def age_of(self, volume) -> float:
+        batch = torch.as_tensor(volume)[None, None]
+        with torch.inference_mode():
+            return float(np.mean([decode(member(batch))[1].item() for member in self.members]))
+
+
+def make_toy(seed: int = 5) -> Toy:
+    """In float64, so that engines and full passes agree to 1e-9 or so."""
+    rng = np.random.default_rng(seed)
+    volume = rng.normal(size=(8, 7, 6))
+    labels = rng.integers(0, 7, size=volume.shape)
+    labels[labels == EMPTY + 1] = 0
+    return Toy([tiny_network(seed + k).double() for k in range(2)], volume, labels)
+
+
+def bits(occluder: Occluder) -> tuple[bytes, bytes]:
+    """The occluder's state, as far as its answers show it."""
+    intact, occluded = occluder.intact, occluder.occlude(FILL)
+    return (
+        intact.probabilities.tobytes() + intact.ages.tobytes(),
+        occluded.probabilities.tobytes() + occluded.ages.tobytes(),
+    )
