@@ -64,6 +64,8 @@ def test_typo_is_told_before_anything_heavy():
         (["-vv"], "verbose", 2),
         (["--notrack"], "notrack", True),
         (["--atlases", "X"], "atlas", "X"),
+        (["--explain", "cubes, shapley"], "explain", ("cubes", "shapley")),
+        (["--cube_size", "6.5"], "cube_mm", 6.5),
     ],
 )
 def test_options(arguments, name, value):
@@ -102,6 +104,9 @@ def test_every_option_has_a_field():
         (["--bias-correction", "yes"], "file:PATH"),
         (["--output-spaces", "MNI:2"], "res-N"),
         (["--skull-strip", "maybe"], "auto"),
+        (["--explain", "occlusion,shap"], "'shap' is not one of none"),
+        (["--cube-size", "0"], "between 0 and 100"),
+        (["--shapley-permutations", "1"], "2 or more"),
         (["--dry-run", "--reports-only"], "not allowed with"),
         (["--unknown"], "unrecognized"),
         (["--particip", "01"], "unrecognized"),

@@ -9,7 +9,12 @@ import pytest
 from bidsapp_brainage.cli.parser import build_parser
 from bidsapp_brainage.cli.run import public_command_line, settings_from
 from bidsapp_brainage.errors import UsageError
-from bidsapp_brainage.settings import build_settings, configuration_hash, to_toml
+from bidsapp_brainage.settings import (
+    build_settings,
+    configuration_hash,
+    explanations,
+    to_toml,
+)
 
 FOLDERS = {"bids_dir": Path("/d/bids"), "output_dir": Path("/d/out")}
 
@@ -156,3 +161,16 @@ def test_hash_follows_what_changes_results_only():
     assert configuration_hash(replace(base, atlas="/a/x.nii.gz")) == configuration_hash(
         replace(base, atlas="/b/x.nii.gz")
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "methods"),
+    [
+        ((), ("occlusion",)),
+        (("--explain", "none"), ()),
+        (("--explain", "shapley,cubes"), ("occlusion", "cubes", "shapley")),
+        (("--explain", "cubes", "--level", "minimal"), ()),
+    ],
+)
+def test_methods_of_explanation(arguments, methods):
+    assert explanations(from_line(*arguments).processing) == methods

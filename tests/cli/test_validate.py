@@ -118,6 +118,7 @@ def test_work_dir_inside_output_is_a_warning(bids, card):
         ({"plugin_file": "/no/p.yml"}, "--use-plugin /no/p.yml"),
         ({"bias_correction": "file:/no/b.json"}, "--bias-correction /no/b.json"),
         ({"bias_correction": "perhaps"}, "none, model or file:PATH"),
+        ({"explain": ["none", "cubes"]}, "none excludes the other methods"),
         ({"atlas": "/no/a_dseg.nii.gz"}, "--atlas /no/a_dseg.nii.gz"),
         ({"models_dir": "/no/models"}, "--models-dir /no/models"),
         ({"atlases_dir": "/no/atlases"}, "--atlases-dir /no/atlases"),

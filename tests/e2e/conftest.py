@@ -48,6 +48,8 @@ class App:
             *(str(self.root / "bids"), str(self.out), "participant"),
             *("--work-dir", str(self.root / "work"), "--sloppy", "--device", "cpu"),
             *("--model", "tiny", "--models-dir", str(self.root / "models")),
+            *("--explain", "occlusion,cubes,shapley,curves,pairs", "--null-parcels", "4"),
+            *("--cube-size", "24", "--shapley-permutations", "2"),
             *("--skip-bids-validation", *options),
         ]
 
