@@ -185,7 +185,7 @@ def _add_resources(group: argparse._ArgumentGroup) -> None:
         *_spellings("batch-size"),
         type=_batch_size,
         metavar="{auto,N}",
-        help="occluded images per forward pass (default: auto)",
+        help="regions that are occluded together (default: auto)",
     )
     group.add_argument(
         *_spellings("n-gpus"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, trai
 from bidsapp_brainage import __version__
 from bidsapp_brainage.interfaces.metering import start_meter, write_timing
 
+LOGGER = logging.getLogger("bidsapp_brainage")
+_SILENCE_S = 5.0
 _SCANNER_CODE = 1
 _MNI_CODE = 4
 
@@ -35,11 +39,19 @@ class StageInterface(SimpleInterface):
 
     def _pre_run_hook(self, runtime: Any) -> Any:
         self._meter = start_meter()
+        self._last_word = time.monotonic()
         return runtime
 
     def _post_run_hook(self, runtime: Any) -> Any:
         write_timing(self._meter, Path(runtime.cwd))
         return runtime
+
+    def _progress(self, done: int, total: int) -> None:
+        """Say how far a long stage has come, now and then."""
+        now = time.monotonic()
+        if now - self._last_word >= _SILENCE_S and done < total:
+            LOGGER.info("%s: %d of %d", self.stage, done, total)
+            self._last_word = now
 
     def _file(self, runtime: Any, name: str) -> str:
         """Absolute path of an output file in the node's folder."""

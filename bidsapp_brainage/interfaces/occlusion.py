@@ -51,6 +51,7 @@ class _ExplainInterface(StageInterface):
             device=inputs.device,
             batch_size=inputs.batch_size or None,
             n_threads=inputs.n_threads,
+            progress=self._progress,
         )
 
     def _write(self, runtime: Any, field: str, name: str, table: Any) -> None:

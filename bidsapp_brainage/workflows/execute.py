@@ -86,6 +86,7 @@ def run_workflow(
             "raise_insufficient": False,
             "priority": monitor.place_of,
             "log_level": log_level,
+            "relay": monitor.log,
         }
         plugin = OneProcessPerNode({**defaults, **arguments, "status_callback": monitor})
     arguments = {**arguments, "status_callback": monitor}

@@ -65,7 +65,7 @@ class Monitor:
         name = str(node.fullname)
         if status == "exception":
             self.failed.append(name)
-            self._log(logging.ERROR, name, f"{self._words(node)} failed")
+            self.log(logging.ERROR, name, f"{self._words(node)} failed")
         elif status == "end" and name not in self.failed:
             self.finished.add(name)
             self._report(node, name)
@@ -114,10 +114,10 @@ class Monitor:
         self.records.append(StageRecord(self.scan_of(name), stage, name, cached, timing))
         wall = timing.get("wall_s")
         cost = "from an earlier run" if cached else f"{wall:.0f} s" if wall is not None else "done"
-        self._log(logging.INFO, name, f"{stage} done ({cost})")
+        self.log(logging.INFO, name, f"{stage} done ({cost})")
 
-    def _log(self, level: int, name: str, text: str) -> None:
-        """Say it with the scan and its place, and remember it for the participant's log."""
+    def log(self, level: int, name: str, text: str) -> None:
+        """Say something about a node with its scan and place, and keep it for the scan's log."""
         scan = self.scan_of(name)
         place = f"[{self._order[scan]}/{len(self._order)}] {scan}" if scan else "[all scans]"
         LOGGER.log(level, "%s: %s", place, text)

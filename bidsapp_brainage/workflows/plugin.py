@@ -41,7 +41,8 @@ class OneProcessPerNode(MultiProcPlugin):
     """MultiProc with the same arguments, but a process for each node.
 
     Further arguments: ``log_level``, the level of nipype's messages in the children;
-    ``priority``, a function of a node's full name, the smallest number runs first.
+    ``priority``, a function of a node's full name, the smallest number runs first; ``relay``, a
+    function (level, full name, text) that is told what a node says while it runs.
     """
 
     def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
@@ -80,26 +81,30 @@ class OneProcessPerNode(MultiProcPlugin):
         )
         process.start()
         sender.close()  # the child's end only: then a dead child reads as the end of the pipe
-        self._task_obj[self._taskid] = (process, receiver)
+        self._task_obj[self._taskid] = (process, receiver, node.fullname)
         return int(self._taskid)
 
     def _get_result(self, taskid: int) -> dict[str, Any] | None:
-        process, receiver = self._task_obj[taskid]
-        if not receiver.poll():
-            return None
+        process, receiver, name = self._task_obj[taskid]
+        relay = self.plugin_args.get("relay")
         try:
-            result: dict[str, Any] = receiver.recv()
+            while receiver.poll():
+                message = receiver.recv()
+                if isinstance(message, dict):
+                    process.join()
+                    receiver.close()
+                    return message
+                if relay is not None:
+                    relay(message[0], name, message[1])
         except EOFError:
             process.join()
-            result = {"result": None, "traceback": [_obituary(process.exitcode)]}
-        else:
-            process.join()
-        receiver.close()
-        return result
+            receiver.close()
+            return {"result": None, "traceback": [_obituary(process.exitcode)]}
+        return None
 
     def _stop_children(self) -> None:
         """End what still runs, politely first."""
-        running = [process for process, _ in self._task_obj.values() if process.is_alive()]
+        running = [process for process, *_ in self._task_obj.values() if process.is_alive()]
         for process in running:
             _signal_group(process.pid, signal.SIGTERM)
         for process in running:
@@ -125,6 +130,18 @@ class _Dependencies(sparse.lil_matrix):
         return np.bincount(waited_for, minlength=self.shape[1])[np.newaxis, :]
 
 
+class _ToParent(logging.Handler):
+    """Sends what a node logs to the parent, which knows whose node it is."""
+
+    def __init__(self, sender: Connection) -> None:
+        super().__init__()
+        self._sender = sender
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send level and text."""
+        self._sender.send((record.levelno, record.getMessage()))
+
+
 def _run_in_child(
     node: Any, updatehash: bool, taskid: int, sender: Connection, log_level: int
 ) -> None:
@@ -134,6 +151,10 @@ def _run_in_child(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
         logging.getLogger(name).setLevel(log_level)
+    ours = logging.getLogger("bidsapp_brainage")
+    ours.addHandler(_ToParent(sender))
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
     sender.send(run_node(node, updatehash, taskid))
     sender.close()
 

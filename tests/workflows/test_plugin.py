@@ -34,6 +34,13 @@ def sleep_long(value: int) -> int:
     return value
 
 
+def talk(value: int) -> int:
+    import logging
+
+    logging.getLogger("bidsapp_brainage").info("half of %d", value)
+    return value
+
+
 def make_workflow(folder: Path, functions: list) -> pe.Workflow:
     """Independent chains of two nodes each: the function, then `add_one`."""
     workflow = pe.Workflow("wf", base_dir=str(folder))
@@ -84,6 +91,15 @@ def test_one_scan_after_the_other(tmp_path: Path) -> None:
     workflow.run(plugin=OneProcessPerNode({**arguments, "priority": lambda name: -int(name[-1])}))
     ended = [name for name, status in recorder.events if status == "end"]
     assert ended == ["first2", "second2", "first1", "second1", "first0", "second0"]
+
+
+def test_what_a_node_says_is_relayed_with_its_name(tmp_path: Path) -> None:
+    heard: list[tuple[int, str, str]] = []
+    arguments = {"n_procs": 1, "memory_gb": 4, "status_callback": Recorder(), "log_level": 50}
+    relay = lambda *message: heard.append(message)  # noqa: E731
+    workflow = make_workflow(tmp_path, [talk])
+    workflow.run(plugin=OneProcessPerNode({**arguments, "relay": relay}))
+    assert heard == [(20, "wf.first0", "half of 0")]
 
 
 def test_interrupt_ends_all_children(tmp_path: Path) -> None:
