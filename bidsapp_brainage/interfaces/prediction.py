@@ -69,6 +69,7 @@ class _PredictInputSpec(NetworkInputSpec):
     age_source = traits.Str("n/a", usedefault=True)
     bias_correction = traits.Str("model", usedefault=True, desc="none, model or file:PATH")
     qc_table = File(exists=True, desc="quality metrics with their decision")
+    stripped = traits.Bool(False, usedefault=True, desc="whether the T1w shows only the brain")
     label = traits.Str("image", usedefault=True, nohash=True, desc="how messages call the image")
 
 
@@ -97,6 +98,7 @@ class Predict(StageInterface):
             loading.load_members(card, self.inputs.device),
             io.load_nifti(Path(self.inputs.volume)).get_fdata(dtype="float32"),
             card,
+            stripped_source=self.inputs.stripped,
             device=self.inputs.device,
             n_threads=self.inputs.n_threads,
         )

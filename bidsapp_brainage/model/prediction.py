@@ -43,8 +43,9 @@ class Prediction:
     in_age_range : bool
         Whether the predicted age lies in the range of ages that the model was trained on.
     ood_flag : str
-        ``none``, or the first that applies of ``out_of_range`` (predicted outside the
-        training range), ``edge_mass`` (more than 20 % in the first or last bin) and
+        ``none``, or the first that applies of ``stripped_source`` (the image was skull-stripped
+        before, and the model learned from whole heads only), ``out_of_range`` (predicted outside
+        the training range), ``edge_mass`` (more than 20 % in the first or last bin) and
         ``member_disagreement`` (members differ more than the card allows).
     """
 
@@ -69,6 +70,7 @@ def predict(
     volume: np.ndarray,
     card: ModelCard,
     *,
+    stripped_source: bool = False,
     device: str = "cpu",
     n_threads: int | None = None,
 ) -> Prediction:
@@ -81,6 +83,8 @@ def predict(
     volume : ndarray, shape (D, H, W)
         On the card's grid, scaled as the card says.
     card : ModelCard
+    stripped_source : bool
+        The image was skull-stripped before it was processed.
     device : str
         A torch device.
     n_threads : int or None
@@ -102,7 +106,7 @@ def predict(
     batch = torch.from_numpy(np.ascontiguousarray(volume))[None, None].to(device)
     with cpu_threads(n_threads), torch.inference_mode():
         probabilities = torch.stack([_softmax(member(batch))[0] for member in members])
-    return summarise(probabilities.cpu().numpy(), card)
+    return summarise(probabilities.cpu().numpy(), card, stripped_source=stripped_source)
 
 
 def decoder(card: ModelCard) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
@@ -120,7 +124,9 @@ def decoder(card: ModelCard) -> Callable[[torch.Tensor], tuple[torch.Tensor, tor
     return decode
 
 
-def summarise(member_probabilities: np.ndarray, card: ModelCard) -> Prediction:
+def summarise(
+    member_probabilities: np.ndarray, card: ModelCard, *, stripped_source: bool = False
+) -> Prediction:
     """Describe the mean of the members' distributions.
 
     Parameters
@@ -128,6 +134,8 @@ def summarise(member_probabilities: np.ndarray, card: ModelCard) -> Prediction:
     member_probabilities : ndarray, shape (n_members, n_bins)
         Each row sums to 1.
     card : ModelCard
+    stripped_source : bool
+        See :func:`predict`.
     """
     lower, centers = card.bin_lower, card.bin_centers
     width = float(card.output["width"])
@@ -155,7 +163,11 @@ def summarise(member_probabilities: np.ndarray, card: ModelCard) -> Prediction:
         probabilities=probabilities,
         member_ages=member_ages,
         in_age_range=bool(in_range),
-        ood_flag=_ood_flag(probabilities, member_ages, in_range=in_range, card=card),
+        ood_flag=(
+            "stripped_source"
+            if stripped_source and not card.input.get("stripped_sources", True)
+            else _ood_flag(probabilities, member_ages, in_range=in_range, card=card)
+        ),
     )
 
 

@@ -22,6 +22,13 @@ class Notice:
 
 _DOUBTS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
+        "stripped_source": (
+            "The image was skull-stripped before, and the model learned from whole heads only",
+            "Such images differ from those in training in ways that the app cannot undo; the age "
+            "may be wrong by decades. The model's card has figures for such images.",
+            "Run the app on the whole-head images. If there are none, do not use the age or the "
+            "gap; at most compare people of this one dataset with each other.",
+        ),
         "out_of_range": (
             "The predicted age lies outside the ages that the model was trained on",
             "The network saw no brain of this age while it learned; the number is a guess.",

@@ -121,7 +121,7 @@ def init_scan_wf(scan: Scan, plan: Plan, given: Given) -> Workflow:
     workflow.connect([
         (anat, norm, _between(("t1w_preproc", "stripped"))),
         (anat, mask, _between(("t1w_preproc", "stripped"))),
-        (anat, prediction, _between(("t1w_conformed", "t1w_preproc", "facts"))),
+        (anat, prediction, _between(("t1w_conformed", "t1w_preproc", "facts", "stripped"))),
         (mask, prediction, _between(("mask",))),
         (norm, prediction, _between(("affine",))),
     ])  # fmt:skip

@@ -50,7 +50,7 @@ def init_prediction_wf(
 
     Inputs
     ------
-    t1w_conformed, t1w_preproc, facts, mask, affine
+    t1w_conformed, t1w_preproc, facts, stripped, mask, affine
         From the anatomical and normalisation workflows.
 
     Outputs
@@ -65,7 +65,9 @@ def init_prediction_wf(
     workflow = Workflow(name=name)
     workflow.__desc__ = _describe(card)
     inputnode = pe.Node(
-        niu.IdentityInterface(fields=["t1w_conformed", "t1w_preproc", "facts", "mask", "affine"]),
+        niu.IdentityInterface(
+            fields=["t1w_conformed", "t1w_preproc", "facts", "stripped", "mask", "affine"]
+        ),
         name="inputnode",
     )
     outputnode = pe.Node(
@@ -101,6 +103,7 @@ def init_prediction_wf(
             ("affine", "affine"),
             ("facts", "facts"),
         ]),
+        (inputnode, predict, [("stripped", "stripped")]),
         (model_input, predict, [("volume", "volume")]),
         (quality, predict, [("table", "qc_table")]),
         (model_input, outputnode, [("volume", "volume"), ("mask", "volume_mask")]),

@@ -27,8 +27,8 @@ def _requirements() -> list[str]:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     extras = config["options.extras_require"]
-    lines = [config["options"]["install_requires"], extras["test"], extras["docs"]]
-    return [line.split(">=")[0].strip() for text in lines for line in text.split("\n") if line]
+    texts = [config["options"]["install_requires"], extras["test"], extras["docs"], extras["bench"]]
+    return [line.split(">=")[0].strip() for text in texts for line in text.split("\n") if line]
 
 
 def test_every_requirement_has_an_exact_version() -> None:

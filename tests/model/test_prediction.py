@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -115,6 +117,13 @@ def test_members_that_disagree_are_flagged(tmp_path):
     disagreeing = np.concatenate([peaked(40), peaked(60)])
     assert summarise(agreeing, card).ood_flag == "none"
     assert summarise(disagreeing, card).ood_flag == "member_disagreement"
+
+
+@pytest.mark.parametrize(("learned", "flag"), [(False, "stripped_source"), (True, "none")])
+def test_stripped_images_are_flagged_unless_the_model_knows_them(card, learned, flag):
+    card = replace(card, input={**card.input, "stripped_sources": learned})
+    assert summarise(peaked(50), card).ood_flag == "none"
+    assert summarise(peaked(50), card, stripped_source=True).ood_flag == flag
 
 
 def test_an_ensemble_averages_distributions(card, volume):

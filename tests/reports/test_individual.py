@@ -210,6 +210,7 @@ def test_minimal_level_says_that_regions_are_missing(tmp_path):
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
+        ("stripped_source", "learned from whole heads only"),
         ("out_of_range", "outside the ages that the model was trained on"),
         ("edge_mass", "at the edge of the model's range"),
         ("member_disagreement", "disagree"),

@@ -1,0 +1,78 @@
+"""The benchmarks run, and the engine's work has not grown."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import counts
+from benchmarks.anatomy import PENG_GRID, brain, compact_regions, cortical_shells
+from benchmarks.measure import Row, paired_seconds
+from bidsapp_brainage.explain.engine import Plan, trace
+from bidsapp_brainage.model.networks.sfcn import SFCN
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_multiply_adds_of_the_real_case() -> None:
+    """Counts do not depend on the machine, so these are goals that a test can hold."""
+    network = trace(SFCN(), (1, *PENG_GRID))
+    mask = brain()[1]
+    for labels, most in ((compact_regions(mask, 246), 1.8), (cortical_shells(mask, 100), 1.0)):
+        plan = Plan.from_labels(network, labels, range(1, int(labels.max()) + 1))
+        needed, executed = counts.needed(plan, network), counts.executed(plan, network)
+        assert 0.5 * most < needed <= most
+        assert needed <= executed <= 1.1 * needed
+
+
+def test_a_full_pass_counts_as_one() -> None:
+    network = trace(SFCN((4, 8, 8)), (1, 16, 16, 16))
+    plan = Plan(network, [None])
+    assert counts.needed(plan, network) == 0
+    assert sum(counts.full_by_layer(network).values()) == network.multiply_adds()
+
+
+def test_goals() -> None:
+    assert Row("time", 2.0, "s", goal=1.0).met is False
+    assert Row("gain", 2.0, "x", goal=1.0, at_least=True).met is True
+    assert Row("rival", None, "x", goal=1.0).met is None
+    assert Row("fact", 2.0, "s").met is None
+
+
+def test_rivals_take_turns_and_warm_up() -> None:
+    calls: list[str] = []
+    ticks = iter(range(100))
+    found = paired_seconds(
+        {name: lambda name=name: calls.append(name) for name in "ab"},
+        repeats=3,
+        clock=lambda: float(next(ticks)),
+    )
+    assert calls == list("abababab")
+    assert found == {"a": 1.0, "b": 1.0}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("benchmarks.occlusion", "--quick"),
+        ("benchmarks.occlusion_gpu", "--quick", "--device", "cpu", "--repeats", "2"),
+    ],
+    ids=["cpu", "gpu-steps"],
+)
+def test_a_quick_run_writes_its_results(command: tuple[str, ...], tmp_path: Path) -> None:
+    out = tmp_path / "results" / "found.json"
+    answer = subprocess.run(
+        [sys.executable, "-m", *command, "--out", str(out)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    found = json.loads(out.read_text(encoding="utf-8"))
+    rows = {row["what"]: row for row in found["rows"]}
+    (agreement,) = [row for what, row in rows.items() if "difference of an age" in what]
+    assert agreement["measured"] <= 1e-3
+    assert found["quick"] is True
+    assert all(what in answer.stdout for what in rows)
