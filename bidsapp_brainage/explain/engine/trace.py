@@ -383,12 +383,19 @@ def _operation(draft: Draft, layer: Layer, dtype: torch.dtype, device: torch.dev
     else:
         rows = weight.flatten(2).permute(1, 2, 0).flatten(1)
     return Operation(
-        weight=weight.to(device, dtype),
+        weight=_channels_innermost(weight.to(device, dtype)),
         rows=rows.contiguous().to(device, dtype),
         bias=None if bias is None else bias.to(device, dtype),
         early=early,
         late=late,
     )
+
+
+def _channels_innermost(weight: Tensor) -> Tensor:
+    """Lay a weight out as rows are: torch's convolutions then take half the time on a CPU."""
+    forms = {4: torch.channels_last, 5: torch.channels_last_3d}
+    form = forms.get(weight.dim())
+    return weight.contiguous() if form is None else weight.contiguous(memory_format=form)
 
 
 def _products(draft: Draft) -> int:
