@@ -29,6 +29,8 @@ Fill: TypeAlias = float | NDArray[np.floating]
 """What occluded voxels hold: a constant, or a volume (D, H, W)."""
 EngineName: TypeAlias = Literal["auto", "incremental", "loop"]
 
+#: Large enough to keep a GPU busy; not measured yet on one.
+GPU_OPTIONS = {"chunk_regions": 64, "block_bytes": 256 << 20}
 MAX_BATCH_CPU = 4  # a CPU gains nothing from larger batches
 MAX_BATCH_CUDA = 64
 MEMORY_FRACTION = 0.5
@@ -131,7 +133,10 @@ class Incremental:
     ) -> None:
         self._decode = decode
         self._n_threads = n_threads
-        options = {} if batch_size is None else {"chunk_regions": batch_size}
+        on_gpu = next(iter(members[0].parameters()), torch.empty(0)).device.type != "cpu"
+        options = dict(GPU_OPTIONS) if on_gpu else {}
+        if batch_size is not None:
+            options["chunk_regions"] = batch_size
         plans: dict[str, Plan] = {}
         networks = [trace(member, (1, *volume.shape)) for member in members]
         for network in networks:

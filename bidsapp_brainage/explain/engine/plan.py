@@ -25,7 +25,7 @@ from .graph import Kind, Layer, Network
 from .tables import Chunk, Patches, count, make_chunk, spread
 
 CHUNK_REGIONS = 16
-CHUNK_VOXELS = 120_000
+CHUNK_VOXELS = 7500  # for each region that a chunk may hold
 BLOCK_BYTES = 16 << 20
 KEPT_BYTES = 256 << 20
 # Beyond this part of a full pass the full pass is quicker: its products need no scattering.
@@ -64,6 +64,7 @@ class Plan:
         self._block_values = block_bytes // torch.empty(0, dtype=network.dtype).element_size()
         self._kept_bytes = kept_bytes
         self._chunks: dict[tuple[int, ...], Chunk] = {}
+        self._moved: dict[tuple[tuple[int, ...], str], Chunk] = {}
         self._size = 0
         self._groups = tuple(_groups(self.patches, chunk_regions))
 
@@ -126,6 +127,19 @@ class Plan:
             chunk = make_chunk(self.layers, regions, spreads, block_values=self._block_values)
         self._keep(regions, chunk)
         return chunk
+
+    def chunk_on(self, regions: tuple[int, ...], device: torch.device) -> Chunk:
+        """The same on a device; what is kept goes there once."""
+        chunk = self.chunk(regions)
+        if device.type == "cpu":
+            return chunk
+        key = (regions, str(device))
+        moved = self._moved.get(key)
+        if moved is None:
+            moved = chunk.to(device)
+            if regions in self._chunks:
+                self._moved[key] = moved
+        return moved
 
     def _keep(self, regions: tuple[int, ...], chunk: Chunk) -> None:
         size = storage.n_bytes(chunk)
@@ -249,7 +263,7 @@ def _groups(patches: Sequence[Patch | None], chunk_regions: int) -> Iterator[tup
         size = count(patch)
         if size == 0:
             continue
-        if group and (len(group) == chunk_regions or voxels + size > CHUNK_VOXELS):
+        if group and (len(group) == chunk_regions or voxels + size > chunk_regions * CHUNK_VOXELS):
             yield tuple(group)
             group, voxels = [], 0
         group.append(number)

@@ -156,10 +156,10 @@ class Run:
         place: dict[int, int],
     ) -> None:
         try:
-            changed = self._changed(group, fill)
+            chunk = self.plan.chunk_on(group, self.network.device)
+            changed = self._changed(chunk, fill)
             if not changed:
                 return
-            chunk = self.plan.chunk(group)
             if not chunk.layers:
                 self._dense_group(group[0], fill, results, place)
                 return
@@ -178,15 +178,19 @@ class Run:
                     mine = slice(table.starts[k], table.starts[k + 1])
                     results[head][place[region], table.positions[mine].long()] = rows[mine]
 
-    def _changed(self, group: Sequence[int], fill: _Fill) -> set[int]:
+    def _changed(self, chunk: Chunk, fill: _Fill) -> set[int]:
         """Regions in which the fill differs from the volume; the others change nothing."""
-        changed = set()
-        for region in group:
-            where = self._voxels(region)
-            now = self._input.index_select(0, where)
-            if bool((now != fill.at(where)).any()):
-                changed.add(region)
-        return changed
+        if chunk.layers:
+            table = chunk.layers[0]
+            where, starts = table.positions, table.starts
+        else:
+            where = self._voxels(chunk.regions[0])
+            starts = (0, len(where))
+        differs = (self._input.index_select(0, where) != fill.at(where)).any(dim=1)
+        # One answer for all regions: asking a GPU about each would wait for it each time.
+        before = F.pad(differs.cumsum(0), (1, 0)).cpu().numpy()
+        counts = np.diff(before[list(starts)])
+        return {r for r, n in zip(chunk.regions, counts.tolist(), strict=True) if n}
 
     def _voxels(self, region: int, *, padded: bool = False) -> Tensor:
         """Flat positions of a region in the input, or in the padded input."""
@@ -227,7 +231,7 @@ class Run:
         outputs: list[Tensor | None] = []
         sums: list[Tensor | None] = []
         deltas: dict[int, Tensor] = {}
-        tables = chunk.to(self.network.device).layers
+        tables = chunk.layers
         for number, layer in enumerate(self.network.layers):
             operation, table = self.network.operations[number], tables[number]
             total = None
@@ -361,7 +365,7 @@ class Run:
         change = _Change()
         if self.plan.patches[region] is None:
             return change
-        chunk = self.plan.chunk((region,))
+        chunk = self.plan.chunk_on((region,), self.network.device)
         if not chunk.layers:
             before = (self._base, self._input)
             self._input = self._occluded_input(region, fill)
@@ -375,7 +379,7 @@ class Run:
             change.write(self._base.padded.view(-1, 1), self._voxels(region, padded=True), occluded)
         change.write(self._input, where, occluded)
         for number, table in enumerate(chunk.layers):
-            places = table.positions.long().to(where.device)
+            places = table.positions.long()
             rows, sums = new.outputs[number], new.sums[number]
             base, base_sums = self._base.outputs[number], self._base.sums[number]
             if base_sums is not None and sums is not None:

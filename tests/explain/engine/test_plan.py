@@ -65,6 +65,16 @@ def test_cache_is_used_and_knows_the_atlas(network, labels, tmp_path, monkeypatc
     assert cached_plan(network, labels, REGIONS, tmp_path / "plans").n_bytes == first.n_bytes
 
 
+def test_tables_go_to_a_device_once(network, labels):
+    made = Plan.from_labels(network, labels, REGIONS, chunk_regions=5)
+    device = torch.device("meta")  # any device that is not the CPU
+    first = made.chunk_on(made.groups[0], device)
+    assert {table.device.type for table in first.tensors()} == {"meta"}
+    assert made.chunk_on(made.groups[0], device) is first
+    assert made.chunk_on((0, 3), device) is not made.chunk_on((0, 3), device)
+    assert made.chunk_on(made.groups[0], torch.device("cpu")) is made.chunk(made.groups[0])
+
+
 def test_memory_of_tables_has_a_limit(network, labels, volume):
     whole = Plan.from_labels(network, labels, REGIONS, chunk_regions=2).build()
     limit = whole.n_bytes // 3
