@@ -1,5 +1,6 @@
 # make demo   environment, installation, sample data, participant and group run, offline
 # make test   environment, installation, lint, types, layers, all tests
+# make bench-occlusion   what occlusion costs on this machine, against full passes and captum
 # Every target sets up what it needs, and does nothing twice.
 
 SHELL := /bin/bash
@@ -18,17 +19,21 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 METADATA := setup.cfg pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test env browser lint types layers format docs image clean
+.PHONY: help demo test nightly env browser lint types layers format docs bench-occlusion bench-gpu image clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
-	@echo "also: env lint types layers format docs image clean"
+	@echo "also: env lint types layers format docs nightly bench-gpu image clean"
 
 demo: $(VENV)/.installed
 	$(BIN)/brainage-demo run $(DEMO)
 
 test: $(VENV)/.installed-test browser lint types layers
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Thousands of random networks, new ones every night, against full passes.
+nightly: $(VENV)/.installed-test
+	BRAINAGE_ENGINE_NETWORKS=5000 $(BIN)/python -m pytest tests/explain/engine/test_exactness.py
 
 env: $(VENV)/.installed-test $(VENV)/.installed-docs
 
@@ -52,6 +57,12 @@ format: $(VENV)/.installed-test
 docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
+bench-occlusion: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks.occlusion
+
+bench-gpu: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks.occlusion_gpu
+
 image:
 	docker build -t $(IMAGE) .
 
@@ -72,4 +83,8 @@ $(VENV)/.installed-test: $(METADATA) | $(BIN)/python
 
 $(VENV)/.installed-docs: $(METADATA) | $(BIN)/python
 	$(PIP) install --quiet -c constraints.txt -e '.[docs]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-bench: $(METADATA) | $(BIN)/python
+	$(PIP) install --quiet -c constraints.txt -e '.[bench]'
 	@touch $@ $(VENV)/.installed

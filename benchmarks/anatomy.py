@@ -10,16 +10,26 @@ from numpy.typing import NDArray
 PENG_GRID = (160, 192, 160)
 
 
-def brain(shape: Sequence[int] = PENG_GRID) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return a noisy MNI152 brain, divided by its mean, and its mask, at 1 mm, cropped to shape."""
+def brain(
+    shape: Sequence[int] = PENG_GRID, resolution_mm: int = 1
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return a noisy MNI152 brain, divided by its mean, and its mask, cropped to a shape."""
     from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 
-    template = load_mni152_template(resolution=1).get_fdata(dtype=np.float32)
-    mask = _cropped(load_mni152_brain_mask(resolution=1).get_fdata() > 0, shape)
+    template = load_mni152_template(resolution=resolution_mm).get_fdata(dtype=np.float32)
+    mask = _cropped(load_mni152_brain_mask(resolution=resolution_mm).get_fdata() > 0, shape)
     mask |= mask[::-1]
     noise = np.random.default_rng(0).standard_normal(tuple(shape)).astype(np.float32)
     volume = np.where(mask, _cropped(template, shape) + 0.03 * noise, 0).astype(np.float32)
     return volume / volume.mean(), mask
+
+
+def ball(shape: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return noise inside the largest ellipsoid of a grid, and that ellipsoid: a quick brain."""
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    mask = sum(axis**2 for axis in axes) < 0.8
+    noise = np.random.default_rng(0).standard_normal(tuple(shape))
+    return np.where(mask, noise, 0).astype(np.float32), mask
 
 
 def compact_regions(mask: NDArray[np.bool_], n_regions: int) -> NDArray[np.int32]:

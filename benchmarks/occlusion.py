@@ -1,83 +1,213 @@
-"""Time atlas occlusion on this machine: processor seconds, medians over repetitions.
+"""Atlas occlusion by the engine against full passes: work, time, memory and agreement.
 
-Usage: python benchmarks/occlusion.py [--model NAME] [--regions 100] [--repeats 5]
-
-The volume is synthetic (a smooth ball of noise) and the regions are compact and of about equal
-size; both make no difference to the time of full passes. The ratio to one forward pass is what
-carries over to other machines.
+``make bench-occlusion``, or ``python -m benchmarks.occlusion [--quick]`` in an environment with
+the extra ``bench``. Processor seconds on one thread; rivals take turns in one process. Goals are
+those of the full case, SFCN on 160x192x160 voxels; ``--quick`` shows that everything runs.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
+import torch
+
+from bidsapp_brainage.explain.engine import Network, Plan, Run, trace
+
+from . import counts, layers, rivals
+from .anatomy import ball, brain, compact_regions
+from .cases import Case, ages, labels_of, occluded
+from .child import HUGE_PAGES, ask, timed_works
+from .measure import Row, Work, paired_seconds, print_rows, write_results
+
+RESULTS = Path(__file__).parent / "results" / "occlusion.json"
+SAMPLE = 12
+EMBEDDED_MODEL, EMBEDDED_REGIONS = "sfcn2mm", 120
+MEGA = 1e6
 
 
-def ball(shape: tuple[int, int, int], seed: int = 0) -> np.ndarray:
-    """Return noise inside the largest ellipsoid of a grid and 0 around it, float32."""
-    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
-    inside = sum(axis**2 for axis in axes) < 0.8
-    noise = np.random.default_rng(seed).standard_normal(shape)
-    return np.where(inside, noise, 0).astype(np.float32)
+def work_rows(case: Case, network: Network) -> list[Row]:
+    """Multiply-adds of both parcellations, in forward passes."""
+    rows = []
+    for what, labels, goal in (("compact regions", case.regions, 1.8), ("shells", case.shells, 1)):
+        plan = Plan.from_labels(network, labels, labels_of(labels))
+        name = f"multiply-adds, {len(plan)} {what}"
+        rows += [
+            Row(f"{name}: executed", counts.executed(plan, network), "passes"),
+            Row(f"{name}: needed", counts.needed(plan, network), "passes", goal),
+        ]
+    return rows
 
 
-def compact_regions(volume: np.ndarray, n_regions: int, seed: int = 0) -> np.ndarray:
-    """Label every voxel of the ball with the nearest of ``n_regions`` random centres."""
-    from scipy.spatial import cKDTree
-
-    voxels = np.argwhere(volume != 0)
-    centres = np.random.default_rng(seed).choice(voxels, n_regions, replace=False)
-    labels = np.zeros(volume.shape, dtype=np.int32)
-    labels[tuple(voxels.T)] = cKDTree(centres).query(voxels)[1] + 1
-    return labels
+def mask_works(case: Case, network: Network) -> dict[str, Work]:
+    """Occlusion of large masks; the baseline pass and the plans are made before."""
+    runs = {
+        name: Run(Plan.from_masks(network, [mask]).build(), network, case.input[0])
+        for name, mask in case.masks().items()
+    }
+    return {name: lambda run=run: run.occlude(0.0) for name, run in runs.items()}
 
 
-def median_cpu_seconds(work: Callable[[], object], repeats: int) -> float:
-    """Median processor seconds of ``work``, after one run that warms up."""
-    work()
-    seconds = []
-    for _ in range(repeats):
-        start = time.process_time()
-        work()
-        seconds.append(time.process_time() - start)
-    return statistics.median(seconds)
+def time_rows(case: Case, seconds: dict[str, float]) -> list[Row]:
+    """Ratios of the engine's time to that of full passes."""
+    rows = [
+        Row("one plain forward pass", seconds["plain"], "CPU s"),
+        Row("one tuned forward pass (BN folded, channels last)", seconds["tuned"], "CPU s"),
+        Row("captum, one pass", _captum_pass(seconds), "CPU s"),
+    ]
+    goals = {"plain loop": 140, "loop of captum (scaled from 3 passes)": 140, "tuned loop": 75}
+    for name, labels in (("regions", case.regions), ("shells", case.shells)):
+        n, engine = len(labels_of(labels)), seconds[name]
+        passes = (seconds["plain"], _captum_pass(seconds), seconds["tuned"])
+        rows.append(Row(f"engine, baseline + {n} {name}", engine, "CPU s"))
+        for (rival, goal), one in zip(goals.items(), passes, strict=True):
+            ratio = None if one is None else (n + 1) * one / engine
+            limit = goal if name == "regions" else None
+            rows.append(Row(f"{n} {name} against the {rival}", ratio, "x", limit, at_least=True))
+    return rows
 
 
-def main() -> None:
-    """Print the table."""
-    import torch
+def _captum_pass(seconds: dict[str, float]) -> float | None:
+    return seconds["captum"] / rivals.CAPTUM_PASSES if "captum" in seconds else None
 
+
+def huge_page_rows(case: Case, seconds: dict[str, float]) -> list[Row]:
+    """The same ratios in a process whose malloc hands out huge pages."""
+    rows = [Row("huge pages: one plain forward pass", seconds["plain"], "CPU s")]
+    for name, labels in (("regions", case.regions), ("shells", case.shells)):
+        n = len(labels_of(labels))
+        goals = {"plain": 50.0 if name == "regions" else None, "tuned": None}
+        rows.append(Row(f"huge pages: engine, baseline + {n} {name}", seconds[name], "CPU s"))
+        for rival, goal in goals.items():
+            ratio = (n + 1) * seconds[rival] / seconds[name]
+            what = f"huge pages: {n} {name} against the {rival} loop"
+            rows.append(Row(what, ratio, "x", goal, at_least=True))
+    return rows
+
+
+def mask_rows(case: Case, seconds: dict[str, float]) -> list[Row]:
+    """Large masks against one full pass."""
+    rows = []
+    for name in case.masks():
+        for rival in ("plain", "tuned"):
+            goal = 3.0 if name == "one hemisphere" and rival == "plain" else 1.0
+            ratio = seconds[rival] / seconds[name]
+            rows.append(Row(f"{name} against a {rival} pass", ratio, "x", goal, at_least=True))
+    return rows
+
+
+def memory_rows(folder: Path) -> list[Row]:
+    """Peak memory in children, above what they hold once their inputs are ready."""
+    engine, plain = ask("peak_engine", folder)["mb"], ask("peak_plain", folder)["mb"]
+    return [
+        Row("peak memory, plan and all regions", engine, "MB"),
+        Row("peak memory, one plain forward pass", plain, "MB"),
+        Row("peak memory, engine / plain", engine / plain, "x", 0.7),
+    ]
+
+
+def plan_rows(case: Case, network: Network, repeats: int) -> list[Row]:
+    """Time and size of the plan of the compact regions."""
+
+    def plan() -> Plan:
+        return Plan.from_labels(network, case.regions, labels_of(case.regions)).build()
+
+    seconds = paired_seconds({"plan": plan}, repeats)["plan"]
+    return [
+        Row("plan of the regions", seconds, "CPU s", 2),
+        Row("size of the plan", plan().n_bytes / MEGA, "MB", 100),
+    ]
+
+
+def agreement_rows(case: Case, network: Network, *, every: bool) -> list[Row]:
+    """Largest difference of an age from that of a full pass, float32, beside the effects."""
+    labels = labels_of(case.regions)
+    n = len(labels) if every else min(SAMPLE, len(labels))
+    chosen = [labels[k] for k in np.linspace(0, len(labels) - 1, n).round().astype(int)]
+    plan = Plan.from_labels(network, case.regions, chosen)
+    run = Run(plan, network, case.input[0])
+    found = ages(run.occlude(0.0)[0])
+    effect = (found - ages(run.answers[0][None])).abs().max()
+    difference = (found - occluded(case, case.regions, chosen)).abs().max()
+    return [
+        Row(f"largest effect of {n} regions on the age", float(effect), "years"),
+        Row(f"largest difference of {n} ages from full passes", float(difference), "years", 1e-4),
+    ]
+
+
+def embedded_row(repeats: int, *, quick: bool) -> Row:
+    """The public function on the ensemble that comes with the app: everything included."""
     from bidsapp_brainage.explain.occlusion import occlude
     from bidsapp_brainage.model.cards import find_card
     from bidsapp_brainage.model.loading import load_members
-    from bidsapp_brainage.model.prediction import decoder, predict
+    from bidsapp_brainage.model.prediction import decoder
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="sfcn2mm")
-    parser.add_argument("--regions", type=int, default=100)
-    parser.add_argument("--repeats", type=int, default=5)
-    chosen = parser.parse_args()
-
-    torch.set_num_threads(1)
-    card = find_card(chosen.model)
+    card = find_card(EMBEDDED_MODEL)
     members = load_members(card)
-    volume = ball(card.shape)
-    labels = compact_regions(volume, chosen.regions)
-    regions = range(1, chosen.regions + 1)
+    volume, mask = ball(card.shape) if quick else brain(card.shape, resolution_mm=2)
+    labels = compact_regions(mask, EMBEDDED_REGIONS)
+    indices = labels_of(labels)
+    work = {"all": lambda: occlude(members, volume, labels, indices, decode=decoder(card))}
+    name = f"{EMBEDDED_MODEL}, {len(members)} members, {len(indices)} regions, in all"
+    return Row(name, paired_seconds(work, repeats)["all"], "CPU s", 1)
 
-    def all_regions() -> object:
-        return occlude(members, volume, labels, regions, decode=decoder(card))
 
-    forward = median_cpu_seconds(lambda: predict(members, volume, card), chosen.repeats)
-    occlusion = median_cpu_seconds(all_regions, chosen.repeats)
-    print(f"model {card.name}, {len(members)} members, grid {card.shape}, one thread")
-    print(f"forward pass        {forward:8.3f} CPU s")
-    print(f"{chosen.regions:4d} regions        {occlusion:8.3f} CPU s")
-    print(f"ratio               {occlusion / forward:8.1f} forward passes")
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a tiny case, to see that it runs")
+    parser.add_argument("--repeats", type=int, default=None, help="default 3; quick 1")
+    parser.add_argument("--all-regions", action="store_true", help="compare every region's age")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="JSON file")
+    chosen = parser.parse_args()
+    chosen.repeats = chosen.repeats or (1 if chosen.quick else 3)
+    return chosen
+
+
+def main() -> None:
+    """Measure everything, print two tables and write the JSON."""
+    options = arguments()
+    torch.set_num_threads(1)
+    start = time.time()
+    case = Case.make(quick=options.quick)
+    network = trace(case.network, tuple(case.input.shape[1:]))
+    works = {**timed_works(case), **mask_works(case, network)}
+    if (captum := rivals.captum(case)) is not None:
+        works["captum"] = captum
+    seconds = paired_seconds(works, options.repeats)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        case.save(folder)
+        huge = ask("times", folder, options.repeats, GLIBC_TUNABLES=HUGE_PAGES)
+        memory = memory_rows(folder)
+    rows = [
+        *work_rows(case, network),
+        *time_rows(case, seconds),
+        *huge_page_rows(case, huge),
+        *mask_rows(case, seconds),
+        *memory,
+        *plan_rows(case, network, options.repeats),
+        *agreement_rows(case, network, every=options.all_regions),
+        embedded_row(options.repeats, quick=options.quick),
+    ]
+    plan = Plan.from_labels(network, case.regions, labels_of(case.regions)).build()
+    times = layers.by_layer(plan, network, case.input[0], options.repeats)
+    shares = layers.by_operation(Run(plan, network, case.input[0]))
+    if options.quick:
+        rows = [replace(row, goal=None) for row in rows]
+    print_rows(rows)
+    print()
+    layers.print_profile(times, shares)
+    print(f"\n{time.time() - start:.0f} s by the clock")
+    write_results(
+        options.out, rows,
+        quick=options.quick, seconds=seconds, huge_page_seconds=huge,
+        layers=[asdict(row) for row in times], operations=shares,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from captum.attr import FeatureAblation
 
 from bidsapp_brainage.errors import BrainageError, UsageError
 from bidsapp_brainage.explain.engine import Plan, Run, cached_plan, plan, trace
@@ -149,15 +150,12 @@ def test_undo_without_commit_is_an_error(network, labels, volume):
 
 
 def test_captum_gives_the_same_effects(labels, volume):
-    attr = pytest.importorskip("captum.attr", reason="captum comes with the bench extra")
     net = SFCN((4, 8, 8), n_bins=5).double().eval()
     network, wide = trace(net, (1, *GRID)), volume.double()
     made = Plan.from_labels(network, labels, REGIONS)
     ours = Run(made, network, wide).occlude(0.0)[0][:, 2]
     features = torch.from_numpy(labels.astype(np.int64))[None, None]
-    theirs = attr.FeatureAblation(lambda x: net(x)[:, 2]).attribute(
-        wide[None], feature_mask=features
-    )
+    theirs = FeatureAblation(lambda x: net(x)[:, 2]).attribute(wide[None], feature_mask=features)
     intact = net(wide[None])[0, 2]
     for number, index in enumerate(REGIONS):
         one = theirs[features == index][0]

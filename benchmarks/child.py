@@ -1,0 +1,79 @@
+"""Measurements that need a process of their own: peak memory, and another malloc.
+
+``python -m benchmarks.child WHAT FOLDER [REPEATS]`` with the case of a folder; prints JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from bidsapp_brainage.explain.engine import Plan, Run, trace
+
+from . import rivals
+from .cases import Case, labels_of
+from .measure import Work, memory_mb, paired_seconds
+
+HUGE_PAGES = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=8000000000"
+
+
+def ask(what: str, folder: Path, repeats: int = 1, **environment: str) -> dict[str, float]:
+    """Measure something in a child process and return its answer."""
+    answer = subprocess.run(
+        [sys.executable, "-m", "benchmarks.child", what, str(folder), str(repeats)],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return json.loads(answer.stdout)
+
+
+def timed_works(case: Case) -> dict[str, Work]:
+    """Forward passes, and the engine on both parcellations with its baseline pass included."""
+    network, volume = trace(case.network, tuple(case.input.shape[1:])), case.input[0]
+    plans = {
+        name: Plan.from_labels(network, labels, labels_of(labels)).build()
+        for name, labels in (("regions", case.regions), ("shells", case.shells))
+    }
+    return {
+        "plain": rivals.plain(case),
+        "tuned": rivals.tuned(case),
+        "regions": lambda: Run(plans["regions"], network, volume).occlude(0.0),
+        "shells": lambda: Run(plans["shells"], network, volume).occlude(0.0),
+    }
+
+
+def _peak(work: Work) -> dict[str, float]:
+    """Memory that work adds to what the process held before, in MB."""
+    before = memory_mb("VmRSS")
+    work()
+    return {"mb": memory_mb("VmHWM") - before}
+
+
+def _plan_and_run(case: Case) -> object:
+    network = trace(case.network, tuple(case.input.shape[1:]))
+    plan = Plan.from_labels(network, case.regions, labels_of(case.regions))
+    return Run(plan, network, case.input[0]).occlude(0.0)
+
+
+def main() -> None:
+    """Answer one question."""
+    what, folder, repeats = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    torch.set_num_threads(1)
+    case = Case.load(folder)
+    if what == "times":
+        found = paired_seconds(timed_works(case), repeats)
+    elif what == "peak_plain":
+        found = _peak(rivals.plain(case))
+    else:
+        found = _peak(lambda: _plan_and_run(case))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
