@@ -7,12 +7,14 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
+from scipy import sparse
 
-from bidsapp_brainage.workflows.plugin import OneProcessPerNode
+from bidsapp_brainage.workflows.plugin import OneProcessPerNode, _Dependencies
 
 
 def kill_myself(value: int) -> int:
@@ -100,6 +102,16 @@ def test_what_a_node_says_is_relayed_with_its_name(tmp_path: Path) -> None:
     workflow = make_workflow(tmp_path, [talk])
     workflow.run(plugin=OneProcessPerNode({**arguments, "relay": relay}))
     assert heard == [(20, "wf.first0", "half of 0")]
+
+
+def test_open_dependencies_are_counted_as_scipy_does() -> None:
+    matrix = sparse.random(40, 40, 0.1, format="lil", random_state=0, data_rvs=np.ones)
+    ours = _Dependencies(matrix)
+    for job in range(40):
+        assert np.array_equal(ours.sum(axis=0), np.asarray(matrix.sum(axis=0)).reshape(1, -1))
+        for rows in (ours, matrix):  # as nipype does when a job has ended
+            row = rows.getrowview(job)
+            row[row.nonzero()] = 0
 
 
 def test_interrupt_ends_all_children(tmp_path: Path) -> None:
