@@ -88,10 +88,10 @@ class Run:
         tuple of Tensor
             For each head (regions, *shape of the answer), in the order of `regions`.
         """
-        chosen = list(range(len(self.plan))) if regions is None else [int(r) for r in regions]
+        asked = list(range(len(self.plan))) if regions is None else [int(r) for r in regions]
+        chosen = list(dict.fromkeys(asked))  # a region that is asked for twice is computed once
         place = {region: k for k, region in enumerate(chosen)}
-        wanted = set(chosen)
-        groups = [tuple(r for r in group if r in wanted) for group in self.plan.groups]
+        groups = [tuple(r for r in group if r in place) for group in self.plan.groups]
         groups = [group for group in groups if group]
         filled = _Fill.of(fill, self.network)
         results = [self._base_answers(len(chosen), number) for number in self.network.outputs]
@@ -109,8 +109,9 @@ class Run:
 
         with exact_arithmetic(), self._threads():
             _for_each(work, groups, workers if self._on_cpu else 1)
+        rows = [place[region] for region in asked]
         return tuple(
-            result.transpose(1, 2).reshape(len(chosen), *shape)
+            result.transpose(1, 2).reshape(len(chosen), *shape)[rows]
             for result, shape in zip(results, self.network.output_shapes, strict=True)
         )
 

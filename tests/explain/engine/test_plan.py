@@ -140,6 +140,14 @@ def test_progress_counts_every_region_once(network, labels, volume):
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
 
 
+def test_regions_come_in_the_order_asked_for_even_twice(network, labels, volume):
+    run = Run(Plan.from_labels(network, labels, REGIONS), network, volume)
+    everything = run.occlude(0.0)[0]
+    asked = [7, 2, 7, 11, 2]
+    torch.testing.assert_close(run.occlude(0.0, asked)[0], everything[asked])
+    assert run.occlude(0.0, [])[0].shape == (0, 5)
+
+
 def test_undo_without_commit_is_an_error(network, labels, volume):
     run = Run(Plan.from_labels(network, labels, REGIONS), network, volume)
     run.commit(3)
