@@ -34,7 +34,7 @@ class Run:
     network : Network
         Of the plan's geometry; members of an ensemble have one run each.
     volume : Tensor
-        (channels, *grid), converted to the network's dtype and device.
+        ``(channels, *grid)``, converted to the network's dtype and device.
 
     Raises
     ------
@@ -75,7 +75,7 @@ class Run:
         Parameters
         ----------
         fill : float or Tensor
-            What occluded voxels hold: a constant, or a volume (channels, *grid).
+            What occluded voxels hold: a constant, or a volume ``(channels, *grid)``.
         regions : sequence of int, optional
             Numbers in the plan; all of them when not given.
         workers : int
@@ -86,7 +86,7 @@ class Run:
         Returns
         -------
         tuple of Tensor
-            For each head (regions, *shape of the answer), in the order of `regions`.
+            For each head ``(regions, *shape of the answer)``, in the order of `regions`.
         """
         asked = list(range(len(self.plan))) if regions is None else [int(r) for r in regions]
         chosen = list(dict.fromkeys(asked))  # a region that is asked for twice is computed once

@@ -31,7 +31,7 @@ def trace(module: nn.Module, shape: Sequence[int]) -> Network:
     module : torch.nn.Module
         In eval mode, all parameters of one floating dtype on one device.
     shape : sequence of int
-        Shape of one input, without batch: (channels, *grid), one to three grid axes.
+        Shape of one input, without batch: ``(channels, *grid)``, one to three grid axes.
 
     Raises
     ------
