@@ -18,6 +18,7 @@ from .cubes import cube_map, sliding_cubes
 from .curves import curve_area, deletion_curve, insertion_curve, open_insertion, random_order_areas
 from .engine.geometry import Patch
 from .engine.plan import label_patches
+from .engine.tables import count
 from .hierarchy import atlas_groups, group_patches, group_table
 from .interactions import pairwise
 from .nulls import NullParcels, null_parcels, null_scores
@@ -323,7 +324,7 @@ def _effects(
 
 
 def _sizes(patches: Sequence[Patch | None]) -> list[int]:
-    return [0 if patch is None else int(patch.box.sum()) for patch in patches]
+    return [count(patch) for patch in patches]
 
 
 def _rows(answers: Answers, first: int, last: int) -> Answers:

@@ -12,6 +12,7 @@ from torch import nn
 from .answers import Answers, Decode, Progress, entropy
 from .baselines import make_fill
 from .engine.plan import label_patches
+from .engine.tables import count
 from .occluders import EngineName, Fill, open_occluder
 
 COLUMNS = ("index", "n_voxels", "delta_age", "delta_entropy", "js_divergence")
@@ -91,8 +92,7 @@ def occlude(  # noqa: PLR0913 - the one contract that all engines share
     )  # fmt: skip
     intact = occluder.intact
     answers = occluder.occlude(fill, progress=progress)
-    n_voxels = [0 if patch is None else int(patch.box.sum()) for patch in patches]
-    return effects(indices, n_voxels, intact, answers)
+    return effects(indices, [count(patch) for patch in patches], intact, answers)
 
 
 def region_fill(

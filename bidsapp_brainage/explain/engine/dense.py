@@ -67,17 +67,13 @@ def full_pass(network: Network, rows: Tensor, *, keep: bool = True) -> Baseline:
 
 def pad_for_stems(network: Network, rows: Tensor) -> Tensor | None:
     """The one-channel input as a grid with the stem's padding around it."""
-    stems = [layer for layer in network.layers if layer.kind is Kind.STEM]
-    if not stems:
-        return None
     # Stems of different padding share the widest one.
     widest = stem_padding(network)
-    grid = rows.reshape(network.shape[1:])
-    return F.pad(grid, [p for n in reversed(widest) for p in (n, n)])
+    return _padded(rows.reshape(network.shape[1:]), widest, 0.0) if widest else None
 
 
 def stem_padding(network: Network) -> tuple[int, ...]:
-    """Zeros on either side of the padded input, along each axis."""
+    """Zeros on either side of the padded input, along each axis; empty without stems."""
     stems = [layer.window.padding for layer in network.layers if layer.kind is Kind.STEM]
     return tuple(max(values) for values in zip(*stems, strict=True))
 
@@ -136,9 +132,13 @@ def _window(layer: Layer, operation: Operation, volume: Tensor) -> Tensor:
         return _MEAN_POOLS[axis](volume, window.kernel, window.stride, window.padding)
     padding = tuple(window.padding)
     if any(2 * p > k for p, k in zip(padding, window.kernel, strict=True)):
-        wide = [p for n in reversed(padding) for p in (n, n)]
-        volume, padding = F.pad(volume, wide, value=float("-inf")), (0,) * len(padding)
+        volume, padding = _padded(volume, padding, float("-inf")), (0,) * len(padding)
     return _MAX_POOLS[axis](volume, window.kernel, window.stride, padding, window.dilation)
+
+
+def _padded(values: Tensor, widths: Sequence[int], fill: float) -> Tensor:
+    """Pad the last axes on both sides."""
+    return F.pad(values, [n for width in reversed(widths) for n in (width, width)], value=fill)
 
 
 def as_volume(rows: Tensor, grid: tuple[int, ...]) -> Tensor:

@@ -7,7 +7,6 @@ all fills, and all members of an ensemble.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.io import atomic_path
 
 from . import storage
 from .geometry import Patch
@@ -168,9 +168,8 @@ class Plan:
         """Write the plan with the tables that it keeps; the file appears when it is complete."""
         self.build()
         chunks = {group: self._chunks[group] for group in self._groups if group in self._chunks}
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        storage.write(temporary, self.signature, self.patches, self._groups, chunks)
-        os.replace(temporary, path)  # noqa: PTH105 - atomic, and says so
+        with atomic_path(path) as temporary:
+            storage.write(temporary, self.signature, self.patches, self._groups, chunks)
 
     @classmethod
     def load(cls, path: Path, network: Network) -> Plan:
@@ -250,7 +249,6 @@ def cached_plan(
     if path.is_file():
         return Plan.load(path, network)
     plan = Plan.from_labels(network, labels, indices)
-    folder.mkdir(parents=True, exist_ok=True)
     plan.save(path)
     return plan
 

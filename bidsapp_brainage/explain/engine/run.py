@@ -58,8 +58,12 @@ class Run:
     def answers(self) -> tuple[Tensor, ...]:
         """The network's answer for the volume with all committed regions, one for each head."""
         return tuple(
-            self._shaped(head, self._base.outputs[number])[0]
-            for head, number in enumerate(self.network.outputs)
+            result.transpose(1, 2).reshape(shape)
+            for result, shape in zip(
+                (self._base_answers(1, number) for number in self.network.outputs),
+                self.network.output_shapes,
+                strict=True,
+            )
         )
 
     def occlude(
@@ -220,10 +224,6 @@ class Run:
         rows = self._base.outputs[number]
         assert rows is not None
         return rows.expand(n, *rows.shape).clone()
-
-    def _shaped(self, head: int, rows: Tensor | None) -> Tensor:
-        assert rows is not None
-        return rows.t().reshape(1, *self.network.output_shapes[head]).clone()
 
     # -- layers ------------------------------------------------------------------------------
 
