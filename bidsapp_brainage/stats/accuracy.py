@@ -161,6 +161,41 @@ def metrics(
     return Accuracy(pd.DataFrame(rows, columns=list(COLUMNS)), notes)
 
 
+def estimate(
+    name: str,
+    statistic: Statistic,
+    true: NDArray[np.floating],
+    predicted: NDArray[np.floating],
+    participants: NDArray[np.generic],
+    *,
+    unit: str = "1",
+    n_boot: int = 2000,
+    seed: int = 0,
+    subset: str = "all",
+) -> Accuracy:
+    """One metric of your own with its bootstrap interval, in the table of :func:`metrics`.
+
+    Parameters
+    ----------
+    name, unit : str
+        As they shall stand in the table.
+    statistic : callable
+        Takes true and predicted values, both of shape (n_scans,), and gives a number.
+    true, predicted : ndarray, shape (n_scans,)
+        Scans where either is NaN are left out.
+    participants, n_boot, seed, subset
+        As in :func:`metrics`.
+    """
+    sample = _Sample.of(true, predicted, participants)
+    if sample.n_participants == 0:
+        return Accuracy(_empty_table())
+    interval = sample.interval(statistic, n_boot, seed)
+    value = statistic(sample.age, sample.predicted)
+    counts = (sample.n_participants, sample.n_scans)
+    row = ("raw", subset, name, value, *interval, unit, *counts)
+    return Accuracy(pd.DataFrame([row], columns=list(COLUMNS)))
+
+
 def by_subset(
     scans: pd.DataFrame, labels: pd.Series, *, prefix: str, n_boot: int = 2000, seed: int = 0
 ) -> Accuracy:

@@ -20,7 +20,11 @@ RANGE = 5.0  # SDs that the intensity curve covers on either side
 
 
 def augment(
-    volumes: torch.Tensor, bounds: Augmentation, generator: torch.Generator, clip: float = 5.0
+    volumes: torch.Tensor,
+    bounds: Augmentation,
+    generator: torch.Generator,
+    clip: float = 5.0,
+    mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Change every volume of a batch at random.
 
@@ -33,14 +37,18 @@ def augment(
         The only source of randomness.
     clip : float
         Bound of the result in SDs.
+    mask : Tensor, float32, shape (N, 1, D, H, W), optional
+        1 inside; by default wherever a volume is not 0.
 
     Returns
     -------
     Tensor, float32, shape (N, 1, D, H, W)
     """
-    values, weight = move(volumes, bounds, generator)
+    values, weight = move(volumes, bounds, generator, mask)
     values, mask = shift_edge(values, weight, bounds.edge, generator)
     values = blur(values, mask, bounds.blur, generator)
+    if bounds.resolution > 1:
+        values = coarsen(values, mask, bounds.resolution, generator)
     values = bend_intensities(zscore(values, mask), bounds.curve, generator)
     field = bounds.bias_field * smooth_field(values.shape, 4, generator)
     values = (values + RANGE) * torch.exp(field)
@@ -58,7 +66,10 @@ def flip(volumes: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def move(
-    volumes: torch.Tensor, bounds: Augmentation, generator: torch.Generator
+    volumes: torch.Tensor,
+    bounds: Augmentation,
+    generator: torch.Generator,
+    mask: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Rotate, stretch, shift and gently warp brain and mask.
 
@@ -70,7 +81,7 @@ def move(
         That part, 0 to 1.
     """
     theta = _random_affines(volumes.shape, bounds, generator)
-    mask = (volumes != 0).float()
+    mask = (volumes != 0).float() if mask is None else mask
     grid = functional.affine_grid(theta, [*volumes.shape], align_corners=False)
     if bounds.warp_voxels:
         grid = grid + _smooth_displacement(volumes.shape, bounds.warp_voxels, generator)
@@ -106,6 +117,59 @@ def blur(
     around = functional.avg_pool3d(values * mask, 3, stride=1, padding=1)
     near = functional.avg_pool3d(mask, 3, stride=1, padding=1).clamp(min=1e-3)
     return values + share * (around / near - values)
+
+
+def coarsen(
+    values: torch.Tensor, mask: torch.Tensor, bound: float, generator: torch.Generator
+) -> torch.Tensor:
+    """Take half of the volumes to thicker slices along one axis, and back to the grid."""
+    result = values.clone()
+    for index in range(len(values)):
+        chosen, factor = torch.rand(2, generator=generator).tolist()
+        axis = int(torch.randint(3, (1,), generator=generator))
+        if chosen < 0.5:
+            size = list(values.shape[2:])
+            size[axis] = max(2, round(size[axis] / (1 + (bound - 1) * factor)))
+            inside = mask[index : index + 1]
+            both = torch.cat([values[index : index + 1] * inside, inside])
+            thick = functional.adaptive_avg_pool3d(both, size)
+            back = functional.interpolate(thick, [*values.shape[2:]], mode="trilinear")
+            result[index] = back[0] / back[1].clamp(min=1e-3)
+    return result
+
+
+def atrophy(volumes: torch.Tensor, mask: torch.Tensor, amount: float) -> torch.Tensor:
+    """Widen ventricles and sulci (``amount`` above 0), or narrow them (below 0).
+
+    The middle of the brain, where the ventricles are, is stretched about the mask's centre with a
+    smooth fall-off; beyond it fluid, the darkest voxels, grows by a part of a voxel, as sulci do.
+
+    Parameters
+    ----------
+    volumes, mask : Tensor, float32, shape (1, 1, D, H, W)
+        Fluid is darker than tissue.
+    amount : float
+        Part by which the middle is stretched, about -0.5 to 0.5.
+    """
+    size = torch.tensor([float(n) for n in volumes.shape[2:]])
+    axes = [torch.linspace(-1 + 1 / n, 1 - 1 / n, int(n)) for n in size]
+    # affine_grid's order of coordinates is the reverse of the axes'
+    here = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+    inside = mask[0, 0, ..., None]
+    centre = (here * inside).sum(dim=(0, 1, 2)) / inside.sum().clamp(min=1)
+    spread = ((here - centre).square() * inside).sum(dim=(0, 1, 2)) / inside.sum().clamp(min=1)
+    distance = ((here - centre).square() / spread.clamp(min=1e-6)).sum(dim=-1, keepdim=True)
+    source = here - amount * torch.exp(-distance) * (here - centre)
+    grid = source.flip(-1)[None]
+    stretched = functional.grid_sample(volumes, grid, align_corners=False, padding_mode="border")
+    outside = torch.where(mask > 0, stretched, torch.full_like(stretched, torch.inf))
+    if amount > 0:
+        grown = -functional.max_pool3d(-outside, 3, stride=1, padding=1)
+    else:
+        outside = torch.where(mask > 0, stretched, torch.full_like(stretched, -torch.inf))
+        grown = functional.max_pool3d(outside, 3, stride=1, padding=1)
+    widened = stretched + 0.5 * abs(amount) * (grown - stretched)
+    return torch.where(mask > 0, widened, volumes)
 
 
 def bend_intensities(

@@ -1,54 +1,137 @@
-"""People to train or evaluate on: model inputs written by the app, with ages from a table."""
+"""People to train or evaluate on: images of theirs, with what a table says about them."""
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import nibabel as nib
 import numpy as np
+import pandas as pd
 
+from bidsapp_brainage.bids.ages import find_age_column, parse_age, parse_sex
 from bidsapp_brainage.errors import DataError, NoInputError
+from bidsapp_brainage.imaging.grids import model_input
 from bidsapp_brainage.io import load_nifti, read_tsv
+
+FAMILY_COLUMN = "family_id"
+_SEX_COLUMNS = ("sex", "gender")
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """Scans with known ages.
+    """Scans with what is known about their people.
 
     Attributes
     ----------
     people : tuple of str
         ``participant_id`` of every scan; one person may have several scans.
-    ages : ndarray, shape (n_scans,)
-        Years.
     paths : tuple of Path
-        Model inputs.
+        Images.
+    facts : DataFrame
+        A row per scan with the columns of the participants table; ``age`` in years (NaN where
+        unknown or only bounded), ``sex`` as ``F``, ``M`` or ``O``.
+    prepared : bool
+        The images are model inputs that the app wrote; otherwise they are resampled and scaled
+        as the card says when they are read.
     left_out : tuple of str
-        People in the table whose input is missing, or with an input but without an age.
+        People in the table whose image is missing, or with an image but without any target.
     """
 
     people: tuple[str, ...]
-    ages: np.ndarray
     paths: tuple[Path, ...]
+    facts: pd.DataFrame = field(repr=False)
+    prepared: bool = True
     left_out: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Count of scans."""
         return len(self.people)
 
+    @property
+    def ages(self) -> np.ndarray:
+        """Years, shape (n_scans,); NaN where unknown."""
+        return self.values("age")
 
-def find_cohort(folder: Path, table: Path, label: str) -> Cohort:
-    """Find ``sub-*/**/anat/*_desc-<label>input_T1w.nii.gz`` in a derivatives folder.
+    @property
+    def units(self) -> tuple[str, ...]:
+        """What no split may separate: the family of every scan's person, or the person.
+
+        Families that share a member (someone with several rows) are one family.
+        """
+        if FAMILY_COLUMN not in self.facts:
+            return self.people
+        return _joined(self.people, self.facts[FAMILY_COLUMN].tolist())
+
+    def values(self, name: str) -> np.ndarray:
+        """A column as numbers, shape (n_scans,); NaN where it is missing or no number."""
+        if name not in self.facts:
+            return np.full(len(self), np.nan)
+        return pd.to_numeric(self.facts[name], errors="coerce").to_numpy(dtype=float)
+
+    def texts(self, name: str) -> list[str | None]:
+        """A column as words, None where missing; whole numbers lose their ``.0``."""
+        if name not in self.facts:
+            return [None] * len(self)
+        return [_text(value) for value in self.facts[name]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which images of a folder are meant.
+
+    Attributes
+    ----------
+    label : str
+        Name of the model whose inputs the app wrote (``desc-<label>input``).
+    desc, suffix : str or None
+        Other images instead: ``*[_desc-<desc>]_<suffix>.nii[.gz]``, for example ``T2w``,
+        ``FLAIR`` or a map of diffusion.
+    """
+
+    label: str
+    desc: str | None = None
+    suffix: str | None = None
+
+    @property
+    def prepared(self) -> bool:
+        """Whether the app made these images for a network (``desc-<model>input``)."""
+        return self.suffix is None and (self.desc is None or self.desc.endswith("input"))
+
+    @property
+    def pattern(self) -> str:
+        """File name pattern."""
+        if self.prepared:
+            return f"*_desc-{self.desc or self.label + 'input'}_T1w.nii*"
+        desc = f"*_desc-{self.desc}" if self.desc else "*"
+        return f"{desc}_{self.suffix or 'T1w'}.nii*"
+
+    def find(self, folder: Path) -> list[Path]:
+        """Images of all people below a folder, sorted."""
+        found = Path(folder).glob(f"sub-*/**/{self.pattern}")
+        return sorted(path for path in found if path.name.endswith((".nii", ".nii.gz")))
+
+
+def find_cohort(
+    folder: Path, source: Source, table: Path | None = None, targets: Sequence[str] = ("age",)
+) -> Cohort:
+    """Find people with an image and at least one known target.
 
     Parameters
     ----------
     folder : Path
-        Output of ``bidsapp-brainage ... participant``.
-    table : Path
-        ``participants.tsv`` with ``participant_id`` and ``age`` in years.
-    label : str
-        Name of the model card whose inputs are wanted.
+        Output of ``bidsapp-brainage ... participant``, or any BIDS folder of images that are
+        aligned to the model's template.
+    source : Source
+    table : Path, optional
+        ``participants.tsv``; by default that of the raw dataset the derivatives name, else the
+        folder's own.
+    targets : sequence of str
+        Columns wanted.
 
     Raises
     ------
@@ -57,56 +140,186 @@ def find_cohort(folder: Path, table: Path, label: str) -> Cohort:
     DataError
         The table lacks a column or names a person twice.
     """
-    ages = _ages(table)
-    people, values, paths = [], [], []
-    lacking = set(ages)
-    for path in sorted(Path(folder).glob(f"sub-*/**/anat/*_desc-{label}input_T1w.nii.gz")):
+    folder = Path(folder)
+    table = Path(table) if table else find_table(folder)
+    book = _Book(table, targets)
+    images = source.find(folder)
+    if not images:
+        raise NoInputError(_nothing(folder, source))
+    people, rows, paths = [], [], []
+    lacking = set(book.people)
+    for path in images:
         person = path.relative_to(folder).parts[0]
-        lacking.discard(person)
-        if np.isfinite(ages.get(person, np.nan)):
+        row = book.row(person, path.name)
+        if any(row.get(name) is not None for name in targets):
             people.append(person)
-            values.append(ages[person])
+            rows.append(row)
             paths.append(path)
-        else:
-            lacking.add(person)
+    lacking |= {path.relative_to(folder).parts[0] for path in images}
     if not paths:
         raise NoInputError(
-            f"No *_desc-{label}input_T1w.nii.gz of a person with an age in {table} under "
-            f"{folder}. Run the participant level there first."
+            f"{len(images)} images under {folder}, but no person with a known "
+            f"{' or '.join(targets)} in {table}: check participant_id there."
         )
-    return Cohort(tuple(people), np.array(values), tuple(paths), tuple(sorted(lacking)))
+    left_out = tuple(sorted(lacking - set(people)))
+    facts = pd.DataFrame(rows, columns=book.columns)
+    return Cohort(tuple(people), tuple(paths), facts, source.prepared, left_out)
 
 
-def load_volume(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
-    """Read one model input as float32 and check its shape.
+def find_table(folder: Path) -> Path:
+    """``participants.tsv`` of the raw dataset that derivatives name, else the folder's own.
+
+    Raises
+    ------
+    NoInputError
+        There is none.
+    """
+    places = [*_raw_roots(folder), folder]
+    for root in places:
+        if (root / "participants.tsv").is_file():
+            return root / "participants.tsv"
+    raise NoInputError(f"{folder} has no participants.tsv: give it with --participants.")
+
+
+def load_volume(path: Path, spec: dict[str, Any], *, prepared: bool = True) -> np.ndarray:
+    """Read one image as the network's input.
+
+    Parameters
+    ----------
+    path : Path
+    spec : dict
+        The card's ``input``.
+    prepared : bool
+        The app made it, so only its shape is checked. Otherwise it is resampled to the card's
+        grid and scaled; where the card wants brains only, voxels of value 0 are the outside.
+
+    Returns
+    -------
+    ndarray, float32, shape (D, H, W)
 
     Raises
     ------
     DataError
         The shape is not the model's.
     """
-    volume = np.asarray(load_nifti(path).dataobj, dtype=np.float32)
-    if volume.shape != shape:
-        raise DataError(f"{path} has shape {volume.shape}, the model needs {shape}.")
+    image = load_nifti(path)
+    if not prepared:
+        data = np.nan_to_num(np.asarray(image.dataobj, dtype=np.float32))
+        if data.ndim != 3:
+            raise DataError(f"{path} has {data.ndim} dimensions: give images of three.")
+        whole = nib.Nifti1Image(data, image.affine)
+        mask = nib.Nifti1Image((data != 0).astype(np.uint8), image.affine)
+        image, _ = model_input(whole, mask, np.eye(4), spec)
+    volume = np.asarray(image.dataobj, dtype=np.float32)
+    if volume.shape != tuple(spec["shape"]):
+        raise DataError(f"{path} has shape {volume.shape}, the model needs {spec['shape']}.")
     return volume
 
 
-def _ages(table: Path) -> dict[str, float]:
-    frame = read_tsv(Path(table))
-    missing = {"participant_id", "age"} - set(frame.columns)
-    if missing:
-        raise DataError(f"{table} lacks the column {' and '.join(sorted(missing))}.")
-    people = [_prefixed(str(person)) for person in frame["participant_id"]]
-    if len(set(people)) < len(people):
-        raise DataError(f"{table} names a participant twice.")
-    return {person: _number(age) for person, age in zip(people, frame["age"], strict=True)}
+class _Book:
+    """The participants table: a row of plain values for every scan."""
+
+    def __init__(self, path: Path, targets: Sequence[str]) -> None:
+        frame = read_tsv(path)
+        if "participant_id" not in frame.columns:
+            raise DataError(f"{path} lacks the column participant_id.")
+        self._units = _age_units(path.with_suffix(".json"), frame)
+        self._age = find_age_column(frame.columns)
+        missing = [n for n in targets if n not in frame.columns and not (n == "age" and self._age)]
+        if missing:
+            raise DataError(
+                f"{path} lacks the column {' and '.join(missing)}; it has "
+                f"{', '.join(map(str, frame.columns))}."
+            )
+        frame["participant_id"] = [_prefixed(str(person)) for person in frame["participant_id"]]
+        self._keys = [n for n in ("participant_id", "session_id") if n in frame.columns]
+        if frame.duplicated(subset=self._keys).any():
+            raise DataError(f"{path} names a participant twice.")
+        self._rows = {self._key_of(row): row for row in frame.to_dict("records")}
+        self.people = frame["participant_id"].tolist()
+        self.columns = list(dict.fromkeys([*map(str, frame.columns), "age"]))
+
+    def row(self, person: str, name: str) -> dict[str, Any]:
+        """What is known about a scan; missing values are None."""
+        session = re.search(r"_ses-([a-zA-Z0-9]+)", name)
+        label = session.group(1) if session else ""
+        found = self._rows.get((person, label)) or self._rows.get((person, "")) or {}
+        row = {str(k): None if pd.isna(v) else v for k, v in found.items()}
+        age = parse_age(row.get(self._age), self._units) if self._age else None
+        # a lower bound such as 89+ is no age to learn from
+        row["age"] = age.value if age and not age.capped else None
+        for column in _SEX_COLUMNS:
+            if row.get(column) is not None:
+                sex = parse_sex(row[column])
+                row[column] = None if sex == "n/a" else sex
+        return row
+
+    def _key_of(self, row: dict[str, Any]) -> tuple[str, str]:
+        session = row.get("session_id")
+        label = "" if session is None or pd.isna(session) else str(session).removeprefix("ses-")
+        return row["participant_id"], label
+
+
+def _age_units(sidecar: Path, frame: pd.DataFrame) -> str | None:
+    column = find_age_column(frame.columns)
+    if column is None or not sidecar.is_file():
+        return None
+    try:
+        described = json.loads(sidecar.read_text(encoding="utf-8-sig")).get(column, {})
+        return str(described["Units"]) if described.get("Units") else None
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"{sidecar} cannot be read ({error}): correct it or remove it.") from error
+
+
+def _raw_roots(folder: Path) -> list[Path]:
+    """Raw datasets that derivatives point to, and the folder that usually holds them."""
+    roots = [folder / "sourcedata" / "raw", folder / "sourcedata"]
+    description = folder / "dataset_description.json"
+    if description.is_file():
+        try:
+            links = json.loads(description.read_text(encoding="utf-8")).get("DatasetLinks", {})
+        except ValueError:
+            links = {}
+        local = [str(link) for name, link in links.items() if name in ("raw", "bids")]
+        roots += [folder / link for link in local if "://" not in link]
+    return roots
+
+
+def _nothing(folder: Path, source: Source) -> str:
+    name = source.pattern
+    raw = source.prepared and any(Path(folder).glob("sub-*/**/*_T1w.nii*"))
+    if raw and not any(Path(folder).glob("sub-*/**/*_desc-*input_T1w.nii*")):
+        return (
+            f"{folder} holds T1w images but no {name}: networks learn from what the app makes of "
+            "them. Run `bidsapp-brainage BIDS_DIR OUT participant --explain none` and give OUT, "
+            "or name images that are aligned already with --input-desc and --input-suffix."
+        )
+    return f"No {name} under {folder}. Run the participant level there first."
+
+
+def _joined(people: Sequence[str], families: Sequence[Any]) -> tuple[str, ...]:
+    """Label of the connected group of people and families that each scan belongs to."""
+    group: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while group.setdefault(name, name) != name:
+            name = group[name]
+        return name
+
+    for person, family in zip(people, families, strict=True):
+        # None cells become NaN in a table
+        if family is not None and not pd.isna(family):
+            group[root(f"family {family}")] = root(person)
+    return tuple(root(person) for person in people)
 
 
 def _prefixed(person: str) -> str:
     return person if person.startswith("sub-") else f"sub-{person}"
 
 
-def _number(value: object) -> float:
-    """A number of years; a cap such as ``89+`` is no age to learn from."""
-    text = str(value).strip()
-    return float(text) if re.fullmatch(r"\d+(\.\d*)?", text) else float("nan")
+def _text(value: Any) -> str | None:
+    if value is None or pd.isna(value):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

@@ -1,4 +1,4 @@
-"""Splits of people, not of scans, that balance age."""
+"""Splits of people (or whole families), not of scans, that balance age."""
 
 from __future__ import annotations
 
@@ -7,29 +7,37 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def assign_folds(people: Sequence[str], ages: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
-    """Give every scan the fold in which its person is tested.
+def assign_folds(units: Sequence[str], values: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+    """Give every scan the fold in which its person, with all relatives, is tested.
 
-    People are ordered by age; each run of ``n_folds`` neighbours is dealt to the folds at
-    random, so that every fold covers the whole age range.
+    Units are ordered by their lowest value (age); each run of ``n_folds`` neighbours is dealt to
+    the folds at random, so that every fold covers the whole range.
+
+    Parameters
+    ----------
+    units : sequence of str, length n_scans
+        What must stay together: the family of every scan's person, or the person.
+    values : ndarray, shape (n_scans,)
+        Age in years (or another number) to balance; NaN where unknown.
+    n_folds, seed : int
 
     Returns
     -------
     ndarray of int, shape (n_scans,)
-        0 ... n_folds - 1; all scans of one person have the same.
+        0 ... n_folds - 1; all scans of one unit have the same.
     """
     generator = np.random.default_rng(seed)
-    ordered = _by_age(people, ages)
+    ordered = _by_value(units, values)
     fold_of: dict[str, int] = {}
     for start in range(0, len(ordered), n_folds):
         deal = generator.permutation(n_folds)
-        for person, fold in zip(ordered[start : start + n_folds], deal, strict=False):
-            fold_of[person] = int(fold)
-    return np.array([fold_of[person] for person in people])
+        for unit, fold in zip(ordered[start : start + n_folds], deal, strict=False):
+            fold_of[unit] = int(fold)
+    return np.array([fold_of[unit] for unit in units])
 
 
-def hold_out(people: Sequence[str], ages: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Choose scans for early stopping: a part of the people, spread over the ages.
+def hold_out(units: Sequence[str], values: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Choose scans for early stopping: a part of the units, spread over the values.
 
     Returns
     -------
@@ -37,13 +45,14 @@ def hold_out(people: Sequence[str], ages: np.ndarray, fraction: float, seed: int
         True where held out; all False when ``fraction`` is 0.
     """
     if fraction <= 0:
-        return np.zeros(len(people), dtype=bool)
+        return np.zeros(len(units), dtype=bool)
     parts = max(2, round(1 / fraction))
-    return assign_folds(people, ages, parts, seed) == 0
+    return assign_folds(units, values, parts, seed) == 0
 
 
-def _by_age(people: Sequence[str], ages: np.ndarray) -> list[str]:
-    youngest: dict[str, float] = {}
-    for person, age in zip(people, ages, strict=True):
-        youngest[person] = min(float(age), youngest.get(person, np.inf))
-    return sorted(youngest, key=lambda person: (youngest[person], person))
+def _by_value(units: Sequence[str], values: np.ndarray) -> list[str]:
+    lowest: dict[str, float] = {}
+    for unit, value in zip(units, np.asarray(values, dtype=float), strict=True):
+        known = value if np.isfinite(value) else np.inf
+        lowest[unit] = min(float(known), lowest.get(unit, np.inf))
+    return sorted(lowest, key=lambda unit: (lowest[unit], unit))

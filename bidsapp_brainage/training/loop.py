@@ -1,4 +1,4 @@
-"""Training of one network: soft age labels, AdamW, averaged weights, resumable by epoch."""
+"""Training of one network: AdamW, a cosine of learning rates, averaged weights, resumable."""
 
 from __future__ import annotations
 
@@ -6,23 +6,67 @@ import copy
 import logging
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from torch.nn import functional
 
 from bidsapp_brainage.io import atomic_path, write_tsv
 from bidsapp_brainage.model.networks import build_network
+from bidsapp_brainage.training.freezing import freeze, take_over
+from bidsapp_brainage.training.losses import Objective
 from bidsapp_brainage.training.pool import Pool
 from bidsapp_brainage.training.recipe import Recipe
 
 LOGGER = logging.getLogger(__name__)
 WARM_UP = 0.1  # part of all steps in which the learning rate rises
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights to begin with instead of random ones.
+
+    Attributes
+    ----------
+    weights : mapping
+        State dict; what does not fit by name and shape is left out.
+    keep_head : bool
+        Also take the last layer.
+    """
+
+    weights: Mapping[str, torch.Tensor]
+    keep_head: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network learns from.
+
+    Attributes
+    ----------
+    pool : Pool
+    targets : ndarray, shape (n_scans, n_columns)
+        Of :func:`bidsapp_brainage.training.losses.encode`.
+    objective : Objective
+    recipe : Recipe
+    ages : ndarray, shape (n_scans,)
+        Decide who is mixed with whom; NaN mixes with anybody.
+    device : str
+        A torch device.
+    start : Start or None
+    """
+
+    pool: Pool
+    targets: np.ndarray
+    objective: Objective
+    recipe: Recipe
+    ages: np.ndarray
+    device: str = "cpu"
+    start: Start | None = None
 
 
 @dataclass
@@ -47,58 +91,34 @@ class Split:
     validation: np.ndarray
 
 
-class Labels:
-    """Ages as soft labels over the card's bins (Peng 2021)."""
-
-    def __init__(self, output: dict[str, Any], label_sd: float) -> None:
-        edges = output["lower"] + output["width"] * torch.arange(output["n_bins"] + 1)
-        self.edges = edges.double()
-        self.centers = (self.edges[:-1] + output["width"] / 2).float()
-        self.label_sd = label_sd
-
-    def soft(self, ages: torch.Tensor) -> torch.Tensor:
-        """Gaussian mass in every bin: (N,) years to (N, n_bins), rows summing to 1."""
-        z = (self.edges - ages.double()[:, None]) / self.label_sd
-        mass = torch.special.ndtr(z).diff(dim=1)
-        return (mass / mass.sum(dim=1, keepdim=True).clamp(min=1e-12)).float()
-
-    def mean(self, logits: torch.Tensor) -> torch.Tensor:
-        """Mean age (N,) of logits (N, n_bins)."""
-        return torch.softmax(logits, dim=1) @ self.centers
-
-
-def train_network(
-    pool: Pool, ages: np.ndarray, split: Split, recipe: Recipe, *, folder: Path, seed: int
-) -> nn.Module:
-    """Train one network and return its averaged weights in evaluation mode.
+def train_network(task: Task, split: Split, *, folder: Path, seed: int) -> nn.Module:
+    """Train one network and return its averaged weights in evaluation mode, on the CPU.
 
     Epochs are reproducible on their own (their random numbers come from ``seed`` and the
     epoch), so a run that was killed goes on from ``folder/checkpoint.pt`` to the same result.
 
     Parameters
     ----------
-    pool : Pool
-    ages : ndarray, shape (n_scans,)
-        Years.
+    task : Task
     split : Split
         The scans of the test fold are in neither part.
-    recipe : Recipe
     folder : Path
         For the checkpoint and the learning curve (``curve.tsv``).
     seed : int
         Of this network.
     """
     checkpoint = Path(folder) / "checkpoint.pt"
-    labels = Labels(recipe.card["output"], recipe.label_sd)
-    state = _initial_state(recipe, seed)
+    recipe = task.recipe
+    state = _initial_state(task, seed)
     if checkpoint.is_file():
         _restore(state, checkpoint)
     while state.epoch < recipe.epochs and not _exhausted(state, split, recipe):
         started = time.monotonic()
-        row = _train_epoch(state, pool, ages, split.train, recipe=recipe, labels=labels, seed=seed)
-        state.epoch += 1
-        if len(split.validation):
-            row["validation_mae"] = _validate(state, pool, ages, split.validation, labels)
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+            row = _train_epoch(state, task, split.train, seed)
+            state.epoch += 1
+            if len(split.validation):
+                row |= _validate(state, task, split.validation)
         row["seconds"] = time.monotonic() - started
         state.history.append({"epoch": state.epoch, **row})
         _save(state, checkpoint)
@@ -106,7 +126,7 @@ def train_network(
         LOGGER.info("%s epoch %d/%d %s", Path(folder).name, state.epoch, recipe.epochs, _line(row))
     if state.best_weights:
         state.average.load_state_dict(state.best_weights)
-    return state.average.eval()
+    return state.average.eval().cpu()
 
 
 def learning_rate_factor(progress: float) -> float:
@@ -127,131 +147,136 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
                 value.copy_(current[name])
 
 
-def predict_scans(network: nn.Module, pool: Pool, scans: np.ndarray) -> torch.Tensor:
-    """Logits (N, n_bins) of the original scans, in float32."""
+def predict_scans(
+    network: nn.Module, pool: Pool, scans: np.ndarray, device: str = "cpu"
+) -> torch.Tensor:
+    """Outputs (N, n_outputs) for the original scans, in float32 on the CPU."""
     network.eval()
     with torch.inference_mode():
-        rows = [network(pool.batch(np.array([scan]), np.array([0]))) for scan in scans]
+        rows = [
+            network(pool.batch(np.array([scan]), np.array([0])).to(device)).float().cpu()
+            for scan in scans
+        ]
     return torch.cat(rows)
 
 
-def _initial_state(recipe: Recipe, seed: int) -> State:
+def frozen_blocks(recipe: Recipe, epoch: int) -> int:
+    """How many blocks keep their weights in an epoch (0 is the first)."""
+    freed = epoch // recipe.unfreeze_every if recipe.unfreeze_every else 0
+    return max(0, recipe.freeze - freed)
+
+
+def _initial_state(task: Task, seed: int) -> State:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = build_network(recipe.card["architecture"])
+        network = build_network(task.recipe.card["architecture"])
+    if task.start is not None:
+        take_over(network, task.start.weights, keep_head=task.start.keep_head)
     # this layout makes 3D convolutions on a CPU about twice as fast
-    network = network.to(memory_format=torch.channels_last_3d)
+    network = network.to(task.device, memory_format=torch.channels_last_3d)
     optimiser = torch.optim.AdamW(
-        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        network.parameters(), lr=task.recipe.learning_rate, weight_decay=task.recipe.weight_decay
     )
     return State(network, copy.deepcopy(network), optimiser)
 
 
-def _train_epoch(
-    state: State,
-    pool: Pool,
-    ages: np.ndarray,
-    scans: np.ndarray,
-    *,
-    recipe: Recipe,
-    labels: Labels,
-    seed: int,
-) -> dict[str, float]:
+def _train_epoch(state: State, task: Task, scans: np.ndarray, seed: int) -> dict[str, float]:
+    recipe = task.recipe
     generator = np.random.default_rng([seed, state.epoch])
     order = generator.permutation(scans)
     steps = max(1, len(order) // recipe.batch_size)
-    losses, errors = [], []
+    rows = []
     state.network.train()
+    freeze(state.network, frozen_blocks(recipe, state.epoch))
     with torch.random.fork_rng():
         torch.manual_seed(int(generator.integers(2**31)))  # dropout
         for step, batch in enumerate(np.array_split(order, steps)):
             rate = learning_rate_factor((state.epoch + step / steps) / recipe.epochs)
             state.optimiser.param_groups[0]["lr"] = recipe.learning_rate * rate
-            x, target = _mixed(pool, ages, batch, scans, recipe, generator)
-            loss, error = _step(state, x, target, labels, recipe)
-            losses.append(loss)
-            errors.append(error)
+            x, targets = _mixed(task, batch, scans, generator)
+            rows.append(_step(state, task, x, targets))
             done = state.epoch * steps + step
             # a short memory at first, so that the first weights are soon forgotten
             decay = min(recipe.ema_decay, (1 + done) / (10 + done))
             update_average(state.average, state.network, decay)
+    means = pd.DataFrame(rows).mean()
     return {
         "learning_rate": state.optimiser.param_groups[0]["lr"],
-        "loss": float(np.mean(losses)),
-        "mae": float(np.mean(errors)),
+        **{str(name): float(value) for name, value in means.items()},
     }
 
 
 def _mixed(
-    pool: Pool,
-    ages: np.ndarray,
-    batch: np.ndarray,
-    scans: np.ndarray,
-    recipe: Recipe,
-    generator: np.random.Generator,
+    task: Task, batch: np.ndarray, scans: np.ndarray, generator: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Volumes and ages of a batch; some mixed with another scan of a person of similar age."""
-    x, age = _draw(pool, batch, generator), ages[batch]
-    mixed = np.flatnonzero(generator.random(len(batch)) < recipe.mixing)
+    """Volumes and targets of a batch; some mixed with a scan of a person of similar age."""
+    x, targets = _draw(task, batch, generator)
+    mixed = np.flatnonzero(generator.random(len(batch)) < task.recipe.mixing)
     if mixed.size:
-        partners = np.array(
-            [_partner(ages[batch[i]], ages, scans, recipe, generator) for i in mixed]
-        )
+        partners = np.array([_partner(batch[i], task, scans, generator) for i in mixed])
         share = generator.uniform(0.5, 1.0, size=len(mixed))
         weight = torch.from_numpy(share).float()[:, None, None, None, None]
-        x[mixed] = weight * x[mixed] + (1 - weight) * _draw(pool, partners, generator)
-        age = age.copy()
-        age[mixed] = share * age[mixed] + (1 - share) * ages[partners]
-    return x, torch.from_numpy(age).float()
+        other, other_targets = _draw(task, partners, generator)
+        x[mixed] = weight * x[mixed] + (1 - weight) * other
+        targets[mixed] = share[:, None] * targets[mixed] + (1 - share[:, None]) * other_targets
+    return x.to(task.device), torch.from_numpy(targets).float().to(task.device)
 
 
-def _partner(
-    age: float,
-    ages: np.ndarray,
-    scans: np.ndarray,
-    recipe: Recipe,
-    generator: np.random.Generator,
-) -> int:
-    nearness = np.exp(-0.5 * ((ages[scans] - age) / recipe.mixing_years) ** 2)
+def _partner(scan: int, task: Task, scans: np.ndarray, generator: np.random.Generator) -> int:
+    distance = (task.ages[scans] - task.ages[scan]) / task.recipe.mixing_years
+    nearness = np.exp(-0.5 * np.nan_to_num(distance) ** 2)
     return int(generator.choice(scans, p=nearness / nearness.sum()))
 
 
-def _draw(pool: Pool, scans: np.ndarray, generator: np.random.Generator) -> torch.Tensor:
+def _draw(
+    task: Task, scans: np.ndarray, generator: np.random.Generator
+) -> tuple[torch.Tensor, np.ndarray]:
     """One random copy of each scan (the scan itself if there are none), half of them mirrored."""
+    pool = task.pool
     first = 1 if pool.copies else 0
     copies = generator.integers(first, pool.copies + 1, size=len(scans))
     x = pool.batch(scans, copies)
-    mirrored = torch.from_numpy(generator.random(len(scans)) < 0.5)[:, None, None, None, None]
-    return torch.where(mirrored, x.flip(2), x).contiguous(memory_format=torch.channels_last_3d)
+    targets = task.targets[scans].copy()
+    for part in task.objective.parts:
+        if part.head.name == "age":
+            targets[:, part.columns] += pool.years(scans, copies)[:, None]
+    if task.recipe.flip:
+        mirrored = torch.from_numpy(generator.random(len(scans)) < 0.5)
+        x = torch.where(mirrored[:, None, None, None, None], x.flip(2), x)
+    return x.contiguous(memory_format=torch.channels_last_3d), targets
 
 
-def _step(
-    state: State, x: torch.Tensor, ages: torch.Tensor, labels: Labels, recipe: Recipe
-) -> tuple[float, float]:
+def _step(state: State, task: Task, x: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
     state.optimiser.zero_grad(set_to_none=True)
-    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
-        logits = state.network(x)
-    logits = logits.float()
-    error = (labels.mean(logits) - ages).abs().mean()
-    divergence = functional.kl_div(
-        functional.log_softmax(logits, dim=1), labels.soft(ages), reduction="batchmean"
-    )
-    (divergence + recipe.mean_weight * error).backward()
-    nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
-    state.optimiser.step()
-    return float(divergence.detach()), float(error.detach())
+    kind = torch.device(task.device).type
+    with torch.autocast(kind, torch.bfloat16, enabled=task.recipe.bfloat16):
+        outputs = state.network(x)
+    outputs = outputs.float()
+    loss = task.objective.loss(outputs, targets)
+    if loss.requires_grad:  # false if nobody in the batch has a known target
+        loss.backward()
+        nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
+        state.optimiser.step()
+    errors = task.objective.errors(outputs.detach(), targets)
+    return {
+        "loss": float(loss.detach()),
+        **{f"{name}_error": error for name, error in errors.items()},
+    }
 
 
-def _validate(
-    state: State, pool: Pool, ages: np.ndarray, scans: np.ndarray, labels: Labels
-) -> float:
-    """Error on the people held out; remembers the best averaged weights so far."""
-    predicted = labels.mean(predict_scans(state.average, pool, scans)).numpy()
-    error = float(np.abs(predicted - ages[scans]).mean())
-    if error < state.best:
-        state.best, state.best_epoch = error, state.epoch
+def _validate(state: State, task: Task, scans: np.ndarray) -> dict[str, float]:
+    """Errors on the people held out; remembers the best averaged weights so far."""
+    outputs = predict_scans(state.average, task.pool, scans, task.device)
+    targets = torch.from_numpy(task.targets[scans]).float()
+    score = task.objective.score(outputs, targets)
+    if score < state.best:
+        state.best, state.best_epoch = score, state.epoch
         state.best_weights = copy.deepcopy(state.average.state_dict())
-    return error
+    errors = task.objective.errors(outputs, targets)
+    return {
+        "validation_score": score,
+        **{f"validation_{name}_error": error for name, error in errors.items()},
+    }
 
 
 def _exhausted(state: State, split: Split, recipe: Recipe) -> bool:
@@ -274,7 +299,7 @@ def _save(state: State, path: Path) -> None:
 
 
 def _restore(state: State, path: Path) -> None:
-    saved = torch.load(path, weights_only=True)
+    saved = torch.load(path, weights_only=True, map_location="cpu")
     state.network.load_state_dict(saved["network"])
     state.average.load_state_dict(saved["average"])
     state.optimiser.load_state_dict(saved["optimiser"])

@@ -1,12 +1,14 @@
 """Augmented copies of all scans, made once: the dearest part of training on a CPU is shared.
 
 Every copy belongs to one scan; a fold draws copies of its own training people only. Volumes are
-stored as int8 (steps of 1/25 SD; background exactly 0), one file per scan, so that processes
-share them through the page cache and an interrupted run keeps what it has made.
+stored as int8 (steps of 1/25 of the SD inside the brain; one value stands for the background),
+one file per scan, so that processes share them through the page cache and an interrupted run
+keeps what it has made.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -18,11 +20,13 @@ import numpy as np
 import torch
 
 from bidsapp_brainage.io import atomic_path
-from bidsapp_brainage.training.augment import augment
+from bidsapp_brainage.model.intensity import scale_intensity
+from bidsapp_brainage.training.augment import atrophy, augment
 from bidsapp_brainage.training.cohort import Cohort, load_volume
 from bidsapp_brainage.training.recipe import Recipe
 
 STEPS_PER_SD = 25.0
+OUTSIDE = -128  # the int8 that stands for the background
 LOGGER = logging.getLogger(__name__)
 
 
@@ -34,9 +38,16 @@ class Pool:
     ----------
     volumes : sequence of ndarray of int8, each of shape (1 + copies, D, H, W)
         One per scan; index 0 of the first axis is the scan itself.
+    levels : sequence of ndarray of float32, each of shape (1 + copies, 3)
+        Mean and SD inside the brain, in the card's scaling, and the years by which the age of a
+        copy is raised.
+    background : float
+        The card's value outside the brain.
     """
 
     volumes: Sequence[np.ndarray]
+    levels: Sequence[np.ndarray]
+    background: float = 0.0
 
     @property
     def copies(self) -> int:
@@ -45,42 +56,86 @@ class Pool:
 
     def batch(self, scans: np.ndarray, copies: np.ndarray) -> torch.Tensor:
         """Volumes (N, 1, D, H, W), float32, for pairs of scan and copy."""
-        chosen = [self.volumes[scan][copy] for scan, copy in zip(scans, copies, strict=True)]
-        return torch.from_numpy(np.stack(chosen)).float()[:, None] / STEPS_PER_SD
+        pairs = list(zip(scans, copies, strict=True))
+        stored = torch.from_numpy(np.stack([self.volumes[scan][copy] for scan, copy in pairs]))
+        level = torch.from_numpy(np.stack([self.levels[scan][copy] for scan, copy in pairs]))
+        mean, sd = (level[:, column, None, None, None] for column in (0, 1))
+        values = stored.float() * (sd / STEPS_PER_SD) + mean
+        return values.masked_fill_(stored == OUTSIDE, self.background)[:, None]
+
+    def years(self, scans: np.ndarray, copies: np.ndarray) -> np.ndarray:
+        """Years to add to the ages of pairs of scan and copy, shape (N,)."""
+        pairs = zip(scans, copies, strict=True)
+        return np.array([self.levels[scan][copy][2] for scan, copy in pairs], dtype=float)
 
 
 def make_pool(cohort: Cohort, recipe: Recipe, folder: Path) -> Pool:
     """Make the copies that ``folder`` does not hold yet, and map all of them."""
-    volumes = []
+    volumes, levels = [], []
     for index, source in enumerate(cohort.paths):
-        path = Path(folder) / "pool" / f"{_fingerprint(source, recipe)}.npy"
-        if not path.is_file():
-            with atomic_path(path) as temporary:
-                np.save(temporary, _copies(source, recipe))
+        path = Path(folder) / "pool" / f"{_fingerprint(source, recipe, cohort)}.npy"
+        beside = path.with_suffix(".levels.npy")
+        if not (path.is_file() and beside.is_file()):
+            made = _copies(source, recipe, prepared=cohort.prepared)
+            for final, content in zip((beside, path), made, strict=True):
+                with atomic_path(final) as temporary:
+                    np.save(temporary, content)
             LOGGER.info("copies of scan %d of %d made", index + 1, len(cohort))
         volumes.append(np.load(path, mmap_mode="r"))
-    return Pool(volumes)
+        levels.append(np.load(beside))
+    return Pool(volumes, levels, _background(recipe))
 
 
-def _copies(source: Path, recipe: Recipe) -> np.ndarray:
+def _copies(source: Path, recipe: Recipe, *, prepared: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Levels and int8 volumes of a scan and its copies."""
     seed = int(hashlib.sha256(f"{recipe.seed} {source.name}".encode()).hexdigest()[:12], 16)
     generator = torch.Generator().manual_seed(seed)
-    volume = load_volume(source, recipe.shape)
-    result = np.empty((1 + recipe.copies, *volume.shape), dtype=np.int8)
-    result[0] = _quantised(volume)
-    original = torch.from_numpy(volume)[None, None]
-    for copy in range(recipe.copies):
-        changed = augment(original, recipe.augmentation, generator)
-        result[1 + copy] = _quantised(changed[0, 0].numpy())
-    return result
+    spec = recipe.card["input"]
+    volume = load_volume(source, spec, prepared=prepared)
+    stripped = spec.get("skull_stripped", True)
+    inside = volume != _background(recipe) if stripped else np.ones(volume.shape, bool)
+    bounds = recipe.augmentation
+    if not stripped:
+        bounds = dataclasses.replace(bounds, edge=0.0)  # a whole head has no mask to move
+    stored = np.empty((1 + recipe.copies, *volume.shape), dtype=np.int8)
+    levels = np.zeros((1 + recipe.copies, 3), dtype=np.float32)
+    stored[0], levels[0, :2] = _quantised(volume, inside)
+    mean, sd = (float(level) for level in levels[0, :2])
+    mask = torch.from_numpy(inside).float()[None, None]
+    original = torch.from_numpy((volume - mean) / sd)[None, None] * mask
+    for copy in range(1, 1 + recipe.copies):
+        brain = original
+        if bounds.atrophy:
+            amount = float(2 * torch.rand(1, generator=generator) - 1)
+            brain = atrophy(original, mask, bounds.atrophy * amount) * mask
+            levels[copy, 2] = bounds.atrophy_years * amount
+        changed = augment(brain, bounds, generator, mask=mask)[0, 0].numpy()
+        inside = changed != 0
+        # back to intensities as before z-scoring, then scaled as every input of this network is
+        scaled = scale_intensity(
+            changed * sd + mean,
+            inside if stripped else None,
+            spec["intensity"],
+            background=_background(recipe),
+        )
+        stored[copy], levels[copy, :2] = _quantised(scaled, inside)
+    return levels, stored
 
 
-def _quantised(volume: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(volume * STEPS_PER_SD), -127, 127).astype(np.int8)
+def _quantised(volume: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
+    values = volume[inside]
+    mean, sd = float(values.mean()), max(float(values.std()), 1e-6)
+    steps = np.clip(np.rint((volume - mean) * (STEPS_PER_SD / sd)), -127, 127).astype(np.int8)
+    return np.where(inside, steps, np.int8(OUTSIDE)), (mean, sd)
 
 
-def _fingerprint(source: Path, recipe: Recipe) -> str:
+def _background(recipe: Recipe) -> float:
+    return float(recipe.card["input"].get("background", 0.0))
+
+
+def _fingerprint(source: Path, recipe: Recipe, cohort: Cohort) -> str:
     """Of everything that the copies depend on."""
     choices = [recipe.choices()["augmentation"], recipe.copies, recipe.seed, source.name]
+    choices += [recipe.card["input"], cohort.prepared]
     content = hashlib.sha256(source.read_bytes()).hexdigest()
     return hashlib.sha256(json.dumps([choices, content]).encode()).hexdigest()[:16]

@@ -10,6 +10,8 @@ from typing import Any
 
 from bidsapp_brainage.errors import ResourceError
 
+LOSSES = ("kl", "l1", "mse")
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -33,6 +35,14 @@ class Augmentation:
         Largest SD of the noise, in SDs of the brain's intensity.
     blur : float
         Largest weight of the smoothed image (0: none, 1: all).
+    resolution : float
+        Largest factor by which a volume is made coarser along one axis (1: none).
+    atrophy : float
+        Bound of a deformation like atrophy (wider ventricles and sulci) or its opposite, as the
+        part by which the middle of the brain is stretched; for images in which fluid is dark.
+    atrophy_years : float
+        Years by which the age of a copy with the largest such deformation is raised; 0 keeps
+        ages, so that the network learns to disregard the deformation.
     """
 
     rotation_degrees: float = 5.0
@@ -44,6 +54,9 @@ class Augmentation:
     bias_field: float = 0.08
     noise: float = 0.15
     blur: float = 0.8
+    resolution: float = 1.0
+    atrophy: float = 0.0
+    atrophy_years: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -57,13 +70,23 @@ class Recipe:
         output, licence, citation.
     n_folds, seed : int
         Of the cross-validation; the shipped model is the ensemble of the folds' networks.
+    n_seeds : int
+        Networks per fold, alike but for their random numbers.
     epochs, batch_size : int
     learning_rate, weight_decay : float
         Of AdamW; the rate rises linearly in the first tenth and falls along a cosine.
+    loss : str
+        Of numbers: ``kl`` (divergence from soft labels over bins, Peng 2021), ``l1`` or ``mse``
+        (of the mean of the bins, or of a scalar, in its unit). Classes take cross-entropy.
     label_sd : float
         SD (years) of the Gaussian that stands for a person's age (Peng 2021).
     mean_weight : float
-        Weight of the absolute error of the mean age (in years) beside the KL divergence.
+        Weight of the absolute error of the mean age (in years) beside the loss.
+    rank_weight, difference_weight : float
+        Weights of the losses on ranks and on differences between people of a batch (Cheng 2021).
+    refine_years : float
+        Above 0, a second network learns to correct the first one's age, which it is told in steps
+        of this many years (two stages, Cheng 2021).
     ema_decay : float
         Of the running average of the weights, which is what predicts.
     mixing : float
@@ -79,19 +102,32 @@ class Recipe:
     patience : int
         Epochs without improvement on the validation people before stopping.
     bfloat16 : bool
-        Convolve in bfloat16 (on a CPU with such units twice as fast); weights stay float32.
+        Mixed precision: convolve in bfloat16 (on a GPU, or a CPU with such units, twice as fast);
+        weights stay float32.
+    flip : bool
+        Mirror half of the volumes left and right while training.
+    freeze : int
+        Blocks (a convolution or linear layer with its normalisation), counted from the input,
+        that keep the weights they start with.
+    unfreeze_every : int
+        Epochs after which one more frozen block, the deepest first, is set free; 0: never.
     augmentation : Augmentation
     """
 
     card: dict[str, Any]
     n_folds: int = 5
     seed: int = 20250101
+    n_seeds: int = 1
     epochs: int = 80
     batch_size: int = 8
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
+    loss: str = "kl"
     label_sd: float = 3.0
     mean_weight: float = 0.0
+    rank_weight: float = 0.0
+    difference_weight: float = 0.0
+    refine_years: float = 0.0
     ema_decay: float = 0.99
     mixing: float = 0.5
     mixing_years: float = 10.0
@@ -99,7 +135,18 @@ class Recipe:
     validation_fraction: float = 0.0
     patience: int = 20
     bfloat16: bool = True
+    flip: bool = True
+    freeze: int = 0
+    unfreeze_every: int = 0
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        """Refuse what no training can do."""
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss is one of {', '.join(LOSSES)}, not {self.loss!r}")
+        small = [name for name in ("epochs", "batch_size", "n_seeds") if getattr(self, name) < 1]
+        if small or self.n_folds < 2:
+            raise ValueError(f"{', '.join(small) or 'n_folds'} is too small")
 
     @property
     def label(self) -> str:
@@ -135,7 +182,7 @@ def load_recipe(path: Path) -> Recipe:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ResourceError(
             f"Recipe {path} cannot be used ({type(error).__name__}: {error}). "
-            "docs/models.md lists its fields."
+            "docs/training.md lists its fields."
         ) from error
 
 

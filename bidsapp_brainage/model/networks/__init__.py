@@ -9,9 +9,17 @@ from typing import Any
 from torch import nn
 
 from bidsapp_brainage.errors import ResourceError
+from bidsapp_brainage.model.networks.refined import Refined
 from bidsapp_brainage.model.networks.sfcn import SFCN
 
-ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType({"sfcn": SFCN})
+
+def _refined(**parameters: Any) -> nn.Module:
+    return Refined(build_network, **parameters)
+
+
+ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
+    {"refined": _refined, "sfcn": SFCN}
+)
 
 
 def build_network(architecture: dict[str, Any]) -> nn.Module:

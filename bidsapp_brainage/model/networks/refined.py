@@ -1,0 +1,58 @@
+"""Two stages: a network that corrects another one's age."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Refined(nn.Module):
+    """A second network corrects the age of a first one, which it is told in coarse steps.
+
+    After the two-stage network of Cheng et al. 2021 (IEEE Trans Med Imaging 40:3400). There the
+    first age, rounded to steps, is joined to the second network's features; here the second
+    network gives two numbers ``a, b`` and the correction is ``step * (a + b * z)`` with ``z`` the
+    rounded first age in units of ten steps about ``centre``, so that any architecture can be
+    either stage.
+
+    Parameters
+    ----------
+    build : callable
+        Makes a network of an ``architecture`` object.
+    first, second : dict
+        Architectures; the second one has two outputs.
+    lower, width, n_bins : float, float, int
+        Bins of the first network's age (years).
+    step : float
+        Years to which the first age is rounded.
+    """
+
+    def __init__(  # noqa: PLR0913 - two architectures and the bins between them
+        self,
+        build: Callable[[dict[str, Any]], nn.Module],
+        *,
+        first: dict[str, Any],
+        second: dict[str, Any],
+        lower: float,
+        width: float,
+        n_bins: int,
+        step: float,
+    ) -> None:
+        super().__init__()
+        if step <= 0:
+            raise ValueError(f"step is above 0, not {step}")
+        self.first = build(first)
+        self.second = build(second)
+        self.step = float(step)
+        self.register_buffer("centers", lower + width * (torch.arange(n_bins) + 0.5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Ages (N, 1) in years of volumes (N, 1, D, H, W)."""
+        age = torch.softmax(self.first(x).float(), dim=1) @ self.centers
+        rounded = self.step * torch.round(age / self.step)
+        z = (rounded - self.centers.mean()) / (10 * self.step)
+        terms = self.second(x).float()
+        return (age + self.step * (terms[:, 0] + terms[:, 1] * z))[:, None]

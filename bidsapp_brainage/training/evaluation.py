@@ -1,0 +1,293 @@
+"""How good a model is on people, by cohort, sex and decade; and how steady between versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.io import read_tsv
+from bidsapp_brainage.model.cards import ModelCard
+from bidsapp_brainage.model.loading import load_members
+from bidsapp_brainage.model.outputs import AGE, Head, heads
+from bidsapp_brainage.model.prediction import cpu_threads, predict
+from bidsapp_brainage.stats import accuracy
+from bidsapp_brainage.stats.classes import class_metrics
+from bidsapp_brainage.training.cohort import Cohort, load_volume
+from bidsapp_brainage.training.decode import average_tables, decode_table
+
+N_BOOT = 2000
+
+
+@dataclass(frozen=True)
+class Report:
+    """Accuracy of a model.
+
+    Attributes
+    ----------
+    table : DataFrame
+        ``cohort target``, then the columns of :mod:`bidsapp_brainage.stats.accuracy`.
+    notes : tuple of str
+        What was left out and why.
+    """
+
+    table: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """The table for a terminal: one line per metric."""
+        lines = [f"{'cohort':<18}{'target':<8}{'subset':<14}{'metric':<18}{'n':>5}  value [95 % CI]"]
+        for row in self.table.to_dict("records"):
+            interval = ""
+            if np.isfinite(row["ci95_lower"]):
+                interval = f" [{row['ci95_lower']:.2f}, {row['ci95_upper']:.2f}]"
+            unit = "" if row["unit"] == "1" else f" {row['unit']}"
+            lines.append(
+                f"{row['cohort']:<18}{row['target']:<8}{row['subset']:<14}{row['metric']:<18}"
+                f"{row['n_participants']:>5}  {row['value']:.2f}{interval}{unit}"
+            )
+        return "\n".join([*lines, *self.notes])
+
+
+def predict_cohort(
+    card: ModelCard, cohort: Cohort, *, device: str = "cpu", threads: int | None = None
+) -> pd.DataFrame:
+    """Predict a cohort with a finished model; ages exactly as the app does.
+
+    Returns
+    -------
+    DataFrame
+        ``participant_id image age sex``, for age ``predicted_age predicted_age_sd
+        distribution_sd ci95_lower ci95_upper ood_flag``, for other heads their true value and the
+        columns of :func:`bidsapp_brainage.training.decode.decode_table`.
+    """
+    members = load_members(card, device)
+    parts = heads(card.output)
+    others = any(head.name != AGE for head in parts)
+    rows, outputs = [], []
+    for path in cohort.paths:
+        volume = load_volume(path, card.input, prepared=cohort.prepared)
+        rows.append(_age_row(members, volume, card, device, threads) if _has_age(parts) else {})
+        if others:
+            outputs.append(_raw_outputs(members, volume, device, threads))
+    table = pd.DataFrame({"participant_id": cohort.people, AGE: cohort.ages})
+    table.insert(1, "image", [path.name for path in cohort.paths])
+    table["sex"] = cohort.texts("sex")
+    table = table.join(pd.DataFrame(rows))
+    return _with_others(table, cohort, outputs, parts) if others else table
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read somebody's table of predictions: out-of-fold, the app's own, or another tool's.
+
+    Raises
+    ------
+    DataError
+        It lacks ``participant_id``, ``age`` (or ``chronological_age``) or any ``predicted_...``.
+    """
+    table = read_tsv(path)
+    if "chronological_age" in table and AGE not in table:
+        table = table.rename(columns={"chronological_age": AGE})
+    predicted = [name for name in table.columns if str(name).startswith("predicted_")]
+    if "participant_id" not in table or not predicted:
+        raise DataError(f"{path} needs the columns participant_id, age and predicted_age.")
+    return table
+
+
+def report(
+    predictions: Mapping[str, pd.DataFrame], parts: Sequence[Head], n_boot: int = N_BOOT
+) -> Report:
+    """Accuracy by cohort, and within each by sex and decade of age.
+
+    Parameters
+    ----------
+    predictions : mapping
+        Tables by name of the cohort.
+    parts : sequence of Head
+        What the model predicts.
+    n_boot : int
+        Bootstrap resamples over participants.
+    """
+    tables, notes = [], []
+    for cohort, table in predictions.items():
+        for head in parts:
+            if f"predicted_{head.name}" not in table or head.name not in table:
+                notes.append(f"{cohort}: no predicted and true {head.name}.")
+                continue
+            found = _of_head(table, head, n_boot)
+            tables.append(found.table.assign(cohort=cohort, target=head.name))
+            notes += [f"{cohort}: {note}" for note in found.notes]
+    columns = ["cohort", "target", *accuracy.COLUMNS]
+    full = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+    return Report(full[columns], tuple(dict.fromkeys(notes)))
+
+
+def change_table(
+    reference: pd.DataFrame, versions: Mapping[str, pd.DataFrame], column: str = "predicted_age"
+) -> pd.DataFrame:
+    """How much predictions for the same people change between versions of their images.
+
+    Parameters
+    ----------
+    reference : DataFrame
+        ``participant_id`` and ``column``; scans of one person are averaged.
+    versions : mapping
+        Tables of the same people by name of the version (repeat, rotated, 1 mm, noisy ...).
+    column : str
+        What is compared.
+
+    Returns
+    -------
+    DataFrame
+        ``version n median_abs_change p90_abs_change max_abs_change mean_change``.
+    """
+    before = reference.groupby("participant_id")[column].mean()
+    rows = []
+    for name, table in versions.items():
+        change = (table.groupby("participant_id")[column].mean() - before).dropna()
+        if change.empty:
+            raise DataError(f"Version {name} and the reference have no person in common.")
+        size = change.abs()
+        rows.append(
+            {
+                "version": name,
+                "n": len(change),
+                "median_abs_change": float(size.median()),
+                "p90_abs_change": float(size.quantile(0.9)),
+                "max_abs_change": float(size.max()),
+                "mean_change": float(change.mean()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def figures(age: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """Accuracy of raw predictions as cards carry it.
+
+    Returns
+    -------
+    dict
+        ``n``, ``mae``, ``rmse``, ``r`` (Pearson), ``r2`` (1 - SSE / SST), ``mean_gap``,
+        ``gap_slope`` (years of gap per year of age: the age bias), ``mae_mean_predictor`` (of
+        always saying the sample's mean age), ``age_min``, ``age_max``, ``age_sd``.
+    """
+    values = {
+        "mae": accuracy.mae(age, predicted),
+        "rmse": accuracy.rmse(age, predicted),
+        "r": accuracy.pearson_r(age, predicted),
+        "r2": accuracy.r_squared(age, predicted),
+        "mean_gap": accuracy.mean_gap(age, predicted),
+        "gap_slope": accuracy.bias_slope(age, predicted),
+        "mae_mean_predictor": accuracy.mae_mean_age(age, predicted),
+        "age_min": age.min(),
+        "age_max": age.max(),
+        "age_sd": age.std(ddof=1),
+    }
+    return {"n": len(age), **{name: round(float(value), 4) for name, value in values.items()}}
+
+
+def coverage(table: pd.DataFrame) -> float:
+    """Share of people whose age lies in their 95 % interval."""
+    inside = table["ci95_lower"].le(table[AGE]) & table["ci95_upper"].ge(table[AGE])
+    return round(float(inside[table[AGE].notna()].mean()), 4)
+
+
+def _has_age(parts: Sequence[Head]) -> bool:
+    return any(head.name == AGE for head in parts)
+
+
+def _age_row(
+    members: Sequence[torch.nn.Module],
+    volume: np.ndarray,
+    card: ModelCard,
+    device: str,
+    threads: int | None,
+) -> dict[str, object]:
+    result = predict(members, volume, card, device=device, n_threads=threads)
+    return {
+        "predicted_age": result.mean,
+        "predicted_age_sd": result.sd_calibrated,
+        "distribution_sd": result.sd,
+        "ci95_lower": result.ci95_lower,
+        "ci95_upper": result.ci95_upper,
+        "ood_flag": result.ood_flag,
+    }
+
+
+def _raw_outputs(
+    members: Sequence[torch.nn.Module], volume: np.ndarray, device: str, threads: int | None
+) -> list[torch.Tensor]:
+    batch = torch.from_numpy(np.ascontiguousarray(volume))[None, None].to(device)
+    with cpu_threads(threads), torch.inference_mode():
+        return [member(batch).float().cpu() for member in members]
+
+
+def _with_others(
+    table: pd.DataFrame,
+    cohort: Cohort,
+    outputs: Sequence[Sequence[torch.Tensor]],
+    parts: Sequence[Head],
+) -> pd.DataFrame:
+    """Join the other heads, averaged over the members."""
+    members = [torch.cat(rows) for rows in zip(*outputs, strict=True)]
+    decoded = average_tables([decode_table(member, parts) for member in members], parts)
+    for head in parts:
+        if head.name != AGE:
+            classes = head.coding == "classes"
+            table[head.name] = cohort.texts(head.name) if classes else cohort.values(head.name)
+    return table.join(decoded.drop(columns=[c for c in decoded if c in table]))
+
+
+def _of_head(table: pd.DataFrame, head: Head, n_boot: int) -> accuracy.Accuracy:
+    if head.coding == "classes":
+        columns = [f"probability_{head.name}_{label}" for label in head.classes]
+        texts = [None if pd.isna(value) else str(value) for value in table[head.name]]
+        return class_metrics(
+            texts,
+            table[columns].to_numpy(dtype=float),
+            head.classes,
+            table["participant_id"].to_numpy(),
+            n_boot=n_boot,
+        )
+    whole = accuracy.metrics(
+        table[head.name].to_numpy(dtype=float),
+        table[f"predicted_{head.name}"].to_numpy(dtype=float),
+        table["participant_id"].to_numpy(),
+        n_boot=n_boot,
+    )
+    if head.name != AGE:
+        return _renamed(whole, head.unit or "1")
+    return accuracy.join([whole, *_age_parts(table, n_boot)])
+
+
+def _age_parts(table: pd.DataFrame, n_boot: int) -> list[accuracy.Accuracy]:
+    """Coverage of the intervals, and parts of the sample."""
+    scans = table.rename(columns={AGE: "chronological_age"})
+    parts = []
+    if {"ci95_lower", "ci95_upper"} <= set(table.columns):
+        bounds = (table[name].to_numpy(dtype=float) for name in (AGE, "ci95_lower", "ci95_upper"))
+        parts.append(accuracy.coverage(*bounds, table["participant_id"].to_numpy()))
+    if "sex" in table:
+        parts.append(accuracy.by_subset(scans, table["sex"], prefix="sex", n_boot=n_boot))
+    decade = table[AGE].astype(float).map(_decade)
+    parts.append(accuracy.by_subset(scans, decade, prefix="decade", n_boot=n_boot))
+    return parts
+
+
+def _decade(age: float) -> str | None:
+    return f"{int(age // 10) * 10}-{int(age // 10) * 10 + 9}" if np.isfinite(age) else None
+
+
+def _renamed(found: accuracy.Accuracy, unit: str) -> accuracy.Accuracy:
+    """Metrics of another number than age, under names that do not speak of age."""
+    names = {"mae_mean_age": "mae_mean_value", "mean_gap": "mean_error"}
+    table = found.table.assign(
+        metric=found.table["metric"].replace(names),
+        unit=found.table["unit"].replace({"year": unit, "year/year": "1"}),
+    )
+    return accuracy.Accuracy(table, tuple(note.replace("ages", "values") for note in found.notes))
