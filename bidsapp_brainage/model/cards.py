@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 
 from bidsapp_brainage.errors import ResourceError, UsageError
+from bidsapp_brainage.model import outputs
+from bidsapp_brainage.model.outputs import Head
 
 
 @dataclass(frozen=True)
@@ -92,15 +94,26 @@ class ModelCard:
         return int(first), int(second), int(third)
 
     @property
-    def bin_lower(self) -> np.ndarray:
-        """Lower edges of the age bins in years, shape (n_bins,)."""
-        steps = np.arange(self.output["n_bins"], dtype=np.float64)
-        return np.asarray(self.output["lower"] + self.output["width"] * steps)
+    def heads(self) -> tuple[Head, ...]:
+        """What the network predicts, in the order of its output."""
+        return outputs.heads(self.output)
 
     @property
-    def bin_centers(self) -> np.ndarray:
-        """Centres of the age bins in years, shape (n_bins,)."""
-        return np.asarray(self.bin_lower + self.output["width"] / 2)
+    def age_head(self) -> Head:
+        """The head that the app predicts.
+
+        Raises
+        ------
+        ResourceError
+            The network predicts other quantities only.
+        """
+        for head in self.heads:
+            if head.name == outputs.AGE:
+                return head
+        others = ", ".join(head.name for head in self.heads)
+        raise ResourceError(
+            f"Model {self.name} predicts {others}, not age: choose a model with a head 'age'."
+        )
 
     @property
     def weights_sha256(self) -> str:
@@ -306,6 +319,24 @@ def _consistency_faults(raw: dict[str, Any]) -> Iterator[str]:
         yield f"input.affine: voxel sizes {steps.tolist()} are not input.resolution_mm"
     if not (np.diag(affine)[:3] > 0).all():
         yield "input.affine: the axes are not right, anterior, superior (RAS)"
-    bins = raw["architecture"]["parameters"].get("n_bins", raw["output"]["n_bins"])
-    if bins != raw["output"]["n_bins"]:
-        yield f"output.n_bins: {raw['output']['n_bins']}, but architecture.parameters has {bins}"
+    yield from _output_faults(raw)
+
+
+def _output_faults(raw: dict[str, Any]) -> Iterator[str]:
+    parts = outputs.heads(raw["output"])
+    several = "heads" in raw["output"]
+    for head in parts:
+        field = f"output.heads.{head.name}" if several else "output"
+        if head.clip and not head.clip[0] < head.clip[1]:
+            yield f"{field}.clip: the lower end {head.clip[0]} is not below {head.clip[1]}"
+        if head.scale == 0:
+            yield f"{field}.scale: 0 would give everybody the same value"
+        if head.name == outputs.AGE and head.coding == "classes":
+            yield f"{field}.coding: an age is coded as bins or scalar, not as classes"
+        elif head.name == outputs.AGE and head.unit != "year":
+            yield f"{field}.unit: an age is in 'year', not '{head.unit}'"
+    total = outputs.n_outputs(parts)
+    given = raw["architecture"]["parameters"].get("n_bins", total)
+    if given != total:
+        field = "output.heads" if several else "output.n_bins"
+        yield f"{field}: {total} numbers, but architecture.parameters.n_bins is {given}"

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.model import outputs
 from bidsapp_brainage.model.cards import BiasCorrection, ModelCard
 
 EDGE_MASS = 0.2  # more than this in the first or last bin: the true age may lie outside the bins
@@ -104,22 +105,24 @@ def predict(
     if not np.isfinite(volume).all():
         raise DataError(f"The input of model {card.name} has values that are not finite.")
     batch = torch.from_numpy(np.ascontiguousarray(volume))[None, None].to(device)
+    decode = decoder(card)
     with cpu_threads(n_threads), torch.inference_mode():
-        probabilities = torch.stack([_softmax(member(batch))[0] for member in members])
+        probabilities = torch.stack([decode(member(batch))[0][0] for member in members])
     return summarise(probabilities.cpu().numpy(), card, stripped_source=stripped_source)
 
 
 def decoder(card: ModelCard) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
-    """Give the function that turns logits (N, n_bins) into (probabilities, mean ages).
+    """Give the function that turns outputs (N, n_outputs) into (probabilities, mean ages).
 
-    Both results are float64 on the logits' device; it knows the card's bins and nothing else,
-    so that code working on many volumes (occlusion) needs no card.
+    Both results are float64 on the outputs' device; it knows the card's head for age and nothing
+    else, so that code working on many volumes (occlusion) needs no card.
     """
-    centers = torch.from_numpy(card.bin_centers)
+    parts, head = card.heads, card.age_head
 
-    def decode(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        probabilities = _softmax(logits)
-        return probabilities, probabilities @ centers.to(logits.device)
+    def decode(raw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        probabilities, ages = head.decode(outputs.split(parts, raw)[head.name])
+        assert probabilities is not None
+        return probabilities, ages
 
     return decode
 
@@ -137,8 +140,8 @@ def summarise(
     stripped_source : bool
         See :func:`predict`.
     """
-    lower, centers = card.bin_lower, card.bin_centers
-    width = float(card.output["width"])
+    head = card.age_head
+    lower, centers, width = head.bin_lower, head.bin_centers, float(head.width)
     member_probabilities = np.asarray(member_probabilities, dtype=np.float64)
     probabilities = member_probabilities.mean(axis=0)
     probabilities = probabilities / probabilities.sum()
@@ -290,10 +293,6 @@ def cpu_threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _softmax(logits: torch.Tensor) -> torch.Tensor:
-    return torch.softmax(logits.double(), dim=-1)
 
 
 def _ood_flag(

@@ -60,9 +60,9 @@ def peaked(age, sd=2.0):
 def test_a_summary_is_a_distribution_over_the_bins(card, values):
     result = summarise(softmax(values), card)
     assert result.probabilities.sum() == pytest.approx(1)
-    assert card.bin_centers[0] <= result.mean <= card.bin_centers[-1]
+    assert card.age_head.bin_centers[0] <= result.mean <= card.age_head.bin_centers[-1]
     assert 14.0 <= result.median <= 88.0
-    assert result.mode in card.bin_centers
+    assert result.mode in card.age_head.bin_centers
     assert result.sd >= 0
     assert result.sd_calibrated == pytest.approx(0.5 * result.sd)
     assert -1e-9 <= result.entropy <= np.log(N_BINS) + 1e-9
