@@ -88,6 +88,11 @@ class ModelCard:
         return dict(self.raw.get("metrics", {}))
 
     @property
+    def prediction(self) -> dict[str, Any]:
+        """How to predict: ``{"tta": {"flip": ..., "shift_voxels": ...}}``, or nothing."""
+        return dict(self.raw.get("prediction", {}))
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Voxels of the network's input along right, anterior, superior."""
         first, second, third = self.input["shape"]

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.model import outputs
+from bidsapp_brainage.model import outputs, uncertainty
 from bidsapp_brainage.model.cards import BiasCorrection, ModelCard
 
 EDGE_MASS = 0.2  # more than this in the first or last bin: the true age may lie outside the bins
@@ -34,7 +34,7 @@ class Prediction:
     entropy : float
         Of the distribution, in nats.
     ci95_lower, ci95_upper : float
-        2.5 % and 97.5 % quantiles, stretched about the mean by the same factor.
+        Prediction interval, as the card's calibration makes it.
     bin_lower : ndarray, shape (n_bins,)
         Lower edges of the bins.
     probabilities : ndarray, shape (n_bins,)
@@ -48,6 +48,8 @@ class Prediction:
         before, and the model learned from whole heads only), ``out_of_range`` (predicted outside
         the training range), ``edge_mass`` (more than 20 % in the first or last bin) and
         ``member_disagreement`` (members differ more than the card allows).
+    n_tta : int
+        Views of the volume that were averaged; 1: only the volume itself.
     """
 
     mean: float
@@ -64,6 +66,7 @@ class Prediction:
     member_ages: tuple[float, ...]
     in_age_range: bool
     ood_flag: str
+    n_tta: int = 1
 
 
 def predict(
@@ -76,6 +79,9 @@ def predict(
     n_threads: int | None = None,
 ) -> Prediction:
     """Predict the age of one brain.
+
+    Where the card asks for test-time augmentation, every member sees all views of the brain, and
+    the distributions are averaged: views that disagree widen the result.
 
     Parameters
     ----------
@@ -106,8 +112,13 @@ def predict(
         raise DataError(f"The input of model {card.name} has values that are not finite.")
     batch = torch.from_numpy(np.ascontiguousarray(volume))[None, None].to(device)
     decode = decoder(card)
+    background = float(card.input.get("background", 0.0))
     with cpu_threads(n_threads), torch.inference_mode():
-        probabilities = torch.stack([decode(member(batch))[0][0] for member in members])
+        shown = [
+            torch.stack([decode(member(view))[0][0] for member in members])
+            for view in uncertainty.views(batch, card.prediction, background)
+        ]
+        probabilities = torch.stack(shown).mean(dim=0)
     return summarise(probabilities.cpu().numpy(), card, stripped_source=stripped_source)
 
 
@@ -147,9 +158,9 @@ def summarise(
     probabilities = probabilities / probabilities.sum()
     mean = float(np.clip(probabilities @ centers, centers[0], centers[-1]))
     spread = float(np.sqrt(probabilities @ (centers - mean) ** 2))
-    stretch = float(card.calibration.get("sd_scale", 1.0))
     low, median, high = quantiles(probabilities, lower, width, (0.025, 0.5, 0.975))
     positive = probabilities[probabilities > 0]
+    ci95 = uncertainty.interval(mean, spread, (low, high), card.calibration)
     member_ages = tuple(float(age) for age in member_probabilities @ centers)
     in_range = card.age_range[0] <= mean <= card.age_range[1]
     return Prediction(
@@ -157,10 +168,10 @@ def summarise(
         median=median,
         mode=float(centers[int(np.argmax(probabilities))]),
         sd=spread,
-        sd_calibrated=spread * stretch,
+        sd_calibrated=uncertainty.calibrated_sd(spread, card.calibration),
         entropy=float(-(positive * np.log(positive)).sum()),
-        ci95_lower=min(mean, mean + stretch * (low - mean)),
-        ci95_upper=max(mean, mean + stretch * (high - mean)),
+        ci95_lower=ci95[0],
+        ci95_upper=ci95[1],
         bin_lower=lower,
         bin_width=width,
         probabilities=probabilities,
@@ -171,6 +182,7 @@ def summarise(
             if stripped_source and not card.input.get("stripped_sources", True)
             else _ood_flag(probabilities, member_ages, in_range=in_range, card=card)
         ),
+        n_tta=uncertainty.n_views(card.prediction),
     )
 
 
@@ -266,7 +278,7 @@ def prediction_row(
         "in_age_range": prediction.in_age_range,
         "ood_flag": prediction.ood_flag,
         "qc_flag": qc_flag,
-        "n_tta": 1,
+        "n_tta": prediction.n_tta,
     }
 
 

@@ -41,7 +41,9 @@ class Report:
 
     def text(self) -> str:
         """The table for a terminal: one line per metric."""
-        lines = [f"{'cohort':<18}{'target':<8}{'subset':<14}{'metric':<18}{'n':>5}  value [95 % CI]"]
+        lines = [
+            f"{'cohort':<18}{'target':<8}{'subset':<14}{'metric':<18}{'n':>5}  value [95 % CI]"
+        ]
         for row in self.table.to_dict("records"):
             interval = ""
             if np.isfinite(row["ci95_lower"]):
@@ -270,8 +272,10 @@ def _age_parts(table: pd.DataFrame, n_boot: int) -> list[accuracy.Accuracy]:
     scans = table.rename(columns={AGE: "chronological_age"})
     parts = []
     if {"ci95_lower", "ci95_upper"} <= set(table.columns):
-        bounds = (table[name].to_numpy(dtype=float) for name in (AGE, "ci95_lower", "ci95_upper"))
-        parts.append(accuracy.coverage(*bounds, table["participant_id"].to_numpy()))
+        age, lower, upper = (
+            table[name].to_numpy(dtype=float) for name in (AGE, "ci95_lower", "ci95_upper")
+        )
+        parts.append(accuracy.coverage(age, lower, upper, table["participant_id"].to_numpy()))
     if "sex" in table:
         parts.append(accuracy.by_subset(scans, table["sex"], prefix="sex", n_boot=n_boot))
     decade = table[AGE].astype(float).map(_decade)

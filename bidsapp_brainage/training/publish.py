@@ -4,82 +4,100 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import atomic_path, write_json, write_tsv
 from bidsapp_brainage.model.cards import check_card, file_sha256, load_card
+from bidsapp_brainage.model.outputs import AGE, Head, heads
+from bidsapp_brainage.stats.classes import balanced_accuracy
+from bidsapp_brainage.training import calibration
 from bidsapp_brainage.training.cohort import Cohort
-from bidsapp_brainage.training.recipe import Recipe
-from bidsapp_brainage.training.report import (
-    accuracy,
-    bias_line,
-    evaluate_card,
-    external_accuracy,
-    sd_scale,
-)
+from bidsapp_brainage.training.crossval import Run, final_recipe
+from bidsapp_brainage.training.evaluation import coverage, figures, predict_cohort
 
 LOGGER = logging.getLogger(__name__)
+DEFAULT_AGES = (0.0, 120.0)  # of a cohort without ages
 
 
 def publish(
-    cohort: Cohort,
-    recipe: Recipe,
+    run: Run,
+    table: pd.DataFrame,
     *,
     name: str,
-    work_dir: Path,
     models_dir: Path,
-    external: dict[str, Cohort],
+    external: Mapping[str, Cohort],
+    inputs: Mapping[str, str | None] | None = None,
 ) -> Path:
     """Write weights and card, then evaluate the card on the external cohorts.
 
     Parameters
     ----------
-    cohort : Cohort
-        Who was trained on.
-    recipe : Recipe
+    run : Run
+    table : DataFrame
+        Of :func:`bidsapp_brainage.training.crossval.cross_validate`.
     name : str
         Name of the cohort on the card.
-    work_dir : Path
-        Folder of :func:`bidsapp_brainage.training.crossval.cross_validate`.
     models_dir : Path
-        Where ``<model>.json`` and ``<model>_fold-<k>.safetensors`` go.
-    external : dict
+        Where ``<model>.json``, ``<model>_fold-<k>_seed-<s>.safetensors`` and the out-of-fold
+        predictions ``<model>_oof.tsv`` go.
+    external : mapping
         Cohorts by name. They take no part in the training and change nothing but the figures
         on the card.
+    inputs : mapping, optional
+        Which images were learnt from, if they were not made for a model of this name.
 
     Returns
     -------
     Path
         The card.
     """
-    table = pd.read_csv(Path(work_dir) / "oof.tsv", sep="\t", dtype={"participant_id": str})
-    if len(table) != len(cohort):
-        raise DataError(
-            f"{work_dir}/oof.tsv has {len(table)} rows, the cohort {len(cohort)} scans."
-        )
+    recipe = final_recipe(run.recipe)
     raw = {
         **recipe.card,
-        "weights": _copy_weights(recipe, Path(work_dir), Path(models_dir)),
-        **_facts(cohort, recipe, name, table),
+        "weights": _copy_weights(run, Path(models_dir)),
+        **_facts(run, name, table),
     }
+    if inputs:
+        raw["training"]["inputs"] = dict(inputs)
     path = Path(models_dir) / f"{recipe.label}.json"
     check_card(raw, path)
     write_json(path, raw)
-    raw["metrics"]["external"] = _evaluate(path, external, Path(work_dir))
+    write_tsv(path.with_name(f"{recipe.label}_oof.tsv"), table)
+    raw["metrics"]["external"] = _evaluate(path, external)
     write_json(path, raw)
     return path
 
 
-def _copy_weights(recipe: Recipe, work_dir: Path, models_dir: Path) -> list[dict[str, Any]]:
+def targets_figures(table: pd.DataFrame, parts: tuple[Head, ...]) -> dict[str, dict[str, float]]:
+    """Accuracy of every head but age, by its type."""
+    found: dict[str, dict[str, float]] = {}
+    for head in parts:
+        if head.name == AGE:
+            continue
+        known = table[table[head.name].notna()]
+        predicted = known[f"predicted_{head.name}"]
+        if head.coding == "classes":
+            names = [str(label) for label in head.classes]
+            true = known[head.name].astype(str).map(names.index).to_numpy(dtype=float)
+            said = predicted.astype(str).map(names.index).to_numpy(dtype=float)
+            score = round(balanced_accuracy(true, said), 4)
+            found[head.name] = {"n": len(known), "balanced_accuracy": score}
+        else:
+            values = figures(known[head.name].to_numpy(float), predicted.to_numpy(float))
+            found[head.name] = {key: values[key] for key in ("n", "mae", "rmse", "r", "r2")}
+    return found
+
+
+def _copy_weights(run: Run, models_dir: Path) -> list[dict[str, Any]]:
     entries = []
-    for fold in range(1, recipe.n_folds + 1):
-        source = work_dir / f"fold-{fold}" / "network.safetensors"
-        final = models_dir / f"{recipe.label}_fold-{fold}.safetensors"
+    for fold, seed in run.members:
+        source = run.place(fold, seed) / "network.safetensors"
+        final = models_dir / f"{run.recipe.label}_{source.parent.name}.safetensors"
         with atomic_path(final) as temporary:
             shutil.copyfile(source, temporary)
         entries.append(
@@ -93,41 +111,67 @@ def _copy_weights(recipe: Recipe, work_dir: Path, models_dir: Path) -> list[dict
     return entries
 
 
-def _facts(cohort: Cohort, recipe: Recipe, name: str, table: pd.DataFrame) -> dict[str, Any]:
-    age, predicted, sd = (
-        table[column].to_numpy(dtype=float)
-        for column in ("age", "predicted_age", "predicted_age_sd")
-    )
+def _facts(run: Run, name: str, table: pd.DataFrame) -> dict[str, Any]:
+    cohort, recipe = run.cohort, run.recipe
+    parts = heads(final_recipe(recipe).card["output"])
+    ages = cohort.ages[np.isfinite(cohort.ages)]
     source = f"{recipe.n_folds}-fold out-of-fold predictions on {name}"
-    return {
-        "age_range": [float(np.floor(age.min())), float(np.ceil(age.max()))],
+    metrics: dict[str, Any] = {
+        "note": (
+            f"Every person predicted by networks of the one fold of {recipe.n_folds} that had not "
+            "seen them; raw predictions. The shipped model averages all networks."
+        ),
+    }
+    facts: dict[str, Any] = {
+        "age_range": [float(np.floor(ages.min())), float(np.ceil(ages.max()))]
+        if len(ages) > 1 and np.ptp(ages) > 0
+        else list(DEFAULT_AGES),
         "training": {
             "cohort": name,
             "n_people": len(set(cohort.people)),
             "n_scans": len(cohort),
-            "age_mean": round(float(age.mean()), 2),
-            "age_sd": round(float(age.std(ddof=1)), 2),
+            "age_mean": round(float(ages.mean()), 2) if len(ages) else None,
+            "age_sd": round(float(ages.std(ddof=1)), 2) if len(ages) > 1 else None,
             "recipe": recipe.choices(),
         },
-        "metrics": {
-            "cross_validation": {
-                "note": (
-                    f"Every person predicted by the one network of {recipe.n_folds} that had not "
-                    "seen them; raw predictions. The shipped model averages all networks."
-                ),
-                **accuracy(age, predicted),
-            },
-        },
-        "bias_correction": bias_line(age, predicted, source),
-        "calibration": {"sd_scale": sd_scale(age, predicted, sd), "source": source},
+        "metrics": {"cross_validation": metrics},
+        "bias_correction": None,
+        "calibration": {},
     }
+    if any(head.name == AGE for head in parts):
+        known = table[table[AGE].notna()]
+        age, predicted = (known[column].to_numpy(float) for column in (AGE, "predicted_age"))
+        metrics.update(figures(age, predicted))
+        facts["bias_correction"] = calibration.bias_line(age, predicted, source)
+        facts["calibration"] = _calibration(known, source)
+    others = targets_figures(table, parts)
+    if others:
+        metrics["targets"] = others
+    return facts
 
 
-def _evaluate(card: Path, external: dict[str, Cohort], work_dir: Path) -> dict[str, Any]:
-    figures = {}
+def _calibration(table: pd.DataFrame, source: str) -> dict[str, Any]:
+    """Conformal where there are people enough, else the ratio of errors and SDs."""
+    if table["participant_id"].nunique() >= calibration.MIN_PEOPLE:
+        return calibration.calibrate(table, source)
+    columns = (AGE, "predicted_age", "predicted_age_sd")
+    age, predicted, sd = (table[column].to_numpy(float) for column in columns)
+    if not (sd > 0).all():
+        return {}
+    return {"sd_scale": calibration.sd_scale(age, predicted, sd), "source": source}
+
+
+def _evaluate(card: Path, external: Mapping[str, Cohort]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for name, cohort in external.items():
-        table = evaluate_card(load_card(card), cohort)
-        write_tsv(work_dir / f"external-{name}.tsv", table)
-        figures[name] = external_accuracy(table)
-        LOGGER.info("%s: MAE %.2f years, n %d", name, figures[name]["mae"], len(cohort))
-    return figures
+        model = load_card(card)
+        table = predict_cohort(model, cohort)
+        write_tsv(card.with_name(f"{model.name}_external-{name}.tsv"), table)
+        others = targets_figures(table, tuple(h for h in model.heads if h.name in table))
+        found[name] = {"targets": others} if others else {}
+        if "predicted_age" in table:
+            known = table[table[AGE].notna()]
+            age, predicted = (known[column].to_numpy(float) for column in (AGE, "predicted_age"))
+            found[name] |= {**figures(age, predicted), "coverage95": coverage(known)}
+            LOGGER.info("%s: MAE %.2f years, n %d", name, found[name]["mae"], len(known))
+    return found

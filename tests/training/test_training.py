@@ -5,13 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from bidsapp_brainage.training.__main__ import main
+from bidsapp_brainage.training.report import accuracy, bias_line, sd_scale
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.model.cards import load_card, verify_weights
 from bidsapp_brainage.training import crossval, loop
-from bidsapp_brainage.training.__main__ import main
 from bidsapp_brainage.training.cohort import find_cohort, load_volume
 from bidsapp_brainage.training.loop import (
     Labels,
@@ -21,7 +22,6 @@ from bidsapp_brainage.training.loop import (
     train_network,
 )
 from bidsapp_brainage.training.pool import STEPS_PER_SD, make_pool
-from bidsapp_brainage.training.report import accuracy, bias_line, sd_scale
 from tests.model.tiny import card_dict
 from tests.training.people import recipe, write_people
 

@@ -30,7 +30,7 @@ class Refined(nn.Module):
         Years to which the first age is rounded.
     """
 
-    def __init__(  # noqa: PLR0913 - two architectures and the bins between them
+    def __init__(
         self,
         build: Callable[[dict[str, Any]], nn.Module],
         *,

@@ -1,0 +1,97 @@
+"""How sure a prediction is: slightly different views of a brain, and calibrated intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+_LEFT_RIGHT = 2  # axis of a volume (N, 1, D, H, W) in RAS
+_NORMAL_95 = 1.959964
+
+
+def n_views(prediction: Mapping[str, Any]) -> int:
+    """How many views :func:`views` gives.
+
+    Parameters
+    ----------
+    prediction : mapping
+        The card's ``prediction``.
+    """
+    tta = prediction.get("tta", {})
+    return 1 + bool(tta.get("flip")) + 6 * bool(tta.get("shift_voxels"))
+
+
+def views(
+    volume: torch.Tensor, prediction: Mapping[str, Any], background: float = 0.0
+) -> Iterator[torch.Tensor]:
+    """Give the volume itself and, as the card asks, slightly changed ones (test-time augmentation).
+
+    Parameters
+    ----------
+    volume : Tensor, shape (1, 1, D, H, W)
+        Axes right, anterior, superior.
+    prediction : mapping
+        The card's ``prediction``: ``{"tta": {"flip": bool, "shift_voxels": int}}``, both optional.
+        ``flip`` adds the mirror image, ``shift_voxels`` six shifts by so many voxels.
+    background : float
+        What enters where a shift leaves a gap.
+
+    Yields
+    ------
+    Tensor, shape (1, 1, D, H, W)
+    """
+    tta = prediction.get("tta", {})
+    yield volume
+    if tta.get("flip"):
+        yield volume.flip(_LEFT_RIGHT)
+    step = int(tta.get("shift_voxels", 0))
+    if step:
+        for axis in range(2, 5):
+            for signed in (-step, step):
+                yield _shifted(volume, axis, signed, background)
+
+
+def interval(
+    mean: float, sd: float, quantiles: tuple[float, float], calibration: Mapping[str, Any]
+) -> tuple[float, float]:
+    """95 % prediction interval in years.
+
+    Parameters
+    ----------
+    mean, sd : float
+        Of the distribution of ages.
+    quantiles : tuple of float
+        Its 2.5 % and 97.5 % quantiles.
+    calibration : mapping
+        The card's: with ``ci95_half_width_sd`` the interval is so many SDs, with
+        ``ci95_half_width`` so many years to either side; without, the quantiles are stretched
+        about the mean by ``sd_scale``.
+    """
+    if "ci95_half_width_sd" in calibration:
+        half = float(calibration["ci95_half_width_sd"]) * sd
+    elif "ci95_half_width" in calibration:
+        half = float(calibration["ci95_half_width"])
+    else:
+        stretch = float(calibration.get("sd_scale", 1.0))
+        low, high = (mean + stretch * (quantile - mean) for quantile in quantiles)
+        return min(mean, low), max(mean, high)
+    return mean - half, mean + half
+
+
+def calibrated_sd(sd: float, calibration: Mapping[str, Any]) -> float:
+    """SD of the size of the errors made on people not trained on, in years.
+
+    With an interval of the same width for everybody it is that of a normal error as wide.
+    """
+    if "sd_scale" not in calibration and "ci95_half_width" in calibration:
+        return float(calibration["ci95_half_width"]) / _NORMAL_95
+    return sd * float(calibration.get("sd_scale", 1.0))
+
+
+def _shifted(volume: torch.Tensor, axis: int, step: int, background: float) -> torch.Tensor:
+    moved = volume.roll(step, dims=axis)
+    gap = moved.narrow(axis, 0 if step > 0 else moved.shape[axis] + step, abs(step))
+    gap.fill_(background)
+    return moved

@@ -1,0 +1,173 @@
+"""From what a user asks for to a recipe: architecture, targets, names."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bidsapp_brainage.errors import ResourceError, UsageError
+from bidsapp_brainage.model.cards import ModelCard
+from bidsapp_brainage.model.networks import ARCHITECTURES, build_network
+from bidsapp_brainage.model.outputs import AGE, heads, n_outputs
+from bidsapp_brainage.training.cohort import Cohort
+from bidsapp_brainage.training.recipe import Augmentation, Recipe, bundled_recipe, load_recipe
+from bidsapp_brainage.training.targets import Target, make_output
+
+DEFAULT_RECIPE = "sfcn2mm"
+LICENCE = "not stated: ask whoever trained the model"
+AGE_BINS = {"coding": "bins", "lower": 0.0, "width": 2.0, "n_bins": 50, "unit": "year"}
+OUTPUT_PARAMETERS = ("n_bins", "n_outputs", "n_classes", "num_classes", "out_channels")
+#: Gentler than training from scratch: what is there shall be bent, not replaced.
+FINE_TUNING = {"epochs": 30, "learning_rate": 5e-4}
+
+
+def read_recipe(name: str | None) -> Recipe:
+    """A recipe by bundled name or by path of its JSON file; None: the default one."""
+    if name and name.endswith(".json"):
+        return load_recipe(Path(name))
+    return load_recipe(bundled_recipe(name or DEFAULT_RECIPE))
+
+
+def training_recipe(
+    recipe: Recipe,
+    cohort: Cohort,
+    targets: tuple[Target, ...],
+    *,
+    architecture: str | None,
+    name: str | None,
+    licence: str | None,
+    own: bool,
+    changes: Mapping[str, Any],
+) -> Recipe:
+    """A recipe for somebody's own people and targets.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Grid, scaling and optimiser's choices to start from.
+    cohort : Cohort
+    targets : tuple of Target
+    architecture : str or None
+        Id of a network; None keeps the recipe's. Another one takes its default parameters.
+    name, licence : str or None
+        Of the new model.
+    own : bool
+        The user wrote the recipe, so its description, licence and citation are theirs.
+    changes : mapping
+        Fields of the recipe to change; None values are ignored.
+
+    Raises
+    ------
+    UsageError
+        The recipe cannot be changed so.
+    """
+    card = dict(recipe.card)
+    card["output"] = make_output(targets, cohort, _age_bins(card))
+    wanted = dict(card["architecture"])
+    if architecture and architecture != wanted["id"]:
+        wanted = {"id": architecture, "parameters": {}}
+    card["architecture"] = with_outputs(wanted, n_outputs(heads(card["output"])))
+    words = ", ".join(target.name for target in targets)
+    card["name"] = name or (card["name"] if own else _default_name(wanted["id"], targets))
+    if not own:
+        card["description"] = f"{wanted['id']} trained for {words} with brainage-model train."
+        card["licence"] = LICENCE
+        card["citation"] = []
+        card["version"] = "1.0.0"
+    if licence:
+        card["licence"] = licence
+    return _changed(recipe, card, changes)
+
+
+def tuning_recipe(
+    source: ModelCard,
+    cohort: Cohort,
+    targets: tuple[Target, ...],
+    *,
+    name: str | None,
+    changes: Mapping[str, Any],
+) -> Recipe:
+    """A recipe that continues from a trained card.
+
+    The training choices are those on the card (``training.recipe``) where it has them, with fewer
+    epochs and a lower learning rate unless ``changes`` says otherwise.
+    """
+    fields = {field.name for field in dataclasses.fields(Recipe)} - {"card", "augmentation"}
+    known = source.training.get("recipe", {})
+    choices = {key: value for key, value in known.items() if key in fields}
+    bounds = {field.name for field in dataclasses.fields(Augmentation)}
+    shifts = {k: v for k, v in known.get("augmentation", {}).items() if k in bounds}
+    choices |= {"freeze": 0, "unfreeze_every": 0, "refine_years": 0.0, **FINE_TUNING}
+    raw = source.raw
+    card = {key: raw[key] for key in ("schema_version", "input", "licence", "citation")}
+    card["output"] = make_output(targets, cohort, _age_bins(raw))
+    card["architecture"] = with_outputs(raw["architecture"], n_outputs(heads(card["output"])))
+    words = ", ".join(target.name for target in targets)
+    card["name"] = name or _default_name(source.name, targets)
+    card["version"] = "1.0.0"
+    card["description"] = f"{source.name} {source.version}, fine-tuned for {words}."
+    card["licence"] = f"derived from {source.name}: {source.licence}"
+    if card["name"] == source.name:
+        raise UsageError(f"--name {source.name} is the model that you start from: choose another.")
+    recipe = Recipe(card=card, augmentation=Augmentation(**shifts), **choices)
+    return _changed(recipe, card, changes)
+
+
+def keeps_target(source: ModelCard, recipe: Recipe) -> bool:
+    """Whether a fine-tuned network predicts just what the one it starts from does."""
+    return bool(source.output == recipe.card["output"])
+
+
+def with_outputs(architecture: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """An architecture whose network gives ``count`` numbers.
+
+    Raises
+    ------
+    ResourceError
+        Its id is unknown.
+    UsageError
+        Its number of outputs cannot be chosen.
+    """
+    identity, parameters = architecture["id"], dict(architecture["parameters"])
+    maker = ARCHITECTURES.get(identity)
+    if maker is None:
+        known = ", ".join(sorted(ARCHITECTURES))
+        raise ResourceError(f"--architecture '{identity}' is unknown. Known: {known}.")
+    accepted = inspect.signature(maker).parameters
+    for parameter in OUTPUT_PARAMETERS:
+        if parameter in accepted:
+            parameters[parameter] = count
+            break
+    else:
+        raise UsageError(f"The architecture {identity} cannot be given {count} outputs.")
+    chosen = {"id": identity, "parameters": parameters}
+    build_network(chosen)  # faults in the parameters are said now, not in a later process
+    return chosen
+
+
+def _age_bins(card: Mapping[str, Any]) -> dict[str, Any]:
+    """How the card codes age in bins; two-year bins from 0 to 100 if it does not."""
+    for head in heads(card["output"]):
+        if head.name == AGE and head.coding == "bins":
+            names = ("coding", "lower", "width", "n_bins", "unit")
+            return {name: getattr(head, name) for name in names}
+    return dict(AGE_BINS)
+
+
+def _default_name(stem: str, targets: tuple[Target, ...]) -> str:
+    words = "".join(target.name.capitalize() for target in targets)
+    return "".join(letter for letter in stem + words if letter.isalnum() and letter.isascii())
+
+
+def _changed(recipe: Recipe, card: Mapping[str, Any], changes: Mapping[str, Any]) -> Recipe:
+    given = {key: value for key, value in changes.items() if value is not None}
+    names = [head.name for head in heads(card["output"])]
+    if given.get("refine_years") and (names != [AGE] or card["output"].get("coding") != "bins"):
+        raise UsageError("--refine corrects an age over bins: use it with --target age alone.")
+    try:
+        return dataclasses.replace(recipe, card=dict(card), **given)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
