@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 AGE = "age"
-Coding = Literal["bins", "scalar", "classes"]
+Coding = Literal["bins", "scalar", "ranks", "classes"]
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,16 @@ class Head:
     ----------
     name : str
         ``age``, ``sex``, a column of participants.tsv ...
-    coding : {"bins", "scalar", "classes"}
-        ``bins``: logits over equal bins; ``scalar``: one number; ``classes``: logits over classes.
+    coding : {"bins", "scalar", "ranks", "classes"}
+        ``bins``: logits over equal bins; ``scalar``: one number; ``ranks``: a logit per step
+        whether the value lies above it (Niu 2016, CVPR); ``classes``: logits over classes.
     unit : str
         Of the decoded value; empty where it has none.
     lower, width : float
-        Bins: lower edge of the first bin, and the width of each.
-    n_bins : int
-        Bins: how many.
+        Bins: lower edge of the first bin, and the width of each. Ranks: the value below the first
+        step, and the height of each step.
+    n_bins, n_ranks : int
+        How many bins, or steps.
     scale, offset : float
         Scalar: value = output * scale + offset.
     clip : tuple of two floats, or None
@@ -50,6 +52,7 @@ class Head:
     lower: float = 0.0
     width: float = 1.0
     n_bins: int = 0
+    n_ranks: int = 0
     scale: float = 1.0
     offset: float = 0.0
     clip: tuple[float, float] | None = None
@@ -58,7 +61,13 @@ class Head:
     @property
     def n_outputs(self) -> int:
         """How many of the network's numbers belong to this head."""
-        return {"bins": self.n_bins, "scalar": 1, "classes": len(self.classes)}[self.coding]
+        numbers = {"bins": self.n_bins, "ranks": self.n_ranks, "classes": len(self.classes)}
+        return numbers.get(self.coding, 1)
+
+    @property
+    def has_distribution(self) -> bool:
+        """Whether decoding gives probabilities beside the value."""
+        return self.coding in ("bins", "classes")
 
     @property
     def bin_lower(self) -> np.ndarray:
@@ -81,16 +90,19 @@ class Head:
         Returns
         -------
         probabilities : Tensor of float64, shape (N, n_outputs), or None
-            Over bins or classes; None for a scalar, which has no distribution.
+            Over bins or classes; None for scalars and ranks, which have no distribution.
         value : Tensor of float64, shape (N,)
-            Bins: mean of the distribution; scalar: the scaled and clipped number; classes: the
-            probability of the last class.
+            Bins: mean of the distribution; scalar: the scaled and clipped number; ranks: lower
+            end plus the steps that are more likely passed than not; classes: the probability of
+            the last class.
         """
         import torch
 
         if self.coding == "scalar":
             value = raw.double()[:, 0] * self.scale + self.offset
             return None, value if self.clip is None else value.clamp(*self.clip)
+        if self.coding == "ranks":
+            return None, self.lower + self.width * (raw > 0).sum(dim=1).double()
         probabilities = torch.softmax(raw.double(), dim=-1)
         if self.coding == "classes":
             return probabilities, probabilities[:, -1]

@@ -173,12 +173,16 @@ class Plan:
     @property
     def provenance(self) -> dict[str, Any]:
         """What every table's sidecar says about its origin."""
+        from bidsapp_brainage.model.cards import file_sha256
+
         card = self.card
         return {
             "Model": {
                 "Name": card.name,
                 "Version": card.version,
-                "WeightsSHA256": [weight.sha256 for weight in card.weights],
+                "WeightsSHA256": [
+                    weight.sha256 or file_sha256(weight.path) for weight in card.weights
+                ],
                 "AgeRange": list(card.age_range),
                 "License": card.licence,
             },

@@ -114,7 +114,7 @@ def test_a_weight_with_an_address_says_how_to_fetch_it(tmp_path):
     (tmp_path / "tiny.json").write_text(json.dumps(raw))
     card = load_card(tmp_path / "tiny.json")
     card.weights[0].path.unlink()
-    with pytest.raises(ResourceError, match="curl -L -o .*https://example.org"):
+    with pytest.raises(ResourceError, match="brainage-model fetch tiny"):
         verify_weights(card)
 
 

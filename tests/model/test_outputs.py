@@ -89,7 +89,7 @@ def test_a_card_without_an_age_says_so_when_asked_for_it(tmp_path):
         ({"lower": 1}, "output: 'coding' is a required property"),
         ({**YEARS, "clip": [9, 1]}, "output.clip: the lower end 9.0 is not below 1.0"),
         ({**YEARS, "scale": 0}, "output.scale: 0 would"),
-        (SEX, "output.coding: an age is coded as bins or scalar"),
+        (SEX, "output.coding: an age is coded as bins, scalar or ranks"),
         ({**BINS, "unit": "month"}, "output.unit: an age is in 'year', not 'month'"),
         ({"heads": {}}, "output.heads: .*non-empty|output.heads: .*enough properties"),
         ({"heads": {"a-b": BINS}}, "output.heads: 'a-b' does not match"),
