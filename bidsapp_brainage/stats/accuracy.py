@@ -168,7 +168,6 @@ def estimate(
     predicted: NDArray[np.floating],
     participants: NDArray[np.generic],
     *,
-    unit: str = "1",
     n_boot: int = 2000,
     seed: int = 0,
     subset: str = "all",
@@ -177,8 +176,8 @@ def estimate(
 
     Parameters
     ----------
-    name, unit : str
-        As they shall stand in the table.
+    name : str
+        As it shall stand in the table; its unit is 1.
     statistic : callable
         Takes true and predicted values, both of shape (n_scans,), and gives a number.
     true, predicted : ndarray, shape (n_scans,)
@@ -192,7 +191,7 @@ def estimate(
     interval = sample.interval(statistic, n_boot, seed)
     value = statistic(sample.age, sample.predicted)
     counts = (sample.n_participants, sample.n_scans)
-    row = ("raw", subset, name, value, *interval, unit, *counts)
+    row = ("raw", subset, name, value, *interval, "1", *counts)
     return Accuracy(pd.DataFrame([row], columns=list(COLUMNS)))
 
 

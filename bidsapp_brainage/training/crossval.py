@@ -29,6 +29,7 @@ from bidsapp_brainage.training.loop import Split, Start, Task, predict_scans, tr
 from bidsapp_brainage.training.losses import Objective, encode
 from bidsapp_brainage.training.pool import Pool, make_pool
 from bidsapp_brainage.training.recipe import Recipe
+from bidsapp_brainage.training.setup import with_outputs
 
 LOGGER = logging.getLogger(__name__)
 
@@ -162,12 +163,11 @@ def final_recipe(recipe: Recipe) -> Recipe:
         return recipe
     card, output = dict(recipe.card), recipe.card["output"]
     first = card["architecture"]
-    parameters = {**first["parameters"], "n_bins": 2}
     card["architecture"] = {
         "id": "refined",
         "parameters": {
             "first": first,
-            "second": {"id": first["id"], "parameters": parameters},
+            "second": with_outputs(first, 2),
             **{name: output[name] for name in ("lower", "width", "n_bins")},
             "step": recipe.refine_years,
         },

@@ -10,10 +10,16 @@ import numpy as np
 import pandas as pd
 
 from bidsapp_brainage.io import save_nifti, write_tsv
+from bidsapp_brainage.model.outputs import heads
+from bidsapp_brainage.training.cohort import Cohort, Source, find_cohort
+from bidsapp_brainage.training.loop import Task
+from bidsapp_brainage.training.losses import Objective, encode
+from bidsapp_brainage.training.pool import make_pool
 from bidsapp_brainage.training.recipe import Recipe
 from tests.model.tiny import card_dict
 
 SHAPE = (12, 14, 12)
+TINY = Source("tiny")
 
 
 def brain(age: float, seed: int) -> np.ndarray:
@@ -39,9 +45,23 @@ def write_people(folder: Path, n: int = 12, sessions: int = 1) -> tuple[Path, Pa
             name = f"{person}{middle}_space-T_res-8_desc-tinyinput_T1w.nii.gz"
             image = nib.Nifti1Image(brain(age, 100 * session + index), np.eye(4))
             save_nifti(image, place / "anat" / name)
-    table = folder / "participants.tsv"
-    write_tsv(table, pd.DataFrame({"participant_id": people, "age": ages}))
+    table = folder / "out" / "participants.tsv"
+    sexes = ["F" if index % 2 else "M" for index in range(n)]
+    write_tsv(table, pd.DataFrame({"participant_id": people, "age": ages, "sex": sexes}))
     return folder / "out", table
+
+
+def toys(people: tuple[Path, Path]) -> Cohort:
+    """The cohort of :func:`write_people`."""
+    return find_cohort(people[0], TINY, people[1])
+
+
+def task(cohort: Cohort, plan: Recipe, folder: Path) -> Task:
+    """What a network of ``plan`` learns from ``cohort``."""
+    parts = heads(plan.card["output"])
+    targets = encode(cohort, parts)
+    pool = make_pool(cohort, plan, folder)
+    return Task(pool, targets, Objective(parts, plan, targets), plan, cohort.ages)
 
 
 def recipe(**changes: Any) -> Recipe:

@@ -99,3 +99,28 @@ def test_a_warp_moves_voxels_by_about_its_spread():
     values, weight = aug.move(batch(1), bounds, generator())
     assert not torch.equal(values, batch(1))
     assert weight.sum() == pytest.approx(float((batch(1) != 0).sum()), rel=0.25)
+
+
+def test_coarser_slices_keep_the_shape_and_blur_one_axis():
+    x = batch(8)
+    mask = (x != 0).float()
+    coarse = aug.coarsen(x, mask, 3.0, generator())
+    changed = [not torch.equal(a, b) for a, b in zip(x, coarse, strict=True)]
+    assert any(changed)
+    assert not all(changed)
+    assert coarse.shape == x.shape
+    inside = mask > 0
+    assert coarse[inside].std() < x[inside].std()
+
+
+@pytest.mark.parametrize(("amount", "wider"), [(0.4, True), (-0.4, False)])
+def test_atrophy_widens_the_dark_middle_and_keeps_the_mask(amount, wider):
+    x = batch(1)
+    mask = (x != 0).float()
+    changed = aug.atrophy(x, mask, amount)
+    brightness, before = float((changed * mask).sum()), float((x * mask).sum())
+    assert (brightness < before - 1) if wider else (brightness > before + 1)
+    assert torch.equal(changed[mask == 0], x[mask == 0])
+    assert torch.isfinite(changed).all()
+    still = aug.atrophy(x, mask, 0.0)
+    assert torch.allclose(still, x, atol=1e-4)

@@ -8,28 +8,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bidsapp_brainage.errors import DataError, NoInputError, ResourceError
-from bidsapp_brainage.training.cohort import find_cohort, load_volume
+from bidsapp_brainage.training.cohort import Source, find_cohort, load_volume
 from bidsapp_brainage.training.folds import assign_folds, hold_out
 from bidsapp_brainage.training.recipe import bundled_recipe, load_recipe
-from tests.training.people import SHAPE, write_people
+from tests.training.people import SHAPE, TINY, recipe, write_people
+
+SPEC = recipe().card["input"]
 
 scans = st.lists(st.integers(0, 15), min_size=1, max_size=60)
 
 
 def test_inputs_are_found_with_their_ages(tmp_path):
     folder, table = write_people(tmp_path, n=3, sessions=2)
-    cohort = find_cohort(folder, table, "tiny")
+    cohort = find_cohort(folder, TINY, table)
     assert cohort.people == ("sub-00", "sub-00", "sub-01", "sub-01", "sub-02", "sub-02")
     assert cohort.ages.tolist() == [20, 20, 50, 50, 80, 80]
-    assert load_volume(cohort.paths[0], SHAPE).shape == SHAPE
+    assert load_volume(cohort.paths[0], SPEC).shape == SHAPE
     with pytest.raises(DataError, match="has shape"):
-        load_volume(cohort.paths[0], (1, 2, 3))
+        load_volume(cohort.paths[0], {**SPEC, "shape": [1, 2, 3]})
 
 
 def test_people_without_age_or_input_are_left_out_and_named(tmp_path):
     folder, table = write_people(tmp_path, n=2)
     table.write_text("participant_id\tage\nsub-00\tn/a\n01\t30.5\nsub-09\t89+\n")
-    cohort = find_cohort(folder, table, "tiny")
+    cohort = find_cohort(folder, TINY, table)
     assert cohort.people == ("sub-01",)
     assert cohort.left_out == ("sub-00", "sub-09")
 
@@ -43,13 +45,13 @@ def test_unusable_tables_are_refused(tmp_path, content, message):
     folder, table = write_people(tmp_path, n=1)
     table.write_text(content)
     with pytest.raises(DataError, match=message):
-        find_cohort(folder, table, "tiny")
+        find_cohort(folder, TINY, table)
 
 
 def test_no_inputs_is_said(tmp_path):
     folder, table = write_people(tmp_path, n=1)
     with pytest.raises(NoInputError, match="desc-otherinput"):
-        find_cohort(folder, table, "other")
+        find_cohort(folder, Source("other"), table)
 
 
 @settings(deadline=None, max_examples=80)
