@@ -57,12 +57,14 @@ def train(options: argparse.Namespace) -> int:
         changes=_changes(options),
     )
     run = _run(options, cohort, recipe, "work")
-    _finish(options, run, _source(options, base.label))
+    table = _finish(options, run, _source(options, base.label))
+    _print_accuracy({"out-of-fold": table}, run)
     return 0
 
 
 def finetune(options: argparse.Namespace) -> int:
     """Adapt a trained network, and compare with training from scratch on the same folds."""
+    from bidsapp_brainage.io import write_tsv
     from bidsapp_brainage.training.setup import keeps_target, tuning_recipe
     from bidsapp_brainage.training.targets import parse_targets
 
@@ -77,7 +79,7 @@ def finetune(options: argparse.Namespace) -> int:
     tables = {"fine-tuned": _finish(options, run, _source(options, card.name))}
     if options.scratch:
         tables["from scratch"] = _from_scratch(options, run)
-    _compare(options, tables, run)
+    write_tsv(options.out / "comparison.tsv", _print_accuracy(tables, run))
     return 0
 
 
@@ -413,8 +415,6 @@ def _run(
 
 def _finish(options: argparse.Namespace, run: Run, source: Source) -> pd.DataFrame:
     """Train, write the model and print where it is; returns the out-of-fold predictions."""
-    from dataclasses import replace
-
     from bidsapp_brainage.training.cohort import find_cohort
     from bidsapp_brainage.training.crossval import cross_validate
     from bidsapp_brainage.training.publish import publish
@@ -433,7 +433,6 @@ def _finish(options: argparse.Namespace, run: Run, source: Source) -> pd.DataFra
         external=external,
         inputs={"desc": source.desc or f"{source.label}input", "suffix": source.suffix},
     )
-    _print_accuracy({"out-of-fold": table}, replace(run, start=()))
     print(card)
     return table
 
@@ -450,20 +449,12 @@ def _from_scratch(options: argparse.Namespace, run: Run) -> pd.DataFrame:
     )
 
 
-def _compare(options: argparse.Namespace, tables: Mapping[str, pd.DataFrame], run: Run) -> None:
-    from bidsapp_brainage.io import write_tsv
-
-    if len(tables) > 1:
-        found = _print_accuracy(tables, run)
-        write_tsv(options.out / "comparison.tsv", found)
-
-
 def _print_accuracy(tables: Mapping[str, pd.DataFrame], run: Run) -> pd.DataFrame:
     from bidsapp_brainage.model.outputs import heads
     from bidsapp_brainage.training.crossval import final_recipe
     from bidsapp_brainage.training.evaluation import report
 
-    found = report(tables, heads(final_recipe(run.recipe).card["output"]))
+    found = report(tables, heads(final_recipe(run.recipe).card["output"]), subsets=False)
     print(found.text())
     return found.table
 

@@ -168,7 +168,7 @@ def final_recipe(recipe: Recipe) -> Recipe:
         "parameters": {
             "first": first,
             "second": with_outputs(first, 2),
-            **{name: output[name] for name in ("lower", "width", "n_bins")},
+            "first_output": {name: output[name] for name in ("lower", "width", "n_bins")},
             "step": recipe.refine_years,
         },
     }

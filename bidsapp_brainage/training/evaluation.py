@@ -102,7 +102,11 @@ def read_predictions(path: Path) -> pd.DataFrame:
 
 
 def report(
-    predictions: Mapping[str, pd.DataFrame], parts: Sequence[Head], n_boot: int = N_BOOT
+    predictions: Mapping[str, pd.DataFrame],
+    parts: Sequence[Head],
+    n_boot: int = N_BOOT,
+    *,
+    subsets: bool = True,
 ) -> Report:
     """Accuracy by cohort, and within each by sex and decade of age.
 
@@ -114,6 +118,8 @@ def report(
         What the model predicts.
     n_boot : int
         Bootstrap resamples over participants.
+    subsets : bool
+        Also by sex and decade.
     """
     tables, notes = [], []
     for cohort, table in predictions.items():
@@ -121,7 +127,7 @@ def report(
             if f"predicted_{head.name}" not in table or head.name not in table:
                 notes.append(f"{cohort}: no predicted and true {head.name}.")
                 continue
-            found = _of_head(table, head, n_boot)
+            found = _of_head(table, head, n_boot, subsets=subsets)
             tables.append(found.table.assign(cohort=cohort, target=head.name))
             notes += [f"{cohort}: {note}" for note in found.notes]
     columns = ["cohort", "target", *accuracy.COLUMNS]
@@ -245,7 +251,7 @@ def _with_others(
     return table.join(decoded.drop(columns=[c for c in decoded if c in table]))
 
 
-def _of_head(table: pd.DataFrame, head: Head, n_boot: int) -> accuracy.Accuracy:
+def _of_head(table: pd.DataFrame, head: Head, n_boot: int, *, subsets: bool) -> accuracy.Accuracy:
     if head.coding == "classes":
         columns = [f"probability_{head.name}_{label}" for label in head.classes]
         texts = [None if pd.isna(value) else str(value) for value in table[head.name]]
@@ -264,10 +270,10 @@ def _of_head(table: pd.DataFrame, head: Head, n_boot: int) -> accuracy.Accuracy:
     )
     if head.name != AGE:
         return _renamed(whole, head.unit or "1")
-    return accuracy.join([whole, *_age_parts(table, n_boot)])
+    return accuracy.join([whole, *_age_parts(table, n_boot, subsets=subsets)])
 
 
-def _age_parts(table: pd.DataFrame, n_boot: int) -> list[accuracy.Accuracy]:
+def _age_parts(table: pd.DataFrame, n_boot: int, *, subsets: bool) -> list[accuracy.Accuracy]:
     """Coverage of the intervals, and parts of the sample."""
     scans = table.rename(columns={AGE: "chronological_age"})
     parts = []
@@ -276,6 +282,8 @@ def _age_parts(table: pd.DataFrame, n_boot: int) -> list[accuracy.Accuracy]:
             table[name].to_numpy(dtype=float) for name in (AGE, "ci95_lower", "ci95_upper")
         )
         parts.append(accuracy.coverage(age, lower, upper, table["participant_id"].to_numpy()))
+    if not subsets:
+        return parts
     if "sex" in table:
         parts.append(accuracy.by_subset(scans, table["sex"], prefix="sex", n_boot=n_boot))
     decade = table[AGE].astype(float).map(_decade)

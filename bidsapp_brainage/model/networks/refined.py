@@ -24,8 +24,8 @@ class Refined(nn.Module):
         Makes a network of an ``architecture`` object.
     first, second : dict
         Architectures; the second one has two outputs.
-    lower, width, n_bins : float, float, int
-        Bins of the first network's age (years).
+    first_output : dict
+        ``lower``, ``width`` and ``n_bins`` of the first network's age (years), as on a card.
     step : float
         Years to which the first age is rounded.
     """
@@ -36,9 +36,7 @@ class Refined(nn.Module):
         *,
         first: dict[str, Any],
         second: dict[str, Any],
-        lower: float,
-        width: float,
-        n_bins: int,
+        first_output: dict[str, Any],
         step: float,
     ) -> None:
         super().__init__()
@@ -47,7 +45,8 @@ class Refined(nn.Module):
         self.first = build(first)
         self.second = build(second)
         self.step = float(step)
-        self.register_buffer("centers", lower + width * (torch.arange(n_bins) + 0.5))
+        middles = torch.arange(first_output["n_bins"]) + 0.5
+        self.register_buffer("centers", first_output["lower"] + first_output["width"] * middles)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Ages (N, 1) in years of volumes (N, 1, D, H, W)."""
