@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -297,6 +298,11 @@ def _add_learning(parser: argparse.ArgumentParser, target: str | None) -> None:
         metavar=("NAME", "INPUTS", "PARTICIPANTS"),
         help="cohort for figures on the card only; repeatable",
     )
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="the model shall predict from the brain, its mirror image and shifts by a voxel",
+    )
     parser.add_argument("--jobs", type=int, default=1, help="networks at a time")
     _add_images(parser)
     _add_machine(parser)
@@ -400,6 +406,9 @@ def _run(
 
     if card is not None:
         verify_weights(card)
+    if options.tta:
+        tta = {"tta": {"flip": True, "shift_voxels": 1}}
+        recipe = dataclasses.replace(recipe, card={**recipe.card, "prediction": tta})
     return Run(
         cohort=cohort,
         recipe=recipe,
@@ -439,13 +448,11 @@ def _finish(options: argparse.Namespace, run: Run, source: Source) -> pd.DataFra
 
 def _from_scratch(options: argparse.Namespace, run: Run) -> pd.DataFrame:
     """The same folds, recipe and people, but random weights and nothing frozen."""
-    from dataclasses import replace
-
     from bidsapp_brainage.training.crossval import cross_validate
 
-    recipe = replace(run.recipe, freeze=0, unfreeze_every=0)
+    recipe = dataclasses.replace(run.recipe, freeze=0, unfreeze_every=0)
     return cross_validate(
-        replace(run, recipe=recipe, start=(), folder=options.out / "work-scratch")
+        dataclasses.replace(run, recipe=recipe, start=(), folder=options.out / "work-scratch")
     )
 
 

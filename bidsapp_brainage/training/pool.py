@@ -80,7 +80,8 @@ def make_pool(cohort: Cohort, recipe: Recipe, folder: Path) -> Pool:
             for final, content in zip((beside, path), made, strict=True):
                 with atomic_path(final) as temporary:
                     np.save(temporary, content)
-            LOGGER.info("copies of scan %d of %d made", index + 1, len(cohort))
+            if (index + 1) % 20 == 0:
+                LOGGER.info("copies of scan %d of %d made", index + 1, len(cohort))
         volumes.append(np.load(path, mmap_mode="r"))
         levels.append(np.load(beside))
     return Pool(volumes, levels, _background(recipe))
