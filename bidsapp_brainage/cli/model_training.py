@@ -400,12 +400,10 @@ def _run(
     *,
     keep_head: bool = False,
 ) -> Run:
-    from bidsapp_brainage.model.cards import verify_weights
     from bidsapp_brainage.model.device import resolve_device
     from bidsapp_brainage.training.crossval import Run
+    from bidsapp_brainage.training.setup import write_start
 
-    if card is not None:
-        verify_weights(card)
     if options.tta:
         tta = {"tta": {"flip": True, "shift_voxels": 1}}
         recipe = dataclasses.replace(recipe, card={**recipe.card, "prediction": tta})
@@ -413,7 +411,7 @@ def _run(
         cohort=cohort,
         recipe=recipe,
         folder=options.out / work,
-        start=tuple(weight.path for weight in card.weights) if card else (),
+        start=write_start(card, options.out / work / "start") if card else (),
         keep_head=keep_head,
         jobs=options.jobs,
         threads=options.threads,

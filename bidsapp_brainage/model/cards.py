@@ -422,6 +422,9 @@ def _consistency_faults(raw: dict[str, Any]) -> Iterator[str]:
         yield f"input.affine: its axes run {found}, input.orientation says otherwise"
     yield from _source_faults(raw["input"])
     yield from _weight_faults(raw["weights"])
+    formats = {weight.get("format", "safetensors") for weight in raw["weights"]}
+    if (raw["architecture"]["id"] == "onnx") != ("onnx" in formats):
+        yield "architecture.id: 'onnx' goes with weights of format 'onnx', and with no other"
     yield from _output_faults(raw)
 
 

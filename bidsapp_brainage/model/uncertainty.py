@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-_LEFT_RIGHT = 2  # axis of a volume (N, 1, D, H, W) in RAS
-_NORMAL_95 = 1.959964
+from bidsapp_brainage.model.intensity import outside_value
 
 
 def n_views(prediction: Mapping[str, Any]) -> int:
@@ -24,19 +23,19 @@ def n_views(prediction: Mapping[str, Any]) -> int:
 
 
 def views(
-    volume: torch.Tensor, prediction: Mapping[str, Any], background: float = 0.0
+    volume: torch.Tensor, prediction: Mapping[str, Any], spec: Mapping[str, Any]
 ) -> Iterator[torch.Tensor]:
     """Give the volume itself and, as the card asks, slightly changed ones (test-time augmentation).
 
     Parameters
     ----------
     volume : Tensor, shape (1, 1, D, H, W)
-        Axes right, anterior, superior.
     prediction : mapping
         The card's ``prediction``: ``{"tta": {"flip": bool, "shift_voxels": int}}``, both optional.
         ``flip`` adds the mirror image, ``shift_voxels`` six shifts by so many voxels.
-    background : float
-        What enters where a shift leaves a gap.
+    spec : mapping
+        The card's ``input``: its ``orientation`` says which axis is mirrored, its ``background``
+        what enters where a shift leaves a gap.
 
     Yields
     ------
@@ -45,12 +44,19 @@ def views(
     tta = prediction.get("tta", {})
     yield volume
     if tta.get("flip"):
-        yield volume.flip(_LEFT_RIGHT)
+        yield volume.flip(left_right(spec))
     step = int(tta.get("shift_voxels", 0))
     if step:
+        background = outside_value(spec, float(volume.min()))
         for axis in range(2, 5):
             for signed in (-step, step):
                 yield _shifted(volume, axis, signed, background)
+
+
+def left_right(spec: Mapping[str, Any]) -> int:
+    """Axis from left to right of a batch (N, 1, D, H, W) of a card's ``input``."""
+    orientation = str(spec.get("orientation", "RAS"))
+    return 2 + next(axis for axis, letter in enumerate(orientation) if letter in "RL")
 
 
 def interval(
@@ -66,13 +72,13 @@ def interval(
         Its 2.5 % and 97.5 % quantiles.
     calibration : mapping
         The card's: with ``ci95_half_width_sd`` the interval is so many SDs, with
-        ``ci95_half_width`` so many years to either side; without, the quantiles are stretched
+        ``half_width95`` so many years to either side; without, the quantiles are stretched
         about the mean by ``sd_scale``.
     """
     if "ci95_half_width_sd" in calibration:
         half = float(calibration["ci95_half_width_sd"]) * sd
-    elif "ci95_half_width" in calibration:
-        half = float(calibration["ci95_half_width"])
+    elif "half_width95" in calibration:
+        half = float(calibration["half_width95"])
     else:
         stretch = float(calibration.get("sd_scale", 1.0))
         low, high = (mean + stretch * (quantile - mean) for quantile in quantiles)
@@ -83,10 +89,10 @@ def interval(
 def calibrated_sd(sd: float, calibration: Mapping[str, Any]) -> float:
     """SD of the size of the errors made on people not trained on, in years.
 
-    With an interval of the same width for everybody it is that of a normal error as wide.
+    With an interval of the same width for everybody it is the SD of those errors.
     """
-    if "sd_scale" not in calibration and "ci95_half_width" in calibration:
-        return float(calibration["ci95_half_width"]) / _NORMAL_95
+    if "sd_scale" not in calibration and "residual_sd" in calibration:
+        return float(calibration["residual_sd"])
     return sd * float(calibration.get("sd_scale", 1.0))
 
 

@@ -166,6 +166,7 @@ def _model_context(
         "view": view,
         "input_figure": pictures.get(model.input_figure),
         "age_figure": pictures.get(model.age_figure),
+        "distribution": model.distribution is not None,
         "regions": [
             (views.regions_view(scan, model.model, regions), pictures.get(regions.figure))
             for regions in model.regions

@@ -31,7 +31,7 @@ def augment(
     Parameters
     ----------
     volumes : Tensor, float32, shape (N, 1, D, H, W)
-        Axes right, anterior, superior; background exactly 0.
+        Background exactly 0.
     bounds : Augmentation
     generator : torch.Generator
         The only source of randomness.
@@ -55,14 +55,7 @@ def augment(
     values = zscore(values, mask)
     amount = bounds.noise * torch.rand(len(values), 1, 1, 1, 1, generator=generator)
     values = values + amount * torch.randn(values.shape, generator=generator)
-    values = zscore(values, mask).clamp(-clip, clip) * mask
-    return flip(values, generator)
-
-
-def flip(volumes: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Mirror half of the volumes left-right."""
-    chosen = torch.rand(len(volumes), generator=generator) < 0.5
-    return torch.where(chosen[:, None, None, None, None], volumes.flip(2), volumes)
+    return zscore(values, mask).clamp(-clip, clip) * mask
 
 
 def move(

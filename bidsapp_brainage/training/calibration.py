@@ -79,8 +79,9 @@ def calibrate(table: pd.DataFrame, source: str, method: str = "auto") -> dict[st
     Returns
     -------
     dict
-        ``method``, ``ci95_half_width_sd`` or ``ci95_half_width``, ``sd_scale``, ``n``,
-        ``coverage95`` and ``mean_half_width`` in cross-validation of the calibration, ``source``.
+        ``method``, ``ci95_half_width_sd`` or ``half_width95``, ``sd_scale`` or
+        ``residual_sd``, ``n``, ``coverage95`` and ``mean_half_width`` in cross-validation of the
+        calibration, ``source``.
     """
     people = check(table)
     age, predicted, sd = _columns(people)
@@ -92,7 +93,7 @@ def calibrate(table: pd.DataFrame, source: str, method: str = "auto") -> dict[st
     chosen = min(tried, key=lambda name: interval_score(tried[name], age))
     bounds = tried[chosen]
     width = conformal_quantile(scores(chosen, age, predicted, sd))
-    key = "ci95_half_width_sd" if chosen == "normalised" else "ci95_half_width"
+    key = "ci95_half_width_sd" if chosen == "normalised" else "half_width95"
     facts: dict[str, Any] = {
         "method": f"conformal_{chosen}",
         key: _rounded(width),
@@ -103,6 +104,8 @@ def calibrate(table: pd.DataFrame, source: str, method: str = "auto") -> dict[st
     }
     if chosen == "normalised":
         facts["sd_scale"] = sd_scale(age, predicted, sd)
+    else:
+        facts["residual_sd"] = _rounded(np.sqrt(((predicted - age) ** 2).mean()))
     return facts
 
 

@@ -15,12 +15,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from bidsapp_brainage.io import atomic_path
-from bidsapp_brainage.model.intensity import scale_intensity
+from bidsapp_brainage.model.intensity import outside_value, scale_intensity
 from bidsapp_brainage.training.augment import atrophy, augment
 from bidsapp_brainage.training.cohort import Cohort, load_volume
 from bidsapp_brainage.training.recipe import Recipe
@@ -38,16 +39,13 @@ class Pool:
     ----------
     volumes : sequence of ndarray of int8, each of shape (1 + copies, D, H, W)
         One per scan; index 0 of the first axis is the scan itself.
-    levels : sequence of ndarray of float32, each of shape (1 + copies, 3)
-        Mean and SD inside the brain, in the card's scaling, and the years by which the age of a
-        copy is raised.
-    background : float
-        The card's value outside the brain.
+    levels : sequence of ndarray of float32, each of shape (1 + copies, 4)
+        Mean and SD inside the brain and the value outside, in the card's scaling, and the years
+        by which the age of a copy is raised.
     """
 
     volumes: Sequence[np.ndarray]
     levels: Sequence[np.ndarray]
-    background: float = 0.0
 
     @property
     def copies(self) -> int:
@@ -59,14 +57,14 @@ class Pool:
         pairs = list(zip(scans, copies, strict=True))
         stored = torch.from_numpy(np.stack([self.volumes[scan][copy] for scan, copy in pairs]))
         level = torch.from_numpy(np.stack([self.levels[scan][copy] for scan, copy in pairs]))
-        mean, sd = (level[:, column, None, None, None] for column in (0, 1))
+        mean, sd, background = (level[:, column, None, None, None] for column in range(3))
         values = stored.float() * (sd / STEPS_PER_SD) + mean
-        return values.masked_fill_(stored == OUTSIDE, self.background)[:, None]
+        return torch.where(stored == OUTSIDE, background, values)[:, None]
 
     def years(self, scans: np.ndarray, copies: np.ndarray) -> np.ndarray:
         """Years to add to the ages of pairs of scan and copy, shape (N,)."""
         pairs = zip(scans, copies, strict=True)
-        return np.array([self.levels[scan][copy][2] for scan, copy in pairs], dtype=float)
+        return np.array([self.levels[scan][copy][3] for scan, copy in pairs], dtype=float)
 
 
 def make_pool(cohort: Cohort, recipe: Recipe, folder: Path) -> Pool:
@@ -84,7 +82,7 @@ def make_pool(cohort: Cohort, recipe: Recipe, folder: Path) -> Pool:
                 LOGGER.info("copies of scan %d of %d made", index + 1, len(cohort))
         volumes.append(np.load(path, mmap_mode="r"))
         levels.append(np.load(beside))
-    return Pool(volumes, levels, _background(recipe))
+    return Pool(volumes, levels)
 
 
 def _copies(source: Path, recipe: Recipe, *, prepared: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -94,13 +92,18 @@ def _copies(source: Path, recipe: Recipe, *, prepared: bool) -> tuple[np.ndarray
     spec = recipe.card["input"]
     volume = load_volume(source, spec, prepared=prepared)
     stripped = spec.get("skull_stripped", True)
-    inside = volume != _background(recipe) if stripped else np.ones(volume.shape, bool)
+    inside = (
+        volume != outside_value(spec, float(volume.min()))
+        if stripped
+        else np.ones(volume.shape, bool)
+    )
     bounds = recipe.augmentation
     if not stripped:
         bounds = dataclasses.replace(bounds, edge=0.0)  # a whole head has no mask to move
     stored = np.empty((1 + recipe.copies, *volume.shape), dtype=np.int8)
-    levels = np.zeros((1 + recipe.copies, 3), dtype=np.float32)
+    levels = np.zeros((1 + recipe.copies, 4), dtype=np.float32)
     stored[0], levels[0, :2] = _quantised(volume, inside)
+    levels[0, 2] = outside_value(spec, float(volume.min()))
     mean, sd = (float(level) for level in levels[0, :2])
     mask = torch.from_numpy(inside).float()[None, None]
     original = torch.from_numpy((volume - mean) / sd)[None, None] * mask
@@ -109,17 +112,13 @@ def _copies(source: Path, recipe: Recipe, *, prepared: bool) -> tuple[np.ndarray
         if bounds.atrophy:
             amount = float(2 * torch.rand(1, generator=generator) - 1)
             brain = atrophy(original, mask, bounds.atrophy * amount) * mask
-            levels[copy, 2] = bounds.atrophy_years * amount
+            levels[copy, 3] = bounds.atrophy_years * amount
         changed = augment(brain, bounds, generator, mask=mask)[0, 0].numpy()
         inside = changed != 0
         # back to intensities as before z-scoring, then scaled as every input of this network is
-        scaled = scale_intensity(
-            changed * sd + mean,
-            inside if stripped else None,
-            spec["intensity"],
-            background=_background(recipe),
-        )
+        scaled = _scaled(changed * sd + mean, inside if stripped else None, spec)
         stored[copy], levels[copy, :2] = _quantised(scaled, inside)
+        levels[copy, 2] = outside_value(spec, float(scaled.min()))
     return levels, stored
 
 
@@ -130,8 +129,11 @@ def _quantised(volume: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, tupl
     return np.where(inside, steps, np.int8(OUTSIDE)), (mean, sd)
 
 
-def _background(recipe: Recipe) -> float:
-    return float(recipe.card["input"].get("background", 0.0))
+def _scaled(volume: np.ndarray, inside: np.ndarray | None, spec: dict[str, Any]) -> np.ndarray:
+    if spec["intensity"].get("at") == "source":
+        return volume  # its scaling looks at the image before cropping, which is not here
+    background = spec.get("background", 0.0)
+    return scale_intensity(volume, inside, spec["intensity"], background=background)
 
 
 def _fingerprint(source: Path, recipe: Recipe, cohort: Cohort) -> str:

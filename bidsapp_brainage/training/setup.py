@@ -8,8 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
+
 from bidsapp_brainage.errors import ResourceError, UsageError
+from bidsapp_brainage.io import atomic_path
 from bidsapp_brainage.model.cards import ModelCard
+from bidsapp_brainage.model.loading import load_members
 from bidsapp_brainage.model.networks import ARCHITECTURES, build_network
 from bidsapp_brainage.model.outputs import AGE, heads, n_outputs
 from bidsapp_brainage.training.cohort import Cohort
@@ -114,6 +118,25 @@ def tuning_recipe(
         raise UsageError(f"--name {source.name} is the model that you start from: choose another.")
     recipe = Recipe(card=card, augmentation=Augmentation(**shifts), **choices)
     return _changed(recipe, card, changes)
+
+
+def write_start(card: ModelCard, folder: Path) -> tuple[Path, ...]:
+    """Write a model's weights, of whatever format, as safetensors to start from.
+
+    Raises
+    ------
+    UsageError
+        The model is an ONNX file, which cannot learn.
+    """
+    if card.architecture["id"] not in ARCHITECTURES:
+        raise UsageError(f"{card.name} is an {card.architecture['id']} file and cannot learn.")
+    paths = []
+    for index, member in enumerate(load_members(card)):
+        paths.append(folder / f"member-{index + 1}.safetensors")
+        state = {name: value.contiguous() for name, value in member.state_dict().items()}
+        with atomic_path(paths[-1]) as temporary:
+            save_file(state, temporary)
+    return tuple(paths)
 
 
 def keeps_target(source: ModelCard, recipe: Recipe) -> bool:

@@ -241,6 +241,7 @@ def make_plan(settings: Settings, home: Path) -> Plan:
 
     processing, resources = settings.processing, settings.resources
     card = cards.find_card(processing.model, processing.models_dir)
+    _ = card.age_head  # a model of other things is refused here, not in the first node
     cards.verify_weights(card)
     cards.resolve_bias(processing.bias_correction, card)
     template = get_template(card.input["template"])

@@ -33,6 +33,7 @@ def init_reportlets_wf(
     age_range: tuple[float, float],
     atlas: dict[str, Any] | None,
     cubes: bool = False,
+    distribution: bool = True,
     name: str = "reportlets_wf",
 ) -> Workflow:
     """Draw the figures of one scan.
@@ -51,6 +52,8 @@ def init_reportlets_wf(
         Entities of the atlas; None without explanation.
     cubes : bool
         Whether there is a map of cubes.
+    distribution : bool
+        Whether the network gives a distribution of ages.
     name : str
         Name of the workflow.
 
@@ -78,26 +81,29 @@ def init_reportlets_wf(
     )
     mask = pe.Node(MaskFigure(), name="mask")
     seen = pe.Node(InputFigure(), name="model_input")
-    age = pe.Node(AgeFigure(age_range=tuple(age_range)), name="age")
     kept = {
         "mask": sink("ds_mask_fig", dest, **_SVG, suffix="mask", desc="brain"),
         "before": sink("ds_before", dest, **_SVG, suffix="T1w", space=template.name, desc="before"),
         "after": sink("ds_after", dest, **_SVG, suffix="T1w", space=template.name, desc="after"),
         "input": sink("ds_input_fig", dest, **_SVG, suffix="T1w", desc=f"{model}input"),
-        "age": sink("ds_age_fig", dest, **_SVG, suffix="agedist", desc=model),
     }
     workflow.connect([
         (inputnode, mask, [("t1w_preproc", "t1w"), ("mask", "mask")]),
         (inputnode, normalised, [("t1w_preproc", "in_file"), ("xfm", "transforms")]),
         (normalised, registration, [("out_file", "t1w")]),
         (inputnode, seen, [("volume", "volume")]),
-        (inputnode, age, [("brainage", "brainage"), ("agedist", "agedist")]),
         (mask, kept["mask"], [("out_file", "in_file")]),
         (registration, kept["before"], [("before", "in_file")]),
         (registration, kept["after"], [("after", "in_file")]),
         (seen, kept["input"], [("out_file", "in_file")]),
-        (age, kept["age"], [("out_file", "in_file")]),
     ])  # fmt:skip
+    if distribution:
+        age = pe.Node(AgeFigure(age_range=tuple(age_range)), name="age")
+        ds_age = sink("ds_age_fig", dest, **_SVG, suffix="agedist", desc=model)
+        workflow.connect([
+            (inputnode, age, [("brainage", "brainage"), ("agedist", "agedist")]),
+            (age, ds_age, [("out_file", "in_file")]),
+        ])  # fmt:skip
     if atlas is not None:
         effects = pe.Node(MapFigure(), name="effects")
         ds_effects = sink(

@@ -13,12 +13,13 @@ from bidsapp_brainage.model.prediction import predict, prediction_row
 from bidsapp_brainage.model.uncertainty import calibrated_sd, interval, n_views, views
 from tests.model.tiny import make_card
 
+SPEC = {"orientation": "RAS", "background": 0.0}
 ALL = {"tta": {"flip": True, "shift_voxels": 1}}
 
 
 def test_views_are_the_brain_its_mirror_and_six_shifts():
     volume = torch.arange(24.0).view(1, 1, 2, 3, 4)
-    found = list(views(volume, ALL, background=-7.0))
+    found = list(views(volume, ALL, {"orientation": "RAS", "background": -7.0}))
     assert len(found) == n_views(ALL) == 8
     assert torch.equal(found[0], volume)
     assert torch.equal(found[1], volume.flip(2))
@@ -31,9 +32,18 @@ def test_views_are_the_brain_its_mirror_and_six_shifts():
     assert torch.equal(volume, torch.arange(24.0).view(1, 1, 2, 3, 4))
 
 
+@pytest.mark.parametrize(("orientation", "axis"), [("RAS", 2), ("LIA", 2), ("PIR", 4)])
+def test_left_and_right_are_found_by_the_cards_orientation(orientation, axis):
+    volume = torch.arange(24.0).view(1, 1, 2, 3, 4)
+    spec = {"orientation": orientation, "background": "minimum"}
+    found = list(views(volume, ALL, spec))
+    assert torch.equal(found[1], volume.flip(axis))
+    assert (found[3][:, :, 0] == 0).all()
+
+
 def test_without_a_wish_there_is_one_view():
     assert n_views({}) == 1
-    assert len(list(views(torch.zeros(1, 1, 2, 2, 2), {}))) == 1
+    assert len(list(views(torch.zeros(1, 1, 2, 2, 2), {}, SPEC))) == 1
 
 
 def test_prediction_averages_the_views_and_counts_them(tmp_path):
@@ -44,7 +54,7 @@ def test_prediction_averages_the_views_and_counts_them(tmp_path):
     found = predict(members, volume, card)
     alone = [
         predict(members, view[0, 0].numpy(), plain).probabilities
-        for view in views(torch.from_numpy(volume)[None, None], ALL)
+        for view in views(torch.from_numpy(volume)[None, None], ALL, SPEC)
     ]
     assert found.probabilities == pytest.approx(np.mean(alone, axis=0))
     assert found.n_tta == 8
@@ -60,7 +70,7 @@ def test_views_that_disagree_widen_the_distribution(tmp_path):
     card = make_card(tmp_path, members=1, prediction=ALL)
     volume = np.random.default_rng(4).normal(size=card.shape).astype(np.float32)
     members = load_members(card)
-    shown = views(torch.from_numpy(volume)[None, None], ALL)
+    shown = views(torch.from_numpy(volume)[None, None], ALL, SPEC)
     plain = make_card(tmp_path / "plain", members=1)
     single = [predict(members, view[0, 0].numpy(), plain) for view in shown]
     mixture = np.mean([p.sd**2 for p in single]) + np.var([p.mean for p in single])
@@ -73,7 +83,7 @@ def test_views_that_disagree_widen_the_distribution(tmp_path):
         ({}, (44.0, 58.0)),
         ({"sd_scale": 0.5}, (47.0, 54.0)),
         ({"sd_scale": 0.5, "ci95_half_width_sd": 2.0}, (42.0, 58.0)),
-        ({"ci95_half_width": 9.8}, (40.2, 59.8)),
+        ({"half_width95": 9.8}, (40.2, 59.8)),
     ],
 )
 def test_interval_by_the_cards_calibration(calibration, expected):
@@ -87,7 +97,7 @@ def test_interval_holds_the_mean_even_if_the_quantiles_do_not():
 def test_calibrated_sd():
     assert calibrated_sd(4.0, {"sd_scale": 0.5}) == 2.0
     assert calibrated_sd(4.0, {}) == 4.0
-    assert calibrated_sd(4.0, {"ci95_half_width": 1.959964}) == pytest.approx(1.0)
+    assert calibrated_sd(4.0, {"half_width95": 9.0, "residual_sd": 5.0}) == 5.0
 
 
 def test_a_conformal_card_is_valid_and_used(tmp_path):

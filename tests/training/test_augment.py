@@ -36,22 +36,13 @@ def test_result_is_again_a_zscored_brain_on_zero():
     assert (result[:, :, 0, 0, 0] == 0).all()
 
 
-def test_without_any_change_a_volume_is_kept_or_mirrored():
+def test_without_any_change_a_volume_is_kept():
     original = batch(4)
     result = aug.augment(original, NOTHING, generator())
     for before, after in zip(original, result, strict=True):
         # the mask's edge passes through a smoothing, so compare the interior
         core = (slice(None), slice(4, 8), slice(5, 9), slice(4, 8))
-        same = torch.allclose(before[core], after[core], atol=0.15)
-        mirrored = torch.allclose(before.flip(1)[core], after[core], atol=0.15)
-        assert same or mirrored
-
-
-def test_mirroring_flips_left_and_right_only():
-    x = torch.randn(1, 1, 4, 5, 6, generator=generator())
-    seen = {bool(torch.equal(aug.flip(x, generator(s)), x.flip(2))) for s in range(8)}
-    assert seen == {True, False}
-    assert any(torch.equal(aug.flip(x, generator(s)), x) for s in range(8))
+        assert torch.allclose(before[core], after[core], atol=0.15)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

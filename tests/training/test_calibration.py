@@ -42,9 +42,7 @@ def test_new_people_are_covered_and_the_narrower_method_is_chosen(even, method):
     assert facts["method"] == f"conformal_{method}"
     assert 0.92 <= facts["coverage95"] <= 0.98
     new = people(4000, seed=1, even=even)
-    half = facts.get("ci95_half_width_sd", 0) * new.predicted_age_sd + facts.get(
-        "ci95_half_width", 0
-    )
+    half = facts.get("ci95_half_width_sd", 0) * new.predicted_age_sd + facts.get("half_width95", 0)
     covered = (new.predicted_age - new.age).abs() <= half
     assert 0.92 <= covered.mean() <= 0.98
 

@@ -9,8 +9,13 @@ from typing import Any
 from torch import nn
 
 from bidsapp_brainage.errors import ResourceError
+from bidsapp_brainage.model.networks.densenet import DenseNet
+from bidsapp_brainage.model.networks.nosa import NOSA
+from bidsapp_brainage.model.networks.pyment import PymentSFCN
 from bidsapp_brainage.model.networks.refined import Refined
 from bidsapp_brainage.model.networks.sfcn import SFCN
+
+ONNX = "onnx"  # the file itself says what the network is
 
 
 def _refined(**parameters: Any) -> nn.Module:
@@ -18,7 +23,13 @@ def _refined(**parameters: Any) -> nn.Module:
 
 
 ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
-    {"refined": _refined, "sfcn": SFCN}
+    {
+        "sfcn": SFCN,
+        "nosa": NOSA,
+        "pyment": PymentSFCN,
+        "densenet": DenseNet,
+        "refined": _refined,
+    }
 )
 
 
@@ -33,7 +44,7 @@ def build_network(architecture: dict[str, Any]) -> nn.Module:
     Returns
     -------
     torch.nn.Module
-        Takes float32 (N, 1, D, H, W), returns logits (N, n_bins).
+        Takes float32 (N, 1, D, H, W), returns numbers (N, n_outputs).
 
     Raises
     ------
