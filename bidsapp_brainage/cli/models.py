@@ -7,7 +7,6 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 PROGRAM = "brainage-model"
 # Modules that add subcommands through ``add_commands(subparsers)``. They import nothing heavy:

@@ -135,12 +135,12 @@ def _open(url: str, start: int) -> http.client.HTTPResponse:
         headers["Accept"] = "application/vnd.github.raw+json"
     if start:
         headers["Range"] = f"bytes={start}-"
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the schema wants http(s)
+    request = urllib.request.Request(url, headers=headers)
     answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
     return answer
 
 
-def _copy(  # noqa: PLR0913 - one loop over one stream
+def _copy(
     answer: http.client.HTTPResponse,
     stream: IO[bytes],
     done: int,
