@@ -438,7 +438,7 @@ def _finish(options: argparse.Namespace, run: Run, source: Source) -> pd.DataFra
         name=options.cohort_name or options.inputs.resolve().name,
         models_dir=options.out,
         external=external,
-        inputs={"desc": source.desc or f"{source.label}input", "suffix": source.suffix},
+        inputs=source.described(),
     )
     print(card)
     return table

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from bidsapp_brainage.stats import accuracy
 
@@ -14,17 +15,18 @@ Floats = NDArray[np.float64]
 
 def balanced_accuracy(true: Floats, predicted: Floats) -> float:
     """Mean over the classes of the share of their scans that were recognised; chance is 1 / k."""
-    from sklearn.metrics import recall_score
-
-    labels = np.unique(true)
-    return float(recall_score(true, predicted, labels=labels, average="macro", zero_division=0))
+    right = true == predicted
+    return float(np.mean([right[true == label].mean() for label in np.unique(true)]))
 
 
 def area_under_curve(true: Floats, score: Floats) -> float:
     """Area under the ROC curve of a score for class 1 against class 0; NaN with one class."""
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(true, score)) if len(np.unique(true)) == 2 else np.nan
+    positive = true == 1
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    if not n_positive or not n_negative:
+        return np.nan
+    ranks = rankdata(score)[positive].sum()  # ties count half
+    return float((ranks - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
 
 
 def class_metrics(

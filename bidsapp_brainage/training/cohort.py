@@ -102,6 +102,11 @@ class Source:
         """Whether the app made these images for a network (``desc-<model>input``)."""
         return self.suffix is None and (self.desc is None or self.desc.endswith("input"))
 
+    def described(self) -> dict[str, str | None]:
+        """What a card must say so that these images are found again."""
+        own = f"{self.label}input" if self.prepared else None
+        return {"desc": self.desc or own, "suffix": self.suffix}
+
     @property
     def pattern(self) -> str:
         """File name pattern."""

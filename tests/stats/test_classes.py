@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bidsapp_brainage.stats.accuracy import COLUMNS
 from bidsapp_brainage.stats.classes import area_under_curve, balanced_accuracy, class_metrics
@@ -11,6 +13,19 @@ def test_balanced_accuracy_weighs_classes_equally():
     true = np.array([0.0] * 9 + [1.0])
     assert balanced_accuracy(true, np.zeros(10)) == 0.5
     assert balanced_accuracy(true, true) == 1.0
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=4, max_size=30))
+def test_both_are_those_of_scikit_learn(pairs):
+    sklearn = pytest.importorskip("sklearn.metrics")
+    true = np.array([float(label) for label, _ in pairs])
+    score = np.array([value / 6 for _, value in pairs])
+    said = np.round(score)
+    if len(set(true)) == 2:
+        assert area_under_curve(true, score) == pytest.approx(sklearn.roc_auc_score(true, score))
+        expected = sklearn.balanced_accuracy_score(true, said)
+        assert balanced_accuracy(true, said) == pytest.approx(expected)
 
 
 def test_area_is_the_share_of_pairs_in_order():
