@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bidsapp_brainage.errors import DataError, ResourceError
+from bidsapp_brainage.model.tissue import tissue_units
 
 _BRIGHT_PERCENT = 50.0  # cortex and fluid are darker than half of the brain, white matter is not
 _HISTOGRAM_BINS = 96
@@ -34,7 +35,9 @@ def scale_intensity(
     spec : dict
         ``card.input["intensity"]``: ``scaling`` is ``brain_zscore`` (mean 0, SD 1),
         ``brain_robust`` (median 0, interquartile range 1.349), ``divide_by_mean``,
-        ``divide_by_max``, ``min_max`` (0 to 1), ``white_matter`` (its peak at 1) or ``none``;
+        ``divide_by_max``, ``min_max`` (0 to 1), ``white_matter`` (its peak at 1), ``tissue``
+        (fluid 0, grey matter 1, white matter 2, with levels read in ``ellipsoid``; see
+        :func:`bidsapp_brainage.model.tissue.tissue_units`) or ``none``;
         optional, in this order: ``multiply``, ``round`` to whole numbers, ``clip`` to bounds.
         With ``over: volume`` the statistics are those of the whole volume, in which everything
         outside the mask is 0, and the outside is scaled like the rest.
@@ -57,11 +60,7 @@ def scale_intensity(
         raise DataError("The brain mask is empty on the model's grid: registration has failed.")
     if spec.get("over") == "volume":
         volume, inside = np.where(inside, volume, 0.0), np.ones(volume.shape, bool)
-    values = np.asarray(volume, dtype=np.float64)[inside]
-    shift, scale = _shift_and_scale(values, spec)
-    if not np.isfinite(scale) or scale <= 0:
-        raise DataError("The brain has the same intensity everywhere: it cannot be scaled.")
-    scaled = (values - shift) / scale
+    scaled = _scaled(volume, inside, spec)
     if "multiply" in spec:
         scaled = scaled * spec["multiply"]
     if spec.get("round"):
@@ -102,6 +101,17 @@ def outside_value(spec: Mapping[str, Any], lowest: float) -> float:
     if background == "minimum" or spec.get("intensity", {}).get("over") == "volume":
         return lowest
     return float(background)
+
+
+def _scaled(volume: np.ndarray, inside: np.ndarray, spec: dict[str, Any]) -> np.ndarray:
+    """Scaled values inside the mask, float64."""
+    if spec["scaling"] == "tissue":
+        return tissue_units(volume, inside, spec["ellipsoid"])[inside]
+    values = np.asarray(volume, dtype=np.float64)[inside]
+    shift, scale = _shift_and_scale(values, spec)
+    if not np.isfinite(scale) or scale <= 0:
+        raise DataError("The brain has the same intensity everywhere: it cannot be scaled.")
+    return (values - shift) / scale
 
 
 def _zscore(values: np.ndarray) -> tuple[float, float]:

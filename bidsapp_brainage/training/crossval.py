@@ -209,7 +209,7 @@ def _task(run: Run, recipe: Recipe, start: Start | None) -> Task:
 
 
 def _pool(run: Run) -> Pool:
-    return make_pool(run.cohort, run.recipe, run.pool_folder or run.folder)
+    return make_pool(run.cohort, run.recipe, run.pool_folder or run.folder, run.jobs)
 
 
 def _split(run: Run, usable: np.ndarray, seed: int) -> Split:

@@ -12,7 +12,9 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+import multiprocessing
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,22 +69,55 @@ class Pool:
         return np.array([self.levels[scan][copy][3] for scan, copy in pairs], dtype=float)
 
 
-def make_pool(cohort: Cohort, recipe: Recipe, folder: Path) -> Pool:
-    """Make the copies that ``folder`` does not hold yet, and map all of them."""
-    volumes, levels = [], []
-    for index, source in enumerate(cohort.paths):
-        path = Path(folder) / "pool" / f"{_fingerprint(source, recipe, cohort)}.npy"
-        beside = path.with_suffix(".levels.npy")
-        if not (path.is_file() and beside.is_file()):
-            made = _copies(source, recipe, prepared=cohort.prepared)
-            for final, content in zip((beside, path), made, strict=True):
-                with atomic_path(final) as temporary:
-                    np.save(temporary, content)
-            if (index + 1) % 20 == 0:
-                LOGGER.info("copies of scan %d of %d made", index + 1, len(cohort))
-        volumes.append(np.load(path, mmap_mode="r"))
-        levels.append(np.load(beside))
-    return Pool(volumes, levels)
+def make_pool(cohort: Cohort, recipe: Recipe, folder: Path, jobs: int = 1) -> Pool:
+    """Make the copies that ``folder`` does not hold yet, and map all of them.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    recipe : Recipe
+    folder : Path
+        Copies are kept in its ``pool/``.
+    jobs : int
+        Scans at a time, each in its own process.
+    """
+    paths = [
+        Path(folder) / "pool" / f"{_fingerprint(source, recipe, cohort)}.npy"
+        for source in cohort.paths
+    ]
+    wanted = [
+        (source, path, recipe, cohort.prepared)
+        for source, path in zip(cohort.paths, paths, strict=True)
+        if not (path.is_file() and _beside(path).is_file())
+    ]
+    if jobs > 1 and len(wanted) > 1:
+        context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+        with ProcessPoolExecutor(jobs, context) as processes:
+            _counted(processes.map(_make_copies, *zip(*wanted, strict=True)), len(wanted))
+    else:
+        _counted((_make_copies(*task) for task in wanted), len(wanted))
+    return Pool(
+        [np.load(path, mmap_mode="r") for path in paths], [np.load(_beside(path)) for path in paths]
+    )
+
+
+def _beside(path: Path) -> Path:
+    return path.with_suffix(".levels.npy")
+
+
+def _counted(made: Iterable[None], total: int) -> None:
+    for index, _ in enumerate(made, start=1):
+        if index % 20 == 0 or index == total:
+            LOGGER.info("copies of scan %d of %d made", index, total)
+
+
+def _make_copies(source: Path, path: Path, recipe: Recipe, prepared: bool) -> None:
+    torch.set_num_threads(1)
+    for final, content in zip(
+        (_beside(path), path), _copies(source, recipe, prepared=prepared), strict=True
+    ):
+        with atomic_path(final) as temporary:
+            np.save(temporary, content)
 
 
 def _copies(source: Path, recipe: Recipe, *, prepared: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -130,10 +165,14 @@ def _quantised(volume: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, tupl
 
 
 def _scaled(volume: np.ndarray, inside: np.ndarray | None, spec: dict[str, Any]) -> np.ndarray:
-    if spec["intensity"].get("at") == "source":
+    intensity, background = spec["intensity"], spec.get("background", 0.0)
+    if intensity.get("at") == "source":
         return volume  # its scaling looks at the image before cropping, which is not here
-    background = spec.get("background", 0.0)
-    return scale_intensity(volume, inside, spec["intensity"], background=background)
+    if intensity["scaling"] == "tissue":
+        # levels can be read wrongly in an image, so the copies' errors in them are left in
+        kept = {"scaling": "none", "clip": intensity.get("clip", (-np.inf, np.inf))}
+        return scale_intensity(volume, inside, kept, background=background)
+    return scale_intensity(volume, inside, intensity, background=background)
 
 
 def _fingerprint(source: Path, recipe: Recipe, cohort: Cohort) -> str:
