@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bidsapp_brainage.cli.models import main
+from bidsapp_brainage.cli.models import build_parser, main
 from bidsapp_brainage.io import read_tsv, save_nifti, write_tsv
 from bidsapp_brainage.model.cards import load_card, verify_weights
 from bidsapp_brainage.model.loading import load_members
@@ -45,7 +46,8 @@ def trained(people, tmp_path_factory):
     """Ten people, five folds, through the command line: the folder with the model."""
     out = tmp_path_factory.mktemp("trained")
     started = time.monotonic()
-    code = main(["train", str(people), str(out), "--recipe", write_recipe(out, **QUICK), "--folds", "5",
+    plan = write_recipe(out, **QUICK)
+    code = main(["train", str(people), str(out), "--recipe", plan, "--folds", "5",
                  "--cohort-name", "toys", "--external", "same", str(people),
                  str(people / "participants.tsv"), *ALL_EPOCHS])  # fmt: skip
     assert code == 0
@@ -245,3 +247,17 @@ def test_a_killed_training_goes_on_to_the_same_result(people, tmp_path):
     hashes = [[weight.sha256 for weight in load_card(out / "tiny.json").weights]
               for out in (killed, whole)]  # fmt: skip
     assert hashes[0] == hashes[1]
+
+
+def test_options_that_the_page_on_training_names_exist() -> None:
+    parser = build_parser()
+    commands = next(action for action in parser._actions if action.choices)
+    known = {
+        option
+        for command in ("train", "finetune", "calibrate", "evaluate")
+        for action in commands.choices[command]._actions
+        for option in action.option_strings
+    }
+    text = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    foreign = {"--explain", "--models-dir", "--model"}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - foreign <= known
