@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.imaging.grids import model_input
 from bidsapp_brainage.imaging.sourcegrid import rigid_part
+from bidsapp_brainage.model.cards import bundled_folder, load_card
 from bidsapp_brainage.model.intensity import background_value, scale_intensity
 
 LAS = [[-2.0, 0, 0, 30.0], [0, 2.0, 0, -36.0], [0, 0, 2.0, -20.0], [0, 0, 0, 1]]
@@ -176,3 +177,49 @@ def test_scalings_of_published_networks():
     np.testing.assert_allclose(clamped[~mask], max(outside, -1), rtol=1e-5)
     assert background_value({"background": "minimum"}, clamped) == pytest.approx(max(outside, -1))
     assert background_value({"background": -2}, clamped) == -2.0
+
+
+PUBLISHED = ("sfcnukb", "nosa", "pymentreg", "midi", "synthbag")
+
+
+@pytest.fixture(scope="module")
+def template_brain():
+    """Brain of the MNI template at 2 mm (it comes with nilearn), and its mask."""
+    from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
+
+    return load_mni152_template(resolution=2), load_mni152_brain_mask(resolution=2)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_boxes_of_published_networks_hold_the_whole_brain(name, template_brain):
+    card = load_card(bundled_folder() / f"{name}.json")
+    volume, inside = model_input(*template_brain, np.eye(4), card.input)
+    assert volume.shape == card.shape
+    assert nib.aff2axcodes(volume.affine) == tuple(card.input["orientation"])
+    data, brain = volume.get_fdata(), inside.get_fdata() > 0
+    assert np.isfinite(data).all()
+    millilitres = brain.sum() * card.input["resolution_mm"] ** 3 / 1000
+    whole = template_brain[1].get_fdata().sum() * 8 / 1000
+    assert millilitres == pytest.approx(whole, rel=0.025)  # a voxel more or less
+    in_mm = volume.affine @ np.append(np.argwhere(brain).mean(axis=0), 1)
+    mask = template_brain[1]
+    expected = mask.affine @ np.append(np.argwhere(mask.get_fdata() > 0).mean(axis=0), 1)
+    np.testing.assert_allclose(in_mm, expected, atol=0.5)
+
+
+def test_intensities_reach_published_networks_as_their_authors_scale_them(template_brain):
+    def seen(name):
+        card = load_card(bundled_folder() / f"{name}.json")
+        volume, inside = model_input(*template_brain, np.eye(4), card.input)
+        return volume.get_fdata(), inside.get_fdata() > 0
+
+    data, _ = seen("sfcnukb")  # divided by the mean of the uncropped image, zeros included
+    assert data.sum() / (182 * 218 * 182) == pytest.approx(1.0, rel=0.01)
+    data, brain = seen("pymentreg")  # white matter at 110 of 255
+    assert np.percentile(data[brain], 80) == pytest.approx(110 / 255, rel=0.1)
+    data, _ = seen("synthbag")
+    assert (data.min(), data.max()) == (0, 1)
+    data, brain = seen("midi")
+    assert data.mean() == pytest.approx(0, abs=0.05)
+    assert data.min() >= -1
+    assert np.ptp(data[~brain & (data < data.min() + 1e-6)]) < 1e-6

@@ -105,6 +105,7 @@ def test_an_onnx_model_predicts_and_is_occluded(tmp_path, caplog):
     labels[:10] = 1
     table = occlude(members, volume, labels, [1, 2], decode=decoder(card))
     assert "one forward pass for each region" in caplog.text
+    assert "ONNX networks run outside of PyTorch" in caplog.text
     assert table["delta_age"][0] == pytest.approx(-10.0, abs=1e-4)  # half of the volume is gone
     assert table[["delta_entropy", "js_divergence"]].isna().all(axis=None)
     assert table.attrs["baseline_age"] == pytest.approx(42.0)
@@ -193,6 +194,7 @@ def age_of(card, image, mask):
     return predict(load_members(card), volume.get_fdata(dtype="float32"), card, n_threads=1).mean
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_published_network_says_about_forty_for_the_mni_template(yin):
     from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
@@ -201,6 +203,7 @@ def test_the_published_network_says_about_forty_for_the_mni_template(yin):
     assert 35 < age < 50
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize(("person", "actual"), [("IXI013", 46.71), ("IXI252", 70.56)])
 def test_the_published_network_on_brains_cut_out_by_freesurfer(yin, person, actual):
