@@ -117,3 +117,13 @@ def test_what_came_with_the_package_is_not_fetched(capsys):
 
 def test_no_command_is_a_usage_error():
     assert run().returncode == 2
+
+
+def test_a_reader_that_leaves_early_sees_no_traceback():
+    command = f"{sys.executable} -m bidsapp_brainage.cli.models show midi | head -c 1"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    found = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    assert (found.returncode, found.stderr) == (0, "")

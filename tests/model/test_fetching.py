@@ -209,6 +209,15 @@ def test_the_command_fetches_and_verifies(tmp_path, card, capsys):
     assert "FAILED" in capsys.readouterr().out
     assert main(["fetch", "tiny", "--models-dir", folder]) == 0
     assert "tiny: ready in" in capsys.readouterr().out
-    kept = str(card.folder / "tiny")
-    assert main(["verify", "tiny", "--models-dir", kept]) == 0
+    assert main(["verify", "tiny", "--models-dir", folder]) == 0
     assert "tiny: ok (2 files)" in capsys.readouterr().out
+
+
+def test_the_bar_is_for_terminals_only(tmp_path, card, capsys, monkeypatch):
+    assert main(["fetch", "tiny", "--models-dir", str(card.folder)]) == 0
+    assert "#" not in capsys.readouterr().err
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    for path in (card.folder / "tiny").glob("*.safetensors"):
+        path.unlink()
+    assert main(["fetch", "tiny", "--models-dir", str(card.folder)]) == 0
+    assert "[############################]" in capsys.readouterr().err
