@@ -76,6 +76,7 @@ def finetune(options: argparse.Namespace) -> int:
     cohort = _cohort(options, card.name, [target.name for target in targets])
     changes = _changes(options) | {"freeze": options.freeze, "unfreeze_every": options.unfreeze}
     recipe = tuning_recipe(card, cohort, targets, name=options.name, changes=changes)
+    _warn_of_other_folds(card, recipe)
     run = _run(options, cohort, recipe, "work", card, keep_head=keeps_target(card, recipe))
     tables = {"fine-tuned": _finish(options, run, _source(options, card.name))}
     if options.scratch:
@@ -389,6 +390,18 @@ def _cohort(options: argparse.Namespace, label: str, targets: list[str]) -> Coho
     if cohort.left_out:
         logging.warning("left out (no image or no target): %s", " ".join(cohort.left_out))
     return cohort
+
+
+def _warn_of_other_folds(card: ModelCard, recipe: Recipe) -> None:
+    import logging
+
+    made = card.training.get("recipe", {})
+    if (made.get("n_folds"), made.get("seed")) != (recipe.n_folds, recipe.seed):
+        logging.warning(
+            "%s was not made with these folds: if it was trained on people among yours, networks "
+            "start from weights that have seen those they are tested on",
+            card.name,
+        )
 
 
 def _run(

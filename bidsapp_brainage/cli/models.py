@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -46,12 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     options = build_parser().parse_args(argv)
     try:
-        return _handler(options.handler)(options)
+        code = _handler(options.handler)(options)
+        sys.stdout.flush()
+        return code
     except BrainageError as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
-        sys.stdout = None  # type: ignore[assignment]
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         print(f"{PROGRAM}: interrupted", file=sys.stderr)

@@ -60,9 +60,13 @@ def from_source_grid(
     intensity = input_spec["intensity"]
     if intensity.get("at") == "source":
         image = scale_intensity(image, _scaling_mask(brain, input_spec), intensity)
-    grid = _network_grid(image, source.affine, input_spec)
-    volume = _resampled(image, source.affine, grid, input_spec)
-    on_grid = _resampled(brain, source.affine, grid, input_spec) >= 0.5
+    order = _ORDERS[input_spec.get("source_grid", {}).get("interpolation", "linear")]
+    if input_spec.get("crop", "fixed") == "brain":
+        grid, volume = _box_on_brain(image, source.affine, input_spec, order)
+    else:
+        grid = _empty(tuple(input_spec["shape"]), np.array(input_spec["affine"], dtype=float))
+        volume = _resampled(image, source.affine, grid, order)
+    on_grid = _resampled(brain, source.affine, grid, 1) >= 0.5
     if not on_grid.any():
         raise DataError("The brain lies outside the model's grid: registration has failed.")
     if intensity.get("at") != "source":
@@ -117,7 +121,7 @@ def _source_grid(t1w: nib.Nifti1Image, input_spec: dict[str, Any]) -> nib.Nifti1
         affine = np.array(given["affine"], dtype=np.float64)
     else:  # as FreeSurfer conforms: same centre as the image, axes along the scanner's
         affine = _centred(shape, float(given["resolution_mm"]), input_spec["orientation"], t1w)
-    return nib.Nifti1Image(np.zeros(shape, dtype=np.uint8), affine)
+    return _empty(shape, affine)
 
 
 def _centred(
@@ -133,22 +137,24 @@ def _centred(
     return affine
 
 
-def _network_grid(
-    image: np.ndarray, source_affine: np.ndarray, input_spec: dict[str, Any]
-) -> nib.Nifti1Image:
-    """Empty image on the network's grid, in the space of the source grid."""
-    affine = np.array(input_spec["affine"], dtype=np.float64)
+def _box_on_brain(
+    image: np.ndarray, source_affine: np.ndarray, input_spec: dict[str, Any], order: int
+) -> tuple[nib.Nifti1Image, np.ndarray]:
+    """Grid and values of the network's box about the brain, in the space of the source grid."""
     shape = tuple(int(size) for size in input_spec["shape"])
-    if input_spec.get("crop", "fixed") == "brain":
-        # A coarser copy of the whole source grid, sharing its first voxel.
-        steps = np.linalg.norm(affine[:3, :3], axis=0)
-        fine = np.linalg.norm(source_affine[:3, :3], axis=0)
-        whole = np.floor((np.array(image.shape) - 1) * fine / steps + 1e-6).astype(int) + 1
-        affine = source_affine.copy()
-        affine[:3, :3] *= steps / fine
-        coarse = nib.Nifti1Image(np.zeros(tuple(whole), dtype=np.uint8), affine)
-        first = _box_start(_resampled(image, source_affine, coarse, input_spec), shape)
-        affine[:3, 3] += affine[:3, :3] @ first
+    # A coarser copy of the whole source grid that shares its first voxel, then a cut.
+    steps = np.linalg.norm(np.array(input_spec["affine"], dtype=float)[:3, :3], axis=0)
+    fine = np.linalg.norm(source_affine[:3, :3], axis=0)
+    whole = np.floor((np.array(image.shape) - 1) * fine / steps + 1e-6).astype(int) + 1
+    affine = source_affine.copy()
+    affine[:3, :3] *= steps / fine
+    coarse = _resampled(image, source_affine, _empty(tuple(whole), affine), order)
+    first = _box_start(coarse, shape)
+    affine[:3, 3] += affine[:3, :3] @ first
+    return _empty(shape, affine), _cut(coarse, first, shape)
+
+
+def _empty(shape: tuple[int, ...], affine: np.ndarray) -> nib.Nifti1Image:
     return nib.Nifti1Image(np.zeros(shape, dtype=np.uint8), affine)
 
 
@@ -166,7 +172,7 @@ def _box_start(volume: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _resampled(
-    data: np.ndarray, affine: np.ndarray, grid: nib.Nifti1Image, input_spec: dict[str, Any]
+    data: np.ndarray, affine: np.ndarray, grid: nib.Nifti1Image, order: int
 ) -> np.ndarray:
     """Values at the voxels of a grid; 0 outside the data."""
     matrix = np.linalg.inv(affine) @ grid.affine
@@ -176,7 +182,6 @@ def _resampled(
         matrix[:3, 3], offset, atol=1e-4
     ):
         return _cut(data, offset, shape)
-    order = _ORDERS[input_spec.get("source_grid", {}).get("interpolation", "linear")]
     found: np.ndarray = ndimage.affine_transform(
         data.astype(np.float32), matrix[:3, :3], matrix[:3, 3], output_shape=shape, order=order
     )

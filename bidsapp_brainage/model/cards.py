@@ -206,8 +206,8 @@ def check_card(raw: Any, path: Path) -> None:
 def find_card(name: str, models_dir: Path | None = None) -> ModelCard:
     """Find a card by its name: in the user's folder, in the package, among the fetched.
 
-    A card of `models_dir` always wins. Among the others the first whose weights are there does:
-    fetching puts a card that comes with the package beside its weights.
+    Cards of `models_dir` come before all others. Of several the first whose weights are there
+    is taken, because fetching puts a copy of the card beside the weights.
 
     Raises
     ------
@@ -222,11 +222,9 @@ def find_card(name: str, models_dir: Path | None = None) -> ModelCard:
     if not places:
         known = ", ".join(list_cards(models_dir)) or "none"
         raise UsageError(f"Unknown model '{name}' (--model). Known models: {known}.")
-    cards = (load_card(path) for path in places)
-    first = next(cards)
-    if (models_dir and places[0].is_relative_to(models_dir)) or weights_present(first):
-        return first
-    return next((card for card in cards if weights_present(card)), first)
+    own = [path for path in places if models_dir and path.is_relative_to(models_dir)]
+    cards = [load_card(path) for path in own or places]
+    return next((card for card in cards if weights_present(card)), cards[0])
 
 
 def list_cards(models_dir: Path | None = None) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.fx
 from torch import nn
 
 from bidsapp_brainage.errors import MissingExecutableError, ResourceError
@@ -57,6 +58,8 @@ class OnnxNetwork(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Numbers (N, n_outputs) of volumes (N, 1, D, H, W)."""
+        if isinstance(x, torch.fx.Proxy):  # the incremental engine asks what it computes
+            raise TypeError("ONNX networks run outside of PyTorch")
         volumes = self._arranged(x.detach().cpu().numpy())
         found = self._run(volumes)
         return torch.from_numpy(np.array(found)).to(x.device).flatten(1)

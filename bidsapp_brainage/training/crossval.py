@@ -46,8 +46,7 @@ class Run:
         Work folder: ``fold-<k>_seed-<s>/`` with weights, predictions, learning curve and
         checkpoint; the pool of copies; ``oof.tsv``. What is finished is kept.
     start : tuple of Path
-        Trained weights; the networks of fold k start from the k-th (round about). Empty: from
-        random ones.
+        Trained weights, fold by fold; see :meth:`start_of`. Empty: from random ones.
     keep_head : bool
         Also start from their last layer.
     jobs, threads : int
@@ -79,6 +78,11 @@ class Run:
         """Fold and seed (both from 0) of every network."""
         seeds = range(self.recipe.n_seeds)
         return [(fold, seed) for fold in range(self.recipe.n_folds) for seed in seeds]
+
+    def start_of(self, fold: int, seed: int) -> Path:
+        """Weights that a network starts from: of the same fold, if there are as many folds."""
+        per_fold = max(1, len(self.start) // self.recipe.n_folds)
+        return self.start[(fold * per_fold + seed % per_fold) % len(self.start)]
 
     def place(self, fold: int, seed: int) -> Path:
         """Folder of one network."""
@@ -137,7 +141,8 @@ def run_member(run: Run, fold: int, seed: int) -> pd.DataFrame:
     tested = run.folds == fold
     number = run.recipe.seed + fold + 1000 * seed
     split = _split(run, ~tested, run.recipe.seed + fold)
-    network, task = _train(run, split, fold, place, number)
+    weights = run.start_of(fold, seed) if run.start else None
+    network, task = _train(run, split, weights, place, number)
     with atomic_path(place / "network.safetensors") as temporary:
         save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
     scans = np.flatnonzero(tested)
@@ -183,20 +188,17 @@ def final_recipe(recipe: Recipe) -> Recipe:
 
 
 def _train(
-    run: Run, split: Split, fold: int, place: Path, seed: int
+    run: Run, split: Split, weights: Path | None, place: Path, seed: int
 ) -> tuple[torch.nn.Module, Task]:
     """One network, in one stage or two."""
-    start = None
-    if run.start:
-        weights = load_file(run.start[fold % len(run.start)])
-        start = Start(weights, run.keep_head)
+    start = Start(load_file(weights), run.keep_head) if weights else None
     if not run.recipe.refine_years:
         task = _task(run, run.recipe, start)
         return train_network(task, split, folder=place, seed=seed), task
     first = _task(run, dataclasses.replace(run.recipe, refine_years=0.0), start)
     network = train_network(first, split, folder=place / "first", seed=seed)
-    weights = {f"first.{name}": value for name, value in network.state_dict().items()}
-    task = _task(run, final_recipe(run.recipe), Start(weights))
+    stage = {f"first.{name}": value for name, value in network.state_dict().items()}
+    task = _task(run, final_recipe(run.recipe), Start(stage))
     return train_network(task, split, folder=place, seed=seed), task
 
 

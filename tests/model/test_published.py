@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from bidsapp_brainage.errors import ResourceError
+from bidsapp_brainage.explain.occlusion import occlude
 from bidsapp_brainage.model.cards import bundled_folder, file_sha256, load_card
 from bidsapp_brainage.model.keras import keras_state
 from bidsapp_brainage.model.loading import load_members
 from bidsapp_brainage.model.networks import build_network
+from bidsapp_brainage.model.outputs import heads
 from bidsapp_brainage.model.prediction import cpu_threads
 from tests.model.tiny import card_dict
 
@@ -244,3 +246,33 @@ def test_densenet_layers_see_all_earlier_ones():
     assert network.features.transition1.conv.weight.shape[:2] == (4, 8)
     with pytest.raises(ResourceError, match="layers needs positive"):
         build_network({"id": "densenet", "parameters": {"layers": [0]}})
+
+
+SMALL = {
+    "nosa": {"n_bins": 5},
+    "pyment": {"channels": [4, 4, 8], "n_outputs": 1},
+    "densenet": {"layers": [2, 2], "growth": 4, "features": 8, "n_outputs": 1},
+}
+
+
+@pytest.mark.parametrize("architecture", sorted(SMALL))
+def test_every_architecture_is_occluded_alike_by_both_engines(architecture):
+    torch.manual_seed(0)
+    parameters = SMALL[architecture]
+    network = build_network({"id": architecture, "parameters": parameters}).eval()
+    volume = np.random.default_rng(0).normal(size=(32, 36, 32)).astype(np.float32)
+    labels = np.zeros(volume.shape, dtype=np.int32)
+    labels[4:9, 8:14, 10:20], labels[20:24, 20:30, 6:9] = 1, 2
+    coding = {"coding": "bins", "lower": 0.0, "width": 20.0, "n_bins": 5, "unit": "year"}
+    (head,) = heads(coding if architecture == "nosa" else {"coding": "scalar", "unit": "year"})
+
+    def decode(raw):
+        probabilities, ages = head.decode(raw)
+        return ages.new_zeros((len(ages), 0)) if probabilities is None else probabilities, ages
+
+    auto, loop = (
+        occlude([network], volume, labels, [1, 2], decode=decode, engine=engine)
+        for engine in ("auto", "loop")
+    )
+    np.testing.assert_allclose(auto["delta_age"], loop["delta_age"], atol=1e-3)
+    assert auto["delta_entropy"].isna().all() == (architecture != "nosa")

@@ -140,3 +140,15 @@ def test_batch_and_threads_do_not_change_a_prediction(tmp_path):
         together = torch.stack([member(torch.from_numpy(volumes)[:, None]) for member in members])
     ages = card.age_head.decode(together.flatten(0, 1))[1].view(len(members), -1).mean(dim=0)
     assert ages.numpy() == pytest.approx(alone, abs=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_device_does_not_change_a_prediction(tmp_path):
+    card = make_card(tmp_path, prediction=ALL)
+    volume = np.random.default_rng(1).normal(size=card.shape).astype(np.float32)
+    one, other = (
+        predict(load_members(card, device), volume, card, device=device).mean
+        for device in ("cpu", "cuda:0")
+    )
+    assert other == pytest.approx(one, abs=0.01)
