@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import atomic_path, read_tsv, write_json, write_tsv
 from bidsapp_brainage.model.networks import build_network
+from bidsapp_brainage.model.networks.linear import TissueLinear
 from bidsapp_brainage.model.outputs import heads
 from bidsapp_brainage.training.cohort import Cohort
 from bidsapp_brainage.training.decode import average_tables, decode_table
@@ -29,6 +30,7 @@ from bidsapp_brainage.training.loop import Split, Start, Task, predict_scans, tr
 from bidsapp_brainage.training.losses import Objective, encode
 from bidsapp_brainage.training.pool import Pool, make_pool
 from bidsapp_brainage.training.recipe import Recipe
+from bidsapp_brainage.training.ridge import fit_ridge
 from bidsapp_brainage.training.setup import with_outputs
 
 LOGGER = logging.getLogger(__name__)
@@ -194,12 +196,36 @@ def _train(
     start = Start(load_file(weights), run.keep_head) if weights else None
     if not run.recipe.refine_years:
         task = _task(run, run.recipe, start)
-        return train_network(task, split, folder=place, seed=seed), task
+        return _learn(run, task, split, place, seed), task
     first = _task(run, dataclasses.replace(run.recipe, refine_years=0.0), start)
     network = train_network(first, split, folder=place / "first", seed=seed)
     stage = {f"first.{name}": value for name, value in network.state_dict().items()}
     task = _task(run, final_recipe(run.recipe), Start(stage))
     return train_network(task, split, folder=place, seed=seed), task
+
+
+def _train_mixture(run: Run, split: Split, place: Path, seed: int) -> tuple[torch.nn.Module, Task]:
+    """Every part on its own, as a finished file each, then all of them as one network."""
+    card = run.recipe.card
+    network = build_network(card["architecture"])
+    for index, architecture in enumerate(card["architecture"]["parameters"]["parts"]):
+        path = place / f"part-{index + 1}.safetensors"
+        if not path.is_file():
+            recipe = dataclasses.replace(run.recipe, card={**card, "architecture": architecture})
+            task = _task(run, recipe, None)
+            part = _learn(run, task, split, place / f"part-{index + 1}", seed)
+            with atomic_path(path) as temporary:
+                save_file({k: v.contiguous() for k, v in part.state_dict().items()}, temporary)
+        network.parts[index].load_state_dict(load_file(path))
+    return network.eval(), _task(run, run.recipe, None)
+
+
+def _learn(run: Run, task: Task, split: Split, folder: Path, seed: int) -> torch.nn.Module:
+    """Train by steps, or in closed form if the network can be."""
+    network = build_network(task.recipe.card["architecture"])
+    if isinstance(network, TissueLinear):
+        return fit_ridge(network, task.pool, run.cohort.ages, split.train, run.cohort.units)
+    return train_network(task, split, folder=folder, seed=seed)
 
 
 def _task(run: Run, recipe: Recipe, start: Start | None) -> Task:

@@ -105,19 +105,20 @@ def _beside(path: Path) -> Path:
     return path.with_suffix(".levels.npy")
 
 
-def _counted(made: Iterable[None], total: int) -> None:
+def _counted(made: Iterable[Path], total: int) -> None:
     for index, _ in enumerate(made, start=1):
         if index % 20 == 0 or index == total:
             LOGGER.info("copies of scan %d of %d made", index, total)
 
 
-def _make_copies(source: Path, path: Path, recipe: Recipe, prepared: bool) -> None:
+def _make_copies(source: Path, path: Path, recipe: Recipe, prepared: bool) -> Path:
     torch.set_num_threads(1)
     for final, content in zip(
         (_beside(path), path), _copies(source, recipe, prepared=prepared), strict=True
     ):
         with atomic_path(final) as temporary:
             np.save(temporary, content)
+    return path
 
 
 def _copies(source: Path, recipe: Recipe, *, prepared: bool) -> tuple[np.ndarray, np.ndarray]:

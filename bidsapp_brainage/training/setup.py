@@ -15,12 +15,14 @@ from bidsapp_brainage.io import atomic_path
 from bidsapp_brainage.model.cards import ModelCard
 from bidsapp_brainage.model.loading import load_members
 from bidsapp_brainage.model.networks import ARCHITECTURES, build_network
+from bidsapp_brainage.model.networks.mixture import Mixture
 from bidsapp_brainage.model.outputs import AGE, heads, n_outputs
 from bidsapp_brainage.training.cohort import Cohort
 from bidsapp_brainage.training.recipe import Augmentation, Recipe, bundled_recipe, load_recipe
 from bidsapp_brainage.training.targets import Target, make_output
 
 DEFAULT_RECIPE = "sfcn2mm"
+LEARNABLE = 0  # part of a mixture that learns by steps; the others are fitted beside it
 LICENCE = "not stated: ask whoever trained the model"
 AGE_BINS = {"coding": "bins", "lower": 0.0, "width": 2.0, "n_bins": 50, "unit": "year"}
 OUTPUT_PARAMETERS = ("n_bins", "n_outputs", "n_classes", "num_classes", "out_channels")
@@ -71,6 +73,8 @@ def training_recipe(
     card = dict(recipe.card)
     card["output"] = make_output(targets, cohort, _age_bins(card))
     wanted = dict(card["architecture"])
+    if heads(card["output"]) != heads(recipe.card["output"]):
+        wanted = learnable(wanted)
     if architecture and architecture != wanted["id"]:
         wanted = {"id": architecture, "parameters": {}}
     card["architecture"] = with_outputs(wanted, n_outputs(heads(card["output"])))
@@ -108,7 +112,8 @@ def tuning_recipe(
     raw = source.raw
     card = {key: raw[key] for key in ("schema_version", "input", "licence", "citation")}
     card["output"] = make_output(targets, cohort, _age_bins(raw))
-    card["architecture"] = with_outputs(raw["architecture"], n_outputs(heads(card["output"])))
+    wanted = learnable(raw["architecture"])
+    card["architecture"] = with_outputs(wanted, n_outputs(heads(card["output"])))
     words = ", ".join(target.name for target in targets)
     card["name"] = name or _default_name(source.name, targets)
     card["version"] = "1.0.0"
@@ -133,7 +138,8 @@ def write_start(card: ModelCard, folder: Path) -> tuple[Path, ...]:
     paths = []
     for index, member in enumerate(load_members(card)):
         paths.append(folder / f"member-{index + 1}.safetensors")
-        state = {name: value.contiguous() for name, value in member.state_dict().items()}
+        part = member.parts[LEARNABLE] if isinstance(member, Mixture) else member
+        state = {name: value.contiguous() for name, value in part.state_dict().items()}
         with atomic_path(paths[-1]) as temporary:
             save_file(state, temporary)
     return tuple(paths)
@@ -142,6 +148,13 @@ def write_start(card: ModelCard, folder: Path) -> tuple[Path, ...]:
 def keeps_target(source: ModelCard, recipe: Recipe) -> bool:
     """Whether a fine-tuned network predicts just what the one it starts from does."""
     return bool(source.output == recipe.card["output"])
+
+
+def learnable(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a mixture that can learn other targets; any other architecture as it is."""
+    if architecture["id"] != "mixture":
+        return dict(architecture)
+    return dict(architecture["parameters"]["parts"][LEARNABLE])
 
 
 def with_outputs(architecture: Mapping[str, Any], count: int) -> dict[str, Any]:
@@ -159,6 +172,8 @@ def with_outputs(architecture: Mapping[str, Any], count: int) -> dict[str, Any]:
     if maker is None:
         known = ", ".join(sorted(ARCHITECTURES))
         raise ResourceError(f"--architecture '{identity}' is unknown. Known: {known}.")
+    if identity == "mixture":
+        return {"id": identity, "parameters": parameters}  # its parts say how many
     accepted = inspect.signature(maker).parameters
     for parameter in OUTPUT_PARAMETERS:
         if parameter in accepted:

@@ -42,7 +42,7 @@ _ALIAS_NAMES = {"flatten", "squeeze", "view", "reshape", "contiguous", "dropout"
 _POINTWISE_NAMES = {
     "relu", "relu_", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "sigmoid",
     "tanh", "softplus", "hardtanh", "hardswish", "logsigmoid", "abs", "exp", "square", "clamp",
-    "neg", "pow",
+    "neg", "pow", "log",
 }  # fmt: skip
 _ARITHMETIC = {
     "add": operator.add, "iadd": operator.add, "add_": operator.add,

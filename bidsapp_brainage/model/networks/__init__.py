@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -10,6 +10,8 @@ from torch import nn
 
 from bidsapp_brainage.errors import ResourceError
 from bidsapp_brainage.model.networks.densenet import DenseNet
+from bidsapp_brainage.model.networks.linear import TissueLinear
+from bidsapp_brainage.model.networks.mixture import Mixture
 from bidsapp_brainage.model.networks.nosa import NOSA
 from bidsapp_brainage.model.networks.pyment import PymentSFCN
 from bidsapp_brainage.model.networks.refined import Refined
@@ -22,6 +24,10 @@ def _refined(**parameters: Any) -> nn.Module:
     return Refined(build_network, **parameters)
 
 
+def _mixture(parts: Sequence[dict[str, Any]]) -> nn.Module:
+    return Mixture(build_network, parts)
+
+
 ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
     {
         "sfcn": SFCN,
@@ -29,6 +35,8 @@ ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
         "pyment": PymentSFCN,
         "densenet": DenseNet,
         "refined": _refined,
+        "tissuelinear": TissueLinear,
+        "mixture": _mixture,
     }
 )
 
