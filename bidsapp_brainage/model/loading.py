@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -35,7 +36,7 @@ def load_members(card: ModelCard, device: str = "cpu") -> list[nn.Module]:
 def _load_member(card: ModelCard, weight: WeightFile) -> nn.Module:
     try:
         network = _member(card, weight)
-    except (SafetensorError, RuntimeError, OSError, ValueError, pickle.UnpicklingError) as error:
+    except (SafetensorError, RuntimeError, OSError, ValueError) as error:
         raise ResourceError(
             f"Weights {weight.path} do not fit the architecture on model card {card.name}: {error}"
         ) from error
@@ -60,10 +61,23 @@ def _state(weight: WeightFile, network: nn.Module) -> dict[str, torch.Tensor]:
         return keras_state(weight.path, network)
     if weight.format == "safetensors":
         state = load_file(weight.path)
-    else:  # only tensors and plain containers are ever unpickled
-        state = torch.load(weight.path, map_location="cpu", weights_only=True)
+    else:
+        state = _unpickled(weight)
     if weight.state_key is not None:
         if not isinstance(state, dict) or weight.state_key not in state:
             raise ValueError(f"there is no '{weight.state_key}' in the file")
         state = state[weight.state_key]
     return {name.removeprefix(weight.key_prefix): value for name, value in state.items()}
+
+
+def _unpickled(weight: WeightFile) -> dict[str, Any]:
+    """Content of a PyTorch file; only tensors and plain containers are ever unpickled."""
+    try:
+        found: dict[str, Any] = torch.load(weight.path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            "it holds more than tensors, or is damaged, and code in weight files is never run: "
+            "where you trust the file, load it, and save its state dict as safetensors with a "
+            f"card of your own ({str(error).splitlines()[0]})"
+        ) from error
+    return found

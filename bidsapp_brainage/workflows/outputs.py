@@ -198,7 +198,7 @@ def init_ds_prediction_wf(
         dest,
         **seen,
         metadata={
-            "Description": f"Input of model {model}: affinely normalised and scaled T1w.",
+            "Description": f"Input of model {model}: T1w resampled and scaled as its card says.",
             "SkullStripped": stripped_input,
             "Resolution": f"{resolution.replace('p', '.')} mm isotropic, the grid of model {model}",
             "SpatialReference": template_uri(template),
