@@ -72,10 +72,7 @@ def walk(occluder: Occluder, fill: Fill, order: Sequence[int]) -> Answers:
     """
     with temporary_commits(occluder) as commit:
         found = [occluder.intact, *(commit(region, fill) for region in order)]
-    return Answers(
-        np.concatenate([answer.probabilities for answer in found]),
-        np.concatenate([answer.ages for answer in found]),
-    )
+    return Answers.joined(found)
 
 
 def deletion_curve(
@@ -186,7 +183,7 @@ def _steps(order: Sequence[int], n_voxels: Sequence[int]) -> tuple[list[int], ND
 def _curve(
     order: Sequence[int], fraction_occluded: NDArray[np.float64], answers: Answers
 ) -> pd.DataFrame:
-    start = Answers(answers.probabilities[:1], answers.ages[:1])
+    start = answers.rows(0, 1)
     return pd.DataFrame(
         {
             "step": np.arange(len(answers)),
