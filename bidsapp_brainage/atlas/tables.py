@@ -158,7 +158,8 @@ def _side(given: Any, name: str) -> str | None:
 
 def bare_name(name: str) -> str:
     """Name of a region without its side; the same for homologous regions."""
-    return _SIDE_IN_NAME.sub(" ", name, count=1).strip(" _-.")
+    bare = _SIDE_IN_NAME.sub(" ", name, count=1).strip(" _-.")
+    return re.sub(r" +[_\-.]?", " ", bare)
 
 
 def _translate(table: pd.DataFrame, rules: Mapping[str, Any]) -> None:

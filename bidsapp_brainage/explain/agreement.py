@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 
 import numpy as np
@@ -20,7 +20,7 @@ MIN_REGIONS = 3
 
 
 def explanations_of(
-    baselines: pd.DataFrame, opinions: Mapping[str, pd.DataFrame]
+    baselines: pd.DataFrame, opinions: Iterable[pd.DataFrame]
 ) -> dict[str, pd.DataFrame]:
     """Every explanation of a scan by its name, as :func:`compare` takes them.
 
@@ -28,8 +28,8 @@ def explanations_of(
     ----------
     baselines : DataFrame
         Occlusion with every baseline, :data:`.scores.BASELINE_COLUMNS`.
-    opinions : mapping
-        By method, tables with :data:`.opinions.COLUMNS`.
+    opinions : iterable of DataFrame
+        Tables of other methods, :data:`.opinions.COLUMNS`.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def explanations_of(
         method="occlusion",
     )
     found = {}
-    for table in (sized, *opinions.values()):
+    for table in (sized, *opinions):
         for (method, baseline), rows in table.groupby(
             ["method", "baseline"], sort=False, dropna=False
         ):

@@ -18,7 +18,13 @@ from .baselines import OUTLINED, disjoint_layers
 from .controls import COLUMNS as CONTROL_COLUMNS
 from .controls import control_patches, control_table
 from .cubes import cube_map, sliding_cubes
-from .curves import curve_area, deletion_curve, insertion_curve, open_insertion, random_order_areas
+from .curves import (
+    beside_random,
+    deletion_curve,
+    insertion_curve,
+    open_insertion,
+    random_order_curves,
+)
 from .engine.geometry import Patch
 from .engine.plan import label_patches
 from .engine.tables import count
@@ -32,6 +38,11 @@ from .shapley import shapley_values
 
 SIZE_TOLERANCE = 0.25
 RANDOM_ORDERS = 10
+CURVE_COLUMNS = (
+    *("ranking", "curve", "step", "index", "fraction_occluded", "predicted_age"),
+    *("delta_age", "random_abs_delta_age", "js_divergence"),
+    *("area", "random_area_mean", "random_area_sd", "area_between", "z_area"),
+)
 TOP_REGIONS = 12
 
 
@@ -342,7 +353,9 @@ def shapley_table(subject: Subject, *, n_permutations: int, seed: int) -> pd.Dat
     return table.reset_index(drop=True)
 
 
-def curve_table(subject: Subject, *, seed: int) -> pd.DataFrame:
+def curve_table(
+    subject: Subject, *, seed: int, opinions: Sequence[pd.DataFrame] = ()
+) -> pd.DataFrame:
     """Deletion and insertion of the regions, the largest contribution first.
 
     Parameters
@@ -350,13 +363,15 @@ def curve_table(subject: Subject, *, seed: int) -> pd.DataFrame:
     subject : Subject
     seed : int
         Of the random orders that each curve is compared with.
+    opinions : sequence of DataFrame
+        Tables of other methods (:data:`.opinions.COLUMNS`), whose rankings are followed, too.
 
     Returns
     -------
     DataFrame
-        Columns ``curve`` (deletion or insertion), ``step``, ``index``, ``fraction_occluded``,
-        ``predicted_age``, ``delta_age``, ``js_divergence``, and for the curve as a whole ``area``,
-        ``random_area_mean`` and ``random_area_sd`` (years).
+        Columns ``CURVE_COLUMNS``. ``ranking`` is ``occlusion`` or a method of `opinions` with its
+        first baseline; ``curve`` is deletion or insertion; the rest is from
+        :func:`.curves.beside_random`.
 
     Raises
     ------
@@ -364,38 +379,34 @@ def curve_table(subject: Subject, *, seed: int) -> pd.DataFrame:
         No region has voxels.
     """
     regions, fill = subject.regions, subject.fill()
-    occluder = subject.open(regions)
-    order, sizes = _ranking(subject, regions, occluder, fill), _sizes(regions)
+    occluder, sizes = subject.open(regions), _sizes(regions)
+    own = _ranking(subject, regions, occluder, fill)
+    orders = {"occlusion": own, **{_method(o): _order(o, own, subject.indices) for o in opinions}}
     restoring = open_insertion(subject.members, subject.volume, regions, fill, **subject.options)
-    curves = [
-        _with_areas("deletion", deletion_curve, occluder, fill, order, sizes, seed),
-        _with_areas("insertion", insertion_curve, restoring, subject.volume, order, sizes, seed),
+    kinds: list[tuple[str, Callable[..., pd.DataFrame], Occluder, Fill]] = [
+        ("deletion", deletion_curve, occluder, fill),
+        ("insertion", insertion_curve, restoring, subject.volume),
     ]
-    table = pd.concat(curves, ignore_index=True)
-    labels = pd.array(subject.indices, dtype="Int64")
-    index = [pd.NA if pd.isna(region) else labels[int(region)] for region in table["region"]]
-    table["region"] = pd.array(index, dtype="Int64")
-    return table.rename(columns={"region": "index"})
+    found = []
+    for kind, curve, walked, filled in kinds:
+        random = random_order_curves(walked, filled, own, sizes, n_orders=RANDOM_ORDERS, seed=seed)
+        for ranking, order in orders.items():
+            table = beside_random(curve(walked, filled, order, sizes), random)
+            found.append(table.assign(curve=kind, ranking=ranking))
+    table = pd.concat(found, ignore_index=True)
+    labels = dict(enumerate(subject.indices))
+    table["index"] = table.pop("region").map(labels, na_action="ignore").astype("Int64")
+    return table[list(CURVE_COLUMNS)]
 
 
-def _with_areas(
-    name: str,
-    curve: Callable[..., pd.DataFrame],
-    occluder: Occluder,
-    fill: Fill,
-    order: Sequence[int],
-    sizes: Sequence[int],
-    seed: int,
-) -> pd.DataFrame:
-    """A curve with its area and those of random orders."""
-    found = curve(occluder, fill, order, sizes)
-    areas = random_order_areas(occluder, fill, order, sizes, n_orders=RANDOM_ORDERS, seed=seed)
-    found.insert(0, "curve", name)
-    return found.assign(
-        area=curve_area(found),
-        random_area_mean=areas.mean(),
-        random_area_sd=areas.std(ddof=1),
-    )
+def _method(opinion: pd.DataFrame) -> str:
+    return str(opinion["method"].iloc[0])
+
+
+def _order(opinion: pd.DataFrame, regions: Sequence[int], indices: Sequence[int]) -> list[int]:
+    """Numbers of the regions by the importance that another method gives them."""
+    size = opinion.drop_duplicates("index").set_index("index")["importance"]
+    return sorted(regions, key=lambda region: -size.fillna(0).get(indices[region], 0))
 
 
 def pair_table(subject: Subject, *, n_regions: int = TOP_REGIONS) -> pd.DataFrame:
