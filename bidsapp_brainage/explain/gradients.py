@@ -137,7 +137,7 @@ def relevance(
             scorer = nn.Linear(slope.shape[1], 1, bias=False).to(slope)
             scorer.weight = nn.Parameter(slope.detach().clone())
             scored = _ruled(nn.Sequential(network, scorer))
-            found = attr.LRP(scored).attribute(batch, target=0)
+            found = attr.LRP(scored).attribute(batch.requires_grad_(), target=0)
     except (TypeError, RuntimeError, AssertionError, fx.proxy.TraceError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(

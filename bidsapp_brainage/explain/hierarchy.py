@@ -101,7 +101,9 @@ def compartments(atlas_table: pd.DataFrame) -> pd.Series:
         white matter, cerebellum, brainstem, and grey matter for everything else.
     """
     given = atlas_table.reindex(columns=["name", "lobe", "compartment"])
-    text = (given["lobe"].astype(object).fillna("").astype(str) + " " + given["name"].astype(str)).str.lower()
+    text = (
+        given["lobe"].astype(object).fillna("").astype(str) + " " + given["name"].astype(str)
+    ).str.lower()
     found = pd.Series("grey matter", index=atlas_table.index, dtype=object)
     for name, words in _COMPARTMENT_WORDS.items():
         found = found.mask((found == "grey matter") & text.str.contains(words), name)
