@@ -179,6 +179,13 @@ class Shapley(_ExplainInterface):
         return runtime
 
 
+_OPINIONS = {
+    "lrp": "relevance propagation",
+    "ig": "integrated gradients",
+    "noise": "learned-noise map",
+}
+
+
 class _OpinionInputSpec(_OccludeInputSpec):
     method = traits.Enum("lrp", "ig", "noise", mandatory=True)
 
@@ -191,9 +198,13 @@ class _OpinionOutputSpec(TraitedSpec):
 class Opinion(_ExplainInterface):
     """Another method; see :func:`bidsapp_brainage.explain.opinions.second_opinion`."""
 
-    stage = "second opinion"
     input_spec = _OpinionInputSpec
     output_spec = _OpinionOutputSpec
+
+    @property
+    def stage(self) -> str:  # type: ignore[override]
+        """Name of the method in plain words."""
+        return _OPINIONS[self.inputs.method]
 
     def _run_interface(self, runtime: Any) -> Any:
         from bidsapp_brainage.explain import methods, opinions
