@@ -263,7 +263,7 @@ def make_plan(settings: Settings, home: Path) -> Plan:
     template = get_template(card.input["template"])
     atlas = None
     if chosen := explanations(processing):
-        _check_libraries(chosen)
+        check_libraries(chosen)
         atlas = load_atlas(processing.atlas, atlases_dir=processing.atlases_dir, home=home)
     work_dir = settings.execution.work_dir.absolute() / WORKFLOW_NAME
     return Plan(
@@ -287,8 +287,19 @@ def make_plan(settings: Settings, home: Path) -> Plan:
     )
 
 
-def _check_libraries(methods: Iterable[str]) -> None:
-    """Miss a library before any image is touched."""
+def check_libraries(methods: Iterable[str]) -> None:
+    """Miss a library before any image is touched.
+
+    Parameters
+    ----------
+    methods : iterable of str
+        Of ``--explain``.
+
+    Raises
+    ------
+    MissingExecutableError
+        A method needs a library that is not installed.
+    """
     from bidsapp_brainage.explain.gradients import captum_attr
 
     for method in methods:
