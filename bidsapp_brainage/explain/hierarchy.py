@@ -148,7 +148,7 @@ def group_table(
     groups : sequence of Group
     group_effects : DataFrame
         Result of :func:`bidsapp_brainage.explain.occlusion.effects`, one row for each group in
-        their order; its column ``index`` is not used.
+        their order; its column ``index`` is not used, and ``delta_age_sd_members`` may be absent.
     region_effects : DataFrame
         The same for single regions; ``index`` holds their labels.
     voxel_ml : float
@@ -176,4 +176,4 @@ def group_table(
     table["n_regions"] = [len(part) for part in parts]
     table["volume_mm3"] = table["n_voxels"] * voxel_ml * 1000
     table["sum_of_regions"] = [float(part.sum(min_count=1)) for part in parts]
-    return table[list(COLUMNS)]
+    return table.reindex(columns=list(COLUMNS))

@@ -119,7 +119,8 @@ def occlusion_table(
     Parameters
     ----------
     effects : DataFrame
-        Result of :func:`bidsapp_brainage.explain.occlusion.occlude`.
+        Result of :func:`bidsapp_brainage.explain.occlusion.occlude`; without
+        ``delta_age_sd_members`` that column is NaN.
     atlas_table : DataFrame
         ``index``, ``name`` and, where the atlas has them, ``hemisphere``, ``lobe``, ``network``.
         Every row gets a row in the result, in this order.
@@ -153,7 +154,7 @@ def occlusion_table(
     table[list(NULL_COLUMNS)] = np.nan
     table["rank"] = rank_by_size(table["delta_age"])
     table["ood_flag"] = ood_flag
-    return table[list(COLUMNS)]
+    return table.reindex(columns=list(COLUMNS))
 
 
 BASELINE_COLUMNS = (
