@@ -20,6 +20,16 @@ from .answers import Decode
 from .arithmetic import exact_arithmetic
 
 IG_STEPS = 24  # Gauss-Legendre points on the way from the reference to the image
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+#: Layers that relevance passes unchanged.
+_POINTWISE = (nn.ReLU, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Identity)
+_EPSILON = (
+    *(nn.Linear, nn.Flatten, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
+    *(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+)
+#: Functions and methods that only change the shape.
+_RESHAPING = ("flatten", "view", "reshape", "squeeze", "unsqueeze", "size", "getattr", "getitem")
 
 
 def captum_attr(method: str) -> ModuleType:
@@ -155,7 +165,34 @@ def _prepared(member: nn.Module) -> nn.Module:
     for module in network.modules():
         if getattr(module, "inplace", False):
             module.inplace = False  # type: ignore[assignment]
-    return fuse(network).eval()
+    merged = fuse(network).eval()
+    _refuse_unknown(merged)
+    return merged
+
+
+def _refuse_unknown(network: nn.Module) -> None:
+    """Hooks on modules would count relevance twice at sums and lose it in functions.
+
+    Raises
+    ------
+    TypeError
+        Naming the first operation that is no known layer.
+    """
+    assert isinstance(network, fx.GraphModule)
+    known = (*_CONVOLUTIONS, *_POINTWISE, *_EPSILON)
+    used = set()
+    for node in network.graph.nodes:
+        if node.op == "call_module":
+            module = network.get_submodule(str(node.target))
+            if not isinstance(module, known):
+                raise TypeError(f"layer {node.target} is of type {type(module).__name__}")
+            if node.target in used:
+                raise TypeError(f"layer {node.target} is used twice")
+            used.add(node.target)
+        elif node.op in ("call_function", "call_method"):
+            name = getattr(node.target, "__name__", str(node.target))
+            if name not in _RESHAPING:
+                raise TypeError(f"operation {name} is no layer")
 
 
 def _ruled(network: nn.Module) -> nn.Module:
@@ -165,10 +202,10 @@ def _ruled(network: nn.Module) -> nn.Module:
     for module in network.modules():
         if next(module.children(), None) is not None:
             continue
-        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+        if isinstance(module, _CONVOLUTIONS):
             rule = lrp_rules.EpsilonRule() if first else lrp_rules.Alpha1_Beta0_Rule()
             first = False
-        elif isinstance(module, (nn.ReLU, nn.Dropout, nn.Dropout3d, nn.Identity)):
+        elif isinstance(module, _POINTWISE):
             continue
         else:
             rule = lrp_rules.EpsilonRule()
