@@ -216,7 +216,19 @@ def _sensitivity(
     ]
     for result in model.atlases:
         rows += contributions.sensitivity_rows(result, context)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(_SENSITIVITY))
+
+
+_SENSITIVITY = (
+    "analysis",
+    "atlas",
+    "measure",
+    "main",
+    "value",
+    "difference",
+    "unit",
+    "n_participants",
+)
 
 
 def _scans(brainage: pd.DataFrame, participants: pd.DataFrame, roles: Roles) -> pd.DataFrame:
