@@ -18,7 +18,7 @@ def markdown(table: pd.DataFrame) -> str:
     lines.append("|---|---|---|---|---|---|")
     for row in table.itertuples(index=False):
         rank = "" if pd.isna(row.best_rank) else f"{row.best_rank:.0f} of {row.n_ranked:.0f}"
-        place = "" if pd.isna(row.percentile) else f"{row.percentile:.0f}"
+        place = "" if pd.isna(row.percentile) else f"{row.percentile:.1f}"
         measure = row.measure
         if pd.isna(row.percentile) and pd.notna(row.value):
             measure = f"{measure}: {row.value:.3g}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bidsapp_brainage.group.people import Roles
     from bidsapp_brainage.group.summary import Summary
+    from bidsapp_brainage.model.cards import BiasCorrection
     from bidsapp_brainage.settings import Settings
 
 LOGGER = logging.getLogger("bidsapp_brainage")
@@ -66,6 +67,7 @@ def run_group(settings: Settings) -> int:
             roles=roles,
             dataset_name=_dataset_name(output_dir),
             card=card_of(model.provenance, settings.processing.models_dir),
+            line=_line(settings),
         )
         seed = settings.processing.random_seed
         summaries.append(summarise(model, people, question, seed=seed))
@@ -112,6 +114,14 @@ def _roles(settings: Settings) -> Roles:
         site=chosen.site_column,
         covariates=chosen.covariates,
     )
+
+
+def _line(settings: Settings) -> BiasCorrection | None:
+    """The line of ``--bias-correction file:``; other words are the participant level's."""
+    from bidsapp_brainage.model.cards import read_bias
+
+    spec = settings.processing.bias_correction
+    return read_bias(Path(spec.removeprefix("file:"))) if spec.startswith("file:") else None
 
 
 def _dataset_name(output_dir: Path) -> str:

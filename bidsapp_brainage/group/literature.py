@@ -13,6 +13,7 @@ from scipy import stats
 MIN_PEOPLE = 10
 AGREES, PARTLY = 75.0, 50.0  # mean percentile of a structure's regions
 TOP_SHARE = 0.1
+ALPHA = 0.05  # of shapes and correlations; without significance they tell nothing
 HE = "He et al. 2025, Human Brain Mapping 46:e70239"
 HOFMANN = "Hofmann et al. 2022, NeuroImage 261:119504 (preprint 2021)"
 BINTSI = "Bintsi et al. 2021, iMIMIC at MICCAI"
@@ -160,8 +161,11 @@ def _network_rows(lifespan: pd.DataFrame | None) -> Iterable[dict[str, Any]]:
 
 def _shape_facts(found: pd.DataFrame) -> dict[str, Any]:
     inverted = found["shape"] == "inverted_u"
-    sure = (found["q_nonlinear"] < 0.05) & inverted
-    verdict = "agrees" if sure.all() else "partly" if inverted.all() else "differs"
+    sure = found["q_nonlinear"] < ALPHA
+    verdict = "cannot tell"
+    if sure.any():
+        agrees = inverted[sure]
+        verdict = "agrees" if agrees.all() else "partly" if agrees.any() else "differs"
     return {
         "regions": "; ".join(found["name"].astype(str)),
         "value": float(found["q_nonlinear"].max()),
@@ -181,9 +185,9 @@ def _hemisphere_row(hemispheres: pd.DataFrame | None) -> dict[str, Any]:
     if hemispheres is None or len(hemispheres) < MIN_PEOPLE or np.ptp(hemispheres["age"]) == 0:
         return row
     found = stats.spearmanr(hemispheres["age"], hemispheres["difference"])
-    agrees = found.pvalue < 0.05 and found.statistic > 0
     row["value"] = float(found.statistic)
-    row["verdict"] = "agrees" if agrees else "partly" if found.statistic > 0 else "differs"
+    if found.pvalue < ALPHA:
+        row["verdict"] = "agrees" if found.statistic > 0 else "differs"
     return row
 
 

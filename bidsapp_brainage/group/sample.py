@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from bidsapp_brainage.group.notes import Note, notes_of
+from bidsapp_brainage.model.cards import BiasCorrection
 from bidsapp_brainage.stats import linear
 from bidsapp_brainage.stats.bias import KFoldCorrection
 from bidsapp_brainage.stats.reliability import MIN_PEOPLE, reliability
@@ -97,15 +98,33 @@ def person_table(
 
 
 def gaps_table(
-    scans: pd.DataFrame, kfold: KFoldCorrection | str, group_column: str
+    scans: pd.DataFrame,
+    kfold: KFoldCorrection | str,
+    group_column: str,
+    line: BiasCorrection | None = None,
 ) -> tuple[pd.DataFrame, list[Note]]:
-    """Mean gap and its slope on age, raw and corrected, all and by group (T3)."""
+    """Mean gap and its slope on age, raw and corrected, all and by group (T3).
+
+    Parameters
+    ----------
+    scans : DataFrame
+        One row per scan.
+    kfold : KFoldCorrection or str
+        Correction fitted within the dataset, or why there is none.
+    group_column : str
+        Where groups come from, for the text; empty for none.
+    line : BiasCorrection, optional
+        A further line, given by the user.
+    """
     notes = []
     corrections: list[tuple[pd.Series, dict[str, Any]]] = [
         (scans["gap"], {"correction": "raw", "source": "as predicted"})
     ]
     if scans["gap_corrected"].notna().any():
         corrections.append((scans["gap_corrected"], _applied(scans)))
+    if line is not None:
+        expected = line.slope * scans["chronological_age"] + line.intercept
+        corrections.append((scans["predicted_age"] - expected, _of_file(line)))
     if isinstance(kfold, str):
         notes.append(Note("gaps", kfold))
     else:
@@ -157,6 +176,15 @@ def _applied(scans: pd.DataFrame) -> dict[str, Any]:
     if np.abs(slope * age + intercept - line).max() > 0.01:
         return facts | {"warning": "not the same line for all scans"}
     return facts | {"line_slope": slope, "line_intercept": intercept}
+
+
+def _of_file(line: BiasCorrection) -> dict[str, Any]:
+    return {
+        "correction": "file",
+        "source": line.source,
+        "line_slope": line.slope,
+        "line_intercept": line.intercept,
+    }
 
 
 def _within(kfold: KFoldCorrection, group_column: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from bidsapp_brainage.group.collect import AtlasResult, ModelResult
 from bidsapp_brainage.group.leakage import training_overlap
 from bidsapp_brainage.group.notes import Note, notes_of
 from bidsapp_brainage.group.people import Roles
-from bidsapp_brainage.model.cards import ModelCard
+from bidsapp_brainage.model.cards import BiasCorrection, ModelCard
 from bidsapp_brainage.stats import accuracy, bias, linear, outliers, regions
 from bidsapp_brainage.stats.accuracy import Accuracy
 
@@ -94,11 +94,14 @@ class Question:
         Name of the dataset, to be compared with the training cohort.
     card : ModelCard or None
         Card of the model, if it is installed here.
+    line : BiasCorrection or None
+        A correction that the user gives to the group level.
     """
 
     roles: Roles = field(default_factory=Roles)
     dataset_name: str = ""
     card: ModelCard | None = None
+    line: BiasCorrection | None = None
 
 
 def summarise(
@@ -127,7 +130,7 @@ def summarise(
     kfold = bias.kfold_correction(scans, _reference(scans, asked.roles))
     if not isinstance(kfold, str):
         scans["gap_kfold"] = kfold.gap
-    gaps, notes = sample.gaps_table(scans, kfold, asked.roles.group)
+    gaps, notes = sample.gaps_table(scans, kfold, asked.roles.group, asked.line)
     found.notes += [*_leakage(model, asked), *notes_of("collection", model.notes, "warning")]
     found.notes += notes
     exclusions = _exclusions(scans, model)

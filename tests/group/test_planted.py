@@ -13,7 +13,7 @@ from bidsapp_brainage.cli.group import run_group
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.group import contributions, literature, sample, summary
 from bidsapp_brainage.io import read_tsv
-from bidsapp_brainage.settings import GroupLevel, Settings
+from bidsapp_brainage.settings import GroupLevel, Processing, Settings
 from tests.group.derivatives import write_derivatives
 
 
@@ -151,6 +151,20 @@ def test_tiny_samples_have_small_tables_and_reasons(tmp_path, monkeypatch, n):
     assert {"gaps", "lifespan", "stability", "reliability", "metrics"} <= topics
 
 
+def test_a_line_from_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(contributions, "N_PERMUTATIONS", 19)
+    write_derivatives(tmp_path, n_participants=6, maps=False)
+    line = tmp_path / "line.json"
+    line.write_text('{"slope": 0.6, "intercept": 20}')
+    chosen = Processing(bias_correction=f"file:{line}")
+    run_group(Settings(tmp_path / "raw", tmp_path, ("group",), processing=chosen))
+    gaps = table(tmp_path, "gaps").set_index(["correction", "subset"])
+    applied, given = (gaps.loc[(name, "all")] for name in ("applied", "file"))
+    assert given["source"] == "line.json"
+    assert given["mean_gap"] == pytest.approx(applied["mean_gap"] + 2, abs=0.01)
+    assert gaps.loc[("file", "all"), "line_intercept"] == 20
+
+
 def test_change_per_year_needs_time_between_scans():
     scans = pd.DataFrame(
         {
@@ -203,7 +217,7 @@ def test_shapes_and_hemispheres_of_the_literature():
         {
             "level": "network",
             "name": ["Frontoparietal", "Default"],
-            "q_nonlinear": [0.01, 0.6],
+            "q_nonlinear": [0.01, 0.02],
             "shape": ["inverted_u", "u"],
         }
     )
@@ -213,3 +227,5 @@ def test_shapes_and_hemispheres_of_the_literature():
     got = literature.literature_table(empty, curves, sides)
     assert got["verdict"].tolist() == ["agrees", "differs", "agrees"]
     assert got["value"].iloc[2] == pytest.approx(1)
+    unsure = literature.literature_table(empty, curves.assign(q_nonlinear=0.3), sides.iloc[:9])
+    assert set(unsure["verdict"]) == {"cannot tell"}
