@@ -11,7 +11,7 @@ import pytest
 
 from bidsapp_brainage import io
 from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.interfaces.occlusion import Occlude, PaintMap
+from bidsapp_brainage.interfaces.occlusion import Agree, Occlude, Opinion, PaintMap
 from bidsapp_brainage.interfaces.prediction import Predict
 from bidsapp_brainage.model.cards import ModelCard
 from tests.model.tiny import make_card
@@ -84,3 +84,36 @@ def test_occlusion_has_a_row_for_each_region_and_a_map(card: ModelCard, tmp_path
     values = np.asarray(io.load_nifti(Path(painted.outputs.out_file)).dataobj)
     assert values[labels == 0].tolist() == [0] * int((labels == 0).sum())
     assert values[9, 11, 9] == pytest.approx(rows.loc[0, "delta_age"], rel=1e-4)
+
+
+def test_template_and_mask_reach_the_occlusion_and_agreement_compares_all(
+    card: ModelCard, tmp_path: Path
+) -> None:
+    affine = np.array(card.input["affine"])
+    files = {}
+    inside = np.zeros(card.shape, np.float32)
+    inside[4:16, 4:20, 4:16] = 1
+    rng = np.random.default_rng(1)
+    labels = inside * (1 + (np.arange(card.shape[0]) // 5)[:, None, None])
+    template = rng.normal(5, 1, size=card.shape) * inside
+    images = {"mask": inside, "labels": labels, "template": template, "template_mask": inside}
+    for name, values in images.items():
+        path = tmp_path / f"{name}.nii.gz"
+        io.save_nifti(nib.Nifti1Image(values.astype(np.float32), affine), path)
+        files[name] = str(path)
+    table = tmp_path / "atlas.tsv"
+    io.write_tsv(table, pd.DataFrame({"index": [1, 2, 3, 4], "name": list("abcd")}))
+    common = network(card, tmp_path) | files | {"atlas_table": str(table)}
+    common["baselines"] = ["background", "template"]
+    occluded = Occlude(**common, null_parcels=3).run(cwd=str(tmp_path)).outputs
+    controls = io.read_tsv(Path(occluded.controls)).set_index(["baseline", "control"])
+    assert controls.loc[("background", "whole_brain"), "n_voxels"] == inside.sum()
+    assert controls.loc[("background", "outside_brain"), "delta_age"] != 0  # noise is there
+    opinion = Opinion(**common, method="ig", null_parcels=3)
+    assert opinion.stage == "integrated gradients"
+    found = opinion.run(cwd=str(tmp_path)).outputs
+    assert io.load_nifti(Path(found.out_file)).shape == card.shape
+    agreed = Agree(baselines=occluded.baselines, opinions=[found.table]).run(cwd=str(tmp_path))
+    rows = io.read_tsv(Path(agreed.outputs.table))
+    assert len(rows) == 6
+    assert set(rows["explanation_b"]) == {"occlusion_template", "ig_background", "ig_template"}

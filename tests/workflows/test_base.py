@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from nipype.pipeline.engine.utils import generate_expanded_graph
 
 from bidsapp_brainage.bids.collect import Scan
 from bidsapp_brainage.bids.names import derivative_path
+from bidsapp_brainage.errors import MissingExecutableError
 from bidsapp_brainage.workflows.base import init_brainage_wf, scan_workflow_name
 from bidsapp_brainage.workflows.derivatives import Given, collect_derivatives
-from bidsapp_brainage.workflows.plan import Plan
+from bidsapp_brainage.workflows.plan import Explanation, Plan, check_libraries
 from tests.workflows.conftest import make_template
 
 TEMPLATE = "MNI152NLin2009aSym"
@@ -53,6 +55,33 @@ def test_graph_expands(plan, scans, tmp_path, skull_strip, explain, spaces) -> N
     warps = [name for name in per_scan if name.endswith(".warp")]
     assert len(warps) == 1 + len(spaces)
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("methods", "baselines", "agreement"),
+    [
+        (("occlusion",), ("background",), False),
+        (("occlusion",), ("background", "template"), True),
+        (("occlusion", "noise"), ("blur",), True),
+        (("occlusion", "cubes", "curves", "lrp", "ig", "randomisation"), ("mean", "blur"), True),
+    ],
+)
+def test_what_is_explained_is_kept(plan, scans, methods, baselines, agreement) -> None:
+    chosen = Explanation(methods=methods, baselines=baselines)
+    names = node_names(init_brainage_wf(scans[:1], dataclasses.replace(plan, explanation=chosen)))
+    last = {name.rsplit(".", 1)[-1] for name in names}
+    assert {"ds_occlusion", "ds_baselines", "ds_controls", *methods[1:]} <= last
+    assert {f"ds_{method}" for method in methods[1:]} <= last
+    assert ("ds_agreement" in last) is ("agree" in last) is agreement
+    assert {f"ds_{m}_map" for m in ("lrp", "ig", "noise") if m in methods} <= last
+
+
+@pytest.mark.parametrize("method", ["lrp", "ig"])
+def test_a_missing_library_is_found_before_any_image_is_touched(monkeypatch, method) -> None:
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    with pytest.raises(MissingExecutableError, match=method):
+        check_libraries(("occlusion", method))
+    check_libraries(("occlusion", "noise", "randomisation"))
 
 
 def test_no_warp_when_neither_mask_nor_labels_need_it(plan, scans, tmp_path) -> None:
