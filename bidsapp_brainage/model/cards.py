@@ -326,7 +326,17 @@ def resolve_bias(spec: str, card: ModelCard) -> BiasCorrection | None:
         raise UsageError(
             f"--bias-correction '{spec}' is unknown. Use none, model or file:PATH (a JSON file)."
         )
-    path = Path(spec.removeprefix("file:"))
+    return read_bias(Path(spec.removeprefix("file:")))
+
+
+def read_bias(path: Path) -> BiasCorrection:
+    """Read a line from JSON with ``slope`` and ``intercept`` (years).
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be used.
+    """
     try:
         return _bias_from(json.loads(path.read_text(encoding="utf-8")), default_source=path.name)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -66,6 +66,10 @@ def test_typo_is_told_before_anything_heavy():
         (["--atlases", "X"], "atlas", "X"),
         (["--explain", "cubes, shapley"], "explain", ("cubes", "shapley")),
         (["--cube_size", "6.5"], "cube_mm", 6.5),
+        (["--group_column", "diagnosis"], "group_column", "diagnosis"),
+        (["--reference-group", "HC"], "reference_group", "HC"),
+        (["--site-column", "scanner"], "site_column", "scanner"),
+        (["--covariates", "iq", "snr"], "covariates", ["iq", "snr"]),
     ],
 )
 def test_options(arguments, name, value):
