@@ -192,7 +192,9 @@ def final_recipe(recipe: Recipe) -> Recipe:
 def _train(
     run: Run, split: Split, weights: Path | None, place: Path, seed: int
 ) -> tuple[torch.nn.Module, Task]:
-    """One network, in one stage or two."""
+    """One network, in one stage or two, or a mixture of several."""
+    if run.recipe.card["architecture"]["id"] == "mixture":
+        return _train_mixture(run, split, place, seed)
     start = Start(load_file(weights), run.keep_head) if weights else None
     if not run.recipe.refine_years:
         task = _task(run, run.recipe, start)
