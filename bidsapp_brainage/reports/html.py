@@ -26,6 +26,7 @@ from markupsafe import Markup
 import bidsapp_brainage
 
 MISSING = "n/a"
+_SCRIPTS = ("report.js", "viewer.js", "rating.js")
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ def render(
     str
         The page; same input, same text.
     """
-    script = _static("report.js")
+    script = "".join(_static(name) for name in _SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         environment()

@@ -129,9 +129,9 @@ def quality_table(scan: ScanResult, result: ModelResult) -> Table | None:
 def regions_view(scan: ScanResult, model: str, result: RegionResult) -> RegionsView:
     """Tables of one atlas; ``regions`` is None when the file is missing or broken."""
     title = result.atlas or "Atlas"
-    if result.table is None or result.table.rows is None or result.table.rows.empty:
+    rows = region_rows(result)
+    if rows is None or result.table is None:
         return RegionsView(title, "The table of regions is missing or unreadable.", None, (), ())
-    rows = _with_columns(result.table.rows)
     known = rows.dropna(subset=["delta_age"])
     identifier = slug("regions", scan.label, model, result.atlas)
     return RegionsView(
@@ -141,6 +141,13 @@ def regions_view(scan: ScanResult, model: str, result: RegionResult) -> RegionsV
         further=tuple(further_tables(result.further, identifier)),
         notes=_region_notes(rows),
     )
+
+
+def region_rows(result: RegionResult) -> pd.DataFrame | None:
+    """Rows of the table of regions with all columns that are looked at; None when unreadable."""
+    if result.table is None or result.table.rows is None or result.table.rows.empty:
+        return None
+    return _with_columns(result.table.rows)
 
 
 def scan_table(scans: Sequence[tuple[ScanResult, str, PredictionView | None]]) -> Table:

@@ -130,6 +130,13 @@ def _write_scan(root, scan, person, pictures):
         for kind, rows in further(regions).items():
             _table(root, scan, kind, rows, person, **where)
         image = nib.Nifti1Image(values, pictures.head.affine)
+        grid = {"space": TEMPLATE, "res": "8", "extension": ".nii.gz"}
+        save_nifti(
+            image, derivative_path(root, scan, suffix="occlusionmap", **ATLAS, desc=MODEL, **grid)
+        )
+        save_nifti(
+            pictures.head, derivative_path(root, scan, suffix="T1w", desc=f"{MODEL}input", **grid)
+        )
         save_nifti(image, paths["map"])
         out = name("occlusionmap", space="T1w", **ATLAS, desc=MODEL)
         figures.plot_occlusion(paths["map"], paths["t1w"], out)
