@@ -89,6 +89,23 @@ NAMES = [
         {"suffix": "T1w", "extension": ".svg", "datatype": "figures", "desc": "sfcninput"},
         "sub-01/figures/sub-01_ses-1_desc-sfcninput_T1w.svg",
     ),
+    *(
+        (
+            {"suffix": suffix, "extension": ".tsv", "space": "MNI", "desc": "sfcn", **ATLAS},
+            f"{P}_space-MNI_atlas-A_scale-246_desc-sfcn_{suffix}.tsv",
+        )
+        for suffix in (
+            *("occlusionbaselines", "occlusioncontrols", "agreement"),
+            *("lrp", "ig", "noise", "randomisation"),
+        )
+    ),
+    *(
+        (
+            {"suffix": suffix, "space": "MNI", "res": 2, "desc": "sfcn"},
+            f"{P}_space-MNI_res-2_desc-sfcn_{suffix}.nii.gz",
+        )
+        for suffix in ("lrpmap", "igmap", "noisemap")
+    ),
 ]
 
 #: Names without participant.

@@ -38,13 +38,26 @@ COLUMNS = {
     "gap_corrected gap_z bias_model in_age_range ood_flag qc_flag n_tta",
     "agedist": "age_lower age_upper age_center probability",
     "occlusion": "index name hemisphere lobe network n_voxels volume_mm3 baseline delta_age "
-    "abs_delta_age delta_age_per_ml delta_age_adj nosa_importance nosa_importance_scaled "
-    "null_mean null_sd z_null p_null rank delta_entropy js_divergence ood_flag",
-    "occlusiongroups": "level name n_regions n_voxels volume_mm3 delta_age delta_entropy "
-    "js_divergence sum_of_regions",
+    "abs_delta_age delta_age_per_ml delta_age_adj delta_age_sd_members nosa_importance "
+    "nosa_importance_scaled null_mean null_sd z_null p_null percentile_null rank "
+    "delta_entropy js_divergence ood_flag",
+    "occlusiongroups": "level name n_regions n_voxels volume_mm3 delta_age delta_age_sd_members "
+    "delta_entropy js_divergence sum_of_regions",
+    "occlusionbaselines": "baseline index name n_voxels delta_age delta_age_sd_members "
+    "delta_age_per_ml rank delta_entropy js_divergence",
+    "occlusioncontrols": "baseline control n_voxels volume_mm3 delta_age delta_age_sd_members "
+    "js_divergence",
+    "agreement": "explanation_a explanation_b n_regions spearman spearman_abs spearman_abs_per_ml",
+    **dict.fromkeys(
+        ("lrp", "ig", "noise"),
+        "index name hemisphere lobe network n_voxels volume_mm3 method baseline delta_age "
+        "delta_age_sd_members delta_age_per_ml importance importance_per_ml null_mean null_sd "
+        "z_null p_null percentile_null rank ood_flag",
+    ),
+    "randomisation": "method step layer n_regions spearman spearman_abs spearman_abs_per_ml",
     "shapley": "index name hemisphere lobe network n_voxels delta_age shapley_age standard_error",
-    "occlusioncurve": "curve step index fraction_occluded predicted_age delta_age js_divergence "
-    "area random_area_mean random_area_sd",
+    "occlusioncurve": "ranking curve step index fraction_occluded predicted_age delta_age "
+    "random_abs_delta_age js_divergence area random_area_mean random_area_sd area_between z_area",
     "occlusionpairs": "index_a name_a index_b name_b delta_a delta_b delta_both interaction",
     "qc": "cnr snr efc fber wm2max inhomogeneity brain_volume_ml mask_overlap_dice "
     "template_correlation registration_mi fov_clipped_fraction input_intensity_p1 p50 p99 "
