@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.reports.agreement import explanation_title
+from bidsapp_brainage.reports.explanations import by_explanation
 from bidsapp_brainage.reports.subject import ModelResult, RegionResult, ScanResult
 from bidsapp_brainage.reports.views import region_rows, slug
 from bidsapp_brainage.reports.volumes import Measure, Viewer, region_viewer
@@ -28,12 +32,30 @@ class Viewers:
         rows = region_rows(regions)
         if rows is None or regions.map_file is None:
             return None
+        rows, measures = _with_explanations(rows, regions)
         identifier = slug("brain", scan.label, model.model, regions.atlas)
         try:
-            made = region_viewer(identifier, regions.map_file, model.input_image, rows, MEASURES)
+            made = region_viewer(identifier, regions.map_file, model.input_image, rows, measures)
         except DataError:
             return None
         if made is None or made.size > self._room:
             return None
         self._room -= made.size
         return made
+
+
+def _with_explanations(
+    rows: pd.DataFrame, regions: RegionResult
+) -> tuple[pd.DataFrame, tuple[Measure, ...]]:
+    """Add the values of other fills and methods as columns, and say how to show them."""
+    own = set(rows["baseline"].dropna().astype(str))
+    measures = list(MEASURES)
+    for number, (title, table) in enumerate(by_explanation(regions.further).items()):
+        if title in {explanation_title(f"occlusion_{fill}") for fill in own}:
+            continue  # the table of regions has it
+        signed = table["delta_age"].notna().any()
+        key = f"explanation {number}"
+        values = table.set_index("index")["delta_age" if signed else "importance_per_ml"]
+        rows = rows.assign(**{key: rows["index"].map(values)})
+        measures.append(Measure(key, title, "years" if signed else "", signed=bool(signed)))
+    return rows, tuple(measures)

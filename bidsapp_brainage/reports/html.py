@@ -46,6 +46,8 @@ class Column:
         ``ascending`` or ``descending`` if the rows come in this order.
     wrap : bool
         Long text that may take several lines.
+    short : bool
+        A long title that may take several lines over narrow cells.
     """
 
     title: str
@@ -54,6 +56,7 @@ class Column:
     ascending: bool = False
     sorted: str = ""
     wrap: bool = False
+    short: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,15 @@ class Cell:
         From -1 to 1: a bar to the left (negative) or right of a line in the middle.
     level : str
         ``ok``, ``warn`` or ``bad`` shows the text as a badge.
+    heat : float or None
+        From -1 to 1: the stronger, the more coloured is the cell.
     """
 
     text: str
     value: str | None = None
     bar: float | None = None
     level: str = ""
+    heat: float | None = None
 
     @property
     def missing(self) -> bool:

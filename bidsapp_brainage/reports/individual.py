@@ -166,6 +166,7 @@ def _model_context(
         "name": model.model,
         "view": view,
         "input_figure": pictures.get(model.input_figure),
+        "age_caption": views.age_caption(model),
         "age_figure": pictures.get(model.age_figure),
         "regions": [
             (

@@ -15,7 +15,19 @@ from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import read_tsv
 
 #: Suffixes of the tables about groups of regions and further methods.
-FURTHER = ("occlusiongroups", "shapley", "occlusioncurve", "occlusionpairs")
+FURTHER = (
+    "occlusiongroups",
+    "occlusionbaselines",
+    "occlusioncontrols",
+    "agreement",
+    "lrp",
+    "ig",
+    "noise",
+    "randomisation",
+    "shapley",
+    "occlusioncurve",
+    "occlusionpairs",
+)
 _ATLAS_KEYS = ("atlas", "seg", "scale")
 
 

@@ -30,7 +30,7 @@ def init_reportlets_wf(
     template: TemplateFiles,
     *,
     model: str,
-    age_range: tuple[float, float],
+    model_facts: dict[str, Any],
     atlas: dict[str, Any] | None,
     cubes: bool = False,
     name: str = "reportlets_wf",
@@ -45,8 +45,8 @@ def init_reportlets_wf(
         The model's template.
     model : str
         Label of the model.
-    age_range : tuple of float
-        Ages of the training cohort in years.
+    model_facts : dict
+        What the sidecars say about the model; the training cohort is drawn from it.
     atlas : dict or None
         Entities of the atlas; None without explanation.
     cubes : bool
@@ -78,7 +78,7 @@ def init_reportlets_wf(
     )
     mask = pe.Node(MaskFigure(), name="mask")
     seen = pe.Node(InputFigure(), name="model_input")
-    age = pe.Node(AgeFigure(age_range=tuple(age_range)), name="age")
+    age = pe.Node(AgeFigure(model_facts=model_facts), name="age")
     kept = {
         "mask": sink("ds_mask_fig", dest, **_SVG, suffix="mask", desc="brain"),
         "before": sink("ds_before", dest, **_SVG, suffix="T1w", space=template.name, desc="before"),

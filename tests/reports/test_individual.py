@@ -96,7 +96,8 @@ def test_shows_every_region_and_the_groups(plain):
         assert f"Region {number} L" in page.text
     tables = {attributes.get("id") for attributes in page.all("table")}
     base = f"regions-sub-01-{MODEL}-blocks-24"
-    kinds = ("occlusiongroups", "shapley", "occlusioncurve", "occlusionpairs")
+    further = ("occlusiongroups", "shapley", "occlusioncurve", "occlusionpairs")
+    kinds = (*further, "ranks", "agreement", "occlusioncontrols", "randomisation")
     assert {base, *(f"{base}-{kind}" for kind in kinds)} <= tables
     assert "of them empty in this scan" in page.text
 
