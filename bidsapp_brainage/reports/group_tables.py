@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -30,6 +31,8 @@ METRICS = {
     "coverage95": ("Coverage of the 95 % intervals", "0.95 if the intervals are honest"),
 }
 SIDES = {"L": "left", "R": "right", "B": "both or midline"}
+#: From a participant (``sub-01``) to a relative link, empty if there is no page.
+Link = Callable[[str], str]
 _KINDS = {"age": "age (years)", "sex": "sex", "site": "site"}
 
 
@@ -225,7 +228,7 @@ def _q_cell(value: Any) -> Cell:
     return Cell(text, value=f"{value:.6g}")
 
 
-def flag_table(summary: Summary) -> Table | None:
+def flag_table(summary: Summary, link: Link) -> Table | None:
     """Scans with a quality or doubt flag; None when there are none."""
     flagged = summary.scans[summary.scans["flagged"]]
     if flagged.empty:
@@ -236,7 +239,7 @@ def flag_table(summary: Summary) -> Table | None:
     )
     rows = [
         [
-            Cell(str(row["scan"])),
+            _scan_cell(row["scan"], link),
             _flag_cell(row["qc_flag"]),
             text_cell(reasons.get(row["scan"])),
             _flag_cell(row["ood_flag"]),
@@ -257,20 +260,25 @@ def flag_table(summary: Summary) -> Table | None:
     return Table("flag-table", caption, columns, rows)
 
 
+def _scan_cell(scan: Any, link: Link) -> Cell:
+    """Name of a scan that leads to the person's page."""
+    return Cell(str(scan), href=link(str(scan).split("_")[0]))
+
+
 def _flag_cell(flag: Any) -> Cell:
     calm = flag in UNFLAGGED
     level = "ok" if calm else "bad" if flag == "fail" else "warn"
     return Cell(str(flag).replace("_", " "), level=level)
 
 
-def outlier_table(summary: Summary) -> Table | None:
+def outlier_table(summary: Summary, link: Link) -> Table | None:
     """Values far from the rest of the sample; None when there are none."""
     found = summary.outliers
     if found.empty:
         return None
     rows = [
         [
-            Cell(str(row["scan"])),
+            _scan_cell(row["scan"], link),
             Cell(str(row["metric"]).replace("_", " ")),
             Cell(f"{row['value']:.4g}", value=f"{row['value']:.6g}"),
             Cell(f"{row['median']:.4g}", value=f"{row['median']:.6g}"),
@@ -289,11 +297,14 @@ def outlier_table(summary: Summary) -> Table | None:
     return Table("outlier-table", caption, columns, rows)
 
 
-def exclusion_table(summary: Summary) -> Table | None:
+def exclusion_table(summary: Summary, link: Link) -> Table | None:
     """What was left out of what, and why; None when nothing was."""
     found = summary.exclusions
     if found.empty:
         return None
-    rows = [[Cell(str(value)) for value in row] for row in found.itertuples(index=False)]
+    rows = [
+        [_scan_cell(name, link), *(Cell(str(value)) for value in rest)]
+        for name, *rest in found.itertuples(index=False)
+    ]
     columns = [Column("Participant or scan"), Column("Left out of"), Column("Why", wrap=True)]
     return Table("exclusion-table", "Left out, with the reason.", columns, rows)

@@ -26,7 +26,7 @@ from markupsafe import Markup
 import bidsapp_brainage
 
 MISSING = "n/a"
-_SCRIPTS = ("report.js", "viewer.js", "rating.js")
+_SCRIPTS = ("report.js", "viewer.js", "rating.js", "points.js")
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,8 @@ class Cell:
         ``ok``, ``warn`` or ``bad`` shows the text as a badge.
     heat : float or None
         From -1 to 1: the stronger, the more coloured is the cell.
+    href : str
+        Relative link or fragment that the text leads to.
     """
 
     text: str
@@ -82,6 +84,7 @@ class Cell:
     bar: float | None = None
     level: str = ""
     heat: float | None = None
+    href: str = ""
 
     @property
     def missing(self) -> bool:
