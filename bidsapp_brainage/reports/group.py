@@ -12,6 +12,7 @@ import pandas as pd
 from bidsapp_brainage.bids.names import derivative_path
 from bidsapp_brainage.group.summary import N_BOOT, AtlasSummary, Summary
 from bidsapp_brainage.io import write_text
+from bidsapp_brainage.reports import group_curves as curves
 from bidsapp_brainage.reports import group_figures as figures
 from bidsapp_brainage.reports import group_tables as tables
 from bidsapp_brainage.reports.group_pictures import (
@@ -22,8 +23,40 @@ from bidsapp_brainage.reports.group_pictures import (
     report_link,
     scan_points,
 )
+from bidsapp_brainage.reports.group_results import (
+    ATLAS_RESULTS,
+    GAP_RESULTS,
+    REPEAT_RESULTS,
+    SAMPLE_RESULTS,
+    SENSITIVITY,
+    Results,
+)
 from bidsapp_brainage.reports.html import number, render
 
+#: Suffix of a table, its figure, description, caption.
+_CURVES = (
+    (
+        "lifespan",
+        curves.lifespan_curves,
+        "Curves of the contribution over age",
+        "Contribution over age: natural cubic splines with 95 % bands, one value per person. Below "
+        "zero the parts make brains of this age look older. People of different age are different "
+        "people: this is no course of ageing.",
+    ),
+    (
+        "agegroups",
+        curves.age_groups,
+        "Mean contributions in groups of age",
+        "Means in the age groups of He et al. (2025), as a description. Red: makes brains of this "
+        "age look older; blue: younger.",
+    ),
+    (
+        "asymmetry",
+        curves.asymmetry_pairs,
+        "Contributions of left and right regions",
+        "The pairs with the largest difference between left and right; a star marks q < 0.05.",
+    ),
+)
 LEVELS = ("network", "hemisphere", "lobe")
 
 
@@ -57,16 +90,20 @@ def write_group_report(
     """
     output_dir = Path(output_dir)
     gallery = Gallery(output_dir, summary)
+    results = Results(output_dir, summary.model.label)
     link = functools.partial(report_link, output_dir)
     atlases = [
-        _atlas(output_dir, summary, atlas, maps, gallery, position=position)
+        {
+            **_atlas(output_dir, summary, atlas, maps, gallery, position=position),
+            **_beyond(results, gallery, atlas, f"regions-{position}"),
+        }
         for position, atlas in enumerate(summary.atlases, start=1)
     ]
     page = render(
         "group.html.jinja",
         title=f"Brain age of a sample: {summary.model.label}",
         subtitle=_subtitle(summary),
-        sections=_sections(atlases),
+        sections=_sections(atlases, results),
         model=_model_facts(summary),
         tiles=_tiles(summary),
         sample=[*_sample(summary.scans), *_beyond_training(summary)],
@@ -75,6 +112,13 @@ def write_group_report(
         subsets=tables.subset_table(summary),
         corrected=tables.corrected_table(summary),
         notes=summary.model.notes,
+        further={
+            "notes": results.notes(),
+            "sample": results.shown(SAMPLE_RESULTS),
+            "gaps": results.shown(GAP_RESULTS),
+            "repeats": results.shown(REPEAT_RESULTS),
+            "sensitivity": results.shown((SENSITIVITY,)),
+        },
         accuracy_notes=summary.accuracy.notes,
         atlases=atlases,
         flagged=tables.flag_table(summary, link),
@@ -106,13 +150,18 @@ def _count(n: int, what: str) -> str:
     return f"{n} {what}{'' if n == 1 else 's'}"
 
 
-def _sections(atlases: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def _sections(atlases: list[dict[str, Any]], results: Results) -> list[tuple[str, str]]:
+    repeated = results.rows("reliability") is not None
+    varied = results.rows("sensitivity") is not None
     return [
         ("summary", "Summary"),
         ("sample", "Sample"),
         ("prediction", "Predicted age"),
         ("accuracy", "Accuracy"),
+        ("gap", "Gap"),
+        *([("repeats", "Repeated scans")] if repeated else []),
         *((atlas["id"], f"Regions: {atlas['title']}") for atlas in atlases),
+        *([("sensitivity", "Sensitivity")] if varied else []),
         ("quality", "Quality"),
         ("exclusions", "Left out"),
         ("limits", "What it does not mean"),
@@ -282,6 +331,36 @@ def _atlas(
             for fill, (name, part) in enumerate(parts)
         ],
     }
+
+
+def _beyond(
+    results: Results, gallery: Gallery, atlas: AtlasSummary, identifier: str
+) -> dict[str, Any]:
+    """Lifespan, asymmetry and what else the group level found out about one atlas."""
+    where = atlas.result.entities
+    drawn: dict[str, Picture | None] = {suffix: None for suffix, *_ in _CURVES}
+    for suffix, draw, alt, caption in _CURVES:
+        rows = results.rows(suffix, where)
+        if rows is None or not {"name", "pair"} & set(rows):
+            continue
+        rows = _one_baseline(rows)
+        level = curves.best_level(rows) if "level" in rows else "pair"
+        if not level:
+            continue
+        part = rows[rows["level"] == level] if "level" in rows else rows
+        figure = draw(part.replace({"name": tables.SIDES}))
+        drawn[suffix] = gallery.picture(
+            figure, suffix, f"{alt} by {level}", caption, entities=where, data=suffix
+        )
+    shown = results.shown(ATLAS_RESULTS, identifier, where)
+    return {"curves": drawn, "further": shown}
+
+
+def _one_baseline(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the first baseline, where a table has several."""
+    if "baseline" not in rows or rows["baseline"].isna().all():
+        return rows
+    return rows[rows["baseline"] == rows["baseline"].dropna().iloc[0]]
 
 
 def _baseline(

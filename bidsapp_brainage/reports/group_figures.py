@@ -150,7 +150,7 @@ def contribution_bars(table: pd.DataFrame, label: str) -> Figure:
         bounds = shown[["ci95_lower", "ci95_upper"]].to_numpy(dtype=float)
         known = np.isfinite(bounds).all(axis=1)
         axes.hlines(place[known], *bounds[known].T, color="#111827", lw=1.2)
-        axes.set_yticks(place, [_short(name) for name in shown[label]])
+        axes.set_yticks(place, [short_name(name) for name in shown[label]])
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(-0.7, len(shown) - 0.3)
         most = np.nanmax(np.abs(np.column_stack([mean, bounds]))) if len(shown) else 1.0
@@ -269,7 +269,8 @@ def _span(values: pd.Series) -> tuple[float, float]:
     return float(values.min()) - margin, float(values.max()) + margin
 
 
-def _short(name: object, length: int = 34) -> str:
+def short_name(name: object, length: int = 34) -> str:
+    """Name that fits beside a figure."""
     text = str(name)
     return text if len(text) <= length else text[: length - 1] + "…"
 

@@ -26,6 +26,7 @@ from bidsapp_brainage.reports.drawing import Point, interactive_svg, marked_svg
 from bidsapp_brainage.reports.group import write_group_report
 from bidsapp_brainage.reports.group_pictures import report_link
 from tests.group.derivatives import AFFINE, TEMPLATE, atlas_labels, write_derivatives
+from tests.reports.synthetic_group import WARNING, write_group_results
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +91,7 @@ def test_complete_sample(tmp_path):
         )
         save_nifti(nib.Nifti1Image(anatomy, AFFINE), path)
     got = page(tmp_path, command_line="bidsapp-brainage <bids_dir> <output_dir> group")
-    sections = ["summary", "sample", "prediction", "accuracy", "regions-1", "quality"]
+    sections = ["summary", "sample", "prediction", "accuracy", "gap", "regions-1", "quality"]
     for name in [*sections, "exclusions", "limits", "methods", "about"]:
         assert name in got.ids
     assert len(set(got.ids)) == len(got.ids)
@@ -211,6 +212,57 @@ def test_map_to_move_through_has_the_regions_of_the_atlas(tmp_path):
     centre = facts["origin"] + np.array(facts["step"]) * inside.mean(axis=0)
     own = np.argwhere(atlas_labels(12) == 1).mean(axis=0)
     assert centre == pytest.approx(nib.affines.apply_affine(AFFINE, own))
+
+
+ATLAS = {"atlas": "Blocks", "scale": "12"}
+
+
+def test_everything_that_the_group_level_found_is_shown(tmp_path):
+    write_derivatives(tmp_path, n_participants=6, sessions=("1", "2"))
+    tables = write_group_results(tmp_path, label="sfcn2mm", atlas=ATLAS)
+    got = page(tmp_path)
+    for words in (
+        "Read this first: training overlap",
+        WARNING,
+        "No repeats.",
+        "group patient",
+        "K-fold",
+        "Agreement of repeated scans",
+        "What if it had been done otherwise",
+        "Over the lifespan",
+        "Left and right",
+        "cannot tell",
+        "0.10 to 0.30",
+        "< 0.001",
+    ):
+        assert words in got.text, words
+    assert len(set(got.ids)) == len(got.ids)
+    for kind, path in tables.items():
+        assert kind == "notes" or path.name in got.links, kind
+    drawn = [link for link in got.links if link.endswith(".png")]
+    assert all((tmp_path / link).is_file() for link in drawn)
+    assert (
+        sum(kind in link for link in drawn for kind in ("lifespan", "agegroups", "asymmetry")) == 3
+    )
+    assert got.text.index(WARNING) < got.text.index("Mean absolute error")
+
+
+def test_free_text_of_the_group_tables_is_escaped(tmp_path):
+    evil = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    write_derivatives(tmp_path, n_participants=2)
+    write_group_results(tmp_path, label="sfcn2mm", atlas=ATLAS, text=evil)
+    (text,) = page_text(tmp_path)
+    assert "<script>alert" not in text
+    assert "<img src=x" not in text
+    assert text.count("&lt;script&gt;alert") > 10
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"a\tb\n1\t2\n"])
+def test_broken_or_foreign_group_tables_leave_a_whole_page(tmp_path, content):
+    write_derivatives(tmp_path, n_participants=2)
+    for path in write_group_results(tmp_path, label="sfcn2mm", atlas=ATLAS).values():
+        path.write_bytes(content)
+    assert "limits" in page(tmp_path).ids
 
 
 def test_figures_are_reproducible_and_survive_degenerate_data():
