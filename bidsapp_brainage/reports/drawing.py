@@ -129,7 +129,8 @@ def _own_identifiers(element: ElementTree.Element, identifier: str) -> None:
 
 def _make_point(element: ElementTree.Element, point: Point) -> None:
     """Turn matplotlib's link into ours; without a page it becomes a group that tells its name."""
-    del element.attrib[f"{{{_XLINK}}}href"]
+    for name in (f"{{{_XLINK}}}href", "target"):
+        element.attrib.pop(name, None)
     if point.href:
         element.set("href", point.href)
     else:

@@ -221,7 +221,7 @@ def _methods(output_dir: Path, run: Mapping[str, Any]) -> dict[str, Any]:
         references = bibliography()
         bib = "\n\n".join(references[key].bibtex for key in cited_keys(text))
         forms = {"md": render_plain(text), "tex": render_latex(text), "bib": bib}
-        return {**forms, "html": Markup(render_html(text))}
+        return {**forms, "html": Markup(_raised(render_html(text)))}
     forms = {kind: read_text(logs / f"CITATION.{kind}") for kind in ("tex", "bib")}
     return {**forms, "md": kept, "html": Markup(_page_body(kept))}
 
@@ -231,8 +231,13 @@ def _page_body(markdown: str) -> str:
     text, _, listed = markdown.partition("## References")
     items = [line[2:] for line in listed.splitlines() if line.startswith("- ")]
     references = Markup("").join(Markup("<li>{}</li>").format(item) for item in items)
-    body = render_html(text) if text.strip() else ""
+    body = _raised(render_html(text)) if text.strip() else ""
     return body + (f"<h3>References</h3>\n<ul>{references}</ul>" if items else "")
+
+
+def _raised(html: str) -> str:
+    """Headings one level higher: on the page they stand right below that of the section."""
+    return html.replace("<h4>", "<h3>").replace("</h4>", "</h3>")
 
 
 def _about(result: SubjectResult, run: Mapping[str, Any]) -> list[tuple[str, str]]:
