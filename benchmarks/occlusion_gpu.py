@@ -70,7 +70,7 @@ def begin(case: Case, device: torch.device) -> Run:
 def loop_over_regions(case: Case, device: torch.device) -> FullPasses:
     """Full passes, several volumes at a time."""
     patches = label_patches(case.regions, labels_of(case.regions))
-    return FullPasses([case.network.to(device)], case.volume, patches, decode=decode)
+    return FullPasses([case.network], case.volume, patches, decode=decode, device=device)
 
 
 def compare(case: Case, device: torch.device, repeats: int) -> list[Row]:

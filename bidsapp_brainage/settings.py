@@ -16,9 +16,12 @@ from typing import Any, Literal
 from bidsapp_brainage.errors import UsageError
 
 SkullStrip = Literal["auto", "skip", "force"]
-ExplainMethod = Literal["none", "occlusion", "cubes", "shapley", "curves", "pairs"]
+ExplainMethod = Literal[
+    "none", "occlusion", "cubes", "shapley", "curves", "pairs", "lrp", "ig", "noise",
+    "randomisation",
+]  # fmt: skip
 Level = Literal["minimal", "full"]
-Baseline = Literal["background", "mean", "blur"]
+Baseline = Literal["background", "mean", "blur", "template"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Processing:
     atlases_dir: Path | None = None
     explain: tuple[ExplainMethod, ...] = ("occlusion",)
     level: Level = "full"
-    occlusion_baseline: Baseline = "background"
+    occlusion_baseline: tuple[Baseline, ...] = ("background", "blur")  # the first is primary
     null_parcels: int = 50  # random parcels of each size that regions are compared with
     cube_mm: float = 8.0
     shapley_permutations: int = 20

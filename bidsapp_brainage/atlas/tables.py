@@ -156,6 +156,12 @@ def _side(given: Any, name: str) -> str | None:
     return _SIDES[(match[1] or match[2]).lower()] if match else None
 
 
+def bare_name(name: str) -> str:
+    """Name of a region without its side; the same for homologous regions."""
+    bare = _SIDE_IN_NAME.sub(" ", name, count=1).strip(" _-.")
+    return re.sub(r" +[_\-.]?", " ", bare)
+
+
 def _translate(table: pd.DataFrame, rules: Mapping[str, Any]) -> None:
     """Networks and lobes in the words of this app."""
     networks = {"None": None, "none": None} | dict(rules.get("networks", {}))

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from bidsapp_brainage import __version__
 from bidsapp_brainage.cli.machine import parse_memory
 from bidsapp_brainage.settings import (
+    Baseline,
     Execution,
     ExplainMethod,
     Processing,
@@ -214,11 +215,13 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--explain",
-        type=_explain,
+        type=_words(ExplainMethod),
         metavar="METHOD[,METHOD...]",
         help="none, or any of: occlusion (of regions, networks, lobes and hemispheres; always "
         "done), cubes (a map by sliding cubes), shapley (values of regions that add up), curves "
-        "(deletion and insertion of ranked regions), pairs (interactions of the top regions) "
+        "(deletion and insertion of ranked regions), pairs (interactions of the top regions), lrp "
+        "(layer-wise relevance propagation), ig (integrated gradients), noise (learned-noise map), "
+        "randomisation (explanations of a destroyed network) "
         f"(default: {','.join(defaults['explain'])})",
     )
     group.add_argument(
@@ -228,8 +231,11 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         *_spellings("occlusion-baseline"),
-        choices=_choices("occlusion_baseline"),
-        help=f"what an occluded region is filled with (default: {defaults['occlusion_baseline']})",
+        type=_words(Baseline),
+        metavar="BASELINE[,BASELINE...]",
+        help="what an occluded region is filled with, any of: background, mean (of the "
+        "surroundings), blur, template; the first is the one of the main table and of the map, the "
+        f"agreement of all is reported (default: {','.join(defaults['occlusion_baseline'])})",
     )
     group.add_argument(
         *_spellings("null-parcels"),
@@ -413,13 +419,18 @@ def _batch_size(text: str) -> int | None:
     return None if text == "auto" else _at_least(1)(text)
 
 
-def _explain(text: str) -> tuple[str, ...]:
-    chosen = tuple(part.strip() for part in text.split(","))
-    known = typing.get_args(ExplainMethod)
-    for name in chosen:
-        if name not in known:
-            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
-    return chosen
+def _words(kind: Any) -> Callable[[str], tuple[str, ...]]:
+    """Words of a literal type, separated by commas; repeated ones count once."""
+    known = typing.get_args(kind)
+
+    def convert(text: str) -> tuple[str, ...]:
+        chosen = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+        for name in chosen:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
+        return chosen
+
+    return convert
 
 
 def _millimetres(text: str) -> float:

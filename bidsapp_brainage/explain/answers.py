@@ -27,13 +27,40 @@ class Answers:
         Mean of the members' distributions.
     ages : ndarray of float64, shape (n,)
         Its mean in years.
+    member_ages : ndarray of float64, shape (n_members, n)
+        Mean of each member's own distribution in years.
     """
 
     probabilities: NDArray[np.float64]
     ages: NDArray[np.float64]
+    member_ages: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.ages)
+
+    def rows(self, first: int, last: int) -> Answers:
+        """Answers `first` to `last - 1`."""
+        return Answers(
+            self.probabilities[first:last], self.ages[first:last], self.member_ages[:, first:last]
+        )
+
+    def put(self, places: Sequence[int], other: Answers) -> None:
+        """Overwrite the answers at `places`."""
+        self.probabilities[places], self.ages[places] = other.probabilities, other.ages
+        self.member_ages[:, places] = other.member_ages
+
+    @classmethod
+    def joined(cls, parts: Sequence[Answers]) -> Answers:
+        """One after another."""
+        return cls(
+            np.concatenate([part.probabilities for part in parts]),
+            np.concatenate([part.ages for part in parts]),
+            np.concatenate([part.member_ages for part in parts], axis=1),
+        )
+
+    def spread_from(self, other: Answers) -> NDArray[np.float64]:
+        """SD over members of the change of age (years); NaN with a single member."""
+        return members_sd(self.member_ages - other.member_ages)
 
     def divergence_from(self, other: Answers) -> NDArray[np.float64]:
         """Jensen-Shannon divergence (nats) between distributions row by row; shapes broadcast."""
@@ -53,8 +80,15 @@ def ensemble_answers(decode: Decode, logits: Sequence[Tensor]) -> Answers:
     """
     decoded = [decode(part) for part in logits]
     probabilities = torch.stack([part.double() for part, _ in decoded]).mean(dim=0)
-    ages = torch.stack([part.double() for _, part in decoded]).mean(dim=0)
-    return Answers(probabilities.cpu().numpy(), ages.cpu().numpy())
+    ages = torch.stack([part.double() for _, part in decoded])
+    return Answers(probabilities.cpu().numpy(), ages.mean(dim=0).cpu().numpy(), ages.cpu().numpy())
+
+
+def members_sd(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sample SD over the members (first axis); NaN with a single one."""
+    if len(values) < 2:
+        return np.full(values.shape[1:], np.nan)
+    return np.asarray(values.std(axis=0, ddof=1))
 
 
 def entropy(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:

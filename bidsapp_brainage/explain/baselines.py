@@ -6,7 +6,7 @@ voxel ``p`` holds the value that the network sees at ``p`` while the region of `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -15,10 +15,15 @@ from scipy import ndimage
 
 from bidsapp_brainage.errors import UsageError
 
-BaselineName = Literal["background", "mean", "blur"]
+from .engine.geometry import Patch
+
+BaselineName = Literal["background", "mean", "blur", "template"]
 
 BLUR_SIGMA_VOXELS = 4.0  # 8 mm on a 2 mm grid: wider than the cortex is thick
+FEATHER_VOXELS = 1  # depth of the rim in which a blurred region blends into its surroundings
 SHELL_VOXELS = 2  # how far the neighbourhood of a region reaches
+#: Fills that depend on the outline of what is occluded.
+OUTLINED = ("mean", "blur")
 
 
 def make_fill(
@@ -28,6 +33,7 @@ def make_fill(
     *,
     baseline: str | NDArray[np.floating] = "background",
     background: float = 0.0,
+    template: NDArray[np.floating] | None = None,
 ) -> NDArray[np.float32]:
     """Return the fill of every region as one volume.
 
@@ -39,12 +45,16 @@ def make_fill(
         Region label of each voxel; 0 is outside.
     indices : sequence of int
         Labels of the regions that will be occluded.
-    baseline : {"background", "mean", "blur"} or ndarray of shape (D, H, W)
+    baseline : {"background", "mean", "blur", "template"} or ndarray of shape (D, H, W)
         ``background`` is the constant that the network knows as "no brain here"; ``mean`` is the
         mean brain intensity within two voxels around the region; ``blur`` is the brain smoothed
-        by a Gaussian of 4 voxels; an array is taken as it is.
+        by a Gaussian of 4 voxels, of which the outermost voxel of a region takes half, so that
+        no edge betrays the region's outline (Balasubramanian and Feizi 2023, arXiv 2211.14646);
+        ``template`` is the average brain at the same place; an array is taken as it is.
     background : float
         Intensity of non-brain voxels.
+    template : ndarray of shape (D, H, W), optional
+        The average brain, scaled like the volume; only for ``template``.
 
     Returns
     -------
@@ -65,7 +75,12 @@ def make_fill(
     if baseline == "mean":
         return _local_mean(volume, labels, indices, background)
     if baseline == "blur":
-        return _blur(volume, background)
+        return _feathered(volume, _blur(volume, background), labels, indices)
+    if baseline == "template":
+        if template is None:
+            raise UsageError("The occlusion baseline 'template' needs the template image.")
+        _check_shape("template", template, volume)
+        return np.asarray(template, dtype=np.float32)
     known = ", ".join(get_args(BaselineName))
     raise UsageError(f"Unknown occlusion baseline {baseline!r}; use one of: {known}.")
 
@@ -111,3 +126,56 @@ def _blur(volume: NDArray[np.floating], background: float) -> NDArray[np.float32
     fill = volume.astype(np.float32)
     fill[brain] = smooth[brain] / weight[brain]
     return fill
+
+
+def _feathered(
+    volume: NDArray[np.floating],
+    fill: NDArray[np.float32],
+    labels: NDArray[np.integer],
+    indices: Sequence[int],
+) -> NDArray[np.float32]:
+    """Blend a fill into the volume at the rim of each region; whole outside the regions."""
+    weight = np.ones(volume.shape, dtype=np.float32)
+    boxes = ndimage.find_objects(np.maximum(labels, 0).astype(np.int64))
+    for index in indices:
+        box = boxes[index - 1] if 0 < index <= len(boxes) else None
+        if box is None:
+            continue
+        region = np.pad(labels[box] == index, 1)
+        inner = (slice(1, -1),) * volume.ndim
+        depth = ndimage.distance_transform_cdt(region, metric="taxicab")[inner]
+        inside = region[inner]
+        weight[box][inside] = np.minimum(depth[inside] / (FEATHER_VOXELS + 1), 1)
+    return np.asarray(volume + weight * (fill - volume), dtype=np.float32)
+
+
+def disjoint_layers(
+    patches: Sequence[Patch], shape: tuple[int, ...]
+) -> Iterator[tuple[NDArray[np.int32], list[int]]]:
+    """Sort patches that may overlap into label images in which none do.
+
+    Parameters
+    ----------
+    patches : sequence of Patch
+    shape : tuple of int
+        Grid of the label images.
+
+    Yields
+    ------
+    labels : ndarray of int32, shape `shape`
+        The number of a patch plus one; 0 outside.
+    numbers : list of int
+        Of the patches of this layer.
+    """
+    waiting = list(range(len(patches)))
+    while waiting:
+        labels, later = np.zeros(shape, dtype=np.int32), []
+        for number in waiting:
+            patch = patches[number]
+            where = tuple(slice(a, b) for a, b in zip(patch.origin, patch.end, strict=True))
+            if labels[where][patch.box].any():
+                later.append(number)
+            else:
+                labels[where][patch.box] = number + 1
+        yield labels, [number for number in waiting if number not in set(later)]
+        waiting = later

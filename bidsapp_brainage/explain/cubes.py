@@ -15,8 +15,6 @@ from bidsapp_brainage.errors import UsageError
 
 from .engine.geometry import Patch
 
-COLUMNS = ("index", "i", "j", "k", "n_voxels", "delta_age", "delta_entropy", "js_divergence")
-
 
 def sliding_cubes(inside: NDArray[np.bool_], *, edge: int, step: int) -> list[Patch]:
     """Cubes on a regular lattice, each cut to the voxels of ``inside``.
@@ -88,23 +86,3 @@ def cube_map(
         total[where] += effect * cube.box
         n_cubes[where] += cube.box
     return (total / np.maximum(n_cubes, 1)).astype(np.float32)
-
-
-def cube_table(cubes: Sequence[Patch], effects: pd.DataFrame) -> pd.DataFrame:
-    """One row for each cube: where it is and what it changes.
-
-    Parameters
-    ----------
-    cubes : sequence of Patch
-    effects : DataFrame
-        Result of :func:`bidsapp_brainage.explain.occlusion.effects`, one row for each cube.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``COLUMNS``; ``i, j, k`` is the centre of the cube within the grid in voxels
-        (halves occur), the units of the effects are those of `effects`.
-    """
-    centres = [np.add(cube.origin, np.subtract(cube.box.shape, 1) / 2) for cube in cubes]
-    places = pd.DataFrame(np.reshape(centres, (-1, 3)), columns=["i", "j", "k"])
-    return pd.concat([effects.reset_index(drop=True), places], axis=1)[list(COLUMNS)]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -72,10 +71,7 @@ def walk(occluder: Occluder, fill: Fill, order: Sequence[int]) -> Answers:
     """
     with temporary_commits(occluder) as commit:
         found = [occluder.intact, *(commit(region, fill) for region in order)]
-    return Answers(
-        np.concatenate([answer.probabilities for answer in found]),
-        np.concatenate([answer.ages for answer in found]),
-    )
+    return Answers.joined(found)
 
 
 def deletion_curve(
@@ -186,7 +182,7 @@ def _steps(order: Sequence[int], n_voxels: Sequence[int]) -> tuple[list[int], ND
 def _curve(
     order: Sequence[int], fraction_occluded: NDArray[np.float64], answers: Answers
 ) -> pd.DataFrame:
-    start = Answers(answers.probabilities[:1], answers.ages[:1])
+    start = answers.rows(0, 1)
     return pd.DataFrame(
         {
             "step": np.arange(len(answers)),
@@ -213,7 +209,7 @@ def curve_area(curve: pd.DataFrame) -> float:
     return float(abs(np.trapezoid(heights, places)))
 
 
-def random_order_areas(
+def random_order_curves(
     occluder: Occluder,
     fill: Fill,
     regions: Sequence[int],
@@ -222,8 +218,8 @@ def random_order_areas(
     n_orders: int,
     seed: int,
     progress: Progress | None = None,
-) -> NDArray[np.float64]:
-    """Areas under the curves of random orders of the same regions.
+) -> list[pd.DataFrame]:
+    """Deletion curves of random orders of the same regions.
 
     Parameters
     ----------
@@ -238,85 +234,53 @@ def random_order_areas(
     progress : callable, optional
         Called with (orders done, orders in all).
 
-    Returns
-    -------
-    ndarray, shape (n_orders,)
-        Years.
-    """
-    rng = np.random.default_rng(seed)
-    areas = np.empty(n_orders)
-    for number in range(n_orders):
-        order = rng.permutation(sorted(regions)).tolist()
-        areas[number] = curve_area(deletion_curve(occluder, fill, order, n_voxels))
-        if progress is not None:
-            progress(number + 1, n_orders)
-    return areas
-
-
-@dataclass(frozen=True)
-class Faithfulness:
-    """Area of a ranking among those of random orders.
-
-    Attributes
-    ----------
-    area : float
-        Of the ranked order, in years.
-    random_mean, random_sd : float
-        Of the random orders, in years; the deviation is NaN with fewer than two.
-    z : float
-        Deviations of `area` above the mean; NaN where random orders do not vary.
-    fraction_better : float
-        Part of the random orders with a larger area, 0 to 1.
-    n_orders : int
-        Number of random orders.
-    """
-
-    area: float
-    random_mean: float
-    random_sd: float
-    z: float
-    fraction_better: float
-    n_orders: int
-
-
-def faithfulness(
-    occluder: Occluder,
-    fill: Fill,
-    order: Sequence[int],
-    n_voxels: Sequence[int],
-    *,
-    n_orders: int = 30,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> Faithfulness:
-    """Compare a ranking of regions with random orders.
-
-    Parameters
-    ----------
-    occluder, fill, order, n_voxels
-        See :func:`deletion_curve`; for insertion the occluder of :func:`open_insertion` and the
-        original volume as fill.
-    n_orders, seed, progress
-        See :func:`random_order_areas`.
-
     Raises
     ------
     UsageError
-        No random order was asked for; a region is listed twice; none of them has voxels.
+        No random order was asked for.
     """
     if n_orders < 1:
-        raise UsageError(f"Faithfulness needs at least 1 random order, not {n_orders}.")
-    area = curve_area(deletion_curve(occluder, fill, order, n_voxels))
-    areas = random_order_areas(
-        occluder, fill, order, n_voxels, n_orders=n_orders, seed=seed, progress=progress
-    )
-    mean = float(areas.mean())
-    sd = float(areas.std(ddof=1)) if n_orders > 1 else np.nan
-    return Faithfulness(
+        raise UsageError(f"A comparison needs at least 1 random order, not {n_orders}.")
+    rng = np.random.default_rng(seed)
+    found = []
+    for number in range(n_orders):
+        order = rng.permutation(sorted(regions)).tolist()
+        found.append(deletion_curve(occluder, fill, order, n_voxels))
+        if progress is not None:
+            progress(number + 1, n_orders)
+    return found
+
+
+def beside_random(curve: pd.DataFrame, random: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """A curve with what random orders do (faithfulness).
+
+    Parameters
+    ----------
+    curve : DataFrame
+        From :func:`deletion_curve` or :func:`insertion_curve`.
+    random : sequence of DataFrame
+        From :func:`random_order_curves`, of the same occluder and regions.
+
+    Returns
+    -------
+    DataFrame
+        The curve with ``random_abs_delta_age`` (mean over random orders of the absolute change at
+        the same distance from the start) and, the same in every row, ``area``,
+        ``random_area_mean``, ``random_area_sd``, ``area_between`` (the first minus the second) and
+        ``z_area`` (that over the third); years. A deviation of fewer than two orders is NaN, and
+        so is ``z_area`` where random orders do not vary.
+    """
+    start = curve["fraction_occluded"].iloc[0]
+    way = (curve["fraction_occluded"] - start).abs()
+    heights = [np.interp(way, r["fraction_occluded"], r["delta_age"].abs()) for r in random]
+    area, areas = curve_area(curve), np.array([curve_area(each) for each in random])
+    spread = float(areas.std(ddof=1)) if len(areas) > 1 else np.nan
+    between = area - float(areas.mean())
+    return curve.assign(
+        random_abs_delta_age=np.mean(heights, axis=0),
         area=area,
-        random_mean=mean,
-        random_sd=sd,
-        z=(area - mean) / sd if sd > 0 else np.nan,
-        fraction_better=float(np.mean(areas > area)),
-        n_orders=n_orders,
+        random_area_mean=areas.mean(),
+        random_area_sd=spread,
+        area_between=between,
+        z_area=between / spread if spread > 0 else np.nan,
     )

@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bidsapp_brainage.atlas.tables import bare_name
 from bidsapp_brainage.errors import UsageError
 
 from .engine.geometry import Patch, union
 from .engine.plan import label_patches
 
-LEVELS = ("network", "lobe", "hemisphere", "compartment")
+LEVELS = ("network", "lobe", "gyrus", "hemisphere", "pair", "compartment")
 COLUMNS = (
     "level",
     "name",
@@ -26,10 +27,19 @@ COLUMNS = (
     "n_voxels",
     "volume_mm3",
     "delta_age",
+    "delta_age_sd_members",
     "delta_entropy",
     "js_divergence",
     "sum_of_regions",
 )
+
+
+_COMPARTMENT_WORDS = {
+    "fluid": r"ventric|fluid|\bcsf\b|choroid",
+    "cerebellum": r"cerebell|vermis",
+    "brainstem": r"brain ?stem|midbrain|\bpons\b|medulla",
+    "white matter": r"white matter|callosum|fornix|capsule|\bwm\b",
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,8 @@ class Group:
     Attributes
     ----------
     level : str
-        Column of the atlas table that names the group, one of ``LEVELS``.
+        One of ``LEVELS``: a column of the atlas table, ``pair`` (homologous regions of both
+        hemispheres) or ``compartment`` (see :func:`compartments`).
     name : str
         Its value there.
     indices : tuple of int
@@ -57,19 +68,54 @@ def atlas_groups(atlas_table: pd.DataFrame) -> list[Group]:
     Parameters
     ----------
     atlas_table : DataFrame
-        ``index`` and any of ``LEVELS``; see :mod:`bidsapp_brainage.atlas.tables`. A missing value
-        puts the region into no group of that level; a level without values has no groups.
+        ``index``, ``name`` and any of ``LEVELS``; see :mod:`bidsapp_brainage.atlas.tables`. A
+        missing value puts the region into no group of that level; a level without values has no
+        groups.
 
     Returns
     -------
     list of Group
     """
+    table = atlas_table.assign(
+        pair=_pairs(atlas_table), compartment=compartments(atlas_table)
+    ).reindex(columns=["index", *LEVELS])
     return [
         Group(level, str(name), tuple(int(index) for index in rows["index"]))
         for level in LEVELS
-        if level in atlas_table
-        for name, rows in atlas_table.groupby(level, sort=False, dropna=True)
+        for name, rows in table.groupby(level, sort=False, dropna=True)
     ]
+
+
+def compartments(atlas_table: pd.DataFrame) -> pd.Series:
+    """Tissue compartment of each region.
+
+    Parameters
+    ----------
+    atlas_table : DataFrame
+        ``name`` and, where the atlas has them, ``lobe`` and ``compartment``.
+
+    Returns
+    -------
+    Series of str
+        The column ``compartment`` where the atlas has it; else what name and lobe tell: fluid,
+        white matter, cerebellum, brainstem, and grey matter for everything else.
+    """
+    given = atlas_table.reindex(columns=["name", "lobe", "compartment"])
+    text = (
+        given["lobe"].astype(object).fillna("").astype(str) + " " + given["name"].astype(str)
+    ).str.lower()
+    found = pd.Series("grey matter", index=atlas_table.index, dtype=object)
+    for name, words in _COMPARTMENT_WORDS.items():
+        found = found.mask((found == "grey matter") & text.str.contains(words), name)
+    return given["compartment"].where(given["compartment"].notna(), found)
+
+
+def _pairs(atlas_table: pd.DataFrame) -> pd.Series:
+    """Name without side of regions that have one homologue on the other side."""
+    given = atlas_table.reindex(columns=["name", "hemisphere"])
+    bare = given["name"].astype(str).map(bare_name).where(given["hemisphere"].isin(["L", "R"]))
+    sides = given["hemisphere"].groupby(bare).agg(lambda found: sorted(found) == ["L", "R"])
+    return bare.where(bare.map(sides).eq(True))
 
 
 def group_patches(labels: NDArray[np.integer], groups: Sequence[Group]) -> list[Patch | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,21 +14,35 @@ from torch import nn
 from bidsapp_brainage.errors import DataError
 
 from .answers import Answers, Decode, Progress
+from .baselines import OUTLINED, disjoint_layers
+from .controls import COLUMNS as CONTROL_COLUMNS
+from .controls import control_patches, control_table
 from .cubes import cube_map, sliding_cubes
-from .curves import curve_area, deletion_curve, insertion_curve, open_insertion, random_order_areas
+from .curves import (
+    beside_random,
+    deletion_curve,
+    insertion_curve,
+    open_insertion,
+    random_order_curves,
+)
 from .engine.geometry import Patch
 from .engine.plan import label_patches
 from .engine.tables import count
 from .hierarchy import atlas_groups, group_patches, group_table
 from .interactions import pairwise
-from .nulls import NullParcels, null_parcels, null_scores
+from .nulls import NullParcels, compartment_masks, null_parcels, null_scores
 from .occluders import Fill, Occluder, open_occluder
 from .occlusion import effects, region_fill
-from .scores import occlusion_table
+from .scores import baseline_table, occlusion_table
 from .shapley import shapley_values
 
 SIZE_TOLERANCE = 0.25
 RANDOM_ORDERS = 10
+CURVE_COLUMNS = (
+    *("ranking", "curve", "step", "index", "fraction_occluded", "predicted_age"),
+    *("delta_age", "random_abs_delta_age", "js_divergence"),
+    *("area", "random_area_mean", "random_area_sd", "area_between", "z_area"),
+)
 TOP_REGIONS = 12
 
 
@@ -50,8 +64,12 @@ class Subject:
         From logits to probabilities and ages.
     voxel_ml : float
         Volume of a voxel in millilitres.
-    baseline : {"background", "mean", "blur"}
-        What occluded voxels hold.
+    baselines : tuple of {"background", "mean", "blur", "template"}
+        What occluded voxels hold; the first is that of every method that uses only one.
+    template : ndarray of float32, shape (D, H, W), optional
+        The average brain, scaled like the volume; needed for the baseline of that name.
+    mask : ndarray of bool, shape (D, H, W), optional
+        The brain; without it, what is not background.
     background : float
         Intensity of non-brain voxels.
     device, batch_size, n_threads
@@ -66,7 +84,9 @@ class Subject:
     atlas: pd.DataFrame
     decode: Decode
     voxel_ml: float
-    baseline: str = "background"
+    baselines: tuple[str, ...] = ("background",)
+    template: NDArray[np.float32] | None = None
+    mask: NDArray[np.bool_] | None = None
     background: float = 0.0
     device: str = "cpu"
     batch_size: int | None = None
@@ -80,8 +100,8 @@ class Subject:
 
     @property
     def brain(self) -> NDArray[np.bool_]:
-        """Voxels that are not background."""
-        return np.asarray(self.volume != self.background)
+        """The brain mask, or else the voxels that are not background."""
+        return np.asarray(self.volume != self.background) if self.mask is None else self.mask
 
     @property
     def regions(self) -> list[Patch | None]:
@@ -89,16 +109,75 @@ class Subject:
         return label_patches(self.labels, self.indices)
 
     @property
-    def fill(self) -> Fill:
+    def baseline(self) -> str:
+        """The first baseline."""
+        return self.baselines[0]
+
+    def fill(self, baseline: str | None = None) -> Fill:
         """What the regions are filled with."""
+        return self._fill(self.labels, self.indices, baseline or self.baseline)
+
+    def _fill(self, labels: NDArray[np.integer], indices: Sequence[int], baseline: str) -> Fill:
         return region_fill(
-            self.volume, self.labels, self.indices,
-            baseline=self.baseline, background=self.background,
+            self.volume, labels, indices,
+            baseline=baseline, background=self.background, template=self.template,
         )  # fmt: skip
+
+    def reference(self, baseline: str) -> NDArray[np.float32]:
+        """The image with the whole brain replaced by a baseline."""
+        labels = self.labels if baseline == "mean" else np.zeros_like(self.labels)
+        fill = self._fill(labels, self.indices, baseline)
+        return np.where(self.brain, fill, self.volume).astype(np.float32)
+
+    def occlude_pieces(
+        self,
+        occluder: Occluder,
+        pieces: Sequence[Patch | None],
+        first: int,
+        *,
+        baseline: str | None = None,
+        progress: Progress | None = None,
+    ) -> Answers:
+        """Occlude pieces that are no regions of the atlas and may overlap.
+
+        Parameters
+        ----------
+        occluder : Occluder
+        pieces : sequence of Patch or None
+        first : int
+            The number of the first of them in the occluder.
+        baseline : str, optional
+            The first baseline unless given.
+        progress : callable, optional
+            Called with (pieces done, pieces in all).
+        """
+        baseline = baseline or self.baseline
+        if baseline not in OUTLINED:
+            numbers = range(first, first + len(pieces))
+            return occluder.occlude(self.fill(baseline), numbers, progress=progress)
+        present = [number for number, piece in enumerate(pieces) if piece is not None]
+        shown = [piece for piece in pieces if piece is not None]
+        answers = Answers.joined([occluder.intact] * max(1, len(pieces))).rows(0, len(pieces))
+        done = 0
+        for labels, layer in disjoint_layers(shown, self.volume.shape):
+            fill = self._fill(labels, [number + 1 for number in layer], baseline)
+            places = [present[number] for number in layer]
+            answers.put(places, occluder.occlude(fill, [first + place for place in places]))
+            done += len(layer)
+            if progress is not None:
+                progress(done, len(shown))
+        return answers
 
     def open(self, patches: Sequence[Patch | None]) -> Occluder:
         """Prepare the occlusion of patches."""
         return open_occluder(self.members, self.volume, patches, **self.options)
+
+    def region_effects(self) -> pd.DataFrame:
+        """Effects of the single regions with the first baseline; see :func:`effects`."""
+        regions = self.regions
+        occluder = self.open(regions)
+        answers = occluder.occlude(self.fill(), progress=self.progress)
+        return _effects(self.indices, regions, occluder.intact, answers)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -113,10 +192,24 @@ class Subject:
 
 @dataclass(frozen=True)
 class RegionTables:
-    """Contributions of regions, and of the groups that they form."""
+    """Contributions of regions, and what they are to be seen beside.
+
+    Attributes
+    ----------
+    regions : DataFrame
+        Columns of :data:`.scores.COLUMNS`, with the first baseline.
+    groups : DataFrame
+        Columns of :data:`.hierarchy.COLUMNS`, with the first baseline.
+    baselines : DataFrame
+        Columns ``BASELINE_COLUMNS``: regions with every baseline.
+    controls : DataFrame
+        Columns of :data:`.controls.COLUMNS`, with every baseline.
+    """
 
     regions: pd.DataFrame
     groups: pd.DataFrame
+    baselines: pd.DataFrame
+    controls: pd.DataFrame
 
 
 def region_tables(
@@ -127,7 +220,7 @@ def region_tables(
     null_parcels: int = 0,
     seed: int = 0,
 ) -> RegionTables:
-    """Occlude regions, the groups they form and, for comparison, random parcels.
+    """Occlude regions, the groups they form and, for comparison, controls and random parcels.
 
     Parameters
     ----------
@@ -144,20 +237,30 @@ def region_tables(
     Returns
     -------
     RegionTables
-        Columns of :data:`.scores.COLUMNS` and :data:`.hierarchy.COLUMNS`.
     """
     regions, groups = subject.regions, atlas_groups(subject.atlas)
     merged = group_patches(subject.labels, groups)
-    null = _parcels(subject, null_parcels, seed)
-    patches = [*regions, *merged, *null.patches]
-    occluder, fill = subject.open(patches), subject.fill
+    controls = control_patches(subject.labels, subject.indices, subject.brain)
+    null = parcels(subject, null_parcels, seed)
+    n_own, n_controls = len(regions) + len(merged), len(controls)
+    occluder = subject.open([*regions, *merged, *controls.values(), *null.patches])
     intact = occluder.intact
-    n_own = len(regions) + len(merged)
-    own = occluder.occlude(fill, range(n_own), progress=subject.progress)
-    single = _effects(subject.indices, regions, intact, _rows(own, 0, len(regions)))
-    grouped = _effects(range(len(merged)), merged, intact, _rows(own, len(regions), n_own))
+    single, checked = {}, []
+    for baseline in subject.baselines:
+        first = baseline == subject.baseline
+        wanted = range(n_own if first else len(regions))
+        own = occluder.occlude(
+            subject.fill(baseline), wanted, progress=subject.progress if first else None
+        )
+        single[baseline] = _effects(subject.indices, regions, intact, own.rows(0, len(regions)))
+        if first:
+            grouped = _effects(range(len(merged)), merged, intact, own.rows(len(regions), n_own))
+        answers = control_answers(subject, occluder, controls, n_own, baseline)
+        found = _effects(range(n_controls), list(controls.values()), intact, answers)
+        checked.append(control_table(found, single[baseline], list(controls), baseline))
+    primary = single[subject.baseline]
     table = occlusion_table(
-        single,
+        primary,
         subject.atlas,
         voxel_ml=subject.voxel_ml,
         age=age,
@@ -165,11 +268,33 @@ def region_tables(
         ood_flag=ood_flag,
     )
     if null.patches:
-        random = occluder.occlude(_null_fill(subject), range(n_own, len(patches)))
+        random = subject.occlude_pieces(occluder, null.patches, n_own + n_controls)
         drawn = _effects(range(len(null.patches)), null.patches, intact, random)
-        scores = null_scores(single, drawn, null.assignment).drop(columns="index")
+        scores = null_scores(primary, drawn, null.assignment).drop(columns="index")
         table[list(scores.columns)] = scores.to_numpy()
-    return RegionTables(table, group_table(groups, grouped, single, voxel_ml=subject.voxel_ml))
+    checks = pd.concat(checked, ignore_index=True)
+    return RegionTables(
+        table,
+        group_table(groups, grouped, primary, voxel_ml=subject.voxel_ml),
+        baseline_table(subject.atlas, single, voxel_ml=subject.voxel_ml),
+        checks.assign(volume_mm3=checks["n_voxels"] * subject.voxel_ml * 1000)[
+            list(CONTROL_COLUMNS)
+        ],
+    )
+
+
+def control_answers(
+    subject: Subject,
+    occluder: Occluder,
+    controls: Mapping[str, Patch | None],
+    first: int,
+    baseline: str,
+) -> Answers:
+    """Answers to the controls; all regions together keep the fills of the regions."""
+    answers = subject.occlude_pieces(occluder, list(controls.values()), first, baseline=baseline)
+    place = list(controls).index("all_regions")
+    answers.put([place], occluder.occlude(subject.fill(baseline), [first + place]))
+    return answers
 
 
 def cube_volume(subject: Subject, *, cube_mm: float) -> NDArray[np.float32]:
@@ -189,7 +314,7 @@ def cube_volume(subject: Subject, *, cube_mm: float) -> NDArray[np.float32]:
     edge = max(1, round(cube_mm / np.cbrt(subject.voxel_ml * 1000)))
     cubes = sliding_cubes(subject.brain, edge=edge, step=edge)
     occluder = subject.open(cubes)
-    answers = occluder.occlude(_null_fill(subject), progress=subject.progress)
+    answers = subject.occlude_pieces(occluder, cubes, 0, progress=subject.progress)
     found = _effects(range(len(cubes)), cubes, occluder.intact, answers)
     return cube_map(subject.volume.shape, cubes, found)
 
@@ -209,7 +334,7 @@ def shapley_table(subject: Subject, *, n_permutations: int, seed: int) -> pd.Dat
         Columns ``index``, ``name``, ``hemisphere``, ``lobe``, ``network``, ``n_voxels``,
         ``delta_age``, ``shapley_age``, ``standard_error``; years.
     """
-    regions, fill = subject.regions, subject.fill
+    regions, fill = subject.regions, subject.fill()
     sizes = _sizes(regions)
     occluder = subject.open(regions)
     single = _effects(subject.indices, regions, occluder.intact, occluder.occlude(fill))
@@ -228,7 +353,9 @@ def shapley_table(subject: Subject, *, n_permutations: int, seed: int) -> pd.Dat
     return table.reset_index(drop=True)
 
 
-def curve_table(subject: Subject, *, seed: int) -> pd.DataFrame:
+def curve_table(
+    subject: Subject, *, seed: int, opinions: Sequence[pd.DataFrame] = ()
+) -> pd.DataFrame:
     """Deletion and insertion of the regions, the largest contribution first.
 
     Parameters
@@ -236,52 +363,50 @@ def curve_table(subject: Subject, *, seed: int) -> pd.DataFrame:
     subject : Subject
     seed : int
         Of the random orders that each curve is compared with.
+    opinions : sequence of DataFrame
+        Tables of other methods (:data:`.opinions.COLUMNS`), whose rankings are followed, too.
 
     Returns
     -------
     DataFrame
-        Columns ``curve`` (deletion or insertion), ``step``, ``index``, ``fraction_occluded``,
-        ``predicted_age``, ``delta_age``, ``js_divergence``, and for the curve as a whole ``area``,
-        ``random_area_mean`` and ``random_area_sd`` (years).
+        Columns ``CURVE_COLUMNS``. ``ranking`` is ``occlusion`` or a method of `opinions` with its
+        first baseline; ``curve`` is deletion or insertion; the rest is from
+        :func:`.curves.beside_random`.
 
     Raises
     ------
     DataError
         No region has voxels.
     """
-    regions, fill = subject.regions, subject.fill
-    occluder = subject.open(regions)
-    order, sizes = _ranking(subject, regions, occluder, fill), _sizes(regions)
+    regions, fill = subject.regions, subject.fill()
+    occluder, sizes = subject.open(regions), _sizes(regions)
+    own = _ranking(subject, regions, occluder, fill)
+    orders = {"occlusion": own, **{_method(o): _order(o, own, subject.indices) for o in opinions}}
     restoring = open_insertion(subject.members, subject.volume, regions, fill, **subject.options)
-    curves = [
-        _with_areas("deletion", deletion_curve, occluder, fill, order, sizes, seed),
-        _with_areas("insertion", insertion_curve, restoring, subject.volume, order, sizes, seed),
+    kinds: list[tuple[str, Callable[..., pd.DataFrame], Occluder, Fill]] = [
+        ("deletion", deletion_curve, occluder, fill),
+        ("insertion", insertion_curve, restoring, subject.volume),
     ]
-    table = pd.concat(curves, ignore_index=True)
-    labels = pd.array(subject.indices, dtype="Int64")
-    index = [pd.NA if pd.isna(region) else labels[int(region)] for region in table["region"]]
-    table["region"] = pd.array(index, dtype="Int64")
-    return table.rename(columns={"region": "index"})
+    found = []
+    for kind, curve, walked, filled in kinds:
+        random = random_order_curves(walked, filled, own, sizes, n_orders=RANDOM_ORDERS, seed=seed)
+        for ranking, order in orders.items():
+            table = beside_random(curve(walked, filled, order, sizes), random)
+            found.append(table.assign(curve=kind, ranking=ranking))
+    table = pd.concat(found, ignore_index=True)
+    labels = dict(enumerate(subject.indices))
+    table["index"] = table.pop("region").map(labels, na_action="ignore").astype("Int64")
+    return table[list(CURVE_COLUMNS)]
 
 
-def _with_areas(
-    name: str,
-    curve: Callable[..., pd.DataFrame],
-    occluder: Occluder,
-    fill: Fill,
-    order: Sequence[int],
-    sizes: Sequence[int],
-    seed: int,
-) -> pd.DataFrame:
-    """A curve with its area and those of random orders."""
-    found = curve(occluder, fill, order, sizes)
-    areas = random_order_areas(occluder, fill, order, sizes, n_orders=RANDOM_ORDERS, seed=seed)
-    found.insert(0, "curve", name)
-    return found.assign(
-        area=curve_area(found),
-        random_area_mean=areas.mean(),
-        random_area_sd=areas.std(ddof=1),
-    )
+def _method(opinion: pd.DataFrame) -> str:
+    return str(opinion["method"].iloc[0])
+
+
+def _order(opinion: pd.DataFrame, regions: Sequence[int], indices: Sequence[int]) -> list[int]:
+    """Numbers of the regions by the importance that another method gives them."""
+    size = opinion.drop_duplicates("index").set_index("index")["importance"]
+    return sorted(regions, key=lambda region: -size.fillna(0).get(indices[region], 0))
 
 
 def pair_table(subject: Subject, *, n_regions: int = TOP_REGIONS) -> pd.DataFrame:
@@ -304,7 +429,7 @@ def pair_table(subject: Subject, *, n_regions: int = TOP_REGIONS) -> pd.DataFram
     DataError
         No region has voxels.
     """
-    regions, fill = subject.regions, subject.fill
+    regions, fill = subject.regions, subject.fill()
     occluder = subject.open(regions)
     top = _ranking(subject, regions, occluder, fill)[:n_regions]
     table = pairwise(occluder, fill, top, _sizes(regions), progress=subject.progress)
@@ -327,26 +452,15 @@ def _sizes(patches: Sequence[Patch | None]) -> list[int]:
     return [count(patch) for patch in patches]
 
 
-def _rows(answers: Answers, first: int, last: int) -> Answers:
-    return Answers(answers.probabilities[first:last], answers.ages[first:last])
-
-
-def _parcels(subject: Subject, n_per_region: int, seed: int) -> NullParcels:
+def parcels(subject: Subject, n_per_region: int, seed: int) -> NullParcels:
+    """Random parcels of the regions, the same for every method; none with 0 per region."""
     if n_per_region == 0:
         return NullParcels((), ())
     return null_parcels(
         subject.labels, subject.indices,
-        compartments=subject.brain, n_per_region=n_per_region, seed=seed,
-        size_tolerance=SIZE_TOLERANCE,
+        compartments=compartment_masks(subject.labels, subject.atlas, subject.brain),
+        n_per_region=n_per_region, seed=seed, size_tolerance=SIZE_TOLERANCE,
     )  # fmt: skip
-
-
-def _null_fill(subject: Subject) -> Fill:
-    """The fill of places that are no regions: the mean of the brain where regions take theirs."""
-    if subject.baseline == "mean":
-        inside = subject.volume[subject.brain]
-        return float(inside.mean()) if inside.size else subject.background
-    return subject.fill
 
 
 def _ranking(

@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from bidsapp_brainage.errors import UsageError
 
 from .engine.geometry import Patch
+from .hierarchy import compartments
 
-COLUMNS = ("index", "null_mean", "null_sd", "z_null", "p_null")
+COLUMNS = ("index", "null_mean", "null_sd", "z_null", "p_null", "percentile_null")
 ELONGATION = 0.3  # SD of the log axes of parcels: the longest is about twice the shortest
 MIN_NULLS = 2  # fewer have no deviation
+MIN_COMPARTMENT_SHARE = 3  # size of a compartment over that of the region
 
 Mask: TypeAlias = NDArray[np.bool_]
 
@@ -113,6 +115,37 @@ def _patch_of(flat: Sequence[int], padded_shape: tuple[int, ...]) -> Patch:
     box = np.zeros(places.max(axis=0) - low + 1, dtype=bool)
     box[tuple((places - low).T)] = True
     return Patch(tuple(low.tolist()), box)
+
+
+def compartment_masks(
+    labels: NDArray[np.integer], atlas_table: pd.DataFrame, brain: Mask
+) -> dict[int, Mask]:
+    """Where the parcels of each region may lie: the regions of its tissue compartment.
+
+    A compartment that is less than three times as large as the region would hold hardly anything
+    but the region itself; the brain takes its place.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (D, H, W)
+        Region label of each voxel.
+    atlas_table : DataFrame
+        See :func:`.hierarchy.compartments`, and ``index``.
+    brain : ndarray of bool, shape (D, H, W)
+
+    Returns
+    -------
+    dict
+        From label to mask; regions of one compartment share one array.
+    """
+    indices = atlas_table["index"].astype(int)
+    tissue = compartments(atlas_table)
+    masks = {name: np.isin(labels, indices[tissue == name]) & brain for name in tissue.unique()}
+    counts = np.bincount(labels[labels > 0], minlength=int(indices.max()) + 1)
+    return {
+        index: masks[name] if masks[name].sum() >= MIN_COMPARTMENT_SHARE * counts[index] else brain
+        for index, name in zip(indices, tissue, strict=True)
+    }
 
 
 @dataclass(frozen=True)
@@ -251,24 +284,26 @@ def null_scores(
         average, and a null of absolute changes could not tell a region that pulls the other way.
         ``z_null`` is ``(delta_age - null_mean) / null_sd``; ``p_null`` is two-sided, twice the
         smaller of the two tails ``(1 + count) / (1 + n)`` and at most 1, so never below
-        ``2 / (1 + n)``. Regions that share parcels have dependent p values. NaN without parcels
-        or for empty regions;
-        ``z_null`` also where parcels do not vary.
+        ``2 / (1 + n)``; ``percentile_null`` is the share of parcels below, 0 to 100, of equal
+        ones half. Regions that share parcels have dependent p values. NaN without parcels or for
+        empty regions; ``z_null`` also where parcels do not vary.
     """
     null_ages = null_effects["delta_age"].to_numpy()
     rows = [
         _score(float(age), null_ages[parcels])
         for age, parcels in zip(effects["delta_age"], assignment, strict=True)
     ]
-    table = pd.DataFrame(np.reshape(rows, (-1, 4)), columns=list(COLUMNS[1:]))
+    table = pd.DataFrame(np.reshape(rows, (-1, len(COLUMNS) - 1)), columns=list(COLUMNS[1:]))
     table.insert(0, "index", effects["index"].to_numpy())
     return table
 
 
-def _score(age: float, null: NDArray[np.float64]) -> tuple[float, float, float, float]:
+def _score(age: float, null: NDArray[np.float64]) -> tuple[float, ...]:
     if len(null) < MIN_NULLS or np.isnan(age):
-        return (np.nan,) * 4
+        return (np.nan,) * (len(COLUMNS) - 1)
     mean, sd = float(null.mean()), float(null.std(ddof=1))
     tail = min(int((null >= age).sum()), int((null <= age).sum()))
     p = min(1.0, 2 * (1 + tail) / (1 + len(null)))
-    return mean, sd, (age - mean) / sd if sd > 0 else np.nan, p
+    below, equal = float((null < age).mean()), float((null == age).mean())
+    percentile = 100 * (below + equal / 2)
+    return mean, sd, (age - mean) / sd if sd > 0 else np.nan, p, percentile

@@ -104,18 +104,17 @@ def open_occluder(
         raise UsageError("Occlusion needs at least one network.")
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"The batch size must be at least 1, not {batch_size}.")
-    members = [copy.deepcopy(member).to(torch.device(device)).eval() for member in members]
     if engine != "loop":
         try:
             return Incremental(
                 members, volume, regions,
-                decode=decode, batch_size=batch_size, n_threads=n_threads,
+                decode=decode, device=device, batch_size=batch_size, n_threads=n_threads,
             )  # fmt: skip
         except UnsupportedNetworkError as error:
             if engine == "incremental":
                 raise
             LOGGER.warning("Occlusion takes one forward pass for each region: %s", error)
-    return FullPasses(members, volume, regions, decode=decode, batch_size=batch_size)
+    return FullPasses(members, volume, regions, decode=decode, device=device, batch_size=batch_size)
 
 
 class Incremental:
@@ -128,17 +127,17 @@ class Incremental:
         regions: Sequence[Patch | None],
         *,
         decode: Decode,
+        device: str = "cpu",
         batch_size: int | None = None,
         n_threads: int = 1,
     ) -> None:
         self._decode = decode
         self._n_threads = n_threads
-        on_gpu = next(iter(members[0].parameters()), torch.empty(0)).device.type != "cpu"
-        options = dict(GPU_OPTIONS) if on_gpu else {}
+        options = dict(GPU_OPTIONS) if torch.device(device).type != "cpu" else {}
         if batch_size is not None:
             options["chunk_regions"] = batch_size
         plans: dict[str, Plan] = {}
-        networks = [trace(member, (1, *volume.shape)) for member in members]
+        networks = [trace(member, (1, *volume.shape), device=device) for member in members]
         for network in networks:
             if network.signature not in plans:
                 plans[network.signature] = Plan(network, regions, **options)
@@ -210,9 +209,11 @@ class FullPasses:
         regions: Sequence[Patch | None],
         *,
         decode: Decode,
+        device: str = "cpu",
         batch_size: int | None = None,
     ) -> None:
-        parameter = next(iter(members[0].parameters()), torch.empty(0))
+        members = [copy.deepcopy(member).to(torch.device(device)).eval() for member in members]
+        parameter = next(iter(members[0].parameters()), torch.empty(0, device=device))
         # Convolutions of few channels are quicker on a CPU with the channels innermost.
         on_cpu = parameter.device.type == "cpu" and volume.ndim == 3
         form = {"memory_format": torch.channels_last_3d} if on_cpu else {}
@@ -245,8 +246,9 @@ class FullPasses:
         """See :class:`Occluder`."""
         chosen = list(range(len(self._voxels))) if regions is None else list(regions)
         filled = self._filled(fill)
-        probabilities = np.repeat(self._intact.probabilities, len(chosen), axis=0)
-        ages = np.repeat(self._intact.ages, len(chosen))
+        answers = (
+            Answers.joined([self._intact] * len(chosen)) if chosen else self._intact.rows(0, 0)
+        )
         todo = [k for k, region in enumerate(chosen) if self._changes(region, filled)]
         size = self._batch_size or self._automatic_batch_size()
         while todo:
@@ -258,11 +260,11 @@ class FullPasses:
                 raise_unless_memory(error, len(batch))
                 size = len(batch) // 2
                 continue
-            probabilities[batch], ages[batch] = found.probabilities, found.ages
+            answers.put(batch, found)
             todo = todo[size:]
             if progress is not None:
                 progress(len(chosen) - len(todo), len(chosen))
-        return Answers(probabilities, ages)
+        return answers
 
     def commit(self, region: int, fill: Fill) -> Answers:
         """See :class:`Occluder`."""

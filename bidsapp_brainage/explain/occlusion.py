@@ -15,7 +15,10 @@ from .engine.plan import label_patches
 from .engine.tables import count
 from .occluders import EngineName, Fill, open_occluder
 
-COLUMNS = ("index", "n_voxels", "delta_age", "delta_entropy", "js_divergence")
+COLUMNS = (
+    *("index", "n_voxels", "delta_age"),
+    *("delta_age_sd_members", "delta_entropy", "js_divergence"),
+)
 
 
 def occlude(  # noqa: PLR0913 - the one contract that all engines share
@@ -49,7 +52,7 @@ def occlude(  # noqa: PLR0913 - the one contract that all engines share
         Turns the logits of one member into probabilities and mean ages (from the model card:
         ``bidsapp_brainage.model.prediction.decoder``). Members are averaged as the prediction
         averages them: the mean of their distributions, whose mean is the mean of their ages.
-    baseline : {"background", "mean", "blur"} or ndarray of shape (D, H, W)
+    baseline : {"background", "mean", "blur", "template"} or ndarray of shape (D, H, W)
         What the region is replaced by; see :func:`bidsapp_brainage.explain.baselines.make_fill`.
     background : float
         Intensity of non-brain voxels.
@@ -68,9 +71,9 @@ def occlude(  # noqa: PLR0913 - the one contract that all engines share
     -------
     DataFrame
         Columns ``index``, ``n_voxels``, ``delta_age`` (years, occluded minus intact),
-        ``delta_entropy`` (nats, occluded minus intact) and ``js_divergence`` (nats, between the
-        two age distributions); NaN for regions without voxels. ``attrs`` holds
-        ``baseline_age`` (years, of the intact volume).
+        ``delta_age_sd_members`` (its SD over members), ``delta_entropy`` (nats, occluded minus
+        intact) and ``js_divergence`` (nats, between the two age distributions); NaN for regions
+        without voxels. ``attrs`` holds ``baseline_age`` (years, of the intact volume).
 
     Raises
     ------
@@ -102,9 +105,12 @@ def region_fill(
     *,
     baseline: str | NDArray[np.floating],
     background: float,
+    template: NDArray[np.floating] | None = None,
 ) -> Fill:
     """The fill of every region: a number where one does, else one volume for all regions."""
-    fill = make_fill(volume, labels, indices, baseline=baseline, background=background)
+    fill = make_fill(
+        volume, labels, indices, baseline=baseline, background=background, template=template
+    )
     return float(background) if isinstance(baseline, str) and baseline == "background" else fill
 
 
@@ -128,6 +134,7 @@ def effects(
             "index": np.asarray(indices, dtype=np.int64),
             "n_voxels": np.asarray(n_voxels, dtype=np.int64),
             "delta_age": occluded.ages - intact.ages,
+            "delta_age_sd_members": occluded.spread_from(intact),
             "delta_entropy": entropy(occluded.probabilities) - entropy(intact.probabilities),
             "js_divergence": occluded.divergence_from(intact),
         },

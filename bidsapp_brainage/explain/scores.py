@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+NULL_COLUMNS = ("null_mean", "null_sd", "z_null", "p_null", "percentile_null")
 COLUMNS = (
     "index",
     "name",
@@ -21,12 +22,14 @@ COLUMNS = (
     "abs_delta_age",
     "delta_age_per_ml",
     "delta_age_adj",
+    "delta_age_sd_members",
     "nosa_importance",
     "nosa_importance_scaled",
     "null_mean",
     "null_sd",
     "z_null",
     "p_null",
+    "percentile_null",
     "rank",
     "delta_entropy",
     "js_divergence",
@@ -147,10 +150,59 @@ def occlusion_table(
     table["delta_age_adj"] = size_adjusted(table["abs_delta_age"].to_numpy(), size_ml.to_numpy())
     table["nosa_importance"] = importance
     table["nosa_importance_scaled"] = min_max(importance)
-    table[["null_mean", "null_sd", "z_null", "p_null"]] = np.nan
-    table["rank"] = table["abs_delta_age"].rank(ascending=False, method="min").astype("Int64")
+    table[list(NULL_COLUMNS)] = np.nan
+    table["rank"] = rank_by_size(table["delta_age"])
     table["ood_flag"] = ood_flag
     return table[list(COLUMNS)]
+
+
+BASELINE_COLUMNS = (
+    "baseline",
+    "index",
+    "name",
+    "n_voxels",
+    "delta_age",
+    "delta_age_sd_members",
+    "delta_age_per_ml",
+    "rank",
+    "delta_entropy",
+    "js_divergence",
+)
+
+
+def baseline_table(
+    atlas_table: pd.DataFrame, effects: Mapping[str, pd.DataFrame], *, voxel_ml: float
+) -> pd.DataFrame:
+    """Contributions with every baseline, one below the other.
+
+    Parameters
+    ----------
+    atlas_table : DataFrame
+        ``index`` and ``name``.
+    effects : mapping
+        By baseline, the result of :func:`bidsapp_brainage.explain.occlusion.effects`.
+    voxel_ml : float
+        Volume of a voxel of the label image, in millilitres.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``BASELINE_COLUMNS``.
+    """
+    parts = []
+    for baseline, found in effects.items():
+        part = atlas_table[["index", "name"]].merge(found, on="index", how="left")
+        part["n_voxels"] = part["n_voxels"].fillna(0).astype(int)
+        size_ml = part["n_voxels"] * voxel_ml
+        part["delta_age_per_ml"] = part["delta_age"] / size_ml.where(size_ml > 0)
+        part["rank"] = rank_by_size(part["delta_age"])
+        parts.append(part.assign(baseline=baseline))
+    return pd.concat(parts, ignore_index=True)[list(BASELINE_COLUMNS)]
+
+
+def rank_by_size(values: pd.Series) -> pd.Series:
+    """Rank of the absolute values, 1 for the largest; missing where the value is."""
+    return values.abs().rank(ascending=False, method="min").astype("Int64")
 
 
 def paint_map(

@@ -5,19 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nipype.interfaces.base import File, TraitedSpec, traits
+from nipype.interfaces.base import File, TraitedSpec, isdefined, traits
 
 from bidsapp_brainage.interfaces.base import StageInputSpec, StageInterface
 from bidsapp_brainage.interfaces.prediction import NetworkInputSpec
 
 if TYPE_CHECKING:
     from bidsapp_brainage.explain.methods import Subject
+    from bidsapp_brainage.model.cards import ModelCard
 
 
 class _ExplainInputSpec(NetworkInputSpec):
     labels = File(exists=True, mandatory=True, desc="atlas labels on the grid of the volume")
     atlas_table = File(exists=True, mandatory=True, desc="index, name, hemisphere, lobe, network")
-    baseline = traits.Enum("background", "mean", "blur", usedefault=True)
+    mask = File(exists=True, desc="brain mask on the grid of the volume")
+    baselines = traits.List(
+        traits.Enum("background", "mean", "blur", "template"),
+        ["background"], usedefault=True, minlen=1, desc="the first is the primary one",
+    )  # fmt: skip
+    template = File(exists=True, desc="T1w average, for the baseline of this name")
+    template_mask = File(exists=True, desc="its brain mask")
     batch_size = traits.Int(0, usedefault=True, nohash=True, desc="0: the engine chooses")
     seed = traits.Int(0, usedefault=True, desc="--random-seed")
 
@@ -46,13 +53,44 @@ class _ExplainInterface(StageInterface):
             atlas=io.read_tsv(Path(inputs.atlas_table)),
             decode=prediction.decoder(card),
             voxel_ml=float(abs(np.linalg.det(image.affine[:3, :3]))) / 1000,
-            baseline=inputs.baseline,
+            baselines=tuple(inputs.baselines),
+            template=self._template(card),
+            mask=self._mask(),
             background=float(card.input.get("background", 0.0)),
             device=inputs.device,
             batch_size=inputs.batch_size or None,
             n_threads=inputs.n_threads,
             progress=self._progress,
         )
+
+    def _mask(self) -> Any:
+        from bidsapp_brainage import io
+
+        if not isdefined(self.inputs.mask):
+            return None
+        return io.load_nifti(Path(self.inputs.mask)).get_fdata(dtype="float32") > 0
+
+    def _template(self, card: ModelCard) -> Any:
+        """The template as the network would see it."""
+        import numpy as np
+
+        from bidsapp_brainage import io
+        from bidsapp_brainage.imaging.grids import model_input
+
+        if "template" not in self.inputs.baselines:
+            return None
+        t1w = io.load_nifti(Path(self.inputs.template))
+        mask = io.load_nifti(Path(self.inputs.template_mask))
+        return model_input(t1w, mask, np.eye(4), card.input)[0].get_fdata(dtype="float32")
+
+    def _save_map(self, runtime: Any, name: str, values: Any) -> str:
+        """Save values on the grid of the network's input."""
+        import nibabel as nib
+
+        from bidsapp_brainage import io
+
+        affine = io.load_nifti(Path(self.inputs.volume)).affine
+        return self._save(runtime, name, nib.Nifti1Image(values, affine), standard=True)
 
     def _write(self, runtime: Any, field: str, name: str, table: Any) -> None:
         from bidsapp_brainage import io
@@ -69,6 +107,8 @@ class _OccludeInputSpec(_ExplainInputSpec):
 class _OccludeOutputSpec(TraitedSpec):
     table = File(exists=True, desc="one row per atlas region")
     groups = File(exists=True, desc="one row per network, lobe, hemisphere and compartment")
+    baselines = File(exists=True, desc="one row per region and baseline")
+    controls = File(exists=True, desc="a few rows per baseline")
 
 
 class Occlude(_ExplainInterface):
@@ -90,6 +130,8 @@ class Occlude(_ExplainInterface):
         )
         self._write(runtime, "table", "occlusion.tsv", tables.regions)
         self._write(runtime, "groups", "groups.tsv", tables.groups)
+        self._write(runtime, "baselines", "baselines.tsv", tables.baselines)
+        self._write(runtime, "controls", "controls.tsv", tables.controls)
         return runtime
 
 
@@ -109,15 +151,10 @@ class OccludeCubes(_ExplainInterface):
     output_spec = _CubesOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        import nibabel as nib
-
-        from bidsapp_brainage import io
         from bidsapp_brainage.explain import methods
 
-        affine = io.load_nifti(Path(self.inputs.volume)).affine
         values = methods.cube_volume(self._subject(), cube_mm=self.inputs.cube_mm)
-        image = nib.Nifti1Image(values, affine)
-        self._results["out_file"] = self._save(runtime, "cubes.nii.gz", image, standard=True)
+        self._results["out_file"] = self._save_map(runtime, "cubes.nii.gz", values)
         return runtime
 
 
@@ -142,17 +179,115 @@ class Shapley(_ExplainInterface):
         return runtime
 
 
+_OPINIONS = {
+    "lrp": "relevance propagation",
+    "ig": "integrated gradients",
+    "noise": "learned-noise map",
+}
+
+
+class _OpinionInputSpec(_OccludeInputSpec):
+    method = traits.Enum("lrp", "ig", "noise", mandatory=True)
+
+
+class _OpinionOutputSpec(TraitedSpec):
+    table = File(exists=True, desc="one row per atlas region and baseline")
+    out_file = File(exists=True, desc="float32 map")
+
+
+class Opinion(_ExplainInterface):
+    """Another method; see :func:`bidsapp_brainage.explain.opinions.second_opinion`."""
+
+    input_spec = _OpinionInputSpec
+    output_spec = _OpinionOutputSpec
+
+    @property
+    def stage(self) -> str:  # type: ignore[override]
+        """Name of the method in plain words."""
+        return _OPINIONS[self.inputs.method]
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage.explain import methods, opinions
+
+        inputs, subject = self.inputs, self._subject()
+        found = opinions.second_opinion(
+            subject,
+            inputs.method,
+            null=methods.parcels(subject, inputs.null_parcels, inputs.seed),
+            seed=inputs.seed,
+            ood_flag=inputs.ood_flag,
+        )
+        self._write(runtime, "table", f"{inputs.method}.tsv", found.table)
+        self._results["out_file"] = self._save_map(runtime, f"{inputs.method}.nii.gz", found.volume)
+        return runtime
+
+
+class _RandomiseInputSpec(_ExplainInputSpec):
+    methods = traits.List(traits.Enum("occlusion", "lrp", "ig"), mandatory=True)
+
+
+class Randomise(_ExplainInterface):
+    """Sanity check; see :func:`bidsapp_brainage.explain.randomisation.randomisation_table`."""
+
+    stage = "weight randomisation"
+    input_spec = _RandomiseInputSpec
+    output_spec = _TableOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage.explain.randomisation import randomisation_table
+
+        found = randomisation_table(self._subject(), self.inputs.methods, seed=self.inputs.seed)
+        self._write(runtime, "table", "randomisation.tsv", found)
+        return runtime
+
+
+class _AgreeInputSpec(StageInputSpec):
+    baselines = File(exists=True, mandatory=True, desc="result of Occlude")
+    opinions = traits.List(File(exists=True), desc="results of Opinion")
+
+
+class Agree(StageInterface):
+    """Rank agreement; see :func:`bidsapp_brainage.explain.agreement.agreement_table`."""
+
+    input_spec = _AgreeInputSpec
+    output_spec = _TableOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage import io
+        from bidsapp_brainage.explain.agreement import agreement_table, explanations_of
+
+        found = agreement_table(
+            explanations_of(io.read_tsv(Path(self.inputs.baselines)), _tables(self.inputs.opinions))
+        )
+        self._results["table"] = self._file(runtime, "agreement.tsv")
+        io.write_tsv(Path(self._results["table"]), found)
+        return runtime
+
+
+def _tables(paths: Any) -> list[Any]:
+    """Tables of second opinions; none without paths."""
+    from bidsapp_brainage import io
+
+    return [io.read_tsv(Path(path)) for path in (paths if isdefined(paths) else ())]
+
+
+class _CurvesInputSpec(_ExplainInputSpec):
+    opinions = traits.List(File(exists=True), desc="results of Opinion, whose rankings are tested")
+
+
 class Curves(_ExplainInterface):
     """Deletion and insertion; see :func:`bidsapp_brainage.explain.methods.curve_table`."""
 
     stage = "deletion and insertion curves"
-    input_spec = _ExplainInputSpec
+    input_spec = _CurvesInputSpec
     output_spec = _TableOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
         from bidsapp_brainage.explain import methods
 
-        found = methods.curve_table(self._subject(), seed=self.inputs.seed)
+        found = methods.curve_table(
+            self._subject(), seed=self.inputs.seed, opinions=_tables(self.inputs.opinions)
+        )
         self._write(runtime, "table", "curves.tsv", found)
         return runtime
 

@@ -191,11 +191,12 @@ def _connect_explanation(
         plan.atlas_table,
         compute=plan.compute,
         explanation=plan.explanation,
+        template=plan.template,
     )
     workflow.connect([
         (anat, explanation, _between(("t1w_preproc",))),
         (norm, explanation, _between(("affine", "inverse"))),
-        (prediction, explanation, _between(("volume", "ood_flag"))),
+        (prediction, explanation, _between(("volume", "volume_mask", "ood_flag"))),
     ])  # fmt:skip
     return explanation
 
@@ -236,9 +237,10 @@ def _connect_sinks(
         _connect_std(workflow, dest, plan.template, parts, norm)
     if "explanation" in parts:
         ds_explanation = init_ds_explanation_wf(
-            dest, plan.template, plan.atlas_entities, extra=plan.explanation.extra, **common
+            dest, plan.template, plan.atlas_entities, explanation=plan.explanation, **common
         )
-        kept = ("labels_t1w", "table", "groups", "map_grid", "map_t1w", *plan.explanation.extra)
+        further = (*plan.explanation.tables, *plan.explanation.maps)
+        kept = ("labels_t1w", "table", "map_grid", "map_t1w", *further)
         workflow.connect([(parts["explanation"], ds_explanation, _between(kept))])
 
 

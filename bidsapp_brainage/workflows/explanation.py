@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,14 @@ from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 from bidsapp_brainage.interfaces.atlas import MatchAtlas
 from bidsapp_brainage.interfaces.images import Resample
 from bidsapp_brainage.interfaces.occlusion import (
+    Agree,
     Curves,
     Occlude,
     OccludeCubes,
+    Opinion,
     PaintMap,
     Pairs,
+    Randomise,
     Shapley,
 )
 from bidsapp_brainage.workflows.prediction import network_inputs
@@ -31,8 +35,9 @@ if TYPE_CHECKING:
 
 _FILL_TEXT = {
     "background": "the background value of the image",
-    "mean": "the mean intensity of the region",
+    "mean": "the mean intensity around the region",
     "blur": "a heavily smoothed copy of the image",
+    "template": "the template's intensities at the same place",
 }
 
 
@@ -109,7 +114,7 @@ def init_atlas_wf(
     return workflow
 
 
-def init_explanation_wf(
+def init_explanation_wf(  # noqa: PLR0913 - an explanation needs model, regions and method
     scan: Scan,
     card: ModelCard,
     card_path: Path,
@@ -118,6 +123,7 @@ def init_explanation_wf(
     *,
     compute: Compute,
     explanation: Explanation,
+    template: TemplateFiles,
     name: str = "explanation_wf",
 ) -> Workflow:
     """Occlude every region of the atlas in one scan.
@@ -134,6 +140,8 @@ def init_explanation_wf(
         Device, batch size and threads.
     explanation : Explanation
         Methods and their parameters.
+    template : TemplateFiles
+        The model's template, for the baseline of this name.
     name : str
         Name of the workflow.
 
@@ -141,36 +149,42 @@ def init_explanation_wf(
     ------
     labels
         Atlas labels in the model's template.
-    t1w_preproc, affine, inverse, volume, ood_flag
+    t1w_preproc, affine, inverse, volume, volume_mask, ood_flag
         From the earlier workflows.
 
     Outputs
     -------
     labels_t1w
         Labels on the grid of the T1w.
-    table, groups
-        One row per region; one per network, lobe, hemisphere and compartment.
+    table
+        One row per region.
     map_grid, map_t1w
         Change of the predicted age, on the network's grid and on the T1w's.
-    cubes, shapley, curves, pairs
-        Results of the methods of these names; undefined without them.
+    and those named by :attr:`.plan.Explanation.tables` and :attr:`.plan.Explanation.maps`
+        Further tables and maps.
     """
     workflow = Workflow(name=name)
     workflow.__desc__ = f"""\
 Each region of the atlas {atlas.name} was brought to the T1w image by the inverse of the nonlinear
-registration and replaced, one at a time, by {_FILL_TEXT[explanation.baseline]}; the signed change
-of the predicted age is the region's contribution (occlusion [@occlusion]; network occlusion
+registration and replaced, one at a time, by {_FILL_TEXT[explanation.baselines[0]]}; the signed
+change of the predicted age is the region's contribution (occlusion [@occlusion]; network occlusion
 sensitivity analysis [@nosa]).{_method_text(explanation)}
 """
     inputnode = pe.Node(
         niu.IdentityInterface(
-            fields=["labels", "t1w_preproc", "affine", "inverse", "volume", "ood_flag"]
+            fields=[
+                *("labels", "t1w_preproc", "affine", "inverse"),
+                *("volume", "volume_mask", "ood_flag"),
+            ]
         ),
         name="inputnode",
     )
     outputnode = pe.Node(
         niu.IdentityInterface(
-            fields=["labels_t1w", "table", "groups", "map_grid", "map_t1w", *explanation.extra]
+            fields=[
+                *("labels_t1w", "table", "map_grid", "map_t1w"),
+                *(*explanation.tables, *explanation.maps),
+            ]
         ),
         name="outputnode",
     )
@@ -189,10 +203,12 @@ sensitivity analysis [@nosa]).{_method_text(explanation)}
     common = {
         **network_inputs(card, card_path, scan, compute),
         "atlas_table": str(atlas_table),
-        "baseline": explanation.baseline,
+        "baselines": list(explanation.baselines),
         "batch_size": compute.batch_size or 0,
         "seed": explanation.seed,
     }
+    if "template" in explanation.baselines:
+        common |= {"template": str(template.t1w), "template_mask": str(template.mask)}
     resources = {"mem_gb": 3.0, "n_procs": 1 if compute.use_gpu else compute.n_threads}
     occlude = pe.Node(
         Occlude(**common, null_parcels=explanation.null_parcels), name="occlude", **resources
@@ -206,35 +222,79 @@ sensitivity analysis [@nosa]).{_method_text(explanation)}
         (inputnode, chain, [("affine", "in1"), ("inverse", "in2")]),
         (inputnode, to_grid, [("labels", "in_file"), ("volume", "reference")]),
         (chain, to_grid, [("out", "transforms")]),
-        (inputnode, occlude, [("volume", "volume"), ("ood_flag", "ood_flag")]),
+        (inputnode, occlude, [
+            ("volume", "volume"), ("volume_mask", "mask"), ("ood_flag", "ood_flag"),
+        ]),
         (to_grid, occlude, [("out_file", "labels")]),
         (to_grid, map_grid, [("out_file", "labels")]),
         (to_t1w, map_t1w, [("out_file", "labels")]),
         (occlude, map_grid, [("table", "table")]),
         (occlude, map_t1w, [("table", "table")]),
         (to_t1w, outputnode, [("out_file", "labels_t1w")]),
-        (occlude, outputnode, [("table", "table"), ("groups", "groups")]),
+        (occlude, outputnode, [
+            (field, field) for field in ("table", "groups", "baselines", "controls")
+        ]),
         (map_grid, outputnode, [("out_file", "map_grid")]),
         (map_t1w, outputnode, [("out_file", "map_t1w")]),
     ])  # fmt:skip
-    for method, interface in _extra_interfaces(explanation, common).items():
-        node = pe.Node(interface, name=method, **resources)
+    nodes = {
+        method: pe.Node(interface, name=method, **resources)
+        for method, interface in _extra_interfaces(explanation, common).items()
+    }
+    for method, node in nodes.items():
         workflow.connect([
-            (inputnode, node, [("volume", "volume")]),
+            (inputnode, node, [("volume", "volume"), ("volume_mask", "mask")]),
             (to_grid, node, [("out_file", "labels")]),
             (node, outputnode, [("out_file" if method == "cubes" else "table", method)]),
         ])  # fmt:skip
+        if method in explanation.opinions:
+            workflow.connect([
+                (inputnode, node, [("ood_flag", "ood_flag")]),
+                (node, outputnode, [("out_file", f"{method}_map")]),
+            ])  # fmt:skip
+    _compare(workflow, explanation, occlude, nodes)
     return workflow
+
+
+def _compare(
+    workflow: Workflow, explanation: Explanation, occlude: pe.Node, nodes: dict[str, pe.Node]
+) -> None:
+    """Bring the tables of all methods together."""
+    readers = []
+    if "agreement" in explanation.tables:
+        agree = pe.Node(Agree(), name="agree")
+        workflow.connect([
+            (occlude, agree, [("baselines", "baselines")]),
+            (agree, workflow.get_node("outputnode"), [("table", "agreement")]),
+        ])  # fmt:skip
+        readers.append(agree)
+    if "curves" in nodes:
+        readers.append(nodes["curves"])
+    if not explanation.opinions or not readers:
+        return
+    merge = pe.Node(
+        niu.Merge(len(explanation.opinions)), name="opinions", run_without_submitting=True
+    )
+    for number, method in enumerate(explanation.opinions, start=1):
+        workflow.connect(nodes[method], "table", merge, f"in{number}")
+    for reader in readers:
+        workflow.connect(merge, "out", reader, "opinions")
 
 
 def _extra_interfaces(explanation: Explanation, common: dict[str, Any]) -> dict[str, BaseInterface]:
     """Interfaces of the methods beyond the occlusion of regions that the run uses."""
+    checked = [name for name in explanation.methods if name in ("occlusion", "lrp", "ig")]
     known = {
         "cubes": lambda: OccludeCubes(**common, cube_mm=explanation.cube_mm),
         "shapley": lambda: Shapley(**common, permutations=explanation.permutations),
         "curves": lambda: Curves(**common),
         "pairs": lambda: Pairs(**common),
+        "randomisation": lambda: Randomise(**common, methods=checked),
     }
+    for method in explanation.opinions:
+        known[method] = partial(
+            Opinion, **common, method=method, null_parcels=explanation.null_parcels
+        )
     return {method: known[method]() for method in explanation.extra}
 
 
@@ -247,11 +307,29 @@ def _method_text(explanation: Explanation) -> str:
         "curves": " Regions were removed and restored one after another, ranked by their "
         "contribution, to see how far the ranking is faithful to the model.",
         "pairs": " The regions with the largest contributions were also occluded in pairs.",
+        "lrp": " Layer-wise relevance propagation [@lrp; epsilon and z+ rules as in @hofmann] "
+        "gave a second opinion, summed over the same regions.",
+        "ig": " Integrated gradients [@ig] with the same baselines gave a second opinion, summed "
+        "over the same regions.",
+        "noise": " A map of how little noise each part of the brain bears before the prediction "
+        "changes [after @bintsi] gave a second opinion, summed over the same regions.",
+        "randomisation": " As a sanity check the explanations were repeated for networks with ever "
+        "more randomised layers, from the output down [@sanity].",
     }
     null = (
         " Contributions were compared with those of random connected parcels of the same size."
         if explanation.null_parcels
         else ""
     )
-    groups = " Networks, lobes and hemispheres were occluded in the same way."
-    return groups + null + "".join(texts[method] for method in explanation.extra)
+    groups = (
+        " Networks, lobes, hemispheres, homologous pairs and tissue compartments were occluded in "
+        "the same way."
+    )
+    others = " and by ".join(_FILL_TEXT[baseline] for baseline in explanation.baselines[1:])
+    repeated = (
+        f" All regions were also replaced by {others}, and the rank agreement of the results is "
+        "reported."
+        if others
+        else ""
+    )
+    return groups + repeated + null + "".join(texts[method] for method in explanation.extra)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nipype.interfaces import utility as niu
@@ -14,14 +13,27 @@ from bidsapp_brainage.workflows.plan import image_spacing, spacing_label
 
 if TYPE_CHECKING:
     from bidsapp_brainage.atlas.templates import TemplateFiles
-    from bidsapp_brainage.workflows.plan import Destination
+    from bidsapp_brainage.workflows.plan import Destination, Explanation
 
 #: Suffixes of the tables of an explanation beyond that of the regions.
 _TABLES = {
     "groups": "occlusiongroups",
+    "baselines": "occlusionbaselines",
+    "controls": "occlusioncontrols",
+    "agreement": "agreement",
     "shapley": "shapley",
     "curves": "occlusioncurve",
     "pairs": "occlusionpairs",
+    "lrp": "lrp",
+    "ig": "ig",
+    "noise": "noise",
+    "randomisation": "randomisation",
+}
+#: What the maps of second opinions show, and their unit.
+_MAPS = {
+    "lrp_map": ("Minus the relevance of each voxel for the predicted age (first order).", "year"),
+    "ig_map": ("Minus the integrated gradients of the predicted age at each voxel.", "year"),
+    "noise_map": ("Importance: 1 minus the noise borne over the largest allowed.", "1"),
 }
 _PREPROC = {"desc": "preproc", "suffix": "T1w"}
 _MASK = {"desc": "brain", "suffix": "mask"}
@@ -226,7 +238,7 @@ def init_ds_explanation_wf(
     template: TemplateFiles,
     atlas: dict[str, Any],
     *,
-    extra: Sequence[str],
+    explanation: Explanation,
     model: str,
     resolution: str,
     provenance: dict[str, Any],
@@ -242,9 +254,8 @@ def init_ds_explanation_wf(
         The model's template.
     atlas : dict
         Entities of the atlas.
-    extra : sequence of str
-        Methods beyond the occlusion of regions: any of ``cubes``, ``shapley``, ``curves``,
-        ``pairs``.
+    explanation : Explanation
+        What was made.
     model, resolution : str
         Labels of the model and of its grid.
     provenance : dict
@@ -254,13 +265,16 @@ def init_ds_explanation_wf(
 
     Inputs
     ------
-    labels_t1w, table, groups, map_grid, map_t1w, and those in `extra`
+    labels_t1w, table, map_grid, map_t1w, and the further tables and maps of `explanation`
         From the explanation workflow.
     """
     workflow = Workflow(name=name)
     inputnode = pe.Node(
         niu.IdentityInterface(
-            fields=["labels_t1w", "table", "groups", "map_grid", "map_t1w", *extra]
+            fields=[
+                *("labels_t1w", "table", "map_grid", "map_t1w"),
+                *(*explanation.tables, *explanation.maps),
+            ]
         ),
         name="inputnode",
     )
@@ -296,13 +310,20 @@ def init_ds_explanation_wf(
             "ds_map_t1w", dest, space="T1w", **name_map, metadata={**effect, **in_t1w}
         ),
     }  # fmt:skip
-    for field, suffix in _TABLES.items():
-        if field in ("groups", *extra):
+    for field in explanation.tables:
+        suffix = _TABLES[field]
+        nodes[field] = sink(
+            f"ds_{field}", dest, **named, suffix=suffix, extension=".tsv", columns=suffix,
+            metadata={"Sources": [seen], **provenance},
+        )  # fmt: skip
+    for field, (text, unit) in _MAPS.items():
+        if field in explanation.maps:
             nodes[field] = sink(
-                f"ds_{field}", dest, **named, suffix=suffix, extension=".tsv", columns=suffix,
-                metadata={"Sources": [seen], **provenance},
+                f"ds_{field}", dest, space=template.name, res=resolution, desc=model,
+                suffix=field.replace("_", ""),
+                metadata={"Description": text, "Units": unit, "Sources": [seen], **in_grid},
             )  # fmt: skip
-    if "cubes" in extra:
+    if "cubes" in explanation.maps:
         text = "Change of the predicted age when a cube around the voxel is occluded."
         nodes["cubes"] = sink(
             "ds_cubes", dest, space=template.name, res=resolution, desc=f"{model}cubes",

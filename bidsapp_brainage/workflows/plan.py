@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("bidsapp_brainage")
 WORKFLOW_NAME = "bidsapp_brainage_wf"
+#: Methods of explanation that are no occlusion.
+OPINIONS = ("lrp", "ig", "noise")
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ class Explanation:
     ----------
     methods : tuple of str
         Of ``--explain``; empty without explanation.
-    baseline : {"background", "mean", "blur"}
-        What replaces a region.
+    baselines : tuple of {"background", "mean", "blur", "template"}
+        What replaces a region; the first is that of the main table.
     null_parcels : int
         Random parcels of each size that regions are compared with.
     cube_mm : float
@@ -80,7 +82,7 @@ class Explanation:
     """
 
     methods: tuple[str, ...] = ("occlusion",)
-    baseline: Baseline = "background"
+    baselines: tuple[Baseline, ...] = ("background", "blur")
     null_parcels: int = 50
     cube_mm: float = 8.0
     permutations: int = 20
@@ -91,12 +93,31 @@ class Explanation:
         """Methods beyond the occlusion of regions."""
         return tuple(method for method in self.methods if method != "occlusion")
 
+    @property
+    def opinions(self) -> tuple[str, ...]:
+        """Methods of other families."""
+        return tuple(method for method in self.methods if method in OPINIONS)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Tables that the explanation makes beside that of the regions."""
+        several = len(self.baselines) + len(self.opinions) > 1
+        compared = ("agreement",) if several else ()
+        rest = tuple(method for method in self.extra if method != "cubes")
+        return ("groups", "baselines", "controls", *compared, *rest)
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Maps on the network's grid that the explanation makes beside that of the regions."""
+        cubes = ("cubes",) if "cubes" in self.methods else ()
+        return (*cubes, *(f"{method}_map" for method in self.opinions))
+
     @classmethod
     def of(cls, processing: Processing) -> Explanation:
         """Choices of a run."""
         return cls(
             methods=tuple(explanations(processing)),
-            baseline=processing.occlusion_baseline,
+            baselines=processing.occlusion_baseline,
             null_parcels=processing.null_parcels,
             cube_mm=processing.cube_mm,
             permutations=processing.shapley_permutations,
@@ -262,7 +283,8 @@ def make_plan(settings: Settings, home: Path) -> Plan:
     cards.resolve_bias(processing.bias_correction, card)
     template = get_template(card.input["template"])
     atlas = None
-    if explanations(processing):
+    if chosen := explanations(processing):
+        _check_libraries(chosen)
         atlas = load_atlas(processing.atlas, atlases_dir=processing.atlases_dir, home=home)
     work_dir = settings.execution.work_dir.absolute() / WORKFLOW_NAME
     return Plan(
@@ -284,6 +306,15 @@ def make_plan(settings: Settings, home: Path) -> Plan:
         compute=_compute(resources),
         run_uuid=settings.execution.run_uuid or "run",
     )
+
+
+def _check_libraries(methods: Iterable[str]) -> None:
+    """Miss a library before any image is touched."""
+    from bidsapp_brainage.explain.gradients import captum_attr
+
+    for method in methods:
+        if method in ("lrp", "ig"):
+            captum_attr(method)
 
 
 def spacing_label(spacing: float) -> str:

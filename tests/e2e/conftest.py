@@ -15,6 +15,7 @@ import pytest
 from tests.model.tiny import make_card
 
 VOXEL = (2.5, 2.5, 2.5)
+EXPLAIN = "occlusion,cubes,shapley,curves,pairs,lrp,ig,noise,randomisation"
 
 
 def make_dataset(folder: Path) -> Path:
@@ -48,7 +49,7 @@ class App:
             *(str(self.root / "bids"), str(self.out), "participant"),
             *("--work-dir", str(self.root / "work"), "--sloppy", "--device", "cpu"),
             *("--model", "tiny", "--models-dir", str(self.root / "models")),
-            *("--explain", "occlusion,cubes,shapley,curves,pairs", "--null-parcels", "4"),
+            *("--explain", EXPLAIN, "--null-parcels", "4"),
             *("--cube-size", "24", "--shapley-permutations", "2"),
             *("--skip-bids-validation", *options),
         ]

@@ -10,12 +10,12 @@ from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.explain import curves
 from bidsapp_brainage.explain.curves import (
     COLUMNS,
+    beside_random,
     curve_area,
     deletion_curve,
-    faithfulness,
     insertion_curve,
     open_insertion,
-    random_order_areas,
+    random_order_curves,
 )
 from tests.explain.test_occlusion import decode
 from tests.explain.toy import EMPTY, ENGINES, FILL, bits, make_toy
@@ -83,7 +83,12 @@ def test_order_without_effect_has_no_area(toy, engine):
 
 def test_random_orders_depend_on_the_seed_alone(toy):
     areas = [
-        random_order_areas(toy.occluder(engine), FILL, order, toy.n_voxels, n_orders=4, seed=seed)
+        [
+            curve_area(curve)
+            for curve in random_order_curves(
+                toy.occluder(engine), FILL, order, toy.n_voxels, n_orders=4, seed=seed
+            )
+        ]
         for engine, order, seed in [
             ("loop", ORDER, 1), ("incremental", ORDER[::-1], 1), ("loop", ORDER, 2),
         ]
@@ -92,10 +97,10 @@ def test_random_orders_depend_on_the_seed_alone(toy):
     assert not np.allclose(areas[0], areas[2])
 
 
-def test_faithfulness_places_an_order_among_random_ones(toy, engine):
+def test_a_curve_stands_beside_random_ones(toy, engine):
     occluder = toy.occluder(engine)
     before, seen = bits(occluder), []
-    found = faithfulness(
+    random = random_order_curves(
         occluder,
         FILL,
         ORDER,
@@ -104,23 +109,28 @@ def test_faithfulness_places_an_order_among_random_ones(toy, engine):
         seed=3,
         progress=lambda done, total: seen.append((done, total)),
     )
+    own = deletion_curve(occluder, FILL, ORDER, toy.n_voxels)
+    found = beside_random(own, random)
     assert bits(occluder) == before
     assert seen == [(n, 8) for n in range(1, 9)]
-    areas = random_order_areas(occluder, FILL, ORDER, toy.n_voxels, n_orders=8, seed=3)
-    own = curve_area(deletion_curve(occluder, FILL, ORDER, toy.n_voxels))
-    assert found.area == own
-    assert found.random_mean == pytest.approx(areas.mean())
-    assert found.z == pytest.approx((own - areas.mean()) / areas.std(ddof=1))
-    assert found.fraction_better == np.mean(areas > own)
+    areas = np.array([curve_area(curve) for curve in random])
+    row = found.iloc[0]
+    assert row["area"] == curve_area(own)
+    assert row["random_area_mean"] == pytest.approx(areas.mean())
+    assert row["area_between"] == pytest.approx(curve_area(own) - areas.mean())
+    assert row["z_area"] == pytest.approx((curve_area(own) - areas.mean()) / areas.std(ddof=1))
+    ends = found["random_abs_delta_age"].iloc[[0, -1]].tolist()
+    assert ends == pytest.approx([0, abs(own["delta_age"].iloc[-1])], abs=1e-9)
 
 
-def test_one_region_has_only_one_order(toy):
-    found = faithfulness(toy.occluder("loop"), FILL, [0], toy.n_voxels, n_orders=3)
-    assert found.random_sd == 0
-    assert np.isnan(found.z)
-    assert found.fraction_better == 0
-    alone = faithfulness(toy.occluder("loop"), FILL, [0], toy.n_voxels, n_orders=1)
-    assert np.isnan([alone.random_sd, alone.z]).all()
+def test_random_insertion_is_compared_at_the_restored_part(toy):
+    occluder = open_insertion(toy.members, toy.volume, toy.patches, FILL, decode=decode)
+    curve = insertion_curve(occluder, toy.volume, ORDER, toy.n_voxels)
+    same = deletion_curve(occluder, toy.volume, ORDER, toy.n_voxels)
+    found = beside_random(curve, [same, same])
+    np.testing.assert_allclose(found["random_abs_delta_age"], curve["delta_age"].abs())
+    assert found["area_between"][0] == pytest.approx(0)
+    assert np.isnan(found["z_area"]).all()
 
 
 def test_commits_are_undone_after_an_error(toy, engine):
@@ -140,4 +150,4 @@ def test_impossible_orders_are_refused(toy):
     with pytest.raises(UsageError, match="voxels"):
         deletion_curve(occluder, FILL, [EMPTY], toy.n_voxels)
     with pytest.raises(UsageError, match="random order"):
-        faithfulness(occluder, FILL, ORDER, toy.n_voxels, n_orders=0)
+        random_order_curves(occluder, FILL, ORDER, toy.n_voxels, n_orders=0, seed=0)

@@ -8,7 +8,13 @@ import pytest
 
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.explain.engine.tables import count
-from bidsapp_brainage.explain.hierarchy import COLUMNS, atlas_groups, group_patches, group_table
+from bidsapp_brainage.explain.hierarchy import (
+    COLUMNS,
+    atlas_groups,
+    compartments,
+    group_patches,
+    group_table,
+)
 from bidsapp_brainage.explain.occlusion import effects
 from tests.explain.toy import EMPTY, ENGINES, FILL, make_toy
 
@@ -34,9 +40,42 @@ def test_groups_skip_missing_values_and_levels_without_values(atlas):
         ("network", "Limbic", (5,)),
         ("hemisphere", "R", (1, 3)),
         ("hemisphere", "L", (2, 4, 5)),
+        ("compartment", "grey matter", (1, 2, 3, 4, 5, 6)),
     ]
-    assert atlas_groups(atlas[["index", "name"]]) == []
-    assert atlas_groups(atlas.assign(compartment="cortex"))[-1].indices == (1, 2, 3, 4, 5, 6)
+    assert [group.level for group in atlas_groups(atlas[["index", "name"]])] == ["compartment"]
+    given = atlas.assign(compartment="cortex", gyrus=["g"] * 3 + [None] * 3)
+    last = atlas_groups(given)[-1]
+    assert (last.name, last.indices) == ("cortex", (1, 2, 3, 4, 5, 6))
+    assert ("gyrus", "g", (1, 2, 3)) in [(g.level, g.name, g.indices) for g in atlas_groups(given)]
+
+
+def test_homologous_regions_form_pairs():
+    table = pd.DataFrame(
+        {
+            "index": range(1, 9),
+            "name": ["Left thalamus", "Right thalamus", "SFG_L_7_1", "SFG_R_7_1", "Brain stem",
+                     "lh_V1", "rh_V2", "Left alone"],
+            "hemisphere": ["L", "R", "L", "R", None, "L", "R", "L"],
+        }
+    )  # fmt: skip
+    pairs = [group for group in atlas_groups(table) if group.level == "pair"]
+    assert [(group.name, group.indices) for group in pairs] == [
+        ("thalamus", (1, 2)),
+        ("SFG 7_1", (3, 4)),
+    ]
+
+
+def test_compartments_come_from_lobe_and_name():
+    table = pd.DataFrame(
+        {
+            "name": ["Left putamen", "Lateral ventricle", "x", "Corpus callosum", "Pons", "y"],
+            "lobe": [None, None, "White matter", None, None, "Cerebellum"],
+        }
+    )
+    assert compartments(table).tolist() == [
+        *("grey matter", "fluid", "white matter"),
+        *("white matter", "brainstem", "cerebellum"),
+    ]
 
 
 def test_patches_are_the_union_of_the_regions(atlas):
@@ -78,5 +117,5 @@ def test_regions_and_groups_in_one_run(atlas, engine):
 
 def test_effects_of_other_groups_are_refused(atlas):
     frame = pd.DataFrame({"index": [1], "delta_age": [0.0]})
-    with pytest.raises(UsageError, match="5 groups"):
+    with pytest.raises(UsageError, match="6 groups"):
         group_table(atlas_groups(atlas), frame, frame, voxel_ml=1.0)

@@ -51,7 +51,11 @@ def test_regions_groups_and_null_in_one_run(subject):
     assert list(groups) == list(hierarchy.COLUMNS)
     for index, delta in zip(table["index"][:4], table["delta_age"], strict=False):
         assert delta == pytest.approx(change(subject, index), abs=1e-4)
-    assert table.loc[:3, ["null_mean", "null_sd", "z_null", "p_null"]].notna().all(axis=None)
+    assert (
+        table.loc[:3, ["null_mean", "null_sd", "z_null", "p_null", "percentile_null"]]
+        .notna()
+        .all(axis=None)
+    )
     assert table.loc[4, ["delta_age", "z_null"]].isna().all()
     side = groups.set_index("name").loc["L"]
     assert side["delta_age"] == pytest.approx(change(subject, 1, 3), abs=1e-4)
@@ -66,12 +70,14 @@ def test_regions_groups_and_null_in_one_run(subject):
 
 def test_without_null_its_columns_are_empty(subject):
     table = methods.region_tables(subject, age=None).regions
-    assert table[["null_mean", "null_sd", "z_null", "p_null"]].isna().all(axis=None)
+    assert (
+        table[["null_mean", "null_sd", "z_null", "p_null", "percentile_null"]].isna().all(axis=None)
+    )
 
 
 @pytest.mark.parametrize("baseline", ["background", "mean", "blur"])
 def test_cubes_paint_the_brain_only(subject, baseline):
-    subject = Subject(**{**vars(subject), "baseline": baseline})
+    subject = Subject(**{**vars(subject), "baselines": (baseline,)})
     values = methods.cube_volume(subject, cube_mm=4.0)
     assert values.shape == subject.volume.shape
     assert (values[~subject.brain] == 0).all()

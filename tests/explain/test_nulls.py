@@ -149,11 +149,12 @@ def test_scores_of_signed_changes():
     assert tuple(found.columns) == COLUMNS
     assert set(COLUMNS) <= set(scores.COLUMNS)
     assert found["index"].tolist() == [4, 9, 2, 7]
-    assert found.loc[0, list(COLUMNS[1:])].tolist() == [1.0, 1.0, -4.0, 0.5]
+    assert found.loc[0, list(COLUMNS[1:])].tolist() == [1.0, 1.0, -4.0, 0.5, 0.0]
     assert found.loc[[1, 3], list(COLUMNS[1:])].isna().all(axis=None)
     assert found.loc[2, "null_sd"] == 0
     assert np.isnan(found.loc[2, "z_null"])
     assert found.loc[2, "p_null"] == 1
+    assert found.loc[2, "percentile_null"] == 50
 
 
 def test_p_is_honest_where_regions_are_random_parcels():

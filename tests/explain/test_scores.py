@@ -16,6 +16,7 @@ def effects():
             "index": [1, 2, 5, 9],
             "n_voxels": [100, 0, 400, 50],
             "delta_age": [-2.0, np.nan, 1.0, 0.5],
+            "delta_age_sd_members": [0.3, np.nan, 0.1, 0.2],
             "delta_entropy": [0.1, np.nan, 0.0, 0.2],
             "js_divergence": [0.01, np.nan, 0.0, 0.02],
         }

@@ -20,7 +20,9 @@ from .graph import Kind, Layer, Network, Operation, PointFunction
 MAX_STEM_TAPS = 512
 
 
-def trace(module: nn.Module, shape: Sequence[int]) -> Network:
+def trace(
+    module: nn.Module, shape: Sequence[int], *, device: str | torch.device | None = None
+) -> Network:
     """Read a network of local operations.
 
     Batch normalisation is folded into the convolution before it, and non-overlapping max pooling
@@ -32,6 +34,8 @@ def trace(module: nn.Module, shape: Sequence[int]) -> Network:
         In eval mode, all parameters of one floating dtype on one device.
     shape : sequence of int
         Shape of one input, without batch: ``(channels, *grid)``, one to three grid axes.
+    device : str or torch.device, optional
+        Where the network is to run; where the module is unless given.
 
     Raises
     ------
@@ -39,7 +43,7 @@ def trace(module: nn.Module, shape: Sequence[int]) -> Network:
         Something in the network is not local or not known; the message names it.
     """
     shape = tuple(int(n) for n in shape)
-    module = copy.deepcopy(module).eval()
+    module = copy.deepcopy(module).to(device).eval()
     try:
         graph = fx.symbolic_trace(module)
     except Exception as error:  # whatever the module's forward does with a proxy

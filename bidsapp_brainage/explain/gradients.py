@@ -1,0 +1,185 @@
+"""Explanations by propagation through the network: integrated gradients and relevance.
+
+Both give one number for each voxel, with the sign of occlusion: negative where the voxel makes
+the brain look older. captum does the work; it comes with the extra ``xai``.
+"""
+
+from __future__ import annotations
+
+import copy
+from types import ModuleType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx, nn
+
+from bidsapp_brainage.errors import MissingExecutableError, UsageError
+
+from .answers import Decode
+from .arithmetic import exact_arithmetic
+
+IG_STEPS = 24  # Gauss-Legendre points on the way from the reference to the image
+
+
+def captum_attr(method: str) -> ModuleType:
+    """Methods of attribution from captum.
+
+    Raises
+    ------
+    MissingExecutableError
+        captum is not installed.
+    """
+    try:
+        import captum.attr
+    except ImportError as error:
+        raise MissingExecutableError(
+            f"--explain {method} needs the library captum: pip install 'bidsapp-brainage[xai]'."
+        ) from error
+    return captum.attr  # type: ignore[no-any-return]
+
+
+def integrated_gradients(
+    member: nn.Module,
+    volume: NDArray[np.float32],
+    reference: NDArray[np.float32],
+    decode: Decode,
+    *,
+    device: str = "cpu",
+    n_steps: int = IG_STEPS,
+) -> NDArray[np.float64]:
+    """Integrated gradients of the predicted age.
+
+    Parameters
+    ----------
+    member : torch.nn.Module
+        Maps (N, 1, D, H, W) to what `decode` takes.
+    volume, reference : ndarray of float32, shape (D, H, W)
+        The network's input, and the image that stands for the absence of a brain.
+    decode : callable
+    device : str
+    n_steps : int
+        Points of the quadrature.
+
+    Returns
+    -------
+    ndarray of float64, shape (D, H, W)
+        Years. The sum is the predicted age of the reference minus that of the volume, up to the
+        error of the quadrature (completeness).
+
+    Notes
+    -----
+    Source: Sundararajan et al. 2017, ICML, PMLR 70:3319.
+    """
+    attr = captum_attr("ig")
+    network = copy.deepcopy(member).to(device).eval()
+
+    def age(batch: Tensor) -> Tensor:
+        return decode(network(batch))[1]
+
+    with exact_arithmetic():
+        found = attr.IntegratedGradients(age).attribute(
+            _batch(volume, network, device),
+            baselines=_batch(reference, network, device),
+            n_steps=n_steps,
+            internal_batch_size=2,
+        )
+    return _minus(found)
+
+
+def relevance(
+    member: nn.Module, volume: NDArray[np.float32], decode: Decode, *, device: str = "cpu"
+) -> NDArray[np.float64]:
+    """Layer-wise relevance propagation of the predicted age.
+
+    The predicted age is no neuron but the mean of a distribution, and relevance that enters
+    through a softmax is not conserved. What is propagated is therefore the age linearised at the
+    network's output ``z``: ``y = sum_i z_i * d age / d z_i``, with the gradient held constant. For
+    bins with centres ``c`` this is the covariance of ``c`` and ``z`` under the predicted
+    distribution, in years; it does not change when a constant is added to all logits. For a network
+    that answers with a number it is that number, up to an offset.
+
+    Rules: epsilon for linear and pooling layers and for the first convolution (whose input has both
+    signs), alpha-1 beta-0 (z+) for the other convolutions, which are merged with the batch
+    normalisation behind them.
+
+    Parameters
+    ----------
+    member : torch.nn.Module
+        Every layer a module that is used once; maps (N, 1, D, H, W) to what `decode` takes.
+    volume : ndarray of float32, shape (D, H, W)
+    decode : callable
+    device : str
+
+    Returns
+    -------
+    ndarray of float64, shape (D, H, W)
+        Minus the relevance in years of first order.
+
+    Raises
+    ------
+    UsageError
+        The network has layers that relevance cannot pass.
+
+    Notes
+    -----
+    Sources: Bach et al. 2015, PLOS ONE 10:e0130140; the rules as in Hofmann et al. 2022,
+    NeuroImage 261:119504, for brain age. captum has no merging of normalisations; torch.fx does
+    that.
+    """
+    attr = captum_attr("lrp")
+    try:
+        network = _prepared(member).to(device)
+        batch = _batch(volume, network, device)
+        with exact_arithmetic():
+            output = network(batch).detach().requires_grad_(requires_grad=True)
+            slope = torch.autograd.grad(decode(output)[1].sum(), output)[0]
+            scorer = nn.Linear(slope.shape[1], 1, bias=False).to(slope)
+            scorer.weight = nn.Parameter(slope.detach().clone())
+            scored = _ruled(nn.Sequential(network, scorer))
+            found = attr.LRP(scored).attribute(batch.requires_grad_(), target=0)
+    except (TypeError, RuntimeError, AssertionError, fx.proxy.TraceError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(
+            f"--explain lrp: relevance cannot be propagated through this network ({reason}); "
+            "leave lrp out."
+        ) from error
+    return _minus(found)
+
+
+def _prepared(member: nn.Module) -> nn.Module:
+    """A copy with batch normalisation merged into convolutions and nothing done in place."""
+    from torch.fx.experimental.optimization import fuse
+
+    network = copy.deepcopy(member).cpu().eval()
+    for module in network.modules():
+        if getattr(module, "inplace", False):
+            module.inplace = False  # type: ignore[assignment]
+    return fuse(network).eval()
+
+
+def _ruled(network: nn.Module) -> nn.Module:
+    from captum.attr._utils import lrp_rules
+
+    first = True
+    for module in network.modules():
+        if next(module.children(), None) is not None:
+            continue
+        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+            rule = lrp_rules.EpsilonRule() if first else lrp_rules.Alpha1_Beta0_Rule()
+            first = False
+        elif isinstance(module, (nn.ReLU, nn.Dropout, nn.Dropout3d, nn.Identity)):
+            continue
+        else:
+            rule = lrp_rules.EpsilonRule()
+        module.rule = rule  # type: ignore[assignment]
+    return network
+
+
+def _batch(volume: NDArray[np.float32], network: nn.Module, device: str) -> Tensor:
+    dtype = next(network.parameters(), torch.empty(0)).dtype
+    return torch.as_tensor(volume.copy(), dtype=dtype, device=device)[None, None]
+
+
+def _minus(found: Tensor) -> NDArray[np.float64]:
+    return -found.detach()[0, 0].double().cpu().numpy()

@@ -1,0 +1,221 @@
+"""Second opinions: sum rules, planted effects, one table for all of them, and what is refused."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from bidsapp_brainage.errors import MissingExecutableError, UsageError
+from bidsapp_brainage.explain import gradients, methods, opinions
+from bidsapp_brainage.explain.gradients import integrated_gradients, relevance
+from bidsapp_brainage.explain.methods import Subject
+from bidsapp_brainage.explain.noise import noise_importance
+from bidsapp_brainage.explain.nulls import NullParcels
+
+from .test_occlusion import decode, tiny_network
+
+GRID = (8, 9, 8)
+NO_NULL = NullParcels((), ())
+METHODS = ("lrp", "ig", "noise")
+
+
+def planted(*, gain: float = 1.0, centre: float = 0.0) -> nn.Module:
+    """Answers by the mean intensity of one corner alone, in a way that is not linear.
+
+    The answer is the middle of the ages where the mean, taken over the whole image, is `centre`.
+    """
+    torch.manual_seed(0)
+    front = nn.Conv3d(1, 2, 3, padding=1)
+    pool = nn.AvgPool3d(kernel_size=(8, 9, 8))
+    network = nn.Sequential(front, nn.ReLU(), Corner(), pool, nn.Flatten(), nn.Linear(2, 7))
+    with torch.no_grad():
+        front.weight.zero_()
+        front.weight[:, 0, 1, 1, 1] = 1.0
+        front.bias.zero_()
+        network[-1].weight.copy_(gain * torch.linspace(-9, 9, 7)[:, None].expand(7, 2))
+        network[-1].bias.copy_(-2 * centre * network[-1].weight[:, 0])
+    return network.eval()
+
+
+class Corner(nn.Conv3d):
+    """Leaves only what is in the corner: a depthwise convolution with a mask behind it."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 2, 1, groups=2, bias=False)
+        self.weight.data.fill_(1.0)
+        mask = torch.zeros(1, 1, *GRID)
+        mask[..., :4, :4, :4] = 1
+        self.register_buffer("mask", mask)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x * self.mask)
+
+
+def make_subject(*members: nn.Module, **changes) -> Subject:
+    rng = np.random.default_rng(4)
+    volume = rng.uniform(0.5, 1.5, size=GRID).astype(np.float32)
+    labels = np.zeros(GRID, np.int32)
+    labels[:4, :4, :4], labels[4:, :4, :4], labels[:4, 5:, :4], labels[4:, 5:, 4:] = 1, 2, 3, 4
+    atlas = pd.DataFrame({"index": [1, 2, 3, 4, 9], "name": list("abcde")})
+    return Subject(members, volume, labels, atlas, decode, voxel_ml=0.008, **changes)
+
+
+def age(member: nn.Module, volume: np.ndarray) -> float:
+    batch = torch.as_tensor(volume, dtype=next(member.parameters()).dtype)[None, None]
+    with torch.no_grad():
+        return float(decode(member(batch))[1])
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 1000))
+def test_integrated_gradients_are_complete(seed):
+    member = tiny_network(seed).double()
+    rng = np.random.default_rng(seed)
+    volume, reference = rng.normal(size=(2, 6, 7, 6))
+    found = integrated_gradients(member, volume, reference, decode, n_steps=100)
+    change = age(member, reference) - age(member, volume)
+    assert found.sum() == pytest.approx(change, abs=0.02 + 0.02 * abs(change))
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 1000))
+def test_a_reference_that_is_the_image_explains_nothing(seed):
+    volume = np.random.default_rng(seed).normal(size=(6, 7, 6))
+    assert not integrated_gradients(tiny_network(seed), volume, volume, decode, n_steps=2).any()
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 1000))
+def test_relevance_is_conserved_without_biases(seed):
+    parts = list(tiny_network(seed, inplace=True).double())
+    member = nn.Sequential(*parts[:5], nn.ReLU(), *parts[5:]).eval()
+    with torch.no_grad():
+        for module in member.modules():
+            if getattr(module, "bias", None) is not None:
+                module.bias.zero_()
+        member[-1].weight.abs_().mul_(torch.linspace(-1, 1, 7)[:, None].double())
+    volume = np.random.default_rng(seed).uniform(0.5, 1, size=(6, 7, 6))
+    batch = torch.as_tensor(volume)[None, None]
+    logits = member(batch).detach().requires_grad_(requires_grad=True)
+    slope = torch.autograd.grad(decode(logits)[1].sum(), logits)[0]
+    found = relevance(member, volume, decode)
+    whole = float((slope * logits.detach()).sum())
+    assert found.sum() == pytest.approx(-whole, rel=1e-4, abs=1e-6)
+
+
+def test_relevance_does_not_change_the_network():
+    member = tiny_network(3, inplace=True)
+    before = {name: value.clone() for name, value in member.state_dict().items()}
+    volume = np.random.default_rng(0).normal(size=(6, 7, 6)).astype(np.float32)
+    relevance(member, volume, decode)
+    assert all(torch.equal(before[name], value) for name, value in member.state_dict().items())
+    assert member[2].inplace
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_planted_region_is_found(method):
+    # Only a steep network feels the noise in a mean.
+    steep = {"gain": 5.0, "centre": 64 / 576} if method == "noise" else {}
+    subject = make_subject(planted(**steep))
+    table = opinions.second_opinion(subject, method, null=NO_NULL, seed=0).table
+    assert list(table) == list(opinions.COLUMNS)
+    first = table.set_index("index")["importance_per_ml"].drop(9)
+    assert first.idxmax() == 1
+    rest = first.drop(1).max()
+    assert rest < (0.9 if method == "noise" else 0.01) * first[1]
+    assert table.loc[4, ["importance", "rank"]].isna().all()
+
+
+@pytest.mark.parametrize("method", ["lrp", "ig"])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_sign_is_that_of_occlusion(method, sign):
+    subject = make_subject(planted(gain=sign))
+    occluded = methods.region_tables(subject, age=None).regions
+    table = opinions.second_opinion(subject, method, null=NO_NULL, seed=0).table
+    assert np.sign(table["delta_age"][0]) == np.sign(occluded["delta_age"][0]) == -sign
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_members_are_averaged_and_their_spread_told(method):
+    one, other = tiny_network(1), tiny_network(2)
+    alone = [
+        opinions.second_opinion(make_subject(member), method, null=NO_NULL, seed=0)
+        for member in (one, other)
+    ]
+    both = opinions.second_opinion(make_subject(one, other), method, null=NO_NULL, seed=0)
+    np.testing.assert_allclose(
+        both.volume, (alone[0].volume + alone[1].volume) / 2, atol=1e-6, rtol=1e-4
+    )
+    spread = both.table["delta_age_sd_members"]
+    if method == "noise":
+        assert both.table[["delta_age", "delta_age_sd_members"]].isna().all(axis=None)
+        assert both.volume.min() >= 0
+        assert both.volume.max() <= 1
+        return
+    values = [found.table["delta_age"] for found in alone]
+    np.testing.assert_allclose(spread[:4], np.std(values, axis=0, ddof=1)[:4], rtol=1e-3)
+    assert alone[0].table["delta_age_sd_members"].isna().all()
+
+
+def test_ig_has_rows_for_every_baseline_and_the_map_is_of_the_first():
+    subject = make_subject(tiny_network(1), baselines=("background", "mean"))
+    found = opinions.second_opinion(subject, "ig", null=NO_NULL, seed=0)
+    assert found.table["baseline"].unique().tolist() == ["background", "mean"]
+    inside = found.volume[subject.labels == 2].sum()
+    assert found.table["delta_age"][1] == pytest.approx(inside, rel=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_regions_are_compared_with_parcels(method):
+    subject = make_subject(planted())
+    null = methods.parcels(subject, 6, 0)
+    table = opinions.second_opinion(subject, method, null=null, seed=0, ood_flag="x").table
+    assert table["null_sd"][:4].gt(0).all()
+    assert table["percentile_null"][:4].between(0, 100).all()
+    assert table["ood_flag"].eq("x").all()
+
+
+def test_noise_depends_on_the_seed_alone_and_stays_in_the_brain():
+    rng = np.random.default_rng(0)
+    volume = rng.normal(size=(6, 7, 6)).astype(np.float32)
+    brain = rng.random(volume.shape) < 0.5
+    maps = [
+        noise_importance(tiny_network(1), volume, brain, decode, seed=seed, n_steps=3)
+        for seed in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(maps[0], maps[1])
+    assert (maps[0] != maps[2]).any()
+    assert not maps[0][~brain].any()
+    nothing = np.zeros_like(brain)
+    assert not noise_importance(tiny_network(1), volume, nothing, decode, seed=0).any()
+
+
+def test_missing_library_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    with pytest.raises(MissingExecutableError, match=r"bidsapp-brainage\[xai\]") as caught:
+        opinions.second_opinion(make_subject(tiny_network(1)), "ig", null=NO_NULL, seed=0)
+    assert caught.value.exit_code == 127
+
+
+class Branching(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1)[:, :7] if x.sum() > 0 else x.flatten(1)[:, 1:8]
+
+
+def test_relevance_refuses_what_it_cannot_read():
+    volume = np.ones((6, 7, 6), np.float32)
+    with pytest.raises(UsageError, match="leave lrp out"):
+        relevance(Branching(), volume, decode)
+
+
+def test_gradients_say_which_method_needs_captum(monkeypatch):
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    with pytest.raises(MissingExecutableError, match="--explain lrp"):
+        gradients.captum_attr("lrp")
