@@ -75,6 +75,16 @@ class Processing:
 
 
 @dataclass(frozen=True)
+class GroupLevel:
+    """How the group level uses the columns of participants.tsv."""
+
+    group_column: str = ""
+    reference_group: str = ""
+    site_column: str = ""
+    covariates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Execution:
     """How this invocation runs and reports."""
 
@@ -103,6 +113,7 @@ class Settings:
     selection: Selection = field(default_factory=Selection)
     resources: Resources = field(default_factory=Resources)
     processing: Processing = field(default_factory=Processing)
+    group: GroupLevel = field(default_factory=GroupLevel)
     execution: Execution = field(default_factory=Execution)
 
     def configuration_hash(self) -> str:
@@ -136,6 +147,7 @@ _SECTIONS: Mapping[str, type] = types.MappingProxyType(
         "selection": Selection,
         "resources": Resources,
         "processing": Processing,
+        "group": GroupLevel,
         "execution": Execution,
     }
 )
@@ -160,8 +172,8 @@ def build_settings(
     analysis_level : tuple of str
         ``participant``, ``group`` or both.
     options : mapping
-        Values of the fields of `Selection`, `Resources`, `Processing`, `Execution`. Field names
-        are unique over these.
+        Values of the fields of `Selection`, `Resources`, `Processing`, `GroupLevel`,
+        `Execution`. Field names are unique over these.
 
     Raises
     ------
@@ -187,7 +199,7 @@ def build_settings(
 
 
 def option_names() -> list[str]:
-    """Names of all options: the fields of the four sections."""
+    """Names of all options: the fields of the five sections."""
     return [item.name for kind in _SECTIONS.values() for item in dataclasses.fields(kind)]
 
 
@@ -298,8 +310,8 @@ def read_toml(path: Path, *, bids_dir: Path, output_dir: Path) -> dict[str, Any]
     Parameters
     ----------
     path : Path
-        TOML with the sections ``[selection]``, ``[resources]``, ``[processing]`` and
-        ``[execution]``; a section ``[run]`` (a record of an earlier run) is passed over.
+        TOML with the sections ``[selection]``, ``[resources]``, ``[processing]``, ``[group]``
+        and ``[execution]``; a section ``[run]`` (a record of an earlier run) is passed over.
     bids_dir, output_dir : Path
         Put in the place of ``<bids_dir>`` and ``<output_dir>``.
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from bidsapp_brainage.group.people import Roles
     from bidsapp_brainage.group.summary import Summary
     from bidsapp_brainage.settings import Settings
 
@@ -21,8 +20,8 @@ def run_group(settings: Settings) -> int:
     Parameters
     ----------
     settings : Settings
-        ``output_dir`` is read and written; ``bids_dir`` is not touched. Of the selection,
-        participant, session and run labels count.
+        ``output_dir`` is read and written; of ``bids_dir`` at most ``participants.tsv``
+        is read. Of the selection, participant, session and run labels count.
 
     Returns
     -------
@@ -35,7 +34,9 @@ def run_group(settings: Settings) -> int:
         If the folder holds no predictions for the selection.
     """
     from bidsapp_brainage.group.collect import collect
-    from bidsapp_brainage.group.summary import summarise
+    from bidsapp_brainage.group.leakage import card_of
+    from bidsapp_brainage.group.people import load_people
+    from bidsapp_brainage.group.summary import Question, summarise
     from bidsapp_brainage.group.tables import write_phenotype
 
     output_dir, selection = settings.output_dir, settings.selection
@@ -47,7 +48,7 @@ def run_group(settings: Settings) -> int:
     )
     for problem in found.unreadable:
         LOGGER.warning("Left out: %s", problem)
-    people = _participants(output_dir)
+    roles = _roles(settings)
     summaries = []
     for model in found.models:
         LOGGER.info(
@@ -56,7 +57,20 @@ def run_group(settings: Settings) -> int:
             len(model.brainage),
             model.brainage["participant_id"].nunique(),
         )
-        summaries.append(summarise(model, people, seed=settings.processing.random_seed))
+        people, problems = load_people(
+            output_dir, settings.bids_dir, roles, scan_columns=model.qc.columns
+        )
+        for problem in problems:
+            LOGGER.warning("%s", problem)
+        question = Question(
+            roles=roles,
+            dataset_name=_dataset_name(output_dir),
+            card=card_of(model.provenance, settings.processing.models_dir),
+        )
+        seed = settings.processing.random_seed
+        summaries.append(summarise(model, people, question, seed=seed))
+        for sentence in summaries[-1].warnings:
+            LOGGER.warning("%s", sentence)
     no_phenotype = write_phenotype(output_dir, summaries)
     if no_phenotype:
         LOGGER.info("%s", no_phenotype)
@@ -88,19 +102,24 @@ def _write_model(settings: Settings, summary: Summary, unreadable: tuple[str, ..
     )
 
 
-def _participants(output_dir: Path) -> pd.DataFrame:
-    """Sex and site from the copied participants.tsv; an empty table if there is none."""
-    import pandas as pd
+def _roles(settings: Settings) -> Roles:
+    from bidsapp_brainage.group.people import Roles
 
-    from bidsapp_brainage.errors import DataError
-    from bidsapp_brainage.io import read_tsv
+    chosen = settings.group
+    return Roles(
+        group=chosen.group_column,
+        reference=chosen.reference_group,
+        site=chosen.site_column,
+        covariates=chosen.covariates,
+    )
+
+
+def _dataset_name(output_dir: Path) -> str:
+    """Name of the derivatives, which contains that of the dataset; empty if there is none."""
+    import json
 
     try:
-        people = read_tsv(output_dir / "participants.tsv")
-    except DataError as error:
-        LOGGER.warning("Sex and site are unknown: %s", error)
-        return pd.DataFrame()
-    if "participant_id" not in people:
-        LOGGER.warning("Sex and site are unknown: participants.tsv has no participant_id column.")
-        return pd.DataFrame()
-    return people.drop_duplicates("participant_id")
+        described = json.loads((output_dir / "dataset_description.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return str(described.get("Name", "")) if isinstance(described, dict) else ""

@@ -63,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_resources(parser.add_argument_group("how much of the machine"))
     _add_model(parser.add_argument_group("model and explanation"))
     _add_processing(parser.add_argument_group("preprocessing"))
+    _add_group(parser.add_argument_group("the group level"))
     _add_modes(parser.add_argument_group("instead of a full run"))
     _add_execution(parser.add_argument_group("running and reporting"))
     return parser
@@ -291,6 +292,32 @@ def _add_processing(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--sloppy", action="store_true", help="coarse registration, for testing only"
+    )
+
+
+def _add_group(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        *_spellings("group-column"),
+        metavar="NAME",
+        help="column of participants.tsv with the groups to compare, for example diagnosis",
+    )
+    group.add_argument(
+        *_spellings("reference-group"),
+        metavar="VALUE",
+        help="group that the others are compared with, and that a correction of the regression "
+        "to the mean is fitted on (default: the most frequent one)",
+    )
+    group.add_argument(
+        *_spellings("site-column"),
+        metavar="NAME",
+        help="column of participants.tsv with sites or scanners (default: site)",
+    )
+    group.add_argument(
+        "--covariates",
+        nargs="+",
+        metavar="NAME",
+        help="further columns of participants.tsv, or of the quality table, for the linear models; "
+        "age, age squared, sex, brain volume, image quality and site are there already",
     )
 
 

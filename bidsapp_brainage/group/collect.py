@@ -33,6 +33,10 @@ class AtlasResult:
         Occlusion map in template space by scan.
     provenance : dict
         Facts shared by the sidecars.
+    baselines : DataFrame
+        One row per scan, region and baseline; may be empty.
+    agreement : DataFrame
+        One row per scan and pair of explanations; may be empty.
     """
 
     entities: dict[str, str]
@@ -40,6 +44,8 @@ class AtlasResult:
     table: pd.DataFrame
     maps: dict[str, Path]
     provenance: dict[str, Any]
+    baselines: pd.DataFrame = field(default_factory=pd.DataFrame)
+    agreement: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def title(self) -> str:
@@ -180,6 +186,8 @@ class _Reader:
             table=self._table(paths),
             maps={scan_name(path): path for path in maps if space},
             provenance=_shared_facts([sidecar_path(path) for path in paths])[0],
+            baselines=self._table(self.files("occlusionbaselines", desc=label, **key)),
+            agreement=self._table(self.files("agreement", desc=label, **key)),
         )
 
     def _table(self, paths: Sequence[Path]) -> pd.DataFrame:

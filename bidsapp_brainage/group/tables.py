@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,23 @@ from bidsapp_brainage.bids.names import bids_uri, derivative_path, parse_name, s
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.group.collect import AtlasResult
 from bidsapp_brainage.group.maps import mean_map
+from bidsapp_brainage.group.notes import notes_table
 from bidsapp_brainage.group.summary import Summary
 from bidsapp_brainage.io import save_nifti, write_json, write_tsv
 
+#: Tables that a sample may or may not support.
+SAMPLE_KINDS = ("gapmodel", "reliability", "change", "sensitivity", "qc")
+ATLAS_KINDS = (
+    "occlusionmodel",
+    "occlusionreliability",
+    "lifespan",
+    "lifespanstats",
+    "agegroups",
+    "asymmetry",
+    "stability",
+    "agreementstats",
+    "literature",
+)
 _PHENOTYPE = (
     "participant_id",
     "model",
@@ -55,17 +69,53 @@ def write_tables(output_dir: Path, summary: Summary) -> list[Path]:
         The TSV files; each has its dictionary beside it.
     """
     model = summary.model
-    written = [
-        _write(output_dir, summary, "brainage", model.brainage, {}),
-        _write(output_dir, summary, "metrics", summary.accuracy.table, {}),
-    ]
-    if not model.qc.empty:
-        written.append(_write(output_dir, summary, "qc", model.qc, {}))
+    tables = {
+        "brainage": _scan_table(summary),
+        "metrics": summary.accuracy.table,
+        "outliers": summary.outliers,
+        "exclusions": summary.exclusions,
+        "notes": notes_table(summary.notes),
+        **({} if model.qc.empty else {"qc": model.qc}),
+        **summary.tables,
+    }
+    written = _write_all(output_dir, summary, tables, {}, SAMPLE_KINDS)
     for atlas in summary.atlases:
-        where = atlas.result.entities
-        written.append(_write(output_dir, summary, "occlusion", atlas.result.table, where))
-        written.append(_write(output_dir, summary, "occlusionstats", atlas.table, where))
+        tables = {"occlusion": atlas.result.table, "occlusionstats": atlas.table, **atlas.tables}
+        written += _write_all(output_dir, summary, tables, atlas.result.entities, ATLAS_KINDS)
     return written
+
+
+def _scan_table(summary: Summary) -> pd.DataFrame:
+    """Predictions as the participant level wrote them, with what is known of the people."""
+    table = summary.model.brainage
+    names = ("sex", "site", "group", "flagged", "gap_kfold")
+    return table.assign(**{name: summary.scans[name] for name in names if name in summary.scans})
+
+
+def _write_all(
+    output_dir: Path,
+    summary: Summary,
+    tables: Mapping[str, pd.DataFrame],
+    entities: dict[str, str],
+    kinds: Sequence[str],
+) -> list[Path]:
+    """Write the tables that there are, and remove those of an earlier run that are no more."""
+    for kind in (kind for kind in kinds if kind not in tables):
+        path = _path(output_dir, summary, kind, entities)
+        path.unlink(missing_ok=True)
+        sidecar_path(path).unlink(missing_ok=True)
+    return [_write(output_dir, summary, kind, table, entities) for kind, table in tables.items()]
+
+
+def _path(output_dir: Path, summary: Summary, kind: str, entities: dict[str, str]) -> Path:
+    return derivative_path(
+        output_dir,
+        entities,
+        suffix=kind,
+        extension=".tsv",
+        datatype="group",
+        desc=summary.model.label,
+    )
 
 
 def _write(
@@ -75,15 +125,7 @@ def _write(
     table: pd.DataFrame,
     entities: dict[str, str],
 ) -> Path:
-    model = summary.model
-    path = derivative_path(
-        output_dir,
-        entities,
-        suffix=kind,
-        extension=".tsv",
-        datatype="group",
-        desc=model.label,
-    )
+    path = _path(output_dir, summary, kind, entities)
     write_tsv(path, table)
     write_json(sidecar_path(path), sidecar(kind, list(table.columns), **_provenance(summary)))
     return path

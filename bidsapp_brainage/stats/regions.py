@@ -8,9 +8,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bidsapp_brainage.stats.permutation import false_discovery, one_sample_t, sign_flip_max_t
+from bidsapp_brainage.stats.stability import rank_intervals
+
 MIN_FOR_INTERVAL = 3  # participants
 REGION = ["index", "name", "hemisphere", "lobe", "network"]
 GROUPINGS = ("network", "hemisphere", "lobe")
+LEVELS = ("region", *GROUPINGS)
 COLUMNS = (
     "level",
     *REGION,
@@ -30,12 +34,64 @@ COLUMNS = (
     "q",
     "effect_size",
     "null_percentile",
+    "mean_null",
+    "mean_z_null",
+    "t_null",
+    "p_null",
+    "q_null",
+    "p_null_maxt",
+    "effect_size_null",
     "rank",
+    "rank_ci95_lower",
+    "rank_ci95_upper",
 )
-_VALUES = ["delta_age", "abs_delta_age", "delta_age_per_ml", "nosa_importance", "z_null"]
+_VALUES = ["delta_age", "abs_delta_age", "delta_age_per_ml", "nosa_importance"]
+_NULL = ["z_null", "null_mean"]
+_SCAN = ["participant_id", "session_id", "run_id", "scan"]
 
 
-def contribution_table(regions: pd.DataFrame) -> pd.DataFrame:
+def level_key(level: str) -> str:
+    """Column that names the rows of a level: ``index`` for regions."""
+    return "index" if level == "region" else level
+
+
+def level_rows(regions: pd.DataFrame, level: str) -> pd.DataFrame:
+    """One row per scan and region, network, lobe or hemisphere.
+
+    Parameters
+    ----------
+    regions : DataFrame
+        Long table of one baseline.
+    level : str
+        One of ``LEVELS``.
+
+    Returns
+    -------
+    DataFrame
+        The table itself for regions; else means over the regions of a group, weighted by volume.
+    """
+    return regions if level == "region" else _combine(regions, level)
+
+
+def person_matrix(rows: pd.DataFrame, level: str, value: str = "delta_age") -> pd.DataFrame:
+    """Participants by regions (or groups): mean over the scans of each participant.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From :func:`level_rows`.
+    level : str
+        One of ``LEVELS``.
+    value : str
+        Column to be averaged.
+    """
+    means = rows.groupby(["participant_id", level_key(level)], sort=False)[value].mean()
+    return means.unstack().sort_index()
+
+
+def contribution_table(
+    regions: pd.DataFrame, *, seed: int = 0, n_permutations: int = 999
+) -> pd.DataFrame:
     """Mean signed contribution per region, network, hemisphere and lobe.
 
     Parameters
@@ -43,6 +99,8 @@ def contribution_table(regions: pd.DataFrame) -> pd.DataFrame:
     regions : DataFrame
         Long table, one row per scan and region: ``participant_id`` and the columns of
         ``*_occlusion.tsv``. Several baselines may be present; each gets its own rows.
+    seed, n_permutations : int
+        Of sign flips and, for intervals of ranks, bootstrap samples.
 
     Returns
     -------
@@ -52,18 +110,17 @@ def contribution_table(regions: pd.DataFrame) -> pd.DataFrame:
         lobes are means over their regions weighted by volume, made per scan. ``ci95_*`` are
         t intervals of the mean; ``t``, ``p`` test whether the sign is the same across
         participants (mean against zero), ``q`` is ``p`` with Benjamini-Hochberg control within
-        a level; ``effect_size`` is mean / SD. Intervals and tests need three participants.
-        ``rank`` orders by absolute mean, within level.
+        a level; ``effect_size`` is mean / SD. Columns with ``null`` compare regions with random
+        parcels of the same size. Intervals and tests need three participants, intervals of ranks
+        six. ``rank`` orders by absolute mean, within level.
     """
     tables = []
     for baseline, part in regions.groupby("baseline", dropna=False, sort=True):
-        levels = [_level(part, "region", REGION)]
-        levels += [
-            _level(_combine(part, grouping), grouping, [grouping])
-            for grouping in GROUPINGS
-            if part[grouping].notna().any()
+        levels = ["region", *(name for name in GROUPINGS if part[name].notna().any())]
+        tables += [
+            _level(level_rows(part, level), level, seed, n_permutations).assign(baseline=baseline)
+            for level in levels
         ]
-        tables += [level.assign(baseline=baseline) for level in levels]
     if not tables:
         return pd.DataFrame(columns=list(COLUMNS))
     return pd.concat(tables, ignore_index=True).reindex(columns=list(COLUMNS))
@@ -71,36 +128,58 @@ def contribution_table(regions: pd.DataFrame) -> pd.DataFrame:
 
 def _combine(regions: pd.DataFrame, grouping: str) -> pd.DataFrame:
     """One row per scan and group: means over its regions, weighted by volume."""
-    scan = [name for name in ("participant_id", "session_id", "run_id", "scan") if name in regions]
+    keys = [*(name for name in _SCAN if name in regions), grouping]
     used = regions[regions["n_voxels"] > 0].dropna(subset=[grouping, "delta_age"])
-    rows: list[dict[str, Any]] = []
-    for keys, part in used.groupby([*scan, grouping], dropna=False, sort=True):
-        weights = part["volume_mm3"].to_numpy(dtype=float)
-        row = dict(zip([*scan, grouping], keys, strict=True))
-        for name in _VALUES:
-            values = part[name].to_numpy(dtype=float)
-            row[name] = np.average(values, weights=weights) if np.isfinite(values).all() else np.nan
-        rows.append(row | {"volume_mm3": weights.sum(), "n_regions": len(part)})
-    columns = [*scan, grouping, *_VALUES, "volume_mm3", "n_regions"]
-    return pd.DataFrame(rows, columns=columns)
+    weights = used["volume_mm3"].astype(float)
+    values = used.reindex(columns=_VALUES).astype(float)
+    table = values.mul(weights, axis=0).assign(volume_mm3=weights, n_regions=1)
+    groups = table.groupby([used[name] for name in keys], dropna=False, sort=True)
+    # A group with an unknown value in one region has no mean: min_count makes it missing.
+    sums = groups.sum(min_count=1)
+    complete = values.notna().groupby([used[name] for name in keys], dropna=False).all()
+    sums[_VALUES] = sums[_VALUES].div(sums["volume_mm3"], axis=0).where(complete[_VALUES])
+    return sums.reset_index()
 
 
-def _level(rows: pd.DataFrame, level: str, keys: list[str]) -> pd.DataFrame:
+def _level(rows: pd.DataFrame, level: str, seed: int, n_permutations: int) -> pd.DataFrame:
     """Statistics over participants of each region or group."""
-    values = [name for name in (*_VALUES, "volume_mm3", "n_regions") if name in rows]
+    keys = REGION if level == "region" else [level]
+    null = _NULL if level == "region" else []
+    rows = rows.reindex(columns=[*rows.columns, *(name for name in null if name not in rows)])
+    values = [name for name in (*_VALUES, *null, "volume_mm3", "n_regions") if name in rows]
     person = rows.groupby([*keys, "participant_id"], dropna=False, sort=False)[values].mean()
     groups = person.groupby(level=keys, dropna=False, sort=False)
     table = pd.DataFrame([_describe(part) for _, part in groups])
     names = pd.DataFrame([_as_tuple(key) for key, _ in groups], columns=keys)
     table = pd.concat([names, table], axis=1)
     table["level"] = level
-    tested = table["p"].notna()
-    table["q"] = np.nan
-    if tested.any():
-        table.loc[tested, "q"] = stats.false_discovery_control(table.loc[tested, "p"])
+    table["q"] = false_discovery(table["p"].to_numpy())
     strength = table["mean_delta_age"].abs()
     table["rank"] = strength.rank(ascending=False, method="min").astype("Int64")
+    order = table[level_key(level)]
+    wide = person_matrix(rows, level).reindex(columns=order)
+    table["rank_ci95_lower"], table["rank_ci95_upper"] = rank_intervals(
+        wide.to_numpy(dtype=np.float64), seed=seed
+    )
+    if level == "region":
+        excess = wide - person_matrix(rows, level, "null_mean").reindex(columns=order)
+        table = table.assign(**_against_null(excess.to_numpy(float), seed, n_permutations))
     return table
+
+
+def _against_null(excess: np.ndarray, seed: int, n_permutations: int) -> dict[str, np.ndarray]:
+    """One-sample tests of the contribution beyond that of parcels of the same size."""
+    count = np.isfinite(excess).sum(axis=0)
+    t = np.where(count >= MIN_FOR_INTERVAL, one_sample_t(excess), np.nan)
+    p = 2 * stats.t.sf(np.abs(t), np.maximum(count - 1, 1))
+    maxt = sign_flip_max_t(excess, n_permutations=n_permutations, seed=seed)
+    return {
+        "t_null": t,
+        "p_null": p,
+        "q_null": false_discovery(p),
+        "p_null_maxt": np.where(np.isfinite(t), maxt, np.nan),
+        "effect_size_null": t / np.sqrt(np.maximum(count, 1)),
+    }
 
 
 def _as_tuple(key: Any) -> tuple[Any, ...]:
@@ -118,8 +197,11 @@ def _describe(person: pd.DataFrame) -> dict[str, Any]:
         "mean_volume_mm3": person["volume_mm3"].mean(),
         "mean_delta_age_per_ml": person["delta_age_per_ml"].mean(),
         "mean_nosa_importance": person["nosa_importance"].mean(),
-        "null_percentile": 100 * stats.norm.cdf(person["z_null"].mean()),
     }
+    if "z_null" in person:
+        facts["mean_null"] = person["null_mean"].mean()
+        facts["mean_z_null"] = person["z_null"].mean()
+        facts["null_percentile"] = 100 * stats.norm.cdf(facts["mean_z_null"])
     return facts | _test_sign(delta)
 
 

@@ -15,17 +15,27 @@ from bidsapp_brainage.bids.dictionaries import undescribed
 from bidsapp_brainage.bids.names import parse_name
 from bidsapp_brainage.cli.group import run_group
 from bidsapp_brainage.errors import NoInputError
-from bidsapp_brainage.group import summary
+from bidsapp_brainage.group import contributions, summary
 from bidsapp_brainage.io import read_tsv
 from bidsapp_brainage.reports import drawing
 from bidsapp_brainage.settings import Selection, Settings
 from tests.group.derivatives import write_derivatives
+
+SAMPLE = (
+    *("exclusions", "gaps", "metrics", "notes", "outliers", "qc", "sample", "sensitivity"),
+    "gapmodel",
+)
+ATLAS = (
+    *("agegroups", "asymmetry", "literature", "occlusion", "occlusionmodel", "occlusionstats"),
+    "stability",
+)
 
 
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
     monkeypatch.setattr(summary, "N_BOOT", 99)
     monkeypatch.setattr(drawing, "DPI", 72)
+    monkeypatch.setattr(contributions, "N_PERMUTATIONS", 49)
 
 
 def settings(root, **selection):
@@ -42,7 +52,7 @@ def written(root):
 
 
 def test_all_files_with_dictionaries_and_the_same_bytes_again(tmp_path):
-    write_derivatives(tmp_path, n_participants=8)
+    write_derivatives(tmp_path, n_participants=12, flagged=(2,))
     assert run_group(settings(tmp_path)) == 0
     files = written(tmp_path)
     where = "tpl-MNI152NLin2009aSym/anat/tpl-MNI152NLin2009aSym_atlas-Blocks_scale-12_res-2"
@@ -51,11 +61,11 @@ def test_all_files_with_dictionaries_and_the_same_bytes_again(tmp_path):
     assert {"agescatter", "agegap", "agehistogram", "regioncontribution", "meanmap"} <= kinds
     assert len(drawn) == 2 * len(kinds)  # SVG and PNG
     assert files - drawn == {
-        *(f"group_desc-sfcn2mm_{k}.{e}" for k in ("metrics", "qc") for e in ("tsv", "json")),
+        *(f"group_desc-sfcn2mm_{k}.{e}" for k in SAMPLE for e in ("tsv", "json")),
         *(f"group_desc-sfcn2mm_brainage.{e}" for e in ("tsv", "json", "html")),
         *(
             f"group_atlas-Blocks_scale-12_desc-sfcn2mm_{k}.{e}"
-            for k in ("occlusion", "occlusionstats")
+            for k in ATLAS
             for e in ("tsv", "json")
         ),
         f"{where}_desc-sfcn2mmmean_occlusionmap.nii.gz",

@@ -1,0 +1,196 @@
+"""What published studies found, and what this sample shows: by rules fixed beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+MIN_PEOPLE = 10
+AGREES, PARTLY = 75.0, 50.0  # mean percentile of a structure's regions
+TOP_SHARE = 0.1
+HE = "He et al. 2025, Human Brain Mapping 46:e70239"
+HOFMANN = "Hofmann et al. 2022, NeuroImage 261:119504 (preprint 2021)"
+BINTSI = "Bintsi et al. 2021, iMIMIC at MICCAI"
+#: How strong a region is: column of occlusionstats and whether its sign counts.
+MEASURES = {
+    "absolute mean contribution": "mean_delta_age",
+    "published NOSA importance": "mean_nosa_importance",
+    "absolute mean contribution per mL": "mean_delta_age_per_ml",
+    "absolute z against parcels of the same size": "mean_z_null",
+}
+COLUMNS = (
+    "study",
+    "claim",
+    "regions",
+    "measure",
+    "value",
+    "n_regions",
+    "percentile",
+    "best_rank",
+    "n_ranked",
+    "verdict",
+)
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """A structure that a study names among the most important ones, as a pattern of names."""
+
+    study: str
+    text: str
+    pattern: str
+
+
+_STRUCTURES = (
+    _Claim(
+        HE,
+        "dorsolateral and dorsomedial frontal cortex among the most important",
+        r"^(?!.*orbital).*(?:superior frontal|middle frontal)|^(?:SFG|MFG)|PFC(?:d|l)",
+    ),
+    _Claim(
+        HE,
+        "anterior cingulate among the most important",
+        r"anterior cingul|cingul.*anterior|\bACC\b",
+    ),
+    _Claim(HE, "thalamus among the most important", r"thalam|\bTha\b"),
+    _Claim(HOFMANN, "ventricles among the most important", r"ventricle"),
+    _Claim(HOFMANN, "hippocampus among the most important", r"(?<!para)hippocamp"),
+    _Claim(BINTSI, "ventricles among the most important", r"ventricle"),
+    _Claim(BINTSI, "hippocampus among the most important", r"(?<!para)hippocamp"),
+)
+_NETWORKS = (
+    (
+        "frontoparietal contribution follows an inverted U over the lifespan",
+        ("frontoparietal", "cont"),
+    ),
+    ("default-mode contribution follows an inverted U over the lifespan", ("default",)),
+)
+
+
+def literature_table(
+    contributions: pd.DataFrame, lifespan: pd.DataFrame | None, hemispheres: pd.DataFrame | None
+) -> pd.DataFrame:
+    """Compare published claims with a sample.
+
+    Parameters
+    ----------
+    contributions : DataFrame
+        Rows of ``occlusionstats`` with the main baseline.
+    lifespan : DataFrame or None
+        ``lifespanstats``.
+    hemispheres : DataFrame or None
+        ``age`` and the absolute ``difference`` of the mean contributions of the hemispheres, a row
+        per participant.
+
+    Returns
+    -------
+    DataFrame
+        ``COLUMNS``. Structures are compared by the mean percentile of their regions, by each of
+        ``MEASURES`` that is known.
+    """
+    table = contributions[contributions["level"] == "region"]
+    table = table[table["n_participants"] > 0]
+    rows = [row for claim in _STRUCTURES for row in _structure_rows(claim, table)]
+    rows += list(_network_rows(lifespan))
+    rows.append(_hemisphere_row(hemispheres))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _structure_rows(claim: _Claim, table: pd.DataFrame) -> Iterable[dict[str, Any]]:
+    chosen = table["name"].astype(str).str.contains(claim.pattern, case=False, regex=True)
+    names = "; ".join(table.loc[chosen, "name"].astype(str)) or None
+    facts = {"study": claim.study, "claim": claim.text, "regions": names}
+    people = table["n_participants"].max() if len(table) else 0
+    for measure, column in MEASURES.items():
+        size = table[column].abs().dropna()
+        if size.empty:
+            continue
+        mine = size[chosen.reindex(size.index)]
+        row = facts | {
+            "measure": measure,
+            "n_regions": len(mine),
+            "n_ranked": len(size),
+            "verdict": "cannot tell",
+        }
+        if len(mine):
+            row |= _strength(size, mine)
+            if people >= MIN_PEOPLE:
+                row["verdict"] = _verdict(row)
+        yield row
+
+
+def _strength(size: pd.Series, mine: pd.Series) -> dict[str, Any]:
+    percentile = 100 * (size.rank() - 0.5) / len(size)
+    rank = size.rank(ascending=False, method="min")
+    return {
+        "value": mine.mean(),
+        "percentile": percentile[mine.index].mean(),
+        "best_rank": int(rank[mine.index].min()),
+    }
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    if row["percentile"] >= AGREES:
+        return "agrees"
+    strong = row["best_rank"] <= TOP_SHARE * row["n_ranked"]
+    return "partly" if row["percentile"] >= PARTLY or strong else "differs"
+
+
+def _network_rows(lifespan: pd.DataFrame | None) -> Iterable[dict[str, Any]]:
+    for claim, words in _NETWORKS:
+        row: dict[str, Any] = {
+            "study": HE,
+            "claim": claim,
+            "measure": "curvature of the spline: q, as value",
+            "verdict": "cannot tell",
+        }
+        if lifespan is not None:
+            networks = lifespan[lifespan["level"] == "network"]
+            name = networks["name"].astype(str).str.casefold()
+            found = networks[name.str.startswith(words)]
+            if len(found):
+                row |= _shape_facts(found)
+        yield row
+
+
+def _shape_facts(found: pd.DataFrame) -> dict[str, Any]:
+    inverted = found["shape"] == "inverted_u"
+    sure = (found["q_nonlinear"] < 0.05) & inverted
+    verdict = "agrees" if sure.all() else "partly" if inverted.all() else "differs"
+    return {
+        "regions": "; ".join(found["name"].astype(str)),
+        "value": float(found["q_nonlinear"].max()),
+        "n_regions": len(found),
+        "verdict": verdict,
+    }
+
+
+def _hemisphere_row(hemispheres: pd.DataFrame | None) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "study": HE,
+        "claim": "the contributions of the hemispheres diverge with age",
+        "regions": "left; right hemisphere",
+        "measure": "Spearman correlation of |left - right| with age",
+        "verdict": "cannot tell",
+    }
+    if hemispheres is None or len(hemispheres) < MIN_PEOPLE or np.ptp(hemispheres["age"]) == 0:
+        return row
+    found = stats.spearmanr(hemispheres["age"], hemispheres["difference"])
+    agrees = found.pvalue < 0.05 and found.statistic > 0
+    row["value"] = float(found.statistic)
+    row["verdict"] = "agrees" if agrees else "partly" if found.statistic > 0 else "differs"
+    return row
+
+
+def hemisphere_differences(matrix: pd.DataFrame, ages: pd.Series) -> pd.DataFrame | None:
+    """Absolute difference between the hemispheres of each participant, with the age."""
+    if not {"L", "R"} <= set(matrix.columns):
+        return None
+    difference = (matrix["L"] - matrix["R"]).abs()
+    table = pd.DataFrame({"age": ages.reindex(matrix.index), "difference": difference})
+    return table.dropna()

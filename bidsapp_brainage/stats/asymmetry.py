@@ -1,0 +1,152 @@
+"""Left against right on homologous pairs of regions."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from bidsapp_brainage.stats.permutation import false_discovery, sign_flip_max_t
+
+MIN_PEOPLE = 3
+COLUMNS = (
+    "pair",
+    "index_left",
+    "index_right",
+    "n_participants",
+    "mean_left",
+    "mean_right",
+    "mean_difference",
+    "ci95_lower",
+    "ci95_upper",
+    "mean_asymmetry",
+    "t",
+    "p",
+    "q",
+    "p_maxt",
+    "effect_size",
+    "mean_difference_flipped",
+    "brain_part",
+    "model_part",
+)
+_SIDE = re.compile(r"(^|[_\-. ])(left|right|lh|rh|l|r)(?=$|[_\-. ])", re.IGNORECASE)
+
+
+def homologous_pairs(regions: pd.DataFrame) -> pd.DataFrame:
+    """Regions of the two hemispheres that have the same name apart from the side.
+
+    Parameters
+    ----------
+    regions : DataFrame
+        ``index``, ``name`` and ``hemisphere`` (L or R), a row per region.
+
+    Returns
+    -------
+    DataFrame
+        ``pair``, ``index_left``, ``index_right``; names that are not unique on a side have no
+        pair.
+    """
+    sides = {}
+    for side in ("L", "R"):
+        part = regions[regions["hemisphere"] == side]
+        keys = part["name"].astype(str).map(_without_side)
+        single = ~keys.duplicated(keep=False)
+        sides[side] = pd.Series(part["index"][single].to_numpy(), index=keys[single])
+    common = sides["L"].index.intersection(sides["R"].index, sort=False)
+    return pd.DataFrame(
+        {
+            "pair": common,
+            "index_left": sides["L"].loc[common].to_numpy(),
+            "index_right": sides["R"].loc[common].to_numpy(),
+        }
+    )
+
+
+def _without_side(name: str) -> str:
+    return " ".join(_SIDE.sub(" ", name, count=1).split()).strip(" _-.").casefold()
+
+
+def asymmetry_table(
+    values: pd.DataFrame,
+    pairs: pd.DataFrame,
+    *,
+    flipped: pd.DataFrame | None = None,
+    n_permutations: int = 999,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Compare the contributions of homologous regions over participants.
+
+    Parameters
+    ----------
+    values : DataFrame
+        Participants by region index, ``delta_age`` in years.
+    pairs : DataFrame
+        From :func:`homologous_pairs`.
+    flipped : DataFrame, optional
+        The same for mirrored inputs, with the regions named by the side on which the image shows
+        them. What follows the brain changes its sign with the mirror; what the model prefers does
+        not.
+    n_permutations, seed : int
+        Of the sign flips.
+
+    Returns
+    -------
+    DataFrame
+        ``COLUMNS``, one row per pair; tests need three participants.
+    """
+    left, right = (
+        values.reindex(columns=pairs[name]).to_numpy(dtype=np.float64)
+        for name in ("index_left", "index_right")
+    )
+    difference = left - right
+    with np.errstate(invalid="ignore", divide="ignore"):
+        index = (np.abs(left) - np.abs(right)) / (np.abs(left) + np.abs(right))
+    rows = [_describe(left[:, i], right[:, i], index[:, i]) for i in range(difference.shape[1])]
+    table = pd.concat([pairs.reset_index(drop=True), pd.DataFrame(rows)], axis=1)
+    if rows:
+        table["q"] = false_discovery(table["p"].to_numpy())
+        enough = table["p"].notna().any()
+        table["p_maxt"] = (
+            sign_flip_max_t(difference, n_permutations=n_permutations, seed=seed)
+            if enough
+            else np.nan
+        )
+    return _with_flip(table, pairs, flipped).reindex(columns=list(COLUMNS))
+
+
+def _describe(left: np.ndarray, right: np.ndarray, index: np.ndarray) -> dict[str, float]:
+    known = np.isfinite(left) & np.isfinite(right)
+    difference = (left - right)[known]
+    facts: dict[str, float] = {
+        "n_participants": len(difference),
+        "mean_left": left[known].mean() if len(difference) else np.nan,
+        "mean_right": right[known].mean() if len(difference) else np.nan,
+        "mean_difference": difference.mean() if len(difference) else np.nan,
+        "mean_asymmetry": np.nanmean(index) if np.isfinite(index).any() else np.nan,
+    }
+    tested = ("ci95_lower", "ci95_upper", "t", "p", "effect_size")
+    if len(difference) < MIN_PEOPLE or np.ptp(difference) == 0:
+        return facts | dict.fromkeys(tested, np.nan)
+    found = stats.ttest_1samp(difference, 0.0)
+    bounds = found.confidence_interval(0.95)
+    effect = difference.mean() / difference.std(ddof=1)
+    answers = (bounds.low, bounds.high, found.statistic, found.pvalue, effect)
+    return facts | {name: float(v) for name, v in zip(tested, answers, strict=True)}
+
+
+def _with_flip(
+    table: pd.DataFrame, pairs: pd.DataFrame, flipped: pd.DataFrame | None
+) -> pd.DataFrame:
+    if flipped is None or flipped.empty or table.empty:
+        return table
+    left, right = (
+        flipped.reindex(columns=pairs[name]).to_numpy(dtype=np.float64)
+        for name in ("index_left", "index_right")
+    )
+    mirrored = np.nanmean(left - right, axis=0)
+    table = table.assign(mean_difference_flipped=mirrored)
+    table["brain_part"] = (table["mean_difference"] - mirrored) / 2
+    table["model_part"] = (table["mean_difference"] + mirrored) / 2
+    return table

@@ -1,0 +1,110 @@
+"""Lines of predicted on chronological age, and the gap without them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import GroupKFold
+
+N_FOLDS = 10
+MIN_REFERENCE = 20  # participants; fewer do not determine a line
+SURE_REFERENCE = 100  # fewer make the correction uncertain
+
+
+@dataclass(frozen=True)
+class KFoldCorrection:
+    """Gap corrected within a dataset.
+
+    Attributes
+    ----------
+    gap : Series
+        Corrected gap in years, on the index of the scans; NaN where the age is unknown.
+    slope, intercept : float
+        The line of the whole reference group.
+    n_reference : int
+        Participants that it was fitted on.
+    age_range : tuple of float
+        Their ages, in years.
+    warnings : tuple of str
+        Why the correction may not be trusted.
+    """
+
+    gap: pd.Series
+    slope: float
+    intercept: float
+    n_reference: int
+    age_range: tuple[float, float]
+    warnings: tuple[str, ...] = ()
+
+
+def kfold_correction(
+    scans: pd.DataFrame, reference: pd.Series, *, n_folds: int = N_FOLDS
+) -> KFoldCorrection | str:
+    """Subtract a line fitted on reference people of the same dataset (de Lange and Cole 2020).
+
+    Each reference person gets the line of folds without this person; everybody else gets the
+    line of the whole reference group.
+
+    Parameters
+    ----------
+    scans : DataFrame
+        ``participant_id``, ``chronological_age`` and ``predicted_age`` (years), a row per scan.
+    reference : Series of bool
+        Scans of the reference group, same index.
+    n_folds : int
+        Folds over participants.
+
+    Returns
+    -------
+    KFoldCorrection or str
+        A sentence that says why there is none.
+    """
+    age, predicted = scans["chronological_age"], scans["predicted_age"]
+    known = age.notna() & predicted.notna()
+    fit = scans[known & reference.astype(bool)]
+    n_people = fit["participant_id"].nunique()
+    span = np.ptp(fit["chronological_age"]) if len(fit) else 0.0
+    if n_people < MIN_REFERENCE or span == 0:
+        return (
+            f"No correction was fitted within the dataset: the reference group has {n_people} "
+            f"participants of known age spanning {span:.1f} years; at least {MIN_REFERENCE} of "
+            "different age are needed."
+        )
+    slope, intercept = _line(fit)
+    expected = slope * age + intercept
+    folds = GroupKFold(n_splits=min(n_folds, n_people))
+    for train, test in folds.split(fit, groups=fit["participant_id"]):
+        a, b = _line(fit.iloc[train])
+        rows = fit.index[test]
+        expected.loc[rows] = a * age.loc[rows] + b
+    ages = fit["chronological_age"]
+    return KFoldCorrection(
+        gap=(predicted - expected).where(known),
+        slope=slope,
+        intercept=intercept,
+        n_reference=n_people,
+        age_range=(float(ages.min()), float(ages.max())),
+        warnings=tuple(_warnings(n_people, ages, age[known & ~reference.astype(bool)])),
+    )
+
+
+def _line(scans: pd.DataFrame) -> tuple[float, float]:
+    slope, intercept = np.polyfit(scans["chronological_age"], scans["predicted_age"], 1)
+    return float(slope), float(intercept)
+
+
+def _warnings(n_people: int, ages: pd.Series, others: pd.Series) -> list[str]:
+    found = []
+    if n_people < SURE_REFERENCE:
+        found.append(
+            f"the line rests on {n_people} participants; below {SURE_REFERENCE} it is uncertain"
+        )
+    outside = (others < ages.min()) | (others > ages.max())
+    if outside.any():
+        found.append(
+            f"{int(outside.sum())} scans outside the reference group are younger than "
+            f"{ages.min():.1f} or older than {ages.max():.1f} years: the line is extrapolated"
+        )
+    return found

@@ -1,0 +1,131 @@
+"""Contributions over age: natural cubic splines, tests of their shape, and age groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.interpolate import make_interp_spline
+
+Floats: TypeAlias = NDArray[np.float64]
+
+SPLINE_DF = 3  # besides the intercept
+MIN_PEOPLE = 20
+MIN_SPAN = 10.0  # years
+#: Age groups of He et al. 2025 (Human Brain Mapping 46:e70239), a description only.
+AGE_EDGES = (8, 20, 30, 40, 50, 60, 70, 80)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Spline of an outcome on age and the tests of its shape.
+
+    Attributes
+    ----------
+    table : DataFrame
+        ``age``, ``fitted``, ``lower``, ``upper`` (95 % band of the mean).
+    f_age, p_age : float
+        All age terms together against none (HC3).
+    f_nonlinear, p_nonlinear : float
+        Curvature against a straight line (HC3).
+    slope : float
+        Slope of the straight line, per year.
+    peak_age : float
+        Age of the largest absolute fitted value.
+    """
+
+    table: pd.DataFrame
+    f_age: float
+    p_age: float
+    f_nonlinear: float
+    p_nonlinear: float
+    slope: float
+    peak_age: float
+
+    @property
+    def concave(self) -> bool:
+        """Whether the middle of the size of the curve lies above the line between its ends."""
+        size = self.table["fitted"].abs().to_numpy()
+        return bool(size[len(size) // 2] > (size[0] + size[-1]) / 2)
+
+
+def spline_basis(age: NDArray[np.floating], knots: NDArray[np.floating]) -> Floats:
+    """Basis of natural cubic splines: 1, age, and one column per inner knot.
+
+    Parameters
+    ----------
+    age : ndarray, shape (n,)
+        Between the first and the last knot, in years.
+    knots : ndarray, shape (k,)
+        Increasing, at least three.
+
+    Returns
+    -------
+    ndarray, shape (n, k)
+        A straight line is a combination of the first two columns, so that the rest tests
+        curvature.
+    """
+    cardinal = make_interp_spline(knots, np.eye(len(knots)), k=3, bc_type="natural")(age)
+    return np.column_stack([np.ones(len(age)), age - knots.mean(), cardinal[:, 1:-1]])
+
+
+def curve(
+    age: NDArray[np.floating], outcome: NDArray[np.floating], *, n_points: int = 25
+) -> Curve | None:
+    """Natural cubic spline of an outcome on age.
+
+    Parameters
+    ----------
+    age, outcome : ndarray, shape (n_people,)
+        Years; people where either is NaN are left out.
+    n_points : int
+        Ages at which the curve is evaluated, from the youngest to the oldest.
+
+    Returns
+    -------
+    Curve or None
+        None for fewer than 20 people, an age range below ten years, ages that do not spread over
+        the knots, or an outcome that does not vary.
+    """
+    import statsmodels.api as sm
+
+    known = np.isfinite(age) & np.isfinite(outcome)
+    age, outcome = np.asarray(age[known], float), np.asarray(outcome[known], float)
+    if len(age) < MIN_PEOPLE or np.ptp(age) < MIN_SPAN or np.ptp(outcome) == 0:
+        return None
+    knots = np.unique(np.quantile(age, np.linspace(0, 1, SPLINE_DF + 1)))
+    if len(knots) < SPLINE_DF + 1:
+        return None
+    fit = sm.OLS(outcome, spline_basis(age, knots)).fit(cov_type="HC3", use_t=True)
+    terms = np.eye(SPLINE_DF + 1)
+    of_age, of_curvature = fit.f_test(terms[1:]), fit.f_test(terms[2:])
+    grid = np.linspace(knots[0], knots[-1], n_points)
+    band = fit.get_prediction(spline_basis(grid, knots)).summary_frame(alpha=0.05)
+    table = pd.DataFrame(
+        {
+            "age": grid,
+            "fitted": band["mean"].to_numpy(),
+            "lower": band["mean_ci_lower"].to_numpy(),
+            "upper": band["mean_ci_upper"].to_numpy(),
+        }
+    )
+    return Curve(
+        table=table,
+        f_age=float(of_age.fvalue),
+        p_age=float(of_age.pvalue),
+        f_nonlinear=float(of_curvature.fvalue),
+        p_nonlinear=float(of_curvature.pvalue),
+        slope=float(np.polyfit(age, outcome, 1)[0]),
+        peak_age=float(grid[np.argmax(np.abs(table["fitted"]))]),
+    )
+
+
+def age_group(age: pd.Series) -> pd.Series:
+    """Age group of He et al. 2025 as text, ``20-30``; missing outside of 8 to 80 years."""
+    names = [f"{low}-{high}" for low, high in zip(AGE_EDGES[:-1], AGE_EDGES[1:], strict=True)]
+    edges = [float(edge) for edge in AGE_EDGES]
+    edges[-1] += 1e-9  # 80 belongs to the last group
+    return pd.cut(age, edges, right=False, labels=names).astype(object)

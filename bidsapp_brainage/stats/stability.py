@@ -1,0 +1,117 @@
+"""How well the order of regions repeats in other people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Floats: TypeAlias = NDArray[np.float64]
+
+MIN_PEOPLE = 6  # halves of three
+MIN_REGIONS = 4
+TOP = 10
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """A measure of agreement over repetitions: mean and central 95 % of them."""
+
+    measure: str
+    value: float
+    lower: float
+    upper: float
+    n_repeats: int
+
+
+def rank_intervals(values: Floats, *, n_boot: int = 1000, seed: int = 0) -> tuple[Floats, Floats]:
+    """Bootstrap intervals of the rank of each outcome by absolute mean.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_people, n_outcomes)
+        NaN where unknown.
+    n_boot, seed : int
+
+    Returns
+    -------
+    lower, upper : ndarray, shape (n_outcomes,)
+        2.5 and 97.5 % points of the rank, 1 is the largest absolute mean; NaN for outcomes that
+        are unknown in everybody and for fewer than six people.
+    """
+    used = np.isfinite(values).any(axis=0)
+    lower, upper = (np.full(values.shape[1], np.nan) for _ in range(2))
+    if len(values) < MIN_PEOPLE or not used.any():
+        return lower, upper
+    rng = np.random.default_rng(seed)
+    times = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=n_boot)
+    means = _weighted_means(times.astype(np.float64), values[:, used])
+    ranks = stats.rankdata(-np.abs(means), axis=1, method="average", nan_policy="omit")
+    lower[used], upper[used] = np.nanpercentile(ranks, (2.5, 97.5), axis=0)
+    return lower, upper
+
+
+def _weighted_means(weights: Floats, values: Floats) -> Floats:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means: Floats = (weights @ np.nan_to_num(values)) / (weights @ np.isfinite(values))
+    return means
+
+
+def split_halves(values: Floats, *, n_splits: int = 200, seed: int = 0) -> list[Repeated]:
+    """Agreement of mean contributions between random halves of the people.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_people, n_regions)
+        Regions that are unknown in somebody are left out.
+    n_splits, seed : int
+
+    Returns
+    -------
+    list of Repeated
+        Spearman correlations of the signed and of the absolute means, the overlap of the ten
+        strongest regions (with at least twenty regions), and the correlation of one person with
+        the mean of the others. Empty for fewer than six people or four regions.
+    """
+    values = values[:, np.isfinite(values).all(axis=0)]
+    n_people, n_regions = values.shape
+    if n_people < MIN_PEOPLE or n_regions < MIN_REGIONS:
+        return []
+    rng = np.random.default_rng(seed)
+    order = np.argsort(rng.random((n_splits, n_people)), axis=1)
+    first = (order < n_people // 2).astype(np.float64)
+    one, two = (_weighted_means(half, values) for half in (first, 1 - first))
+    others = (values.sum(axis=0) - values) / (n_people - 1)
+    found = [
+        _repeated("split_half_spearman", _spearman_rows(one, two)),
+        _repeated("split_half_spearman_abs", _spearman_rows(np.abs(one), np.abs(two))),
+        _repeated("individual_spearman", _spearman_rows(values, others)),
+    ]
+    if n_regions >= 2 * TOP:
+        found.append(_repeated("top10_overlap", _overlap_rows(np.abs(one), np.abs(two))))
+    return found
+
+
+def top_overlap(one: NDArray[np.floating], two: NDArray[np.floating]) -> float:
+    """Share of the ten largest absolute values that two sets of regions have in common."""
+    return float(_overlap_rows(np.abs(one)[None], np.abs(two)[None])[0])
+
+
+def _overlap_rows(one: Floats, two: Floats) -> Floats:
+    chosen = [stats.rankdata(-values, axis=1, method="ordinal") <= TOP for values in (one, two)]
+    return np.asarray((chosen[0] & chosen[1]).sum(axis=1) / TOP)
+
+
+def _spearman_rows(one: Floats, two: Floats) -> Floats:
+    ranks = [stats.rankdata(values, axis=1) for values in (one, two)]
+    a, b = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1)))
+
+
+def _repeated(measure: str, values: Floats) -> Repeated:
+    lower, upper = np.nanpercentile(values, (2.5, 97.5))
+    return Repeated(measure, float(np.nanmean(values)), float(lower), float(upper), len(values))
