@@ -32,6 +32,13 @@ from bidsapp_brainage.reports.html import (
 _P_LEAST = 0.001
 _VERDICTS = {"agrees": "ok", "partly": "warn", "differs": "bad"}
 MANY_ROWS = 25
+_TOPICS = {
+    "leakage": "people of the training cohort",
+    "collection": "scans that were not processed alike",
+    "gapmodel and occlusionmodel": "models",
+    "occlusionstats": "contributions",
+    "metrics": "accuracy",
+}
 
 
 @dataclass(frozen=True)
@@ -185,6 +192,7 @@ LIFESPAN_TESTS = Result(
         Show("peak_age", kind="number", digits=0), Show("q_age", "q, any change", "p"),
         Show("q_nonlinear", "q, not a line", "p"), Show("n_participants", "People", "count"),
     ),
+    order="q_age",
 )  # fmt: skip
 ASYMMETRY = Result(
     "asymmetry", "Left and right", "Contributions of homologous regions.",
@@ -216,9 +224,10 @@ LITERATURE = Result(
     "literature", "What published studies found",
     "Side by side, not as a test of the studies: other models, other people, other measures.",
     (
-        Show("study"), Show("claim", kind="long"), Show("regions", "Regions here", "long"),
-        Show("percentile", kind="number", digits=0), Show("best_rank", kind="count"),
-        Show("n_ranked", "of", "count"), Show("verdict", kind="verdict"),
+        Show("study"), Show("claim", kind="long"), Show("measure"),
+        Show("verdict", kind="verdict"), Show("percentile", kind="number", digits=0),
+        Show("best_rank", kind="count"), Show("n_ranked", "of", "count"),
+        Show("regions", "Regions here", "long"),
     ),
 )  # fmt: skip
 
@@ -287,7 +296,7 @@ class Results:
             rows = self.rows(kind.suffix, entities)
             if rows is not None:
                 name = self.path(kind.suffix, entities).name
-                table = result_table(kind, rows, f"{identifier}-{kind.suffix}", name)
+                table = result_table(kind, rows, f"{identifier}-{kind.suffix}")
                 found.append(Shown(kind.suffix, kind.heading, kind.text, table, name))
         return found
 
@@ -300,10 +309,11 @@ class Results:
             (str(row["severity"]), str(row["topic"]), str(row["sentence"]))
             for row in rows.to_dict("records")
         ]
+        found = [(severity, _TOPICS.get(topic, topic), text) for severity, topic, text in found]
         return sorted(found, key=lambda note: note[0] != "warning")
 
 
-def result_table(kind: Result, rows: pd.DataFrame, identifier: str, file_name: str) -> Table:
+def result_table(kind: Result, rows: pd.DataFrame, identifier: str) -> Table:
     """Table of one file; columns that are absent or have no value are left out."""
     if kind.order in rows:
         rows = rows.sort_values(kind.order, kind="stable", na_position="last")
@@ -316,7 +326,7 @@ def result_table(kind: Result, rows: pd.DataFrame, identifier: str, file_name: s
     columns = [_column(show, described[show.name]) for show in shown]
     cells = [[_cell(row, show) for show in shown] for row in rows.to_dict("records")]
     return Table(
-        identifier, f"{kind.heading} ({file_name}).", columns, cells,
+        identifier, f"{kind.heading}.", columns, cells,
         sortable=len(cells) > 1, searchable=len(cells) > MANY_ROWS,
     )  # fmt: skip
 

@@ -149,6 +149,9 @@ def region_table(regions: pd.DataFrame, *, identifier: str) -> Table:
         Unique within the page.
     """
     extra = [name for name in ("hemisphere", "network", "lobe") if regions[name].notna().any()]
+    shown = [
+        entry for entry in _AGAINST_NULL if entry[0] in regions and regions[entry[0]].notna().any()
+    ]
     most = regions["mean_delta_age"].abs().max()
     columns = [
         Column("Region"),
@@ -160,6 +163,7 @@ def region_table(regions: pd.DataFrame, *, identifier: str) -> Table:
         Column("Volume (mL)", numeric=True),
         Column("Mean / SD", numeric=True, help="effect size over participants"),
         Column("q", numeric=True, ascending=True, help="sign test, false discovery rate"),
+        *(Column(title, numeric=True, ascending=True, help=words) for _, title, words in shown),
         Column("People", numeric=True),
     ]
     rows = []
@@ -175,11 +179,30 @@ def region_table(regions: pd.DataFrame, *, identifier: str) -> Table:
                 number_cell(row["mean_volume_mm3"] / 1000, 1),
                 number_cell(row["effect_size"], 2, signed=True),
                 _q_cell(row["q"]),
+                *(_null_cell(row, name) for name, _, _ in shown),
                 number_cell(row["n_participants"], 0),
             ]
         )
     caption = "Mean contribution of every region of the atlas; click a heading to sort."
     return Table(identifier, caption, columns, rows, searchable=True)
+
+
+#: Columns against random parcels of the same size: name, title, explanation.
+_AGAINST_NULL = (
+    ("mean_z_null", "z (null)", "mean z against random parcels of the same size"),
+    ("q_null", "q (null)", "against random parcels of the same size, false discovery rate"),
+    ("p_null_maxt", "p (max-T)", "against random parcels, corrected by the largest statistic"),
+    ("rank_ci95_lower", "Rank, 95 %", "of the rank, bootstrap over participants"),
+)
+
+
+def _null_cell(row: pd.Series, name: str) -> Cell:
+    if name == "mean_z_null":
+        return number_cell(row[name], 2, signed=True)
+    if name != "rank_ci95_lower":
+        return _q_cell(row[name])
+    text = interval(row[name], row["rank_ci95_upper"], 0)
+    return Cell(text, value="" if text == "n/a" else f"{row[name]:.6g}")
 
 
 def group_table(groups: pd.DataFrame, level: str, *, identifier: str) -> Table:

@@ -321,6 +321,7 @@ def _regions(person, pictures):
             "index": index,
             "n_voxels": count,
             "delta_age": delta,
+            "delta_age_sd_members": np.abs(delta) / 5,
             "delta_entropy": delta / 50,
             "js_divergence": np.abs(delta) / 90,
         }

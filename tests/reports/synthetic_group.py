@@ -73,7 +73,7 @@ def _model_tables(text: str) -> dict[str, list[dict[str, Any]]]:
     }
     return {
         "notes": [
-            {"topic": "training_overlap", "severity": "warning", "sentence": WARNING + text},
+            {"topic": "leakage", "severity": "warning", "sentence": WARNING + text},
             {"topic": "reliability", "severity": "note", "sentence": "No repeats." + text},
         ],
         "sample": [{"subset": "all" + text, **sample}, {"subset": "sex=F", **sample}],

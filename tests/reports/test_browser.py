@@ -13,7 +13,7 @@ import nibabel as nib
 import pytest
 
 from bidsapp_brainage.bids.names import derivative_path
-from bidsapp_brainage.group import summary
+from bidsapp_brainage.group import contributions, summary
 from bidsapp_brainage.group.collect import collect
 from bidsapp_brainage.group.tables import write_tables
 from bidsapp_brainage.io import read_tsv, save_nifti
@@ -48,6 +48,7 @@ def group_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / f"sub-{number:02d}.html").write_text("<!DOCTYPE html><title>a person</title>")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(summary, "N_BOOT", 99)
+        patch.setattr(contributions, "N_PERMUTATIONS", 49)
         patch.setattr(drawing, "DPI", 72)
         (model,) = collect(root).models
         found = summary.summarise(model, read_tsv(root / "participants.tsv"), seed=1)
