@@ -24,7 +24,7 @@ class Answers:
     Attributes
     ----------
     probabilities : ndarray of float64, shape (n, n_bins)
-        Mean of the members' distributions.
+        Mean of the members' distributions; n_bins is 0 where the network gives none.
     ages : ndarray of float64, shape (n,)
         Its mean in years.
     member_ages : ndarray of float64, shape (n_members, n)
@@ -63,7 +63,10 @@ class Answers:
         return members_sd(self.member_ages - other.member_ages)
 
     def divergence_from(self, other: Answers) -> NDArray[np.float64]:
-        """Jensen-Shannon divergence (nats) between distributions row by row; shapes broadcast."""
+        """Jensen-Shannon divergence (nats) between distributions row by row; shapes broadcast.
+
+        NaN where there are no distributions.
+        """
         middle = entropy((self.probabilities + other.probabilities) / 2)
         apart = (entropy(self.probabilities) + entropy(other.probabilities)) / 2
         return np.asarray(np.maximum(middle - apart, 0.0))  # rounding must not make it negative
@@ -92,7 +95,9 @@ def members_sd(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def entropy(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Entropy of distributions in nats, over the last axis."""
+    """Entropy of distributions in nats, over the last axis; NaN for those without bins."""
     from scipy.special import entr
 
+    if probabilities.shape[-1] == 0:
+        return np.full(probabilities.shape[:-1], np.nan)
     return np.asarray(entr(probabilities).sum(axis=-1))

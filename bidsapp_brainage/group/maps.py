@@ -49,7 +49,8 @@ def _values(path: Path, reference: nib.Nifti1Image) -> np.ndarray:
     image = load_nifti(path)
     if image.shape != reference.shape or not np.allclose(image.affine, reference.affine):
         raise DataError(
-            f"{path} has another grid than the other occlusion maps; rerun the participant level "
-            "for this scan with the same model and atlas."
+            f"{path} has another grid than the other occlusion maps. A model whose card says "
+            "'crop: brain' or 'rigid' has a grid for each person, and no mean map; else rerun the "
+            "participant level for this scan with the same model and atlas."
         )
     return np.asarray(image.get_fdata(dtype=np.float32), dtype=np.float64)

@@ -10,6 +10,7 @@ import numpy as np
 from bidsapp_brainage.model.intensity import scale_intensity
 
 from .smoothing import blurred_to
+from .sourcegrid import from_source_grid
 from .transforms import apply_xfm
 
 
@@ -34,7 +35,9 @@ def model_input(
     """Make exactly what a network sees: affine only, on the card's grid, scaled as it says.
 
     Finer images are first smoothed to the card's voxel size, so that scans of different
-    resolution reach the network equally sharp.
+    resolution reach the network equally sharp. Cards of published networks instead name a source
+    grid, on which their authors resampled and scaled images before cropping or coarsening them;
+    see :func:`bidsapp_brainage.imaging.sourcegrid.from_source_grid`.
 
     Parameters
     ----------
@@ -48,10 +51,13 @@ def model_input(
     Returns
     -------
     volume : nibabel.Nifti1Image
-        Float32 on the card's grid; outside the brain the card's background.
+        Float32 on the card's grid; outside the brain the card's background. Its affine leads to
+        the template's RAS mm; it has shears where the card's registration is not the affine one.
     mask : nibabel.Nifti1Image
         uint8 on the same grid.
     """
+    if "source_grid" in input_spec or input_spec.get("registration", "affine") != "affine":
+        return from_source_grid(t1w, mask, affine, input_spec)
     grid = card_grid(input_spec)
     voxel_mm = float(np.cbrt(abs(np.linalg.det(grid.affine[:3, :3]))))
     inside = np.asarray(mask.dataobj) > 0

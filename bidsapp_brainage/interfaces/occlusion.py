@@ -42,13 +42,15 @@ class _ExplainInterface(StageInterface):
         from bidsapp_brainage import io
         from bidsapp_brainage.explain.methods import Subject
         from bidsapp_brainage.model import cards, loading, prediction
+        from bidsapp_brainage.model.intensity import background_value
 
         inputs = self.inputs
         card = cards.load_card(Path(inputs.card))
         image = io.load_nifti(Path(inputs.labels))
+        volume = io.load_nifti(Path(inputs.volume)).get_fdata(dtype="float32")
         return Subject(
             members=tuple(loading.load_members(card)),
-            volume=io.load_nifti(Path(inputs.volume)).get_fdata(dtype="float32"),
+            volume=volume,
             labels=np.asarray(image.dataobj).astype(np.int32),
             atlas=io.read_tsv(Path(inputs.atlas_table)),
             decode=prediction.decoder(card),
@@ -56,7 +58,7 @@ class _ExplainInterface(StageInterface):
             baselines=tuple(inputs.baselines),
             template=self._template(card),
             mask=self._mask(),
-            background=float(card.input.get("background", 0.0)),
+            background=background_value(card.input, volume),
             device=inputs.device,
             batch_size=inputs.batch_size or None,
             n_threads=inputs.n_threads,

@@ -75,7 +75,7 @@ class _PredictInputSpec(NetworkInputSpec):
 
 class _PredictOutputSpec(TraitedSpec):
     brainage = File(exists=True, desc="one row: predicted age, interval, gap, flags")
-    agedist = File(exists=True, desc="one row per age bin")
+    agedist = File(exists=True, desc="one row per age bin; undefined without distribution")
     ood_flag = traits.Str(desc="out-of-distribution flag")
 
 
@@ -113,9 +113,10 @@ class Predict(StageInterface):
         )
         self._results["ood_flag"] = found.ood_flag
         self._results["brainage"] = self._file(runtime, "brainage.tsv")
-        self._results["agedist"] = self._file(runtime, "agedist.tsv")
         io.write_tsv(Path(self._results["brainage"]), pd.DataFrame([row]))
-        io.write_tsv(Path(self._results["agedist"]), prediction.distribution_table(found))
+        if found.probabilities.size:
+            self._results["agedist"] = self._file(runtime, "agedist.tsv")
+            io.write_tsv(Path(self._results["agedist"]), prediction.distribution_table(found))
         return runtime
 
     def _quality(self) -> str:

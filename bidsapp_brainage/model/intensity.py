@@ -10,6 +10,9 @@ import numpy as np
 
 from bidsapp_brainage.errors import DataError, ResourceError
 
+_BRIGHT_PERCENT = 50.0  # cortex and fluid are darker than half of the brain, white matter is not
+_HISTOGRAM_BINS = 96
+
 
 def scale_intensity(
     volume: np.ndarray,
@@ -31,9 +34,12 @@ def scale_intensity(
     spec : dict
         ``card.input["intensity"]``: ``scaling`` is ``brain_zscore`` (mean 0, SD 1),
         ``brain_robust`` (median 0, interquartile range 1.349), ``divide_by_mean``,
-        ``divide_by_max`` or ``none``; ``clip`` (optional) bounds the result.
+        ``divide_by_max``, ``min_max`` (0 to 1), ``white_matter`` (its peak at 1) or ``none``;
+        optional, in this order: ``multiply``, ``round`` to whole numbers, ``clip`` to bounds.
+        With ``over: volume`` the statistics are those of the whole volume, in which everything
+        outside the mask is 0, and the outside is scaled like the rest.
     background : float
-        ``card.input["background"]``.
+        Value outside the mask; not used with ``over: volume``.
 
     Returns
     -------
@@ -47,18 +53,39 @@ def scale_intensity(
         The card names an unknown scaling.
     """
     inside = np.ones(volume.shape, bool) if mask is None else np.asarray(mask) > 0
-    values = np.asarray(volume, dtype=np.float64)[inside]
-    if values.size == 0:
+    if not inside.any():
         raise DataError("The brain mask is empty on the model's grid: registration has failed.")
+    if spec.get("over") == "volume":
+        volume, inside = np.where(inside, volume, 0.0), np.ones(volume.shape, bool)
+    values = np.asarray(volume, dtype=np.float64)[inside]
     shift, scale = _shift_and_scale(values, spec)
     if not np.isfinite(scale) or scale <= 0:
         raise DataError("The brain has the same intensity everywhere: it cannot be scaled.")
     scaled = (values - shift) / scale
+    if "multiply" in spec:
+        scaled = scaled * spec["multiply"]
+    if spec.get("round"):
+        scaled = np.round(scaled)
     if "clip" in spec:
         scaled = np.clip(scaled, *spec["clip"])
     result = np.full(volume.shape, background, dtype=np.float32)
     result[inside] = scaled
     return result
+
+
+def background_value(input_spec: dict[str, Any], volume: np.ndarray) -> float:
+    """What the network sees where there is no brain.
+
+    Parameters
+    ----------
+    input_spec : dict
+        The card's ``input``; its ``background`` is a number, or ``minimum`` where the scaling
+        moves the outside with the brain: then it is the smallest value of the volume.
+    volume : ndarray
+        The network's input.
+    """
+    stated = input_spec.get("background", 0.0)
+    return float(np.min(volume)) if stated == "minimum" else float(stated)
 
 
 def _zscore(values: np.ndarray) -> tuple[float, float]:
@@ -70,12 +97,32 @@ def _robust(values: np.ndarray) -> tuple[float, float]:
     return float(median), float(quartile3 - quartile1) / 1.349
 
 
+def _min_max(values: np.ndarray) -> tuple[float, float]:
+    return float(values.min()), float(np.ptp(values))
+
+
+def _white_matter(values: np.ndarray) -> tuple[float, float]:
+    """Peak of white matter in a T1w histogram: the mode of the brighter part of the brain."""
+    brain = values[values > 0]
+    if brain.size == 0:
+        return 0.0, 0.0
+    low, high = np.percentile(brain, [_BRIGHT_PERCENT, 99.5])
+    if high <= low:
+        return 0.0, float(high)
+    counts, edges = np.histogram(brain, bins=_HISTOGRAM_BINS, range=(low, high))
+    smooth = np.convolve(counts, np.hanning(_HISTOGRAM_BINS // 8 + 2), mode="same")
+    peak = int(np.argmax(smooth))
+    return 0.0, float((edges[peak] + edges[peak + 1]) / 2)
+
+
 SCALINGS: Mapping[str, Callable[[np.ndarray], tuple[float, float]]] = MappingProxyType(
     {
         "brain_zscore": _zscore,
         "brain_robust": _robust,
         "divide_by_mean": lambda values: (0.0, float(values.mean())),
         "divide_by_max": lambda values: (0.0, float(values.max())),
+        "min_max": _min_max,
+        "white_matter": _white_matter,
         "none": lambda _: (0.0, 1.0),
     }
 )

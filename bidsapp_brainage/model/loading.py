@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from typing import Any
+
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -9,7 +12,7 @@ from torch import nn
 
 from bidsapp_brainage.errors import ResourceError
 from bidsapp_brainage.model.cards import ModelCard, WeightFile, verify_weights
-from bidsapp_brainage.model.networks import build_network
+from bidsapp_brainage.model.networks import ONNX, build_network
 
 
 def load_members(card: ModelCard, device: str = "cpu") -> list[nn.Module]:
@@ -31,12 +34,50 @@ def load_members(card: ModelCard, device: str = "cpu") -> list[nn.Module]:
 
 
 def _load_member(card: ModelCard, weight: WeightFile) -> nn.Module:
-    network = build_network(card.architecture)
     try:
-        # strict: a missing or surplus tensor means that card and weights do not belong together
-        network.load_state_dict(load_file(weight.path), strict=True)
-    except (SafetensorError, RuntimeError, OSError) as error:
+        network = _member(card, weight)
+    except (SafetensorError, RuntimeError, OSError, ValueError) as error:
         raise ResourceError(
             f"Weights {weight.path} do not fit the architecture on model card {card.name}: {error}"
         ) from error
     return network.eval().requires_grad_(requires_grad=False)
+
+
+def _member(card: ModelCard, weight: WeightFile) -> nn.Module:
+    if card.architecture["id"] == ONNX:
+        from bidsapp_brainage.model.onnx import OnnxNetwork
+
+        return OnnxNetwork(weight.path)
+    network = build_network(card.architecture)
+    # strict: a missing or surplus tensor means that card and weights do not belong together
+    network.load_state_dict(_state(weight, network), strict=True)
+    return network
+
+
+def _state(weight: WeightFile, network: nn.Module) -> dict[str, torch.Tensor]:
+    if weight.format == "keras_h5":
+        from bidsapp_brainage.model.keras import keras_state
+
+        return keras_state(weight.path, network)
+    if weight.format == "safetensors":
+        state = load_file(weight.path)
+    else:
+        state = _unpickled(weight)
+    if weight.state_key is not None:
+        if not isinstance(state, dict) or weight.state_key not in state:
+            raise ValueError(f"there is no '{weight.state_key}' in the file")
+        state = state[weight.state_key]
+    return {name.removeprefix(weight.key_prefix): value for name, value in state.items()}
+
+
+def _unpickled(weight: WeightFile) -> dict[str, Any]:
+    """Content of a PyTorch file; only tensors and plain containers are ever unpickled."""
+    try:
+        found: dict[str, Any] = torch.load(weight.path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            "it holds more than tensors, or is damaged, and code in weight files is never run: "
+            "where you trust the file, load it, and save its state dict as safetensors with a "
+            f"card of your own ({str(error).splitlines()[0]})"
+        ) from error
+    return found

@@ -13,33 +13,41 @@ import pandas as pd
 import torch
 from torch import nn
 
-from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.errors import DataError, ResourceError
+from bidsapp_brainage.model import outputs
 from bidsapp_brainage.model.cards import BiasCorrection, ModelCard
 
+_NORMAL_95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
 EDGE_MASS = 0.2  # more than this in the first or last bin: the true age may lie outside the bins
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A predicted age (years) with its distribution over bins.
+    """A predicted age (years) with its distribution over bins, if the network gives one.
 
     Attributes
     ----------
-    mean, median, mode, sd : float
-        Of the distribution; ``mean`` is the predicted age.
-    sd_calibrated : float
+    mean : float
+        The predicted age.
+    median, mode, sd : float or None
+        Of the distribution; None without one.
+    sd_calibrated : float or None
         ``sd`` times the card's factor, so that it has the size of the errors made in
-        cross-validation (softmax widths alone are not error bars).
-    entropy : float
+        cross-validation (softmax widths alone are not error bars). Without distribution the
+        card's ``residual_sd``; None if the card has none.
+    entropy : float or None
         Of the distribution, in nats.
-    ci95_lower, ci95_upper : float
-        2.5 % and 97.5 % quantiles, stretched about the mean by the same factor.
+    ci95_lower, ci95_upper : float or None
+        2.5 % and 97.5 % quantiles, stretched about the mean by the same factor. Without
+        distribution: the card's ``half_width95`` or 1.96 ``residual_sd`` about the age.
     bin_lower : ndarray, shape (n_bins,)
-        Lower edges of the bins.
+        Lower edges of the bins; empty without distribution.
+    bin_width : float
+        Years.
     probabilities : ndarray, shape (n_bins,)
-        Sum to 1.
+        Sum to 1; empty without distribution.
     member_ages : tuple of float
-        Mean of each ensemble member's own distribution.
+        Age that each ensemble member gives.
     in_age_range : bool
         Whether the predicted age lies in the range of ages that the model was trained on.
     ood_flag : str
@@ -50,13 +58,13 @@ class Prediction:
     """
 
     mean: float
-    median: float
-    mode: float
-    sd: float
-    sd_calibrated: float
-    entropy: float
-    ci95_lower: float
-    ci95_upper: float
+    median: float | None
+    mode: float | None
+    sd: float | None
+    sd_calibrated: float | None
+    entropy: float | None
+    ci95_lower: float | None
+    ci95_upper: float | None
     bin_lower: np.ndarray
     bin_width: float
     probabilities: np.ndarray
@@ -104,22 +112,40 @@ def predict(
     if not np.isfinite(volume).all():
         raise DataError(f"The input of model {card.name} has values that are not finite.")
     batch = torch.from_numpy(np.ascontiguousarray(volume))[None, None].to(device)
+    decode = decoder(card)
     with cpu_threads(n_threads), torch.inference_mode():
-        probabilities = torch.stack([_softmax(member(batch))[0] for member in members])
+        answers = [decode(member(batch)) for member in members]
+    if not card.age_head.has_distribution:
+        ages = [float(age[0]) for _, age in answers]
+        return summarise_values(ages, card, stripped_source=stripped_source)
+    probabilities = torch.stack([part[0] for part, _ in answers])
     return summarise(probabilities.cpu().numpy(), card, stripped_source=stripped_source)
 
 
 def decoder(card: ModelCard) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
-    """Give the function that turns logits (N, n_bins) into (probabilities, mean ages).
+    """Give the function that turns outputs (N, n_outputs) into (probabilities, ages).
 
-    Both results are float64 on the logits' device; it knows the card's bins and nothing else,
-    so that code working on many volumes (occlusion) needs no card.
+    Both results are float64 on the outputs' device; probabilities are of shape (N, 0) where the
+    network gives no distribution. It knows the card's head for age and nothing else, so that
+    code working on many volumes (occlusion) needs no card.
+
+    Raises
+    ------
+    ResourceError
+        The network predicts no age; or, when decoding, its output has another length than the
+        card's heads.
     """
-    centers = torch.from_numpy(card.bin_centers)
+    parts, head, name = card.heads, card.age_head, card.name
 
-    def decode(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        probabilities = _softmax(logits)
-        return probabilities, probabilities @ centers.to(logits.device)
+    def decode(raw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        try:
+            own = outputs.split(parts, raw)[head.name]
+        except ValueError as error:
+            raise ResourceError(f"Model card {name}, output: {error}.") from error
+        probabilities, ages = head.decode(own)
+        if probabilities is None:
+            probabilities = ages.new_zeros((len(ages), 0))
+        return probabilities, ages
 
     return decode
 
@@ -137,8 +163,8 @@ def summarise(
     stripped_source : bool
         See :func:`predict`.
     """
-    lower, centers = card.bin_lower, card.bin_centers
-    width = float(card.output["width"])
+    head = card.age_head
+    lower, centers, width = head.bin_lower, head.bin_centers, float(head.width)
     member_probabilities = np.asarray(member_probabilities, dtype=np.float64)
     probabilities = member_probabilities.mean(axis=0)
     probabilities = probabilities / probabilities.sum()
@@ -148,7 +174,6 @@ def summarise(
     low, median, high = quantiles(probabilities, lower, width, (0.025, 0.5, 0.975))
     positive = probabilities[probabilities > 0]
     member_ages = tuple(float(age) for age in member_probabilities @ centers)
-    in_range = card.age_range[0] <= mean <= card.age_range[1]
     return Prediction(
         mean=mean,
         median=median,
@@ -162,12 +187,45 @@ def summarise(
         bin_width=width,
         probabilities=probabilities,
         member_ages=member_ages,
-        in_age_range=bool(in_range),
-        ood_flag=(
-            "stripped_source"
-            if stripped_source and not card.input.get("stripped_sources", True)
-            else _ood_flag(probabilities, member_ages, in_range=in_range, card=card)
-        ),
+        in_age_range=bool(card.age_range[0] <= mean <= card.age_range[1]),
+        ood_flag=_flag(probabilities, member_ages, mean, card, stripped_source=stripped_source),
+    )
+
+
+def summarise_values(
+    member_ages: Sequence[float], card: ModelCard, *, stripped_source: bool = False
+) -> Prediction:
+    """Describe the mean of ages that have no distribution.
+
+    Nothing is made up: interval and SD come from the card's calibration, or are missing.
+
+    Parameters
+    ----------
+    member_ages : sequence of float
+        Years, one per member.
+    card : ModelCard
+    stripped_source : bool
+        See :func:`predict`.
+    """
+    mean = float(np.mean(member_ages))
+    spread = card.calibration.get("residual_sd")
+    half = card.calibration.get("half_width95", None if spread is None else _NORMAL_95 * spread)
+    empty = np.zeros(0)
+    return Prediction(
+        mean=mean,
+        median=None,
+        mode=None,
+        sd=None,
+        sd_calibrated=spread,
+        entropy=None,
+        ci95_lower=None if half is None else mean - half,
+        ci95_upper=None if half is None else mean + half,
+        bin_lower=empty,
+        bin_width=0.0,
+        probabilities=empty,
+        member_ages=tuple(float(age) for age in member_ages),
+        in_age_range=bool(card.age_range[0] <= mean <= card.age_range[1]),
+        ood_flag=_flag(empty, tuple(member_ages), mean, card, stripped_source=stripped_source),
     )
 
 
@@ -268,7 +326,7 @@ def prediction_row(
 
 
 def distribution_table(prediction: Prediction) -> pd.DataFrame:
-    """Rows of ``*_agedist.tsv``: one per age bin, in years."""
+    """Rows of ``*_agedist.tsv``: one per age bin, in years; none without distribution."""
     lower = prediction.bin_lower
     return pd.DataFrame(
         {
@@ -292,20 +350,20 @@ def cpu_threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _softmax(logits: torch.Tensor) -> torch.Tensor:
-    return torch.softmax(logits.double(), dim=-1)
-
-
-def _ood_flag(
+def _flag(
     probabilities: np.ndarray,
     member_ages: tuple[float, ...],
-    *,
-    in_range: bool,
+    mean: float,
     card: ModelCard,
+    *,
+    stripped_source: bool,
 ) -> str:
-    if not in_range:
+    """First out-of-distribution flag that applies; see :class:`Prediction`."""
+    if stripped_source and not card.input.get("stripped_sources", True):
+        return "stripped_source"
+    if not card.age_range[0] <= mean <= card.age_range[1]:
         return "out_of_range"
-    if max(probabilities[0], probabilities[-1]) > EDGE_MASS:
+    if probabilities.size and max(probabilities[0], probabilities[-1]) > EDGE_MASS:
         return "edge_mass"
     limit = card.calibration.get("member_sd_limit")
     if limit is not None and len(member_ages) > 1 and np.std(member_ages, ddof=1) > limit:

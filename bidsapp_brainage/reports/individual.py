@@ -168,6 +168,7 @@ def _model_context(
         "input_figure": pictures.get(model.input_figure),
         "age_caption": views.age_caption(model),
         "age_figure": pictures.get(model.age_figure),
+        "distribution": model.distribution is not None,
         "regions": [
             (
                 views.regions_view(scan, model.model, regions),

@@ -225,13 +225,14 @@ def _connect_sinks(
         dest,
         plan.template,
         stripped_input=bool(plan.card.input.get("skull_stripped", True)),
+        distribution=plan.card.age_head.has_distribution,
         **common,
     )
     workflow.connect([
         (anat, ds_anat, _between(("t1w_preproc", "stripped"))),
         (mask, ds_anat, _between(("mask",))),
         (norm, ds_anat, _between(fields)),
-        (parts["prediction"], ds_prediction, _between(("volume", "brainage", "agedist", "qc"))),
+        (parts["prediction"], ds_prediction, _between(("volume", "qc", *_tables(plan)))),
     ])  # fmt:skip
     if warp:
         _connect_std(workflow, dest, plan.template, parts, norm)
@@ -242,6 +243,11 @@ def _connect_sinks(
         further = (*plan.explanation.tables, *plan.explanation.maps)
         kept = ("labels_t1w", "table", "map_grid", "map_t1w", *further)
         workflow.connect([(parts["explanation"], ds_explanation, _between(kept))])
+
+
+def _tables(plan: Plan) -> tuple[str, ...]:
+    """Tables of the prediction; a network that answers with one number has no distribution."""
+    return ("brainage", "agedist") if plan.card.age_head.has_distribution else ("brainage",)
 
 
 def _connect_std(
@@ -318,12 +324,13 @@ def _connect_reportlets(
         model_facts=plan.provenance["Model"],
         atlas=plan.atlas_entities if "explanation" in parts else None,
         cubes=cubes,
+        distribution=plan.card.age_head.has_distribution,
     )
     workflow.connect([
         (parts["anat"], reportlets, _between(("t1w_preproc",))),
         (parts["mask"], reportlets, _between(("mask",))),
         (parts["norm"], reportlets, [(f"outputnode.{xfm}", "inputnode.xfm")]),
-        (parts["prediction"], reportlets, _between(("volume", "brainage", "agedist"))),
+        (parts["prediction"], reportlets, _between(("volume", *_tables(plan)))),
     ])  # fmt:skip
     if "explanation" in parts:
         maps = ("map_t1w", "cubes") if cubes else ("map_t1w",)

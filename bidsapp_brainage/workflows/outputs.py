@@ -173,6 +173,7 @@ def init_ds_prediction_wf(
     resolution: str,
     provenance: dict[str, Any],
     stripped_input: bool,
+    distribution: bool = True,
     name: str = "ds_prediction_wf",
 ) -> Workflow:
     """Keep what the network saw and what it answered.
@@ -189,6 +190,8 @@ def init_ds_prediction_wf(
         What the sidecars of the tables say about their origin.
     stripped_input : bool
         Whether the network sees only the brain.
+    distribution : bool
+        Whether there is a table of the age distribution.
     name : str
         Name of the workflow.
 
@@ -207,7 +210,7 @@ def init_ds_prediction_wf(
         dest,
         **seen,
         metadata={
-            "Description": f"Input of model {model}: affinely normalised and scaled T1w.",
+            "Description": f"Input of model {model}: T1w resampled and scaled as its card says.",
             "SkullStripped": stripped_input,
             "Resolution": f"{resolution.replace('p', '.')} mm isotropic, the grid of model {model}",
             "SpatialReference": template_uri(template),
@@ -215,9 +218,9 @@ def init_ds_prediction_wf(
         },
     )
     workflow.connect(inputnode, "volume", ds_input, "in_file")
+    tables = ("brainage", "agedist") if distribution else ("brainage",)
     for kind, sources in (
-        ("brainage", [dest.uri(**seen)]),
-        ("agedist", [dest.uri(**seen)]),
+        *((kind, [dest.uri(**seen)]) for kind in tables),
         ("qc", [dest.source, dest.uri(**_PREPROC), dest.uri(**_MASK)]),
     ):
         node = sink(

@@ -194,12 +194,16 @@ class Plan:
     @property
     def provenance(self) -> dict[str, Any]:
         """What every table's sidecar says about its origin."""
+        from bidsapp_brainage.model.cards import file_sha256
+
         card = self.card
         return {
             "Model": {
                 "Name": card.name,
                 "Version": card.version,
-                "WeightsSHA256": [weight.sha256 for weight in card.weights],
+                "WeightsSHA256": [
+                    weight.sha256 or file_sha256(weight.path) for weight in card.weights
+                ],
                 "AgeRange": list(card.age_range),
                 "License": card.licence,
                 **_cohort(card),
@@ -279,6 +283,7 @@ def make_plan(settings: Settings, home: Path) -> Plan:
 
     processing, resources = settings.processing, settings.resources
     card = cards.find_card(processing.model, processing.models_dir)
+    _ = card.age_head  # a model of other things is refused here, not in the first node
     cards.verify_weights(card)
     cards.resolve_bias(processing.bias_correction, card)
     template = get_template(card.input["template"])
@@ -293,7 +298,7 @@ def make_plan(settings: Settings, home: Path) -> Plan:
         card=card,
         card_path=card.folder / f"{card.name}.json",
         template=template,
-        grid=_write_grid(card, work_dir),
+        grid=_write_grid(card, template, work_dir),
         atlas=atlas,
         atlas_table=_write_atlas_table(atlas, work_dir),
         atlas_template=_foreign_template(atlas, template),
@@ -393,11 +398,25 @@ def _write_atlas_table(atlas: Atlas | None, work_dir: Path) -> Path | None:
     return path
 
 
-def _write_grid(card: ModelCard, work_dir: Path) -> Path:
-    """Write an empty image on the card's grid, the reference for resampling."""
+def _write_grid(card: ModelCard, template: TemplateFiles, work_dir: Path) -> Path:
+    """Write an empty image on the card's grid, the reference for resampling.
+
+    Where the network's box is centred on each brain, this one is centred on the template's.
+    """
+    import nibabel as nib
+    import numpy as np
+
     from bidsapp_brainage import io
     from bidsapp_brainage.imaging.grids import card_grid
 
+    grid = card_grid(card.input)
+    if card.input.get("crop", "fixed") == "brain":
+        mask = io.load_nifti(template.mask)
+        voxels = np.argwhere(np.asarray(mask.dataobj) > 0)
+        middle = mask.affine @ np.append((voxels.min(axis=0) + voxels.max(axis=0)) / 2, 1.0)
+        affine = grid.affine.copy()
+        affine[:3, 3] = middle[:3] - affine[:3, :3] @ ((np.array(grid.shape) - 1) / 2)
+        grid = nib.Nifti1Image(np.asarray(grid.dataobj), affine)
     path = work_dir / "shared" / f"{card.name}_grid.nii.gz"
-    io.save_nifti(card_grid(card.input), path)
+    io.save_nifti(grid, path)
     return path

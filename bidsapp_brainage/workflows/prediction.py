@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from bidsapp_brainage.workflows.plan import Compute
 
 _GPU_MEMORY_GB = 2.0
+_TRANSFORM_TEXT = {
+    "affine": "with the affine transform only",
+    "rigid": "with the rotation and shift of the affine transform only",
+    "native": "in the participant's own space",
+}
 
 
 def init_prediction_wf(
@@ -58,7 +63,7 @@ def init_prediction_wf(
     volume, volume_mask
         What the network sees, and the brain mask on that grid.
     brainage, agedist, qc
-        Tables.
+        Tables; agedist is undefined where the network gives no distribution.
     ood_flag
         Out-of-distribution flag of the prediction.
     """
@@ -148,11 +153,16 @@ def _describe(card: ModelCard) -> str:
     known = " [@sfcn]" if architecture == "sfcn" else ""
     cite = f" The model asks for citation of: {'; '.join(card.citation)}." if card.citation else ""
     brain = "the brain-masked T1w image" if card.input.get("skull_stripped") else "the T1w image"
+    transform = _TRANSFORM_TEXT[card.input.get("registration", "affine")]
+    form = (
+        ", as a probability distribution over age bins whose mean is the predicted age"
+        if card.age_head.has_distribution
+        else ""
+    )
     return f"""\
-For the prediction, {brain} was resampled with the affine transform only to {shape} voxels of
+For the prediction, {brain} was resampled {transform} to {shape} voxels of
 {spacing:g} mm and scaled as the model card prescribes. The age was predicted with the model
 *{card.name}* (version {card.version}; {kind} of type {architecture}{known}, trained on people
-aged {card.age_range[0]:g} to {card.age_range[1]:g} years), as a probability distribution over age
-bins whose mean is the predicted age. The brain-age gap is the predicted minus the chronological
-age.{cite}
+aged {card.age_range[0]:g} to {card.age_range[1]:g} years){form}. The brain-age gap is the
+predicted minus the chronological age.{cite}
 """

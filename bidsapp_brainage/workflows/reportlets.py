@@ -33,6 +33,7 @@ def init_reportlets_wf(
     model_facts: dict[str, Any],
     atlas: dict[str, Any] | None,
     cubes: bool = False,
+    distribution: bool = True,
     name: str = "reportlets_wf",
 ) -> Workflow:
     """Draw the figures of one scan.
@@ -51,6 +52,8 @@ def init_reportlets_wf(
         Entities of the atlas; None without explanation.
     cubes : bool
         Whether there is a map of cubes.
+    distribution : bool
+        Whether the network gives a distribution of ages.
     name : str
         Name of the workflow.
 
@@ -91,13 +94,15 @@ def init_reportlets_wf(
         (inputnode, normalised, [("t1w_preproc", "in_file"), ("xfm", "transforms")]),
         (normalised, registration, [("out_file", "t1w")]),
         (inputnode, seen, [("volume", "volume")]),
-        (inputnode, age, [("brainage", "brainage"), ("agedist", "agedist")]),
         (mask, kept["mask"], [("out_file", "in_file")]),
         (registration, kept["before"], [("before", "in_file")]),
         (registration, kept["after"], [("after", "in_file")]),
         (seen, kept["input"], [("out_file", "in_file")]),
+        (inputnode, age, [("brainage", "brainage")]),
         (age, kept["age"], [("out_file", "in_file")]),
     ])  # fmt:skip
+    if distribution:
+        workflow.connect(inputnode, "agedist", age, "agedist")
     if atlas is not None:
         effects = pe.Node(MapFigure(), name="effects")
         ds_effects = sink(

@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from nipype.interfaces.base import isdefined
 
 from bidsapp_brainage import io
 from bidsapp_brainage.errors import DataError
@@ -84,3 +85,29 @@ def test_occlusion_has_a_row_for_each_region_and_a_map(card: ModelCard, tmp_path
     values = np.asarray(io.load_nifti(Path(painted.outputs.out_file)).dataobj)
     assert values[labels == 0].tolist() == [0] * int((labels == 0).sum())
     assert values[9, 11, 9] == pytest.approx(rows.loc[0, "delta_age"], rel=1e-4)
+
+
+def test_a_network_that_answers_with_one_number(tmp_path: Path) -> None:
+    scalar = make_card(
+        tmp_path / "models",
+        architecture={"id": "sfcn", "parameters": {"channels": [4, 4, 4], "n_bins": 1}},
+        output={"coding": "scalar", "offset": 50.0, "unit": "year"},
+        calibration={},
+    )
+    inputs = network(scalar, tmp_path)
+    found = Predict(**inputs, identity={"participant_id": "sub-01"}).run(cwd=str(tmp_path))
+    assert not isdefined(found.outputs.agedist)
+    row = io.read_tsv(Path(found.outputs.brainage)).iloc[0]
+    assert row[["predicted_age_sd", "entropy", "ci95_lower", "ci95_upper"]].isna().all()
+    labels = np.zeros(scalar.shape, np.int32)
+    labels[8:12, 10:14, 8:12] = 3
+    labels[2:5, 10:14, 8:12] = 5
+    path, table = tmp_path / "labels.nii.gz", tmp_path / "atlas.tsv"
+    io.save_nifti(nib.Nifti1Image(labels, np.array(scalar.input["affine"])), path)
+    io.write_tsv(table, pd.DataFrame({"index": [3, 5], "name": ["here", "there"]}))
+    occluded = Occlude(
+        **inputs, labels=str(path), atlas_table=str(table), baseline="mean", null_parcels=3
+    ).run(cwd=str(tmp_path))
+    rows = io.read_tsv(Path(occluded.outputs.table))
+    assert np.isfinite(rows["delta_age"]).all()
+    assert rows[["delta_entropy", "js_divergence"]].isna().all(axis=None)

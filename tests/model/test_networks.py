@@ -48,7 +48,10 @@ def test_a_strided_stem_halves_all_later_maps():
 @pytest.mark.parametrize(
     ("architecture", "message"),
     [
-        ({"id": "sfnc", "parameters": {}}, "'sfnc' is unknown. Known: sfcn"),
+        (
+            {"id": "sfnc", "parameters": {}},
+            "'sfnc' is unknown. Known: densenet, nosa, pyment, sfcn",
+        ),
         ({"id": "sfcn", "parameters": {"width": 3}}, "width"),
         ({"id": "sfcn", "parameters": {"channels": [4]}}, "channels needs two"),
         ({"id": "sfcn", "parameters": {"stem_stride": 3}}, "stem_stride is 1 or 2"),

@@ -60,9 +60,9 @@ def peaked(age, sd=2.0):
 def test_a_summary_is_a_distribution_over_the_bins(card, values):
     result = summarise(softmax(values), card)
     assert result.probabilities.sum() == pytest.approx(1)
-    assert card.bin_centers[0] <= result.mean <= card.bin_centers[-1]
+    assert card.age_head.bin_centers[0] <= result.mean <= card.age_head.bin_centers[-1]
     assert 14.0 <= result.median <= 88.0
-    assert result.mode in card.bin_centers
+    assert result.mode in card.age_head.bin_centers
     assert result.sd >= 0
     assert result.sd_calibrated == pytest.approx(0.5 * result.sd)
     assert -1e-9 <= result.entropy <= np.log(N_BINS) + 1e-9
@@ -208,3 +208,60 @@ def test_distribution_table_has_a_row_per_bin(card):
     assert len(table) == N_BINS
     assert (table.age_upper[:-1].to_numpy() == table.age_lower[1:].to_numpy()).all()
     assert table.probability.sum() == pytest.approx(1)
+
+
+def scalar_card(folder, **changes):
+    """Two SFCN members that answer with one number each."""
+    return make_card(
+        folder,
+        architecture={"id": "sfcn", "parameters": {"channels": [4, 4, 4], "n_bins": 1}},
+        output={"coding": "scalar", "scale": 10.0, "offset": 50.0, "unit": "year"},
+        **{"calibration": {}, **changes},
+    )
+
+
+def test_a_scalar_network_gets_no_invented_distribution(tmp_path):
+    card = scalar_card(tmp_path)
+    volume = np.random.default_rng(1).normal(size=card.shape).astype(np.float32)
+    result = predict(load_members(card), volume, card)
+    assert len(result.member_ages) == 2
+    assert result.mean == pytest.approx(np.mean(result.member_ages))
+    assert result.probabilities.size == 0
+    assert distribution_table(result).empty
+    row = prediction_row(
+        result, card, identity={"participant_id": "sub-1"}, chronological_age=40.0,
+        age_source="x", bias=None, qc_flag="pass",
+    )  # fmt: skip
+    for name in ("predicted_age_median", "predicted_age_mode", "predicted_age_sd", "entropy",
+                 "ci95_lower", "ci95_upper"):  # fmt: skip
+        assert row[name] is None
+    assert row["gap"] == pytest.approx(result.mean - 40)
+
+
+def test_a_calibrated_scalar_network_has_an_interval(tmp_path):
+    from bidsapp_brainage.model.prediction import summarise_values
+
+    card = scalar_card(tmp_path, calibration={"residual_sd": 4.0})
+    result = summarise_values([48.0, 52.0], card)
+    assert (result.mean, result.sd_calibrated) == (50.0, 4.0)
+    assert result.ci95_lower == pytest.approx(50 - 1.96 * 4, abs=1e-3)
+    conformal = scalar_card(
+        tmp_path / "b", calibration={"residual_sd": 4.0, "half_width95": 9.0, "member_sd_limit": 2}
+    )
+    result = summarise_values([48.0, 52.0], conformal)
+    assert (result.ci95_lower, result.ci95_upper) == (41.0, 59.0)
+    assert result.ood_flag == "member_disagreement"
+    assert summarise_values([95.0], conformal).ood_flag == "out_of_range"
+
+
+def test_the_age_is_read_from_its_own_slice_of_several_heads(tmp_path):
+    age = {"coding": "scalar", "unit": "year"}
+    sex = {"coding": "classes", "classes": ["F", "M"]}
+    card = make_card(
+        tmp_path,
+        architecture={"id": "sfcn", "parameters": {"channels": [4, 4, 4], "n_bins": 3}},
+        output={"heads": {"sex": sex, "age": age}},
+    )
+    probabilities, ages = decoder(card)(torch.tensor([[9.0, 8.0, 33.0]]))
+    assert ages.tolist() == [33.0]
+    assert probabilities.shape == (1, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -199,6 +200,15 @@ def test_without_age_there_is_no_gap(tmp_path):
     assert "--age-file" in text
     assert "nan" not in text.lower().split()
     assert "NOSA importance is n/a" in text
+
+
+def test_a_network_without_distribution_says_so(plain, tmp_path):
+    shutil.copytree(plain, tmp_path, dirs_exist_ok=True)
+    for path in tmp_path.rglob("*_agedist.*"):
+        path.unlink()
+    text = _report(tmp_path).text
+    assert "this network answers with one number" in text
+    assert "figures were removed" not in text
 
 
 def test_minimal_level_says_that_regions_are_missing(tmp_path):

@@ -55,6 +55,16 @@ def test_graph_expands(plan, scans, tmp_path, skull_strip, explain, spaces) -> N
     assert len(names) == len(set(names))
 
 
+def test_a_network_without_distribution_writes_no_table_of_it(plan, scans) -> None:
+    def sinks(plan: Plan) -> set[str]:
+        names = {name.rpartition(".")[2] for name in node_names(init_brainage_wf(scans, plan))}
+        return names & {"ds_brainage", "ds_agedist", "ds_age_fig", "age"}
+
+    assert sinks(plan) == {"ds_brainage", "ds_agedist", "ds_age_fig", "age"}
+    plan.card.age_head.has_distribution = False
+    assert sinks(plan) == {"ds_brainage"}
+
+
 def test_no_warp_when_neither_mask_nor_labels_need_it(plan, scans, tmp_path) -> None:
     mask = tmp_path / "mask.nii.gz"
     mask.touch()

@@ -9,9 +9,16 @@ from typing import Any
 from torch import nn
 
 from bidsapp_brainage.errors import ResourceError
+from bidsapp_brainage.model.networks.densenet import DenseNet
+from bidsapp_brainage.model.networks.nosa import NOSA
+from bidsapp_brainage.model.networks.pyment import PymentSFCN
 from bidsapp_brainage.model.networks.sfcn import SFCN
 
-ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType({"sfcn": SFCN})
+ONNX = "onnx"  # the file itself says what the network is
+
+ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
+    {"sfcn": SFCN, "nosa": NOSA, "pyment": PymentSFCN, "densenet": DenseNet}
+)
 
 
 def build_network(architecture: dict[str, Any]) -> nn.Module:
@@ -25,7 +32,7 @@ def build_network(architecture: dict[str, Any]) -> nn.Module:
     Returns
     -------
     torch.nn.Module
-        Takes float32 (N, 1, D, H, W), returns logits (N, n_bins).
+        Takes float32 (N, 1, D, H, W), returns numbers (N, n_outputs).
 
     Raises
     ------
