@@ -235,7 +235,9 @@ def test_readable_without_script(browser: Any, report: Path) -> None:
 
 
 def test_print_shows_both_pictures_and_no_controls(page: Any) -> None:
-    page.emulate_media(media="print")
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not page.locator("[data-rating]").first.is_visible()
     assert page.locator("[data-flicker] img.after").first.is_visible()
     assert not page.locator(".topbar button").first.is_visible()
     assert not page.locator(f"{TABLE}-search").is_visible()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -209,6 +210,37 @@ def test_a_network_without_distribution_says_so(plain, tmp_path):
     text = _report(tmp_path).text
     assert "this network answers with one number" in text
     assert "figures were removed" not in text
+
+
+def test_one_number_without_distribution_has_a_figure_and_a_sentence(plain, tmp_path):
+    """As from a network that answers with the age itself: the figure is there, bins are not."""
+    shutil.copytree(plain, tmp_path, dirs_exist_ok=True)
+    for path in tmp_path.rglob("*_agedist.tsv"):
+        path.unlink()
+    page = _report(tmp_path)
+    assert "This model answers with one number" in page.text
+    assert "probability of each age bin as" not in page.text
+    assert any("Age distribution" in str(picture["alt"]) for picture in page.all("img"))
+
+
+def test_reference_cohort_is_told(plain):
+    text = _report(plain).text
+    assert "141 people, Cohort" in text
+    expected = 0.76 * 52.5 + 11.1
+    assert f"were predicted {expected:.1f} years on average (SD 7.1)" in text
+
+
+def test_rating_that_lies_beside_the_tables_is_shown(plain, tmp_path):
+    shutil.copytree(plain, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "sub-01" / "anat" / "sub-01_desc-rating_qc.json"
+    rating = {"rating": 1, "artefacts": ["head_motion"], "mask": "wrong", "comment": EVIL}
+    path.write_text(json.dumps(rating | {"rater": "R", "rated_at": "2026-01-31T12:00:00Z"}))
+    page = _report(tmp_path)
+    for words in ("rated this scan 1, exclude", "Mask: wrong.", "head motion", "Rated by R,"):
+        assert words in page.text
+    assert len(page.all("script")) == 1
+    path.write_text('{"rating": "high"}')
+    assert "rated this scan" not in _report(tmp_path).text
 
 
 def test_minimal_level_says_that_regions_are_missing(tmp_path):
