@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nipype.interfaces.base import File, TraitedSpec, traits
+from nipype.interfaces.base import File, TraitedSpec, isdefined, traits
 
 from bidsapp_brainage.interfaces.base import StageInputSpec, StageInterface
 
@@ -85,24 +85,25 @@ class InputFigure(StageInterface):
 
 class _AgeFigureInputSpec(StageInputSpec):
     brainage = File(exists=True, mandatory=True)
-    agedist = File(exists=True, mandatory=True)
-    age_range = traits.Tuple(traits.Float, traits.Float, mandatory=True, desc="of the training set")
+    agedist = File(exists=True, desc="missing for models that answer with a number")
+    model_facts = traits.Dict(mandatory=True, desc="object Model of the tables' sidecars")
 
 
 class AgeFigure(StageInterface):
-    """Age distribution; see :func:`bidsapp_brainage.reports.figures.plot_age_distribution`."""
+    """Age distribution; see :mod:`bidsapp_brainage.reports.age_figure`."""
 
     input_spec = _AgeFigureInputSpec
     output_spec = _FigureOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from bidsapp_brainage.reports.figures import plot_age_distribution
+        from bidsapp_brainage.reports.age_figure import plot_age_distribution
+        from bidsapp_brainage.reports.cohort import Cohort
 
         self._results["out_file"] = self._file(runtime, "agedist.svg")
         plot_age_distribution(
             Path(self.inputs.brainage),
-            Path(self.inputs.agedist),
-            self.inputs.age_range,
+            Path(self.inputs.agedist) if isdefined(self.inputs.agedist) else None,
+            Cohort.from_model(self.inputs.model_facts),
             Path(self._results["out_file"]),
         )
         return runtime

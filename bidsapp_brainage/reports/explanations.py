@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from bidsapp_brainage.reports import agreement
 from bidsapp_brainage.reports.html import (
     Column,
     Table,
@@ -25,6 +26,8 @@ _LEVELS = {
 _SIDES = {"L": "left", "R": "right", "B": "both"}
 _CURVES = {"deletion": "Deletion", "insertion": "Insertion"}
 TOP_PAIRS = 20
+#: Methods beyond occlusion, as the suffixes of their tables.
+OPINIONS = ("lrp", "ig", "noise")
 
 
 def further_tables(found: Mapping[str, TableFile], identifier: str) -> list[tuple[str, str, Table]]:
@@ -38,16 +41,42 @@ def further_tables(found: Mapping[str, TableFile], identifier: str) -> list[tupl
         Start of the HTML identifiers.
     """
     makers = {
+        "agreement": agreement.agreement,
+        "occlusioncontrols": agreement.controls,
+        "randomisation": agreement.randomisation,
         "occlusiongroups": _groups,
         "shapley": _shapley,
         "occlusioncurve": _curves,
         "occlusionpairs": _pairs,
     }
-    return [
+    made = [
         make(file.rows, f"{identifier}-{kind}", file.path.name)
         for kind, make in makers.items()
         if (file := found.get(kind)) is not None and file.rows is not None and len(file.rows)
     ]
+    side_by_side = agreement.ranks(by_explanation(found), f"{identifier}-ranks")
+    if side_by_side is not None:
+        made.insert(int("agreement" in found), side_by_side)
+    return made
+
+
+def by_explanation(found: Mapping[str, TableFile]) -> dict[str, pd.DataFrame]:
+    """Tables with one row per region of every explanation, by its title.
+
+    Parameters
+    ----------
+    found : mapping
+        Tables by their suffix. Those of several baselines are taken apart.
+    """
+    parts: dict[str, pd.DataFrame] = {}
+    for kind, method in (("occlusionbaselines", "occlusion"), *((m, m) for m in OPINIONS)):
+        file = found.get(kind)
+        if file is None or file.rows is None or "baseline" not in file.rows:
+            continue
+        for fill, rows in file.rows.groupby("baseline", sort=False, dropna=False):
+            name = method if pd.isna(fill) else f"{method}_{fill}"
+            parts[agreement.explanation_title(name)] = rows.drop_duplicates("index")
+    return parts
 
 
 def _most(values: pd.Series) -> float | None:
@@ -116,6 +145,7 @@ def _shapley(rows: pd.DataFrame, identifier: str, name: str) -> tuple[str, str, 
 
 def _curves(rows: pd.DataFrame, identifier: str, name: str) -> tuple[str, str, Table]:
     columns = [
+        Column("Order of regions from"),
         Column("Curve"),
         Column("Area", numeric=True, help="years"),
         Column("Random order", numeric=True, help="mean area, years"),
@@ -123,12 +153,14 @@ def _curves(rows: pd.DataFrame, identifier: str, name: str) -> tuple[str, str, T
         Column("z", numeric=True, help="area against random orders"),
     ]
     cells = []
-    for curve, part in rows.groupby("curve", sort=True):
+    named = rows if "ranking" in rows else rows.assign(ranking="occlusion")
+    for (ranking, curve), part in named.groupby(["ranking", "curve"], sort=True):
         row = part.iloc[0]
         spread = row["random_area_sd"]
         z = (row["area"] - row["random_area_mean"]) / spread if spread > 0 else None
         cells.append(
             [
+                text_cell(agreement.explanation_title(str(ranking))),
                 text_cell(_CURVES.get(str(curve), curve)),
                 number_cell(row["area"], 2),
                 number_cell(row["random_area_mean"], 2),

@@ -6,34 +6,15 @@ picture is left of the brain.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bidsapp_brainage.io import read_tsv, write_text
+from bidsapp_brainage.io import write_text
 from bidsapp_brainage.reports import mosaic
-from bidsapp_brainage.reports.html import decimals, is_missing, number
+from bidsapp_brainage.reports.html import decimals, number
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-
-_INK, _MUTED, _ACCENT, _ACTUAL = "#17212b", "#566270", "#0b6b74", "#b45309"
-_STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "bidsapp-brainage",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.edgecolor": "#9aa4af",
-    "axes.labelcolor": _INK,
-    "xtick.color": _MUTED,
-}
 _BAR_STEPS = 41
 
 
@@ -174,44 +155,6 @@ def plot_occlusion(map_path: Path, background_path: Path, out: Path) -> None:
     write_text(out, mosaic.svg(place, canvas, title="Contributions of regions", extra=extra))
 
 
-def plot_age_distribution(
-    brainage_path: Path, agedist_path: Path, age_range: Sequence[float] | None, out: Path
-) -> None:
-    """Draw the predicted distribution of ages, its interval, the chronological age and the gap.
-
-    Parameters
-    ----------
-    brainage_path, agedist_path : Path
-        ``*_brainage.tsv`` (one row) and ``*_agedist.tsv``.
-    age_range : two floats or None
-        Ages (years) that the model was trained on; outside is shaded.
-    out : Path
-        SVG to write.
-
-    Raises
-    ------
-    DataError
-        A table cannot be read.
-    """
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    row = read_tsv(brainage_path).iloc[0]
-    bins = read_tsv(agedist_path)
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(9.0, 3.5), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
-        _draw_bins(axes, bins, row)
-        _draw_range(axes, bins, age_range)
-        _draw_ages(axes, row, float(bins["probability"].max()))
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    content = text.getvalue()
-    write_text(out, content[content.index("<svg") :])
-
-
 def _write_anatomy(
     place: mosaic.Layout,
     volume: mosaic.Volume,
@@ -258,74 +201,3 @@ def _overlay(grey: np.ndarray, effect: np.ndarray) -> np.ndarray:
 
 def _levels(top: int) -> list[int]:
     return [int(level) for level in np.linspace(0, top, _BAR_STEPS)]
-
-
-def _draw_bins(axes: Axes, bins: pd.DataFrame, row: pd.Series) -> None:
-    lower, upper = bins["age_lower"].to_numpy(), bins["age_upper"].to_numpy()
-    inside = np.zeros(len(bins), dtype=bool)
-    if not is_missing(row["ci95_lower"]):
-        inside = (upper > row["ci95_lower"]) & (lower < row["ci95_upper"])
-    colours = np.where(inside, "#5aa9b0", "#c3d7da")
-    axes.bar(
-        lower, bins["probability"], width=upper - lower, align="edge", color=colours,
-        edgecolor="white", linewidth=0.8,
-    )  # fmt: skip
-    axes.set_xlim(lower[0], upper[-1])
-    axes.set_xlabel("age (years)")
-    axes.set_yticks([])
-    axes.set_ylabel("probability")
-
-
-def _draw_range(axes: Axes, bins: pd.DataFrame, age_range: Sequence[float] | None) -> None:
-    """Shade the ages that the model was not trained on."""
-    if age_range is None:
-        return
-    first, last = float(bins["age_lower"].iloc[0]), float(bins["age_upper"].iloc[-1])
-    shades = ((first, max(first, age_range[0])), (min(last, age_range[1]), last))
-    for low, high in shades:
-        if high > low:
-            axes.axvspan(low, high, facecolor="#eef0f3", edgecolor="#cbd2d9", hatch="///", zorder=0)
-    axes.text(
-        1.0, -0.19, f"hatched: outside the training ages {age_range[0]:g} to {age_range[1]:g}",
-        transform=axes.transAxes, ha="right", fontsize=8.5, color=_MUTED,
-    )  # fmt: skip
-
-
-def _draw_ages(axes: Axes, row: pd.Series, peak: float) -> None:
-    """Draw interval, predicted age, chronological age and the gap between them above the bars."""
-    predicted, actual = row["predicted_age"], row["chronological_age"]
-    axes.set_ylim(0, peak * 1.62)
-    axes.vlines(predicted, 0, peak * 1.34, color=_ACCENT, lw=2.2)
-    if not is_missing(row["ci95_lower"]):
-        bounds = (row["ci95_lower"], row["ci95_upper"])
-        axes.hlines(peak * 1.1, *bounds, color=_ACCENT, lw=1.6)
-        axes.vlines(bounds, peak * 1.07, peak * 1.13, color=_ACCENT, lw=1.6)
-    label = f"predicted {number(predicted)}"
-    if is_missing(actual):
-        _say(axes, predicted, peak * 1.4, label + "  (chronological age not known)", _ACCENT)
-        return
-    axes.vlines(actual, 0, peak * 1.34, color=_ACTUAL, lw=2.2, ls=(0, (4, 2)))
-    right = predicted >= actual
-    _say(axes, predicted, peak * 1.4, label, _ACCENT, align="left" if right else "right")
-    side = "right" if right else "left"
-    _say(axes, actual, peak * 1.4, f"chronological {number(actual)}", _ACTUAL, align=side)
-    if abs(predicted - actual) > 0.5:
-        arrow: dict[str, Any] = {"arrowstyle": "<->", "color": _INK, "shrinkA": 0, "shrinkB": 0}
-        ends = {"xy": (predicted, peak * 1.25), "xytext": (actual, peak * 1.25)}
-        axes.annotate("", **ends, arrowprops=arrow)
-    gap = number(predicted - actual, signed=True)
-    _say(axes, (predicted + actual) / 2, peak * 1.53, f"gap {gap} years", _INK)
-
-
-def _say(
-    axes: Axes, age: float, height: float, text: str, colour: str, *, align: str = "center"
-) -> None:
-    """Write beside an age, kept inside of the axes."""
-    low, high = axes.get_xlim()
-    share = (age - low) / (high - low)
-    if align == "left" and share > 0.8:
-        align = "right"
-    elif align == "right" and share < 0.2:
-        align = "left"
-    offset = {"left": 0.3, "right": -0.3, "center": 0.0}[align]
-    axes.text(age + offset, height, text, ha=align, va="bottom", color=colour, fontweight="bold")

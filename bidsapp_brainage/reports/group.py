@@ -2,37 +2,62 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from bidsapp_brainage.bids.names import derivative_path, find_outputs
-from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.bids.names import derivative_path
 from bidsapp_brainage.group.summary import N_BOOT, AtlasSummary, Summary
-from bidsapp_brainage.io import load_nifti, write_text
+from bidsapp_brainage.io import write_text
+from bidsapp_brainage.reports import group_curves as curves
 from bidsapp_brainage.reports import group_figures as figures
 from bidsapp_brainage.reports import group_tables as tables
-from bidsapp_brainage.reports.html import number, render, svg_uri
+from bidsapp_brainage.reports.group_pictures import (
+    Gallery,
+    Picture,
+    group_viewer,
+    mean_map_figure,
+    report_link,
+    scan_points,
+)
+from bidsapp_brainage.reports.group_results import (
+    ATLAS_RESULTS,
+    GAP_RESULTS,
+    REPEAT_RESULTS,
+    SAMPLE_RESULTS,
+    SENSITIVITY,
+    Results,
+)
+from bidsapp_brainage.reports.html import number, render
 
-if TYPE_CHECKING:
-    import nibabel as nib
-
-MAX_ANATOMIES = 20  # the mean anatomy under the map does not change with more
+#: Suffix of a table, its figure, description, caption.
+_CURVES = (
+    (
+        "lifespan",
+        curves.lifespan_curves,
+        "Curves of the contribution over age",
+        "Contribution over age: natural cubic splines with 95 % bands, one value per person. Below "
+        "zero the parts make brains of this age look older. People of different age are different "
+        "people: this is no course of ageing.",
+    ),
+    (
+        "agegroups",
+        curves.age_groups,
+        "Mean contributions in groups of age",
+        "Means in the age groups of He et al. (2025), as a description. Red: makes brains of this "
+        "age look older; blue: younger.",
+    ),
+    (
+        "asymmetry",
+        curves.asymmetry_pairs,
+        "Contributions of left and right regions",
+        "The pairs with the largest difference between left and right; a star marks q < 0.05.",
+    ),
+)
 LEVELS = ("network", "hemisphere", "lobe")
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure of the page: ``data:`` URI, description for who cannot see it, caption."""
-
-    uri: str
-    alt: str
-    caption: str
-    kind: str = "chart"
 
 
 def write_group_report(
@@ -63,28 +88,42 @@ def write_group_report(
     Path
         The page: no script or picture is loaded from elsewhere.
     """
+    output_dir = Path(output_dir)
+    gallery = Gallery(output_dir, summary)
+    results = Results(output_dir, summary.model.label)
+    link = functools.partial(report_link, output_dir)
     atlases = [
-        _atlas(output_dir, summary, atlas, maps, position=position)
+        {
+            **_atlas(output_dir, summary, atlas, maps, gallery, position=position),
+            **_beyond(results, gallery, atlas, f"regions-{position}"),
+        }
         for position, atlas in enumerate(summary.atlases, start=1)
     ]
     page = render(
         "group.html.jinja",
         title=f"Brain age of a sample: {summary.model.label}",
         subtitle=_subtitle(summary),
-        sections=_sections(atlases),
+        sections=_sections(atlases, results),
         model=_model_facts(summary),
         tiles=_tiles(summary),
         sample=[*_sample(summary.scans), *_beyond_training(summary)],
-        figures=_sample_figures(summary.scans),
+        figures=_sample_figures(output_dir, summary.scans, gallery),
         accuracy=tables.accuracy_table(summary),
         subsets=tables.subset_table(summary),
         corrected=tables.corrected_table(summary),
         notes=summary.model.notes,
+        further={
+            "notes": results.notes(),
+            "sample": results.shown(SAMPLE_RESULTS),
+            "gaps": results.shown(GAP_RESULTS),
+            "repeats": results.shown(REPEAT_RESULTS),
+            "sensitivity": results.shown((SENSITIVITY,)),
+        },
         accuracy_notes=summary.accuracy.notes,
         atlases=atlases,
-        flagged=tables.flag_table(summary),
-        outliers=tables.outlier_table(summary),
-        exclusions=tables.exclusion_table(summary),
+        flagged=tables.flag_table(summary, link),
+        outliers=tables.outlier_table(summary, link),
+        exclusions=tables.exclusion_table(summary, link),
         unreadable=unreadable,
         n_boot=N_BOOT,
         command_line=command_line,
@@ -111,13 +150,18 @@ def _count(n: int, what: str) -> str:
     return f"{n} {what}{'' if n == 1 else 's'}"
 
 
-def _sections(atlases: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def _sections(atlases: list[dict[str, Any]], results: Results) -> list[tuple[str, str]]:
+    repeated = results.rows("reliability") is not None
+    varied = results.rows("sensitivity") is not None
     return [
         ("summary", "Summary"),
         ("sample", "Sample"),
         ("prediction", "Predicted age"),
         ("accuracy", "Accuracy"),
+        ("gap", "Gap"),
+        *([("repeats", "Repeated scans")] if repeated else []),
         *((atlas["id"], f"Regions: {atlas['title']}") for atlas in atlases),
+        *([("sensitivity", "Sensitivity")] if varied else []),
         ("quality", "Quality"),
         ("exclusions", "Left out"),
         ("limits", "What it does not mean"),
@@ -221,31 +265,40 @@ def _beyond_training(summary: Summary) -> list[tuple[str, str]]:
     return [("Beyond training", f"{beyond} ({span})")]
 
 
-def _sample_figures(scans: pd.DataFrame) -> dict[str, Picture]:
+def _sample_figures(output_dir: Path, scans: pd.DataFrame, gallery: Gallery) -> dict[str, Picture]:
     known = scans.dropna(subset=["chronological_age", "predicted_age"])
     if known.empty:
         return {}
     known = known.assign(gap=known["predicted_age"] - known["chronological_age"])
     n = _count(len(known), "scan")
+    points = scan_points(output_dir, known)
     return {
-        "scatter": Picture(
-            svg_uri(figures.age_scatter(known)),
+        "scatter": gallery.picture(
+            figures.age_scatter(known),
+            "agescatter",
             f"Scatter plot of predicted against chronological age, {n}",
             "Predicted against chronological age. Dashed: perfect prediction. Dotted: answering "
             "everybody with the sample's mean age. Pale bars: 95 % intervals. Open circles: "
             "flagged. Thin lines join scans of one person.",
+            data="brainage",
+            points=points,
         ),
-        "gap": Picture(
-            svg_uri(figures.gap_scatter(known)),
+        "gap": gallery.picture(
+            figures.gap_scatter(known),
+            "agegap",
             f"Scatter plot of the gap against chronological age, {n}",
             "Gap against chronological age. A falling line is regression to the mean, which "
             "every model shows: the young are overestimated, the old underestimated. Use age as "
             "a covariate when gaps are compared.",
+            data="brainage",
+            points=points,
         ),
-        "ages": Picture(
-            svg_uri(figures.age_histogram(known["chronological_age"], known["sex"])),
+        "ages": gallery.picture(
+            figures.age_histogram(known["chronological_age"], known["sex"]),
+            "agehistogram",
             f"Histogram of chronological ages, {n}",
             "Ages of the scans. All accuracy metrics depend on this range.",
+            data="brainage",
         ),
     }
 
@@ -255,38 +308,79 @@ def _atlas(
     summary: Summary,
     atlas: AtlasSummary,
     maps: Mapping[str, Path],
+    gallery: Gallery,
     *,
     position: int,
 ) -> dict[str, Any]:
     """Everything that the page shows about one atlas."""
     title = atlas.result.title
+    identifier = f"regions-{position}"
+    parts = list(atlas.table.groupby("baseline", dropna=False, sort=True))
+    first = parts[0][1]
     return {
-        "id": f"regions-{position}",
+        "id": identifier,
         "title": title,
         "space": atlas.result.space,
         "notes": atlas.notes,
-        "map": _map_picture(output_dir, summary, atlas, maps.get(title)),
+        "viewer": group_viewer(
+            output_dir, summary, atlas, first[first["level"] == "region"], f"{identifier}-brain"
+        ),
+        "map": _map_picture(output_dir, summary, atlas, maps.get(title), gallery),
         "baselines": [
-            _baseline(str(name), part, f"regions-{position}-{fill}")
-            for fill, (name, part) in enumerate(
-                atlas.table.groupby("baseline", dropna=False, sort=True)
-            )
+            _baseline(str(name), part, f"{identifier}-{fill}", atlas, gallery)
+            for fill, (name, part) in enumerate(parts)
         ],
     }
 
 
-def _baseline(name: str, table: pd.DataFrame, identifier: str) -> dict[str, Any]:
+def _beyond(
+    results: Results, gallery: Gallery, atlas: AtlasSummary, identifier: str
+) -> dict[str, Any]:
+    """Lifespan, asymmetry and what else the group level found out about one atlas."""
+    where = atlas.result.entities
+    drawn: dict[str, Picture | None] = {suffix: None for suffix, *_ in _CURVES}
+    for suffix, draw, alt, caption in _CURVES:
+        rows = results.rows(suffix, where)
+        if rows is None or not {"name", "pair"} & set(rows):
+            continue
+        rows = _one_baseline(rows)
+        level = curves.best_level(rows) if "level" in rows else "pair"
+        if not level:
+            continue
+        part = rows[rows["level"] == level] if "level" in rows else rows
+        figure = draw(part.replace({"name": tables.SIDES}))
+        drawn[suffix] = gallery.picture(
+            figure, suffix, f"{alt} by {level}", caption, entities=where, data=suffix
+        )
+    shown = results.shown(ATLAS_RESULTS, identifier, where)
+    return {"curves": drawn, "further": shown}
+
+
+def _one_baseline(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the first baseline, where a table has several."""
+    if "baseline" not in rows or rows["baseline"].isna().all():
+        return rows
+    return rows[rows["baseline"] == rows["baseline"].dropna().iloc[0]]
+
+
+def _baseline(
+    name: str, table: pd.DataFrame, identifier: str, atlas: AtlasSummary, gallery: Gallery
+) -> dict[str, Any]:
     regions = table[table["level"] == "region"]
     shown = min(figures.MANY_BARS, int((regions["n_participants"] > 0).sum()))
+    where: dict[str, Any] = {"entities": atlas.result.entities, "data": "occlusionstats"}
+    fill = "" if identifier.endswith("-0") else "".join(filter(str.isalnum, name))
     groups = []
     for level in LEVELS:
         part = table[table["level"] == level]
         if not part.empty:
             named = part.assign(**{level: part[level].replace(tables.SIDES)})
-            picture = Picture(
-                svg_uri(figures.contribution_bars(named, level)),
+            picture = gallery.picture(
+                figures.contribution_bars(named, level),
+                f"{level}contribution{fill}",
                 f"Bar chart of the mean contribution by {level}",
                 "",
+                **where,
             )
             groups.append(
                 {
@@ -297,10 +391,12 @@ def _baseline(name: str, table: pd.DataFrame, identifier: str) -> dict[str, Any]
             )
     return {
         "name": name,
-        "ranking": Picture(
-            svg_uri(figures.contribution_bars(regions, "name")),
+        "ranking": gallery.picture(
+            figures.contribution_bars(regions, "name"),
+            f"regioncontribution{fill}",
             f"Bar chart of the mean contribution of {_count(shown, 'region')}",
             f"The {_count(shown, 'region')} whose occlusion changes the predicted age most.",
+            **where,
         ),
         "groups": groups,
         "table": tables.region_table(regions, identifier=f"{identifier}-table"),
@@ -308,38 +404,19 @@ def _baseline(name: str, table: pd.DataFrame, identifier: str) -> dict[str, Any]
 
 
 def _map_picture(
-    output_dir: Path, summary: Summary, atlas: AtlasSummary, path: Path | None
+    output_dir: Path, summary: Summary, atlas: AtlasSummary, path: Path | None, gallery: Gallery
 ) -> Picture | None:
     if path is None:
         return None
-    image = load_nifti(path)
     people = _count(atlas.result.table["participant_id"].nunique(), "participant")
-    anatomy = _anatomy(output_dir, summary, atlas.result.space, image)
-    return Picture(
-        svg_uri(figures.map_slices(image, anatomy)),
+    return gallery.picture(
+        mean_map_figure(output_dir, summary, atlas, path),
+        "meanmap",
         "Axial slices of the mean occlusion map",
         f"Mean change of predicted age over {people}, aligned affinely to {atlas.result.space}. "
         "Red: the region makes the brain look older; blue: younger. Left of the picture is left "
         "of the brain.",
-        kind="brain",
+        entities=atlas.result.entities,
+        data="occlusionstats",
+        look="brain",
     )
-
-
-def _anatomy(output_dir: Path, summary: Summary, space: str, like: nib.Nifti1Image) -> Any:
-    """Mean of the network's inputs, which lie on the grid of the map; None without any."""
-    paths = find_outputs(
-        output_dir,
-        suffix="T1w",
-        extension=".nii.gz",
-        space=space,
-        desc=f"{summary.model.label}input",
-    )
-    images = []
-    for path in paths[:MAX_ANATOMIES]:
-        try:
-            image = load_nifti(path)
-        except DataError:
-            continue  # the picture does without; the participant's own report shows the damage
-        if image.shape == like.shape and np.allclose(image.affine, like.affine):
-            images.append(image)
-    return figures.mean_anatomy(images) if images else None

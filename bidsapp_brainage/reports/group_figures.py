@@ -1,8 +1,7 @@
-"""Figures of the group page, as SVG text: same data, same bytes."""
+"""Figures of the group page and of a paper, drawn with matplotlib."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import matplotlib as mpl
@@ -15,21 +14,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
+from bidsapp_brainage.reports.drawing import STYLE, mark
+
 # Okabe & Ito's colours: told apart with every kind of colour vision.
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6b7280"
 OLDER, YOUNGER = "#b2182b", "#2166ac"
-_STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#9ca3af",
-    "axes.labelcolor": "#1f2937",
-    "xtick.color": "#4b5563",
-    "ytick.color": "#4b5563",
-    "svg.fonttype": "path",
-    "svg.hashsalt": "bidsapp-brainage",
-}
 MANY_SCANS = 80  # intervals of more scans than this would hide the points
 MANY_BARS = 24
 ZOOM = 1.15
@@ -44,7 +33,7 @@ _MAP_MARGINS = {
 }
 
 
-def age_scatter(scans: pd.DataFrame) -> str:
+def age_scatter(scans: pd.DataFrame) -> Figure:
     """Predicted against chronological age with the identity line.
 
     Parameters
@@ -53,7 +42,7 @@ def age_scatter(scans: pd.DataFrame) -> str:
         ``participant_id``, ``chronological_age``, ``predicted_age``, ``ci95_lower``,
         ``ci95_upper`` (years) and ``flagged``, for scans of known age.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure(4.9, 4.6)
         age, predicted = scans["chronological_age"], scans["predicted_age"]
         low, high = _span(pd.concat([age, predicted]))
@@ -68,10 +57,10 @@ def age_scatter(scans: pd.DataFrame) -> str:
         axes.set_xlabel("chronological age (years)")
         axes.set_ylabel("predicted age (years)")
         axes.legend(frameon=False, fontsize=8.5, loc="upper left")
-        return _svg(figure)
+        return figure
 
 
-def gap_scatter(scans: pd.DataFrame) -> str:
+def gap_scatter(scans: pd.DataFrame) -> Figure:
     """Gap against chronological age with its least-squares line.
 
     Parameters
@@ -79,7 +68,7 @@ def gap_scatter(scans: pd.DataFrame) -> str:
     scans : DataFrame
         As for :func:`age_scatter`, with ``gap`` (years).
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure(4.9, 4.6)
         axes.axhline(0, color=GREY, lw=1, ls="--")
         age, gap = scans["chronological_age"].to_numpy(), scans["gap"].to_numpy()
@@ -102,10 +91,10 @@ def gap_scatter(scans: pd.DataFrame) -> str:
         axes.set_ylabel("gap: predicted minus chronological (years)")
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False, fontsize=8.5, loc="best")
-        return _svg(figure)
+        return figure
 
 
-def age_histogram(ages: pd.Series, sex: pd.Series) -> str:
+def age_histogram(ages: pd.Series, sex: pd.Series) -> Figure:
     """Ages of the sample in steps of five years, stacked by sex where it is known.
 
     Parameters
@@ -115,7 +104,7 @@ def age_histogram(ages: pd.Series, sex: pd.Series) -> str:
     sex : Series
         Same index; missing where unknown.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure(4.9, 2.2)
         start = 5 * np.floor(ages.min() / 5)
         edges = np.arange(start, ages.max() + 5.01, 5)
@@ -135,10 +124,10 @@ def age_histogram(ages: pd.Series, sex: pd.Series) -> str:
         axes.set_ylabel("scans")
         axes.yaxis.get_major_locator().set_params(integer=True)
         axes.legend(frameon=False, fontsize=8.5, title="sex", title_fontsize=8.5)
-        return _svg(figure)
+        return figure
 
 
-def contribution_bars(table: pd.DataFrame, label: str) -> str:
+def contribution_bars(table: pd.DataFrame, label: str) -> Figure:
     """Mean signed contribution with intervals, strongest first.
 
     Parameters
@@ -151,7 +140,7 @@ def contribution_bars(table: pd.DataFrame, label: str) -> str:
     """
     shown = table.dropna(subset=["mean_delta_age"]).sort_values("rank", kind="stable")
     shown = shown.head(MANY_BARS)[::-1]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure(8.8, 0.75 + 0.235 * max(len(shown), 2))
         place = np.arange(len(shown))
         mean = shown["mean_delta_age"].to_numpy(dtype=float)
@@ -161,16 +150,16 @@ def contribution_bars(table: pd.DataFrame, label: str) -> str:
         bounds = shown[["ci95_lower", "ci95_upper"]].to_numpy(dtype=float)
         known = np.isfinite(bounds).all(axis=1)
         axes.hlines(place[known], *bounds[known].T, color="#111827", lw=1.2)
-        axes.set_yticks(place, [_short(name) for name in shown[label]])
+        axes.set_yticks(place, [short_name(name) for name in shown[label]])
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(-0.7, len(shown) - 0.3)
         most = np.nanmax(np.abs(np.column_stack([mean, bounds]))) if len(shown) else 1.0
         axes.set_xlim(-ZOOM * most, ZOOM * most)
         axes.set_xlabel("change of predicted age when occluded (years), mean and 95 % interval")
-        return _svg(figure)
+        return figure
 
 
-def map_slices(image: nib.Nifti1Image, background: nib.Nifti1Image | None) -> str:
+def map_slices(image: nib.Nifti1Image, background: nib.Nifti1Image | None) -> Figure:
     """Slices through a mean occlusion map in template space.
 
     Parameters
@@ -190,7 +179,7 @@ def map_slices(image: nib.Nifti1Image, background: nib.Nifti1Image | None) -> st
     norm = TwoSlopeNorm(0, *np.array([-1, 1]) * (float(np.abs(values).max()) or 1.0))
     levels = _levels(values)
     n_rows = 1 + (len(levels) > 4)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 0.4 + 2.4 * n_rows), facecolor="black")
         FigureCanvasSVG(figure)
         grid = figure.add_gridspec(n_rows, 5, width_ratios=[1, 1, 1, 1, 0.06], **_MAP_MARGINS)
@@ -209,7 +198,7 @@ def map_slices(image: nib.Nifti1Image, background: nib.Nifti1Image | None) -> st
         bar.set_label("years", fontsize=8.5, color="white")
         bar.ax.tick_params(colors="white", labelsize=8)
         bar.outline.set_visible(False)
-        return _svg(figure)
+        return figure
 
 
 def _levels(values: np.ndarray) -> list[int]:
@@ -251,9 +240,10 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _points(axes: Axes, scans: pd.DataFrame, column: str) -> None:
-    size = 26 if len(scans) <= MANY_SCANS else 14
+    size = 36 if len(scans) <= MANY_SCANS else 16
+    positions = pd.Series(np.arange(len(scans)), index=scans.index)
     for flagged, part in scans.groupby("flagged"):
-        axes.scatter(
+        drawn = axes.scatter(
             part["chronological_age"],
             part[column],
             s=size,
@@ -263,6 +253,7 @@ def _points(axes: Axes, scans: pd.DataFrame, column: str) -> None:
             label=f"flagged ({len(part)})" if flagged else None,
             zorder=3,
         )
+        drawn.set_urls([mark(position) for position in positions[part.index]])
 
 
 def _join_sessions(axes: Axes, scans: pd.DataFrame, column: str) -> None:
@@ -278,16 +269,10 @@ def _span(values: pd.Series) -> tuple[float, float]:
     return float(values.min()) - margin, float(values.max()) + margin
 
 
-def _short(name: object, length: int = 34) -> str:
+def short_name(name: object, length: int = 34) -> str:
+    """Name that fits beside a figure."""
     text = str(name)
     return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def _svg(figure: Figure) -> str:
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None}, facecolor=figure.get_facecolor())
-    content = text.getvalue()
-    return content[content.index("<svg") :]
 
 
 def mean_anatomy(images: Sequence[nib.Nifti1Image]) -> nib.Nifti1Image:

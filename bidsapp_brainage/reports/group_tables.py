@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -30,6 +31,8 @@ METRICS = {
     "coverage95": ("Coverage of the 95 % intervals", "0.95 if the intervals are honest"),
 }
 SIDES = {"L": "left", "R": "right", "B": "both or midline"}
+#: From a participant (``sub-01``) to a relative link, empty if there is no page.
+Link = Callable[[str], str]
 _KINDS = {"age": "age (years)", "sex": "sex", "site": "site"}
 
 
@@ -146,6 +149,9 @@ def region_table(regions: pd.DataFrame, *, identifier: str) -> Table:
         Unique within the page.
     """
     extra = [name for name in ("hemisphere", "network", "lobe") if regions[name].notna().any()]
+    shown = [
+        entry for entry in _AGAINST_NULL if entry[0] in regions and regions[entry[0]].notna().any()
+    ]
     most = regions["mean_delta_age"].abs().max()
     columns = [
         Column("Region"),
@@ -157,6 +163,7 @@ def region_table(regions: pd.DataFrame, *, identifier: str) -> Table:
         Column("Volume (mL)", numeric=True),
         Column("Mean / SD", numeric=True, help="effect size over participants"),
         Column("q", numeric=True, ascending=True, help="sign test, false discovery rate"),
+        *(Column(title, numeric=True, ascending=True, help=words) for _, title, words in shown),
         Column("People", numeric=True),
     ]
     rows = []
@@ -172,11 +179,30 @@ def region_table(regions: pd.DataFrame, *, identifier: str) -> Table:
                 number_cell(row["mean_volume_mm3"] / 1000, 1),
                 number_cell(row["effect_size"], 2, signed=True),
                 _q_cell(row["q"]),
+                *(_null_cell(row, name) for name, _, _ in shown),
                 number_cell(row["n_participants"], 0),
             ]
         )
     caption = "Mean contribution of every region of the atlas; click a heading to sort."
     return Table(identifier, caption, columns, rows, searchable=True)
+
+
+#: Columns against random parcels of the same size: name, title, explanation.
+_AGAINST_NULL = (
+    ("mean_z_null", "z (null)", "mean z against random parcels of the same size"),
+    ("q_null", "q (null)", "against random parcels of the same size, false discovery rate"),
+    ("p_null_maxt", "p (max-T)", "against random parcels, corrected by the largest statistic"),
+    ("rank_ci95_lower", "Rank, 95 %", "of the rank, bootstrap over participants"),
+)
+
+
+def _null_cell(row: pd.Series, name: str) -> Cell:
+    if name == "mean_z_null":
+        return number_cell(row[name], 2, signed=True)
+    if name != "rank_ci95_lower":
+        return _q_cell(row[name])
+    text = interval(row[name], row["rank_ci95_upper"], 0)
+    return Cell(text, value="" if text == "n/a" else f"{row[name]:.6g}")
 
 
 def group_table(groups: pd.DataFrame, level: str, *, identifier: str) -> Table:
@@ -225,7 +251,7 @@ def _q_cell(value: Any) -> Cell:
     return Cell(text, value=f"{value:.6g}")
 
 
-def flag_table(summary: Summary) -> Table | None:
+def flag_table(summary: Summary, link: Link) -> Table | None:
     """Scans with a quality or doubt flag; None when there are none."""
     flagged = summary.scans[summary.scans["flagged"]]
     if flagged.empty:
@@ -236,7 +262,7 @@ def flag_table(summary: Summary) -> Table | None:
     )
     rows = [
         [
-            Cell(str(row["scan"])),
+            _scan_cell(row["scan"], link),
             _flag_cell(row["qc_flag"]),
             text_cell(reasons.get(row["scan"])),
             _flag_cell(row["ood_flag"]),
@@ -257,20 +283,25 @@ def flag_table(summary: Summary) -> Table | None:
     return Table("flag-table", caption, columns, rows)
 
 
+def _scan_cell(scan: Any, link: Link) -> Cell:
+    """Name of a scan that leads to the person's page."""
+    return Cell(str(scan), href=link(str(scan).split("_")[0]))
+
+
 def _flag_cell(flag: Any) -> Cell:
     calm = flag in UNFLAGGED
     level = "ok" if calm else "bad" if flag == "fail" else "warn"
     return Cell(str(flag).replace("_", " "), level=level)
 
 
-def outlier_table(summary: Summary) -> Table | None:
+def outlier_table(summary: Summary, link: Link) -> Table | None:
     """Values far from the rest of the sample; None when there are none."""
     found = summary.outliers
     if found.empty:
         return None
     rows = [
         [
-            Cell(str(row["scan"])),
+            _scan_cell(row["scan"], link),
             Cell(str(row["metric"]).replace("_", " ")),
             Cell(f"{row['value']:.4g}", value=f"{row['value']:.6g}"),
             Cell(f"{row['median']:.4g}", value=f"{row['median']:.6g}"),
@@ -289,11 +320,14 @@ def outlier_table(summary: Summary) -> Table | None:
     return Table("outlier-table", caption, columns, rows)
 
 
-def exclusion_table(summary: Summary) -> Table | None:
+def exclusion_table(summary: Summary, link: Link) -> Table | None:
     """What was left out of what, and why; None when nothing was."""
     found = summary.exclusions
     if found.empty:
         return None
-    rows = [[Cell(str(value)) for value in row] for row in found.itertuples(index=False)]
+    rows = [
+        [_scan_cell(name, link), *(Cell(str(value)) for value in rest)]
+        for name, *rest in found.itertuples(index=False)
+    ]
     columns = [Column("Participant or scan"), Column("Left out of"), Column("Why", wrap=True)]
     return Table("exclusion-table", "Left out, with the reason.", columns, rows)

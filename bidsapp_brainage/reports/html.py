@@ -26,6 +26,7 @@ from markupsafe import Markup
 import bidsapp_brainage
 
 MISSING = "n/a"
+_SCRIPTS = ("report.js", "viewer.js", "rating.js", "points.js")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Column:
         ``ascending`` or ``descending`` if the rows come in this order.
     wrap : bool
         Long text that may take several lines.
+    short : bool
+        A long title that may take several lines over narrow cells.
     """
 
     title: str
@@ -53,6 +56,7 @@ class Column:
     ascending: bool = False
     sorted: str = ""
     wrap: bool = False
+    short: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,12 +73,18 @@ class Cell:
         From -1 to 1: a bar to the left (negative) or right of a line in the middle.
     level : str
         ``ok``, ``warn`` or ``bad`` shows the text as a badge.
+    heat : float or None
+        From -1 to 1: the stronger, the more coloured is the cell.
+    href : str
+        Relative link or fragment that the text leads to.
     """
 
     text: str
     value: str | None = None
     bar: float | None = None
     level: str = ""
+    heat: float | None = None
+    href: str = ""
 
     @property
     def missing(self) -> bool:
@@ -215,7 +225,7 @@ def render(
     str
         The page; same input, same text.
     """
-    script = _static("report.js")
+    script = "".join(_static(name) for name in _SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         environment()

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import io
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +14,10 @@ from bidsapp_brainage.bids.citation import render_markdown as render_plain
 from bidsapp_brainage.bids.names import report_path
 from bidsapp_brainage.io import write_text
 from bidsapp_brainage.reports import views, wording
-from bidsapp_brainage.reports.html import is_missing, render, svg_uri
+from bidsapp_brainage.reports.brain import Viewers
+from bidsapp_brainage.reports.html import is_missing, render
+from bidsapp_brainage.reports.pictures import Pictures, read_text
+from bidsapp_brainage.reports.rating import rating_form, rating_notice
 from bidsapp_brainage.reports.subject import ModelResult, ScanResult, SubjectResult, read_subject
 
 SECTIONS = (
@@ -34,8 +33,6 @@ SECTIONS = (
     ("errors", "Errors"),
 )
 PAGE_BUDGET = 5_500_000  # bytes; mail servers refuse much larger attachments
-_RASTER = re.compile(r"data:image/jpeg;base64,([A-Za-z0-9+/=]+)")
-_SCALES = (0.8, 0.65, 0.5, 0.4, 0.3, 0.25)  # of the width; smaller pictures show nothing
 
 
 def write_individual_report(output_dir: Path, subject: str, *, run: Mapping[str, Any]) -> Path:
@@ -60,7 +57,7 @@ def write_individual_report(output_dir: Path, subject: str, *, run: Mapping[str,
     """
     subject = subject.removeprefix("sub-")
     result = read_subject(Path(output_dir), subject)
-    pictures = _Pictures(_all_figures(result))
+    pictures = Pictures(_all_figures(result))
     page = render(
         "individual.html.jinja",
         title=f"Brain age of sub-{subject}",
@@ -74,9 +71,10 @@ def write_individual_report(output_dir: Path, subject: str, *, run: Mapping[str,
 
 
 def _context(
-    output_dir: Path, result: SubjectResult, run: Mapping[str, Any], pictures: _Pictures
+    output_dir: Path, result: SubjectResult, run: Mapping[str, Any], pictures: Pictures
 ) -> dict[str, Any]:
-    scans = [_scan_context(scan, pictures) for scan in result.scans]
+    viewers = Viewers()
+    scans = [_scan_context(scan, pictures, viewers) for scan in result.scans]
     pairs = [
         (scan, model.model, view)
         for scan, context in zip(result.scans, scans, strict=True)
@@ -132,7 +130,7 @@ def _model_title(model: ModelResult) -> str:
     return f"{model.model} {version}".strip() + trained
 
 
-def _scan_context(scan: ScanResult, pictures: _Pictures) -> dict[str, Any]:
+def _scan_context(scan: ScanResult, pictures: Pictures, viewers: Viewers) -> dict[str, Any]:
     """Everything that the template shows of one scan."""
     found = [views.prediction_view(scan, model) for model in scan.models]
     sources = scan.t1w_sidecar.get("Sources") or []
@@ -146,8 +144,10 @@ def _scan_context(scan: ScanResult, pictures: _Pictures) -> dict[str, Any]:
             for space, before, after in scan.registration
         ],
         "views": found,
+        "rating": rating_form(scan),
+        "rated": rating_notice(scan.rating),
         "models": [
-            _model_context(scan, model, view, pictures)
+            _model_context(scan, model, view, pictures, viewers)
             for model, view in zip(scan.models, found, strict=True)
         ],
     }
@@ -157,7 +157,8 @@ def _model_context(
     scan: ScanResult,
     model: ModelResult,
     view: views.PredictionView | None,
-    pictures: _Pictures,
+    pictures: Pictures,
+    viewers: Viewers,
 ) -> dict[str, Any]:
     checks = model.quality.first if model.quality else {}
     row = view.row if view else {}
@@ -165,10 +166,15 @@ def _model_context(
         "name": model.model,
         "view": view,
         "input_figure": pictures.get(model.input_figure),
+        "age_caption": views.age_caption(model),
         "age_figure": pictures.get(model.age_figure),
         "distribution": model.distribution is not None,
         "regions": [
-            (views.regions_view(scan, model.model, regions), pictures.get(regions.figure))
+            (
+                views.regions_view(scan, model.model, regions),
+                pictures.get(regions.figure),
+                viewers.get(scan, model, regions),
+            )
             for regions in model.regions
         ],
         "cube_figure": pictures.get(model.cube_figure),
@@ -211,13 +217,13 @@ def _methods(output_dir: Path, run: Mapping[str, Any]) -> dict[str, Any]:
     """Methods text in four forms; empty ones are not shown."""
     text = str(run.get("methods_md") or "")
     logs = output_dir / "logs"
-    kept = _read(logs / "CITATION.md")
+    kept = read_text(logs / "CITATION.md")
     if text.strip() and text.strip() != kept.strip():
         references = bibliography()
         bib = "\n\n".join(references[key].bibtex for key in cited_keys(text))
         forms = {"md": render_plain(text), "tex": render_latex(text), "bib": bib}
-        return {**forms, "html": Markup(render_html(text))}
-    forms = {kind: _read(logs / f"CITATION.{kind}") for kind in ("tex", "bib")}
+        return {**forms, "html": Markup(_raised(render_html(text)))}
+    forms = {kind: read_text(logs / f"CITATION.{kind}") for kind in ("tex", "bib")}
     return {**forms, "md": kept, "html": Markup(_page_body(kept))}
 
 
@@ -226,8 +232,13 @@ def _page_body(markdown: str) -> str:
     text, _, listed = markdown.partition("## References")
     items = [line[2:] for line in listed.splitlines() if line.startswith("- ")]
     references = Markup("").join(Markup("<li>{}</li>").format(item) for item in items)
-    body = render_html(text) if text.strip() else ""
+    body = _raised(render_html(text)) if text.strip() else ""
     return body + (f"<h3>References</h3>\n<ul>{references}</ul>" if items else "")
+
+
+def _raised(html: str) -> str:
+    """Headings one level higher: on the page they stand right below that of the section."""
+    return html.replace("<h4>", "<h3>").replace("</h4>", "</h3>")
 
 
 def _about(result: SubjectResult, run: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -276,13 +287,6 @@ def _error(item: Any) -> dict[str, str]:
     return {"title": title, "text": trace}
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
 def _all_figures(result: SubjectResult) -> list[Path]:
     found: list[Path | None] = []
     for scan in result.scans:
@@ -292,49 +296,3 @@ def _all_figures(result: SubjectResult) -> list[Path]:
             found += [model.input_figure, model.age_figure, model.cube_figure]
             found += [regions.figure for regions in model.regions]
     return [path for path in found if path is not None]
-
-
-class _Pictures:
-    """Embeds figure files, made smaller where the page would become too large.
-
-    How much room there is shows only when the page is rendered, so marks stand in for the
-    figures until then.
-    """
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        texts = {path: _read(path) for path in paths}
-        self._texts = {path: text for path, text in texts.items() if "<svg" in text}
-        self._marks = {path: _mark(path) for path in self._texts}
-
-    def get(self, path: Path | None) -> str:
-        """Mark of a figure; empty if there is none."""
-        return "" if path is None else self._marks.get(path, "")
-
-    def insert(self, page: str, room: int) -> str:
-        """Put ``data:`` URIs of together at most `room` bytes, as far as possible, for marks."""
-        uris = {path: svg_uri(text) for path, text in self._texts.items()}
-        for scale in _SCALES:
-            if sum(map(len, uris.values())) <= room:
-                break
-            uris = {path: svg_uri(_shrink(text, scale)) for path, text in self._texts.items()}
-        for path, mark in self._marks.items():
-            page = page.replace(mark, uris[path])
-        return page
-
-
-def _mark(path: Path) -> str:
-    return f"data:figure,{hashlib.sha256(path.as_posix().encode()).hexdigest()}"
-
-
-def _shrink(svg: str, scale: float) -> str:
-    """Make the pictures inside of an SVG smaller; they are shown at the same size."""
-    from PIL import Image
-
-    def smaller(match: re.Match[str]) -> str:
-        picture = Image.open(io.BytesIO(base64.b64decode(match[1])))
-        size = (max(round(picture.width * scale), 1), max(round(picture.height * scale), 1))
-        store = io.BytesIO()
-        picture.resize(size, Image.Resampling.BILINEAR).save(store, "JPEG", quality=75)
-        return "data:image/jpeg;base64," + base64.b64encode(store.getvalue()).decode()
-
-    return _RASTER.sub(smaller, svg)

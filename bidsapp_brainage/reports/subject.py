@@ -15,7 +15,19 @@ from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import read_tsv
 
 #: Suffixes of the tables about groups of regions and further methods.
-FURTHER = ("occlusiongroups", "shapley", "occlusioncurve", "occlusionpairs")
+FURTHER = (
+    "occlusiongroups",
+    "occlusionbaselines",
+    "occlusioncontrols",
+    "agreement",
+    "lrp",
+    "ig",
+    "noise",
+    "randomisation",
+    "shapley",
+    "occlusioncurve",
+    "occlusionpairs",
+)
 _ATLAS_KEYS = ("atlas", "seg", "scale")
 
 
@@ -37,12 +49,17 @@ class TableFile:
 
 @dataclass(frozen=True)
 class RegionResult:
-    """Contributions of the regions of one atlas; ``further`` holds tables of groups and methods."""
+    """Contributions of the regions of one atlas.
+
+    ``map_file`` is their map on the grid of the network's input; ``further`` holds tables of groups
+    and methods.
+    """
 
     atlas: str
     space: str
     table: TableFile | None
     figure: Path | None
+    map_file: Path | None
     further: Mapping[str, TableFile]
 
 
@@ -54,6 +71,7 @@ class ModelResult:
     prediction: TableFile | None
     distribution: TableFile | None
     quality: TableFile | None
+    input_image: Path | None
     input_figure: Path | None
     age_figure: Path | None
     cube_figure: Path | None
@@ -74,6 +92,8 @@ class ScanResult:
     models : tuple of ModelResult
     t1w_sidecar : mapping
         Of the preprocessed T1w image.
+    rating : mapping
+        What a person said about the scan; empty when nobody did.
     """
 
     label: str
@@ -82,6 +102,7 @@ class ScanResult:
     registration: tuple[tuple[str, Path, Path], ...]
     models: tuple[ModelResult, ...]
     t1w_sidecar: Mapping[str, Any]
+    rating: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -122,12 +143,14 @@ class _Reader:
         ("agedist", ".tsv", "anat"),
         *((kind, ".tsv", "anat") for kind in ("occlusion", *FURTHER)),
         ("qc", ".tsv", "anat"),
+        ("qc", ".json", "anat"),
         ("T1w", ".nii.gz", "anat"),
         ("mask", ".nii.gz", "anat"),
         ("T1w", ".svg", "figures"),
         ("mask", ".svg", "figures"),
         ("agedist", ".svg", "figures"),
         ("occlusionmap", ".svg", "figures"),
+        ("occlusionmap", ".nii.gz", "anat"),
     )
 
     def __init__(self, output_dir: Path, subject: str) -> None:
@@ -146,6 +169,7 @@ class _Reader:
         tables = ("brainage", "agedist", "qc", "occlusion")
         found = [path for kind in tables for path in _select(own, ".tsv", suffix=kind)]
         models = sorted({parse_name(path).get("desc", "") for path in found} - {""})
+        rated = _select(own, ".json", suffix="qc", desc="rating")
         images = _select(own, ".nii.gz", suffix="T1w", desc="preproc", space=None)
         return ScanResult(
             label="_".join(f"{key}-{value}" for key, value in entities),
@@ -154,6 +178,7 @@ class _Reader:
             registration=_registration(own),
             models=tuple(self._model(own, model) for model in models),
             t1w_sidecar=self._json(sidecar_path(images[0])) if images else {},
+            rating=self._json(rated[0]) if rated else {},
         )
 
     def _model(self, own: list[Path], model: str) -> ModelResult:
@@ -165,6 +190,7 @@ class _Reader:
             prediction=self._table(_select(own, ".tsv", suffix="brainage", desc=model)),
             distribution=self._table(_select(own, ".tsv", suffix="agedist", desc=model)),
             quality=self._table(_select(own, ".tsv", suffix="qc", desc=model)),
+            input_image=_only(_select(own, ".nii.gz", suffix="T1w", desc=f"{model}input")),
             input_figure=_only(_select(own, ".svg", suffix="T1w", desc=f"{model}input")),
             age_figure=_only(_select(own, ".svg", suffix="agedist", desc=model)),
             cube_figure=_only(_select(own, ".svg", suffix="occlusionmap", desc=f"{model}cubes")),
@@ -174,14 +200,18 @@ class _Reader:
     def _regions(self, own: list[Path], model: str, key: tuple[str, ...]) -> RegionResult:
         mine = [path for path in own if _atlas(path) == key]
         tables = _select(mine, ".tsv", suffix="occlusion", desc=model)
+        space = parse_name(tables[0]).get("space", "") if tables else ""
         further = {
             kind: self._table(_select(mine, ".tsv", suffix=kind, desc=model)) for kind in FURTHER
         }
         return RegionResult(
             atlas=" ".join(filter(None, key)),
-            space=parse_name(tables[0]).get("space", "") if tables else "",
+            space=space,
             table=self._table(tables),
             figure=_only(_select(mine, ".svg", suffix="occlusionmap", desc=model)),
+            map_file=_only(
+                _select(mine, ".nii.gz", suffix="occlusionmap", desc=model, space=space)
+            ),
             further={kind: table for kind, table in further.items() if table is not None},
         )
 

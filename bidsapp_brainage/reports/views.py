@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bidsapp_brainage.reports import wording
+from bidsapp_brainage.reports.cohort import Cohort
 from bidsapp_brainage.reports.explanations import further_tables
 from bidsapp_brainage.reports.html import (
     MISSING,
@@ -52,6 +53,7 @@ class PredictionView:
     notices: tuple[Notice, ...]
     line: AgeLine | None
     numbers: Table
+    expected: tuple[float, float] | None
 
     @property
     def interval(self) -> str:
@@ -81,14 +83,7 @@ def slug(*parts: str) -> str:
 
 def age_range(sidecar: Mapping[str, Any]) -> tuple[float, float] | None:
     """Training ages from a sidecar, None if it does not tell."""
-    model = sidecar.get("Model")
-    found = model.get("AgeRange") if isinstance(model, dict) else None
-    if not isinstance(found, list) or len(found) != 2:
-        return None
-    try:
-        return float(found[0]), float(found[1])
-    except (TypeError, ValueError):
-        return None
+    return Cohort.from_model(sidecar.get("Model")).age_range
 
 
 def prediction_view(scan: ScanResult, result: ModelResult) -> PredictionView | None:
@@ -112,7 +107,42 @@ def prediction_view(scan: ScanResult, result: ModelResult) -> PredictionView | N
         f"All numbers of this prediction ({result.prediction.path.name}).",
     )
     line = _age_line(row, result.distribution, known_range)
-    return PredictionView(row, known_range, tuple(notices), line, table)
+    return PredictionView(row, known_range, tuple(notices), line, table, _expected(result, row))
+
+
+def _expected(result: ModelResult, row: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Mean and SD of predictions for unseen people of the same age; None if unknown."""
+    age = row.get("chronological_age")
+    if result.prediction is None or is_missing(age):
+        return None
+    return Cohort.from_model(result.prediction.sidecar.get("Model")).expected(float(str(age)))
+
+
+def age_caption(result: ModelResult) -> str:
+    """Caption of the figure of the predicted age."""
+    rows = None if result.distribution is None else result.distribution.rows
+    if rows is None or "probability" not in rows or rows["probability"].isna().all():
+        above = (
+            "This model answers with one number, so there is no distribution of ages to show, only "
+            "the interval, where the model has one."
+        )
+    else:
+        above = (
+            "Bars: probability of each age bin as the network gave it, darker inside the 95 % "
+            "interval, which is stretched by the calibration factor of the model card. The "
+            "predicted age is the mean of this distribution."
+        )
+    cohort = Cohort()
+    if result.prediction is not None:
+        cohort = Cohort.from_model(result.prediction.sidecar.get("Model"))
+    if cohort.age_range is None:
+        return above
+    who = f" ({cohort.n_people} people, {cohort.name})" if cohort.n_people and cohort.name else ""
+    return (
+        f"{above} Hatched: ages that the model was not trained on. Below: the training cohort{who}"
+        " and the predictions for reference people of this age; thin lines are the 95 % interval "
+        "(of ages: youngest to oldest), thick ones the mean with one standard deviation."
+    )
 
 
 def quality_table(scan: ScanResult, result: ModelResult) -> Table | None:
@@ -129,9 +159,9 @@ def quality_table(scan: ScanResult, result: ModelResult) -> Table | None:
 def regions_view(scan: ScanResult, model: str, result: RegionResult) -> RegionsView:
     """Tables of one atlas; ``regions`` is None when the file is missing or broken."""
     title = result.atlas or "Atlas"
-    if result.table is None or result.table.rows is None or result.table.rows.empty:
+    rows = region_rows(result)
+    if rows is None or result.table is None:
         return RegionsView(title, "The table of regions is missing or unreadable.", None, (), ())
-    rows = _with_columns(result.table.rows)
     known = rows.dropna(subset=["delta_age"])
     identifier = slug("regions", scan.label, model, result.atlas)
     return RegionsView(
@@ -141,6 +171,13 @@ def regions_view(scan: ScanResult, model: str, result: RegionResult) -> RegionsV
         further=tuple(further_tables(result.further, identifier)),
         notes=_region_notes(rows),
     )
+
+
+def region_rows(result: RegionResult) -> pd.DataFrame | None:
+    """Rows of the table of regions with all columns that are looked at; None when unreadable."""
+    if result.table is None or result.table.rows is None or result.table.rows.empty:
+        return None
+    return _with_columns(result.table.rows)
 
 
 def scan_table(scans: Sequence[tuple[ScanResult, str, PredictionView | None]]) -> Table:

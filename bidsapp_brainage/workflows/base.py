@@ -321,7 +321,7 @@ def _connect_reportlets(
         dest,
         plan.template,
         model=plan.model_label,
-        age_range=plan.card.age_range,
+        model_facts=plan.provenance["Model"],
         atlas=plan.atlas_entities if "explanation" in parts else None,
         cubes=cubes,
         distribution=plan.card.age_head.has_distribution,

@@ -206,11 +206,32 @@ class Plan:
                 ],
                 "AgeRange": list(card.age_range),
                 "License": card.licence,
+                **_cohort(card),
             },
             "Software": {"Name": "bidsapp_brainage", "Version": __version__},
             "BiasCorrection": self.bias_correction.split("/")[-1],
             "Device": self.compute.device.split(":")[0],
         }
+
+
+def _cohort(card: ModelCard) -> dict[str, Any]:
+    """The people that the model was trained on, as far as the card tells."""
+    trained = {
+        "Name": card.training.get("cohort"),
+        "NumberOfPeople": card.training.get("n_people"),
+        "AgeMean": card.training.get("age_mean"),
+        "AgeSD": card.training.get("age_sd"),
+    }
+    facts = {"TrainingCohort": {key: value for key, value in trained.items() if value is not None}}
+    line = card.bias_correction
+    if line is not None and line.residual_sd is not None:
+        facts["ExpectedPrediction"] = {
+            "Slope": line.slope,
+            "Intercept": line.intercept,
+            "ResidualSD": line.residual_sd,
+            "Source": line.source,
+        }
+    return {key: value for key, value in facts.items() if value}
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def init_reportlets_wf(
     template: TemplateFiles,
     *,
     model: str,
-    age_range: tuple[float, float],
+    model_facts: dict[str, Any],
     atlas: dict[str, Any] | None,
     cubes: bool = False,
     distribution: bool = True,
@@ -46,8 +46,8 @@ def init_reportlets_wf(
         The model's template.
     model : str
         Label of the model.
-    age_range : tuple of float
-        Ages of the training cohort in years.
+    model_facts : dict
+        What the sidecars say about the model; the training cohort is drawn from it.
     atlas : dict or None
         Entities of the atlas; None without explanation.
     cubes : bool
@@ -81,11 +81,13 @@ def init_reportlets_wf(
     )
     mask = pe.Node(MaskFigure(), name="mask")
     seen = pe.Node(InputFigure(), name="model_input")
+    age = pe.Node(AgeFigure(model_facts=model_facts), name="age")
     kept = {
         "mask": sink("ds_mask_fig", dest, **_SVG, suffix="mask", desc="brain"),
         "before": sink("ds_before", dest, **_SVG, suffix="T1w", space=template.name, desc="before"),
         "after": sink("ds_after", dest, **_SVG, suffix="T1w", space=template.name, desc="after"),
         "input": sink("ds_input_fig", dest, **_SVG, suffix="T1w", desc=f"{model}input"),
+        "age": sink("ds_age_fig", dest, **_SVG, suffix="agedist", desc=model),
     }
     workflow.connect([
         (inputnode, mask, [("t1w_preproc", "t1w"), ("mask", "mask")]),
@@ -96,14 +98,11 @@ def init_reportlets_wf(
         (registration, kept["before"], [("before", "in_file")]),
         (registration, kept["after"], [("after", "in_file")]),
         (seen, kept["input"], [("out_file", "in_file")]),
+        (inputnode, age, [("brainage", "brainage")]),
+        (age, kept["age"], [("out_file", "in_file")]),
     ])  # fmt:skip
     if distribution:
-        age = pe.Node(AgeFigure(age_range=tuple(age_range)), name="age")
-        ds_age = sink("ds_age_fig", dest, **_SVG, suffix="agedist", desc=model)
-        workflow.connect([
-            (inputnode, age, [("brainage", "brainage"), ("agedist", "agedist")]),
-            (age, ds_age, [("out_file", "in_file")]),
-        ])  # fmt:skip
+        workflow.connect(inputnode, "agedist", age, "agedist")
     if atlas is not None:
         effects = pe.Node(MapFigure(), name="effects")
         ds_effects = sink(

@@ -130,6 +130,7 @@ def _write_regions(root, scan, model, age, rng, n_regions, *, maps):
             "index": index,
             "n_voxels": count,
             "delta_age": delta,
+            "delta_age_sd_members": np.abs(delta) / 5,
             "delta_entropy": delta * 0.01,
             "js_divergence": np.abs(delta) * 0.01,
         }

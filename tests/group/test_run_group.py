@@ -17,6 +17,7 @@ from bidsapp_brainage.cli.group import run_group
 from bidsapp_brainage.errors import NoInputError
 from bidsapp_brainage.group import contributions, summary
 from bidsapp_brainage.io import read_tsv
+from bidsapp_brainage.reports import drawing
 from bidsapp_brainage.settings import Selection, Settings
 from tests.group.derivatives import write_derivatives
 
@@ -33,6 +34,7 @@ ATLAS = (
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
     monkeypatch.setattr(summary, "N_BOOT", 99)
+    monkeypatch.setattr(drawing, "DPI", 72)
     monkeypatch.setattr(contributions, "N_PERMUTATIONS", 49)
 
 
@@ -54,7 +56,11 @@ def test_all_files_with_dictionaries_and_the_same_bytes_again(tmp_path):
     assert run_group(settings(tmp_path)) == 0
     files = written(tmp_path)
     where = "tpl-MNI152NLin2009aSym/anat/tpl-MNI152NLin2009aSym_atlas-Blocks_scale-12_res-2"
-    assert files == {
+    drawn = {name for name in files if name.startswith("figures/")}
+    kinds = {parse_name(Path(name))["suffix"] for name in drawn}
+    assert {"agescatter", "agegap", "agehistogram", "regioncontribution", "meanmap"} <= kinds
+    assert len(drawn) == 2 * len(kinds)  # SVG and PNG
+    assert files - drawn == {
         *(f"group_desc-sfcn2mm_{k}.{e}" for k in SAMPLE for e in ("tsv", "json")),
         *(f"group_desc-sfcn2mm_brainage.{e}" for e in ("tsv", "json", "html")),
         *(

@@ -15,6 +15,8 @@ from bidsapp_brainage.bids.names import derivative_path, sidecar_path
 from bidsapp_brainage.explain.scores import occlusion_table, paint_map
 from bidsapp_brainage.io import save_nifti, write_json, write_tsv
 from bidsapp_brainage.reports import figures
+from bidsapp_brainage.reports.age_figure import plot_age_distribution
+from bidsapp_brainage.reports.cohort import Cohort
 
 MODEL, TEMPLATE = "sfcn2mm", "MNI152NLin2009aSym"
 ATLAS = {"atlas": "Blocks", "scale": "24"}
@@ -94,6 +96,13 @@ def provenance(person: Person) -> dict[str, Any]:
             "WeightsSHA256": ["0123456789abcdef" * 4],
             "AgeRange": [20, 82],
             "License": "CC BY-SA 3.0" + person.text,
+            "TrainingCohort": {
+                "Name": "Cohort" + person.text,
+                "NumberOfPeople": 141,
+                "AgeMean": 47.4,
+                "AgeSD": 16.8,
+            },
+            "ExpectedPrediction": {"Slope": 0.76, "Intercept": 11.1, "ResidualSD": 7.1},
         },
         "Software": {"Name": "bidsapp_brainage", "Version": "0.1.0"},
         "BiasCorrection": "model",
@@ -122,7 +131,8 @@ def _write_scan(root, scan, person, pictures):
     before, after = (name("T1w", space=TEMPLATE, desc=state) for state in ("before", "after"))
     figures.plot_registration(paths["t1w"], paths["t1w"], paths["mask"], before, after)
     figures.plot_model_input(paths["t1w"], name("T1w", desc=f"{MODEL}input"))
-    figures.plot_age_distribution(table, distribution, (20, 82), name("agedist", desc=MODEL))
+    cohort = Cohort.from_model(provenance(person)["Model"])
+    plot_age_distribution(table, distribution, cohort, name("agedist", desc=MODEL))
     if person.explain:
         regions, values = _regions(person, pictures)
         where = {"space": TEMPLATE, **ATLAS, "desc": MODEL}
@@ -130,6 +140,13 @@ def _write_scan(root, scan, person, pictures):
         for kind, rows in further(regions).items():
             _table(root, scan, kind, rows, person, **where)
         image = nib.Nifti1Image(values, pictures.head.affine)
+        grid = {"space": TEMPLATE, "res": "8", "extension": ".nii.gz"}
+        save_nifti(
+            image, derivative_path(root, scan, suffix="occlusionmap", **ATLAS, desc=MODEL, **grid)
+        )
+        save_nifti(
+            pictures.head, derivative_path(root, scan, suffix="T1w", desc=f"{MODEL}input", **grid)
+        )
         save_nifti(image, paths["map"])
         out = name("occlusionmap", space="T1w", **ATLAS, desc=MODEL)
         figures.plot_occlusion(paths["map"], paths["t1w"], out)
@@ -159,10 +176,57 @@ def further(regions: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "delta_both": 0.7, "interaction": 0.2,
     }  # fmt: skip
     return {
+        **_opinions(regions),
         "occlusiongroups": groups,
         "shapley": shapley,
         "occlusioncurve": pd.concat(curves),
         "occlusionpairs": pd.DataFrame([pair]),
+    }
+
+
+def _opinions(regions):
+    """Second opinions, controls and their agreement, as with ``--explain lrp,ig,noise``."""
+    facts = regions[["index", "name", "hemisphere", "lobe", "network", "n_voxels", "volume_mm3"]]
+
+    def table(delta, **more):
+        rank = pd.Series(delta).abs().rank(ascending=False)
+        return facts.assign(delta_age=delta, importance_per_ml=abs(delta), rank=rank, **more)
+
+    delta = regions["delta_age"].to_numpy(dtype=float)
+    noise = table(np.abs(delta) + 0.1, method="noise", baseline=None).assign(delta_age=None)
+    fills = [table(delta * s, baseline=b) for b, s in (("background", 1), ("template", 0.6))]
+    names = ["occlusion_background", "occlusion_template", "lrp", "ig_background", "noise"]
+    pairs = [
+        {
+            "explanation_a": a, "explanation_b": b, "n_regions": 23,
+            "spearman": None if "noise" in (a, b) else 0.9 - 0.3 * i,
+            "spearman_abs": 0.8, "spearman_abs_per_ml": 0.2,
+        }
+        for i, a in enumerate(names)
+        for b in names[i + 1 :]
+    ]  # fmt: skip
+    controls = [
+        {"baseline": fill, "control": control, "delta_age": value, "js_divergence": 0.01}
+        for fill in ("background", "template")
+        for control, value in (
+            ("outside_brain", 0.0), ("unlabelled", 0.2), ("all_regions", -3.0),
+            ("sum_of_regions", -4.1), ("whole_brain", -3.2),
+        )
+    ]  # fmt: skip
+    steps = [
+        {"method": method, "step": step, "layer": layer, "n_regions": 23, "spearman": value,
+         "spearman_abs": value, "spearman_abs_per_ml": value}
+        for method, last in (("occlusion", 0.1), ("lrp", 0.8))
+        for step, layer, value in ((0, None, 1.0), (1, "head", 0.9), (2, "block5", last))
+    ]  # fmt: skip
+    return {
+        "occlusionbaselines": pd.concat(fills),
+        "occlusioncontrols": pd.DataFrame(controls),
+        "agreement": pd.DataFrame(pairs),
+        "lrp": table(delta * 0.3, method="lrp", baseline=None),
+        "ig": table(delta * 0.5 + 0.01, method="ig", baseline="background"),
+        "noise": noise,
+        "randomisation": pd.DataFrame(steps),
     }
 
 
@@ -257,6 +321,7 @@ def _regions(person, pictures):
             "index": index,
             "n_voxels": count,
             "delta_age": delta,
+            "delta_age_sd_members": np.abs(delta) / 5,
             "delta_entropy": delta / 50,
             "js_divergence": np.abs(delta) / 90,
         }

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import pytest
 
+from bidsapp_brainage.bids.names import derivative_path
+from bidsapp_brainage.group import contributions, summary
+from bidsapp_brainage.group.collect import collect
+from bidsapp_brainage.group.tables import write_tables
+from bidsapp_brainage.io import read_tsv, save_nifti
+from bidsapp_brainage.reports import drawing
+from bidsapp_brainage.reports.group import write_group_report
 from bidsapp_brainage.reports.individual import write_individual_report
+from tests.group.derivatives import AFFINE, TEMPLATE, atlas_labels, write_derivatives
 from tests.reports.synthetic import MODEL, RUN, Person, write_person
+from tests.reports.synthetic_group import write_group_results
 
 pytestmark = pytest.mark.browser
 
@@ -23,6 +35,26 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = write_person(tmp_path_factory.mktemp("browser"), Person(sessions=("1", "2")))
     error = {"node": "warp", "message": "failed", "traceback": "Traceback\n  line"}
     return write_individual_report(root, "01", run={**RUN, "errors": [error]})
+
+
+@pytest.fixture(scope="module")
+def group_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Page of a group whose first participant has a page."""
+    root = write_derivatives(tmp_path_factory.mktemp("group"), n_participants=8, flagged=(2,))
+    atlas = {"atlas": "Blocks", "scale": "12"}
+    path = derivative_path(root, atlas, suffix="dseg", extension=".nii.gz", tpl=TEMPLATE, res="2")
+    save_nifti(nib.Nifti1Image(atlas_labels(12), AFFINE), path)
+    for number in range(1, 9):
+        (root / f"sub-{number:02d}.html").write_text("<!DOCTYPE html><title>a person</title>")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(summary, "N_BOOT", 99)
+        patch.setattr(contributions, "N_PERMUTATIONS", 49)
+        patch.setattr(drawing, "DPI", 72)
+        (model,) = collect(root).models
+        found = summary.summarise(model, read_tsv(root / "participants.tsv"), seed=1)
+        write_tables(root, found)
+        write_group_results(root, label="sfcn2mm", atlas=atlas)
+        return write_group_report(root, found, maps={})
 
 
 @pytest.fixture(scope="module")
@@ -40,21 +72,33 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-@pytest.fixture
-def page(browser: Any, report: Path) -> Iterator[Any]:
-    """The report in a new window; complaints and requests fail the test at its end."""
-    window = browser.new_page(viewport={"width": 1280, "height": 900})
+def _open(browser: Any, path: Path, **options: Any) -> Iterator[Any]:
+    """Give a page in a new window; complaints and requests fail the test at its end."""
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 900}, accept_downloads=True, **options
+    )
+    window = context.new_page()
     window.set_default_timeout(PATIENCE_MS)
     complaints: list[str] = []
     window.on("console", lambda message: complaints.append(message.text))
     window.on("pageerror", lambda error: complaints.append(str(error)))
     window.on("request", lambda request: complaints.append(request.url))
-    url = report.as_uri()
+    url = path.as_uri()
     window.goto(url)
     yield window
-    window.close()
-    seen = [text for text in complaints if text != url and not text.startswith("data:image/")]
-    assert seen == []
+    context.close()
+    own = ("data:image/", f"blob:{url[:4]}", "blob:null")
+    assert [text for text in complaints if text != url and not text.startswith(own)] == []
+
+
+@pytest.fixture
+def page(browser: Any, report: Path) -> Iterator[Any]:
+    yield from _open(browser, report)
+
+
+@pytest.fixture
+def group_page(browser: Any, group_report: Path) -> Iterator[Any]:
+    yield from _open(browser, group_report)
 
 
 def _column(page: Any, place: int) -> list[str]:
@@ -191,7 +235,166 @@ def test_readable_without_script(browser: Any, report: Path) -> None:
 
 
 def test_print_shows_both_pictures_and_no_controls(page: Any) -> None:
-    page.emulate_media(media="print")
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not page.locator("[data-rating]").first.is_visible()
     assert page.locator("[data-flicker] img.after").first.is_visible()
     assert not page.locator(".topbar button").first.is_visible()
     assert not page.locator(f"{TABLE}-search").is_visible()
+
+
+VIEWER = f"#brain-sub-01-ses-1-{MODEL}-blocks-24"
+
+
+def _viewer(page: Any, selector: str = VIEWER) -> Any:
+    found = page.locator(selector)
+    found.scroll_into_view_if_needed()
+    page.locator(f"{selector}[data-ready]").wait_for()
+    return found
+
+
+def _picture(viewer: Any, part: str) -> str:
+    return viewer.locator(f"[data-part={part}]").evaluate("canvas => canvas.toDataURL()")
+
+
+def test_threshold_hides_regions_in_slices_and_glass_brain(page: Any) -> None:
+    viewer = _viewer(page)
+    before = [_picture(viewer, part) for part in ("axial", "glass-axial")]
+    shown = viewer.locator("[data-part=shown]")
+    assert shown.inner_text().startswith("20 of 20 regions")
+    slider = viewer.locator("[data-part=threshold]")
+    slider.focus()
+    page.keyboard.press("End")
+    assert shown.inner_text().startswith("1 of 20 regions, at least")
+    assert slider.get_attribute("aria-valuetext") == shown.inner_text()
+    page.evaluate("new Promise(requestAnimationFrame)")
+    after = [_picture(viewer, part) for part in ("axial", "glass-axial")]
+    assert all(old != new for old, new in zip(before, after, strict=True))
+
+
+def test_slices_move_by_slider_click_and_list(page: Any) -> None:
+    viewer = _viewer(page)
+    place = viewer.locator("[data-part=position]")
+    where = viewer.locator("[data-part=where]")
+    assert where.inner_text().startswith("Region ")
+    first = place.inner_text()
+    viewer.locator("[data-part=axial-at]").focus()
+    page.keyboard.press("ArrowRight")
+    assert place.inner_text() != first
+    second = place.inner_text()
+    viewer.locator("[data-part=coronal]").click(position={"x": 60, "y": 60})
+    assert place.inner_text() != second
+    viewer.locator("[data-part=region]").select_option(label="Region 3 R")
+    assert where.inner_text().startswith("Region 3 R: ")
+
+
+def test_a_row_of_the_table_shows_its_region(page: Any) -> None:
+    viewer = _viewer(page)
+    page.locator(f"{TABLE}-search").fill("region 5 left")
+    page.locator(f"{TABLE} tbody tr:not([hidden])").first.click()
+    assert viewer.locator("[data-part=where]").inner_text().startswith("Region 5 L: ")
+
+
+def test_other_explanations_can_be_shown_on_the_brain(page: Any) -> None:
+    viewer = _viewer(page)
+    choice = viewer.locator("[data-part=measure]")
+    titles = choice.locator("option").all_inner_texts()
+    assert {"contribution", "Occlusion (template)", "Learned noise"} <= set(titles)
+    choice.select_option(label="Learned noise")
+    assert viewer.get_attribute("data-scale") == "plain"
+    assert viewer.locator("[data-part=low]").inner_text().startswith("0")
+
+
+def test_rating_is_saved_under_the_name_of_the_scan(page: Any, tmp_path: Path) -> None:
+    form = page.locator("[data-rating]").first
+    form.locator("[data-save]").click()
+    assert "Choose one" in form.locator("[data-said]").inner_text()
+    form.get_by_label("3 acceptable").check()
+    form.get_by_label("head motion").check()
+    form.get_by_label("Brain mask").select_option("usable")
+    form.get_by_label("Comment").fill('said "so" <b>')
+    with page.expect_download() as waiting:
+        form.locator("[data-save]").click()
+    assert waiting.value.suggested_filename == "sub-01_ses-1_desc-rating_qc.json"
+    waiting.value.save_as(tmp_path / "rating.json")
+    saved = json.loads((tmp_path / "rating.json").read_text("utf-8"))
+    assert saved["rated_at"].endswith("Z")
+    assert {key: saved[key] for key in ("scan", "participant_id", "session_id", "rating")} == {
+        "scan": "sub-01_ses-1",
+        "participant_id": "sub-01",
+        "session_id": "ses-1",
+        "rating": 3,
+    }
+    assert (saved["rating_label"], saved["mask"], saved["registration"]) == (
+        "acceptable",
+        "usable",
+        "n/a",
+    )
+    assert saved["artefacts"] == ["head_motion"]
+    assert saved["comment"] == 'said "so" <b>'
+    assert saved["automatic_decision"] == {MODEL: "pass"}
+
+
+def test_points_of_the_group_tell_who_they_are_and_open_the_report(group_page: Any) -> None:
+    tip = group_page.locator(".tip")
+    points = group_page.locator("svg .point")
+    assert points.count() == 16
+    assert not tip.is_visible()
+    points.nth(3).hover()
+    name = points.nth(3).get_attribute("data-key")
+    assert tip.inner_text().startswith(f"{name}: age ")
+    assert group_page.locator(".point.on").count() == 2  # in both figures
+    group_page.mouse.move(0, 0)
+    assert not tip.is_visible()
+
+
+def test_points_can_be_walked_with_the_arrow_keys(browser: Any, group_report: Path) -> None:
+    context = browser.new_context()
+    window = context.new_page()
+    window.goto(group_report.as_uri())
+    assert window.locator("svg .point[tabindex='0']").count() == 2  # one stop per figure
+    window.locator("svg .point[tabindex='0']").first.focus()
+    first = window.locator(".tip").inner_text()
+    window.keyboard.press("ArrowRight")
+    second = window.locator(".tip").inner_text()
+    assert first != second
+    with window.expect_navigation():
+        window.keyboard.press("Enter")
+    assert window.url.endswith(f"/{second.split(':')[0]}.html")
+    context.close()
+
+
+def test_group_map_and_links_to_files(group_page: Any, group_report: Path) -> None:
+    viewer = _viewer(group_page, "#regions-1-brain")
+    assert viewer.locator("[data-part=where]").inner_text().startswith("Region ")
+    links = group_page.eval_on_selector_all(
+        "a:not([href^='#'])", "all => all.map(link => link.getAttribute('href'))"
+    )
+    assert len(links) > 20
+    assert all((group_report.parent / link).is_file() for link in links)
+
+
+def _violations(window: Any) -> list[str]:
+    """What axe-core finds, with the first place of each."""
+    axe = pytest.importorskip(
+        "axe_playwright_python", reason="axe-core (axe-playwright-python) is not installed"
+    )
+    script = resources.files(axe.__name__).joinpath("axe.min.js").read_text("utf-8")
+    window.evaluate(script)
+    found = window.evaluate("axe.run()")["violations"]
+    return [f"{item['id']}: {item['help']}: {item['nodes'][0]['html'][:200]}" for item in found]
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(380, "dark"), (1280, "light")])
+@pytest.mark.parametrize("kind", ["report", "group_report"])
+def test_axe_finds_no_barrier(
+    browser: Any, request: pytest.FixtureRequest, kind: str, width: int, scheme: str
+) -> None:
+    path = request.getfixturevalue(kind)
+    for window in _open(browser, path, color_scheme=scheme, bypass_csp=True):
+        window.set_viewport_size({"width": width, "height": 800})
+        for viewer in window.locator(".viewer").all():
+            viewer.scroll_into_view_if_needed()
+        window.locator(".viewer[data-ready]").first.wait_for()
+        assert window.evaluate("document.documentElement.scrollWidth") == width
+        assert _violations(window) == []

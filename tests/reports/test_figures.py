@@ -17,6 +17,8 @@ from PIL import Image
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import save_nifti, write_tsv
 from bidsapp_brainage.reports import figures
+from bidsapp_brainage.reports.age_figure import plot_age_distribution
+from bidsapp_brainage.reports.cohort import Cohort
 from tests.reports.synthetic import Pictures
 
 AGES = {"predicted_age": 40.0, "ci95_lower": 30.0, "ci95_upper": 50.0, "chronological_age": 44.0}
@@ -144,15 +146,20 @@ def test_contributions_are_red_for_older_and_blue_for_younger(pair, tmp_path, ef
         {"chronological_age": 96.0},
     ],
 )
-@pytest.mark.parametrize("age_range", [(20, 82), None])
-def test_age_distribution(tmp_path, special, age_range):
+@pytest.mark.parametrize(
+    "cohort",
+    [Cohort((20, 82), "IXI", 141, 47.4, 16.8, 0.76, 11.1, 7.1), Cohort((20, 82)), Cohort()],
+)
+@pytest.mark.parametrize("binned", [True, False])
+def test_age_distribution(tmp_path, special, cohort, binned):
     lower = np.arange(14.0, 88.0, 2.0)
     table = {"age_lower": lower, "age_upper": lower + 2, "probability": np.full(37, 1 / 37)}
     write_tsv(tmp_path / "d.tsv", pd.DataFrame(table))
     write_tsv(tmp_path / "b.tsv", pd.DataFrame([AGES | special]))
     out = tmp_path / "out.svg"
-    figures.plot_age_distribution(tmp_path / "b.tsv", tmp_path / "d.tsv", age_range, out)
+    bins = tmp_path / "d.tsv" if binned else None
+    plot_age_distribution(tmp_path / "b.tsv", bins, cohort, out)
     first = out.read_bytes()
-    figures.plot_age_distribution(tmp_path / "b.tsv", tmp_path / "d.tsv", age_range, out)
+    plot_age_distribution(tmp_path / "b.tsv", bins, cohort, out)
     assert out.read_bytes() == first
     _svg(out)

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import json
 import re
+import zlib
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from bidsapp_brainage.bids.names import derivative_path
-from bidsapp_brainage.group import summary
+from bidsapp_brainage.group import contributions, summary
 from bidsapp_brainage.group.collect import collect
-from bidsapp_brainage.group.tables import write_mean_map
+from bidsapp_brainage.group.tables import write_mean_map, write_tables
 from bidsapp_brainage.io import read_tsv, save_nifti
-from bidsapp_brainage.reports import group_figures
+from bidsapp_brainage.reports import drawing, group_figures
+from bidsapp_brainage.reports.drawing import Point, interactive_svg, marked_svg
 from bidsapp_brainage.reports.group import write_group_report
+from bidsapp_brainage.reports.group_pictures import report_link
 from tests.group.derivatives import AFFINE, TEMPLATE, atlas_labels, write_derivatives
+from tests.reports.synthetic_group import WARNING, write_group_results
 
 
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
     monkeypatch.setattr(summary, "N_BOOT", 99)
+    monkeypatch.setattr(contributions, "N_PERMUTATIONS", 49)
+    monkeypatch.setattr(drawing, "DPI", 72)
 
 
 class Page(HTMLParser):
@@ -39,7 +51,7 @@ class Page(HTMLParser):
         if tag == "img":
             self.sources.append(facts["src"])
             self.alts.append(facts["alt"])
-        if tag == "a":
+        if tag == "a" and "href" in facts:
             self.links.append(facts["href"])
         assert tag not in {"link", "iframe"}
 
@@ -47,7 +59,12 @@ class Page(HTMLParser):
         self.text += data
 
 
-def page(root, **facts):
+def page_text(root, **facts):
+    page(root, **facts)
+    return [path.read_text("utf-8") for path in root.glob("group*.html")]
+
+
+def page(root, *, tables=None, **facts):
     (model,) = collect(root).models
     found = summary.summarise(model, read_tsv(root / "participants.tsv"), seed=1)
     maps = {}
@@ -55,6 +72,9 @@ def page(root, **facts):
         answer = write_mean_map(root, found, atlas.result)
         if not isinstance(answer, str):
             maps[atlas.result.title] = answer.path
+    write_tables(root, found)
+    if tables is not None:
+        tables()
     path = write_group_report(root, found, maps=maps, **facts)
     return Page(path.read_text("utf-8"))
 
@@ -74,12 +94,15 @@ def test_complete_sample(tmp_path):
         )
         save_nifti(nib.Nifti1Image(anatomy, AFFINE), path)
     got = page(tmp_path, command_line="bidsapp-brainage <bids_dir> <output_dir> group")
-    sections = ["summary", "sample", "prediction", "accuracy", "regions-1", "quality"]
+    sections = ["summary", "sample", "prediction", "accuracy", "gap", "regions-1", "quality"]
     for name in [*sections, "exclusions", "limits", "methods", "about"]:
         assert name in got.ids
     assert len(set(got.ids)) == len(got.ids)
     assert all(source.startswith("data:") for source in got.sources)
-    assert all(link.startswith("#") for link in got.links)
+    files = [link for link in got.links if not link.startswith("#")]
+    assert {link.rsplit(".", 1)[-1] for link in files} == {"svg", "png", "tsv"}
+    assert all((tmp_path / link).is_file() for link in files)
+    assert all(link[1:] in got.ids for link in got.links if link.startswith("#"))
     assert all(got.alts)
     assert len(got.sources) == 7
     for words in (
@@ -125,7 +148,136 @@ def test_names_from_tables_are_escaped(tmp_path):
     assert "<script>alert" not in text
 
 
+def test_points_tell_whose_they_are_and_lead_to_the_pages_that_exist(tmp_path):
+    write_derivatives(tmp_path, n_participants=3, flagged=(1,))
+    (tmp_path / "sub-02.html").write_text("x")
+    text = next(iter(page_text(tmp_path)))
+    points = re.findall(r'<(a|g) [^>]*class="point"[^>]*>', text)
+    assert (points.count("a"), points.count("g")) == (2, 4)  # two figures, one page
+    assert text.count('href="sub-02.html"') >= 2
+    assert re.search(
+        r'data-tip="sub-02: age [\d.]+, predicted [\d.]+, gap .[\d.]+ years, flagged', text
+    )
+    assert "point:0" not in text
+
+
+def test_figures_for_a_paper_have_no_marks_of_the_page(tmp_path):
+    write_derivatives(tmp_path, n_participants=3)
+    page(tmp_path)
+    drawn = (tmp_path / "figures" / "group_desc-sfcn2mm_agescatter.svg").read_text()
+    ElementTree.fromstring(drawn)
+    assert "point:0" not in drawn
+    with Image.open(tmp_path / "figures" / "group_desc-sfcn2mm_agescatter.png") as picture:
+        assert min(picture.size) > 300
+
+
+def test_names_of_people_are_escaped_in_points(tmp_path):
+    evil = '<script>alert(1)</script>"><img src=x onerror=alert(1)>'
+    points = [Point("a", evil, "sub-a.html"), Point(evil, evil)]
+    scans = pd.DataFrame(
+        {
+            "participant_id": ["a", "b"],
+            "chronological_age": [20.0, 30.0],
+            "predicted_age": [21.0, 33.0],
+            "ci95_lower": [10.0, 20.0],
+            "ci95_upper": [30.0, 40.0],
+            "flagged": [False, False],
+        }
+    )
+    figure = group_figures.age_scatter(scans)
+    text = interactive_svg(marked_svg(figure), points, identifier="x", label=evil)
+    assert "<script" not in text
+    assert "<img" not in text
+    found = [e for e in ElementTree.fromstring(text).iter() if e.get("class") == "point"]
+    assert [element.get("data-tip") for element in found] == [evil, evil]
+    assert report_link(tmp_path, "sub-../../etc/passwd") == ""
+    assert report_link(tmp_path, "sub-" + "x" * 5000) == ""
+
+
+def test_map_to_move_through_has_the_regions_of_the_atlas(tmp_path):
+    write_derivatives(tmp_path, n_participants=3)
+    labels = nib.Nifti1Image(atlas_labels(12), AFFINE)
+    path = derivative_path(
+        tmp_path, {"atlas": "Blocks", "scale": "12"}, suffix="dseg", extension=".nii.gz",
+        tpl=TEMPLATE, res="2",
+    )  # fmt: skip
+    save_nifti(labels, path)
+    text = next(iter(page_text(tmp_path)))
+    facts = json.loads(html.unescape(re.search(r'data-facts="([^"]*)"', text)[1]))
+    packed = zlib.decompress(base64.b64decode(re.search(r'data-labels="([^"]*)"', text)[1]))
+    found = np.frombuffer(packed, "<u2").reshape(facts["shape"], order="F")
+    names = [facts["regions"][i - 1] for i in np.unique(found) if i]
+    table = read_tsv(next(tmp_path.glob("group_*_occlusionstats.tsv")))
+    wanted = table[(table["level"] == "region") & table["mean_delta_age"].notna()]["name"]
+    assert sorted(names) == sorted(wanted)
+    # the first region's voxels are where the atlas has them, in mm
+    inside = np.argwhere(found == 1 + facts["regions"].index("Region 1 L"))
+    centre = facts["origin"] + np.array(facts["step"]) * inside.mean(axis=0)
+    own = np.argwhere(atlas_labels(12) == 1).mean(axis=0)
+    assert centre == pytest.approx(nib.affines.apply_affine(AFFINE, own))
+
+
+ATLAS = {"atlas": "Blocks", "scale": "12"}
+
+
+def test_everything_that_the_group_level_found_is_shown(tmp_path):
+    write_derivatives(tmp_path, n_participants=6, sessions=("1", "2"))
+    tables = {}
+    got = page(
+        tmp_path,
+        tables=lambda: tables.update(write_group_results(tmp_path, label="sfcn2mm", atlas=ATLAS)),
+    )
+    for words in (
+        "Read this first: people of the training cohort",
+        WARNING,
+        "No repeats.",
+        "group patient",
+        "K-fold",
+        "Agreement of repeated scans",
+        "What if it had been done otherwise",
+        "Over the lifespan",
+        "Left and right",
+        "cannot tell",
+        "0.10 to 0.30",
+        "< 0.001",
+    ):
+        assert words in got.text, words
+    assert len(set(got.ids)) == len(got.ids)
+    for kind, path in tables.items():
+        assert kind == "notes" or path.name in got.links, kind
+    drawn = [link for link in got.links if link.endswith(".png")]
+    assert all((tmp_path / link).is_file() for link in drawn)
+    assert (
+        sum(kind in link for link in drawn for kind in ("lifespan", "agegroups", "asymmetry")) == 3
+    )
+    assert got.text.index(WARNING) < got.text.index("Mean absolute error")
+
+
+def test_free_text_of_the_group_tables_is_escaped(tmp_path):
+    evil = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    write_derivatives(tmp_path, n_participants=2)
+    (text,) = page_text(
+        tmp_path,
+        tables=lambda: write_group_results(tmp_path, label="sfcn2mm", atlas=ATLAS, text=evil),
+    )
+    assert "<script>alert" not in text
+    assert "<img src=x" not in text
+    assert text.count("&lt;script&gt;alert") > 10
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"a\tb\n1\t2\n"])
+def test_broken_or_foreign_group_tables_leave_a_whole_page(tmp_path, content):
+    write_derivatives(tmp_path, n_participants=2)
+
+    def spoil():
+        for path in write_group_results(tmp_path, label="sfcn2mm", atlas=ATLAS).values():
+            path.write_bytes(content)
+
+    assert "limits" in page(tmp_path, tables=spoil).ids
+
+
 def test_figures_are_reproducible_and_survive_degenerate_data():
     zeros = nib.Nifti1Image(np.zeros((4, 4, 4), "f4"), np.eye(4))
-    assert group_figures.map_slices(zeros, None) == group_figures.map_slices(zeros, None)
-    assert group_figures.map_slices(zeros, group_figures.mean_anatomy([zeros])).startswith("<svg")
+    draw = lambda under: marked_svg(group_figures.map_slices(zeros, under))  # noqa: E731
+    assert draw(None) == draw(None)
+    assert draw(group_figures.mean_anatomy([zeros])).startswith("<svg")

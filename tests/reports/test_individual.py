@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -13,7 +14,7 @@ import pytest
 from bidsapp_brainage.bids.names import derivative_path, sidecar_path
 from bidsapp_brainage.imaging.quality import decide
 from bidsapp_brainage.io import read_tsv, write_text, write_tsv
-from bidsapp_brainage.reports import individual, wording
+from bidsapp_brainage.reports import brain, individual, wording
 from bidsapp_brainage.reports.individual import SECTIONS, write_individual_report
 from tests.reports.synthetic import ATLAS, MODEL, RUN, TEMPLATE, Person, write_person
 
@@ -97,7 +98,8 @@ def test_shows_every_region_and_the_groups(plain):
         assert f"Region {number} L" in page.text
     tables = {attributes.get("id") for attributes in page.all("table")}
     base = f"regions-sub-01-{MODEL}-blocks-24"
-    kinds = ("occlusiongroups", "shapley", "occlusioncurve", "occlusionpairs")
+    further = ("occlusiongroups", "shapley", "occlusioncurve", "occlusionpairs")
+    kinds = (*further, "ranks", "agreement", "occlusioncontrols", "randomisation")
     assert {base, *(f"{base}-{kind}" for kind in kinds)} <= tables
     assert "of them empty in this scan" in page.text
 
@@ -210,6 +212,37 @@ def test_a_network_without_distribution_says_so(plain, tmp_path):
     assert "figures were removed" not in text
 
 
+def test_one_number_without_distribution_has_a_figure_and_a_sentence(plain, tmp_path):
+    """As from a network that answers with the age itself: the figure is there, bins are not."""
+    shutil.copytree(plain, tmp_path, dirs_exist_ok=True)
+    for path in tmp_path.rglob("*_agedist.tsv"):
+        path.unlink()
+    page = _report(tmp_path)
+    assert "This model answers with one number" in page.text
+    assert "probability of each age bin as" not in page.text
+    assert any("Age distribution" in str(picture["alt"]) for picture in page.all("img"))
+
+
+def test_reference_cohort_is_told(plain):
+    text = _report(plain).text
+    assert "141 people, Cohort" in text
+    expected = 0.76 * 52.5 + 11.1
+    assert f"were predicted {expected:.1f} years on average (SD 7.1)" in text
+
+
+def test_rating_that_lies_beside_the_tables_is_shown(plain, tmp_path):
+    shutil.copytree(plain, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "sub-01" / "anat" / "sub-01_desc-rating_qc.json"
+    rating = {"rating": 1, "artefacts": ["head_motion"], "mask": "wrong", "comment": EVIL}
+    path.write_text(json.dumps(rating | {"rater": "R", "rated_at": "2026-01-31T12:00:00Z"}))
+    page = _report(tmp_path)
+    for words in ("rated this scan 1, exclude", "Mask: wrong.", "head motion", "Rated by R,"):
+        assert words in page.text
+    assert len(page.all("script")) == 1
+    path.write_text('{"rating": "high"}')
+    assert "rated this scan" not in _report(tmp_path).text
+
+
 def test_minimal_level_says_that_regions_are_missing(tmp_path):
     write_person(tmp_path, Person(explain=False))
     text = _report(tmp_path).text
@@ -316,8 +349,9 @@ def test_works_with_nothing_at_all(tmp_path):
     assert "No errors to report!" in page.text
 
 
-def test_every_missing_file_leaves_a_whole_page(plain, tmp_path):
+def test_every_missing_file_leaves_a_whole_page(plain, tmp_path, monkeypatch):
     """Leave out one file after the other."""
+    monkeypatch.setattr(brain, "region_viewer", lambda *args: None)  # images are not left out
     files = [p for p in plain.rglob("*") if p.is_file() and ".work" not in p.parts]
     files = [p for p in files if p.suffix != ".html" and p.suffix != ".gz"]
     assert len(files) >= 14
@@ -361,7 +395,8 @@ def test_sessions_are_kept_apart_and_share_one_page(tmp_path):
     blocks = {attributes.get("data-scan") for attributes in page.all("div")} - {None}
     assert blocks == {"sub-01_ses-1", "sub-01_ses-2"}
     assert "All sessions were given the same chronological age" in page.text
-    assert len(page.all("option")) == 3
+    scans = [str(option.get("value")) for option in page.all("option")]
+    assert [name for name in scans if name.startswith("sub-")] == sorted(blocks)
 
 
 def test_many_scans_stay_within_the_budget(plain, monkeypatch):

@@ -175,6 +175,17 @@
     });
   }
 
+  // What is wider than the window can be scrolled with the keyboard, too.
+  const reachable = () => {
+    for (const box of all(".brain.wide, .chart")) {
+      if (box.scrollWidth > box.clientWidth + 1) box.setAttribute("tabindex", "0");
+      else box.removeAttribute("tabindex");
+    }
+  };
+  reachable();
+  addEventListener("load", reachable);
+  addEventListener("resize", reachable);
+
   // Show one scan only.
   for (const chooser of all("select[data-scans]")) {
     chooser.addEventListener("change", () => {

@@ -1,0 +1,212 @@
+"""Figure of a predicted age: its distribution, and the people that the model was trained on."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bidsapp_brainage.io import read_tsv, write_text
+from bidsapp_brainage.reports.cohort import Cohort
+from bidsapp_brainage.reports.html import is_missing, number
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+_INK, _MUTED, _ACCENT, _ACTUAL = "#17212b", "#566270", "#0b6b74", "#b45309"
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "bidsapp-brainage",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.edgecolor": "#9aa4af",
+    "axes.labelcolor": _INK,
+    "xtick.color": _MUTED,
+}
+_MARGIN = 6.0  # years beyond what is drawn, without a distribution
+_WIDE = 1.96
+
+
+def plot_age_distribution(
+    brainage_path: Path, agedist_path: Path | None, cohort: Cohort, out: Path
+) -> None:
+    """Draw the predicted ages, the gap, and how far the training cohort was spread.
+
+    Parameters
+    ----------
+    brainage_path : Path
+        ``*_brainage.tsv`` (one row).
+    agedist_path : Path or None
+        ``*_agedist.tsv``; without it, or without rows (models that answer with a number), the
+        interval stands alone.
+    cohort : Cohort
+        Outside of its ages is hatched; its ages and its predictions are drawn below.
+    out : Path
+        SVG to write.
+
+    Raises
+    ------
+    DataError
+        A table cannot be read.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    row = read_tsv(brainage_path).iloc[0]
+    bins = _bins(agedist_path)
+    strips = _strips(row, cohort)
+    heights = [3.0 if bins is not None else 1.3, 0.36 * len(strips) + 0.1]
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(9.0, sum(heights) + 0.75), layout="constrained")
+        FigureCanvasSVG(figure)
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=heights)
+        above.set_xlim(*_span(row, bins, cohort))
+        peak = 1.0 if bins is None else float(bins["probability"].max())
+        if bins is not None:
+            _draw_bins(above, bins, row)
+        _draw_range(above, cohort)
+        _draw_ages(above, row, peak, floor=0.62 if bins is None else 0.0)
+        _draw_strips(below, strips, row)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    content = text.getvalue()
+    write_text(out, content[content.index("<svg") :])
+
+
+def _bins(path: Path | None) -> pd.DataFrame | None:
+    if path is None:
+        return None
+    bins = read_tsv(path)
+    known = "probability" in bins and bins["probability"].notna().any()
+    return bins if known else None
+
+
+def _span(row: pd.Series, bins: pd.DataFrame | None, cohort: Cohort) -> tuple[float, float]:
+    if bins is not None:
+        return float(bins["age_lower"].iloc[0]), float(bins["age_upper"].iloc[-1])
+    names = ("predicted_age", "chronological_age", "ci95_lower", "ci95_upper")
+    ages = [float(row[name]) for name in names if name in row and not is_missing(row[name])]
+    ages += list(cohort.age_range or ())
+    return min(ages) - _MARGIN, max(ages) + _MARGIN
+
+
+#: A strip: title, thin line from-to, thick line from-to, point, colour.
+_Strip = tuple[str, tuple[float, float] | None, tuple[float, float] | None, float | None, str]
+
+
+def _strips(row: pd.Series, cohort: Cohort) -> list[_Strip]:
+    """Lines below the distribution: this scan, people of this age, the training cohort."""
+    interval = None
+    if not is_missing(row["ci95_lower"]) and not is_missing(row["ci95_upper"]):
+        interval = (float(row["ci95_lower"]), float(row["ci95_upper"]))
+    found: list[_Strip] = [
+        ("this scan, 95 % interval", interval, None, float(row["predicted_age"]), _ACCENT)
+    ]
+    age = row["chronological_age"]
+    expected = None if is_missing(age) else cohort.expected(float(age))
+    if expected is not None:
+        mean, sd = expected
+        wide = (mean - _WIDE * sd, mean + _WIDE * sd)
+        title = "reference people of this age, predicted"
+        found.append((title, wide, (mean - sd, mean + sd), mean, _ACTUAL))
+    if cohort.age_range is not None:
+        centre, spread = cohort.age_mean, cohort.age_sd
+        middle = None
+        if centre is not None and spread is not None:
+            middle = (centre - spread, centre + spread)
+        found.append(("ages of the training cohort", cohort.age_range, middle, centre, _MUTED))
+    return found
+
+
+def _draw_strips(axes: Axes, strips: list[_Strip], row: pd.Series) -> None:
+    axes.set_ylim(len(strips) - 0.45, -0.75)
+    axes.set_yticks([])
+    axes.set_xlabel("age (years)")
+    low, high = axes.get_xlim()
+    for height, (title, thin, thick, point, colour) in enumerate(strips):
+        if thin is not None:
+            axes.hlines(height, max(thin[0], low), min(thin[1], high), color=colour, lw=1.6)
+        if thick is not None:
+            axes.hlines(
+                height, max(thick[0], low), min(thick[1], high), color=colour, lw=6, alpha=0.45
+            )
+        if point is not None:
+            axes.plot([point], [height], "o", color=colour, ms=5)
+        known = [low] if thin is None else [thin[0], thin[1]]
+        right = (known[0] + known[-1]) / 2 > (low + high) / 2
+        place = (low if right else high, height - 0.3)
+        axes.text(
+            *place, title, ha="left" if right else "right", va="center", fontsize=8.5, color=colour
+        )
+    axes.vlines(row["predicted_age"], -0.75, 0, color=_ACCENT, lw=2.2)
+    if not is_missing(row["chronological_age"]):
+        age = row["chronological_age"]
+        axes.vlines(age, -0.75, len(strips) - 0.45, color=_ACTUAL, lw=1, ls=(0, (4, 2)))
+
+
+def _draw_bins(axes: Axes, bins: pd.DataFrame, row: pd.Series) -> None:
+    lower, upper = bins["age_lower"].to_numpy(), bins["age_upper"].to_numpy()
+    inside = np.zeros(len(bins), dtype=bool)
+    if not is_missing(row["ci95_lower"]):
+        inside = (upper > row["ci95_lower"]) & (lower < row["ci95_upper"])
+    colours = np.where(inside, "#5aa9b0", "#c3d7da")
+    axes.bar(
+        lower, bins["probability"], width=upper - lower, align="edge", color=colours,
+        edgecolor="white", linewidth=0.8,
+    )  # fmt: skip
+    axes.set_ylabel("probability")
+
+
+def _draw_range(axes: Axes, cohort: Cohort) -> None:
+    """Hatch the ages that the model was not trained on."""
+    if cohort.age_range is None:
+        return
+    first, last = axes.get_xlim()
+    youngest, oldest = cohort.age_range
+    for low, high in ((first, max(first, youngest)), (min(last, oldest), last)):
+        if high > low:
+            axes.axvspan(low, high, facecolor="#eef0f3", edgecolor="#cbd2d9", hatch="///", zorder=0)
+
+
+def _draw_ages(axes: Axes, row: pd.Series, peak: float, *, floor: float) -> None:
+    """Draw predicted age, chronological age and the gap between them above the bars."""
+    predicted, actual = row["predicted_age"], row["chronological_age"]
+    axes.set_ylim(peak * floor, peak * 1.62)
+    axes.set_yticks([])
+    axes.vlines(predicted, peak * floor, peak * 1.34, color=_ACCENT, lw=2.2)
+    label = f"predicted {number(predicted)}"
+    if is_missing(actual):
+        _say(axes, predicted, peak * 1.4, label + "  (chronological age not known)", _ACCENT)
+        return
+    axes.vlines(actual, peak * floor, peak * 1.34, color=_ACTUAL, lw=2.2, ls=(0, (4, 2)))
+    right = predicted >= actual
+    _say(axes, predicted, peak * 1.38, label, _ACCENT, align="left" if right else "right")
+    side = "right" if right else "left"
+    _say(axes, actual, peak * 1.38, f"chronological {number(actual)}", _ACTUAL, align=side)
+    if abs(predicted - actual) > 0.5:
+        arrow: dict[str, Any] = {"arrowstyle": "<->", "color": _INK, "shrinkA": 0, "shrinkB": 0}
+        ends = {"xy": (predicted, peak * 1.2), "xytext": (actual, peak * 1.2)}
+        axes.annotate("", **ends, arrowprops=arrow)
+    gap = number(predicted - actual, signed=True)
+    _say(axes, (predicted + actual) / 2, peak * 1.51, f"gap {gap} years", _INK)
+
+
+def _say(
+    axes: Axes, age: float, height: float, text: str, colour: str, *, align: str = "center"
+) -> None:
+    """Write beside an age, kept inside of the axes."""
+    low, high = axes.get_xlim()
+    share = (age - low) / (high - low)
+    if align == "left" and share > 0.8:
+        align = "right"
+    elif align == "right" and share < 0.2:
+        align = "left"
+    offset = {"left": 0.3, "right": -0.3, "center": 0.0}[align]
+    axes.text(age + offset, height, text, ha=align, va="bottom", color=colour, fontweight="bold")

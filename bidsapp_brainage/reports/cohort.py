@@ -1,0 +1,78 @@
+"""What a model's sidecars say about the people that it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Training cohort of a model; None where the model card does not tell.
+
+    Attributes
+    ----------
+    age_range : tuple of float or None
+        Youngest and oldest, years.
+    name : str
+    n_people : int or None
+    age_mean, age_sd : float or None
+        Years.
+    slope, intercept, residual_sd : float or None
+        Predictions for people of the cohort whom the network had not seen: on average
+        ``slope * age + intercept``, with this SD around it (years).
+    """
+
+    age_range: tuple[float, float] | None = None
+    name: str = ""
+    n_people: int | None = None
+    age_mean: float | None = None
+    age_sd: float | None = None
+    slope: float | None = None
+    intercept: float | None = None
+    residual_sd: float | None = None
+
+    @classmethod
+    def from_model(cls, model: Any) -> Cohort:
+        """Read the object ``Model`` of a sidecar; what is missing or odd becomes None."""
+        facts = model if isinstance(model, Mapping) else {}
+        trained, expected = (_part(facts, key) for key in ("TrainingCohort", "ExpectedPrediction"))
+        people = _number(trained, "NumberOfPeople")
+        return cls(
+            age_range=_range(facts.get("AgeRange")),
+            name=str(trained.get("Name") or ""),
+            n_people=None if people is None else int(people),
+            age_mean=_number(trained, "AgeMean"),
+            age_sd=_number(trained, "AgeSD"),
+            slope=_number(expected, "Slope"),
+            intercept=_number(expected, "Intercept"),
+            residual_sd=_number(expected, "ResidualSD"),
+        )
+
+    def expected(self, age: float) -> tuple[float, float] | None:
+        """Mean and SD (years) of predictions for unseen people of this age; None if unknown."""
+        if self.slope is None or self.intercept is None or self.residual_sd is None:
+            return None
+        return self.slope * age + self.intercept, self.residual_sd
+
+
+def _part(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = facts.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _number(facts: Mapping[str, Any], key: str) -> float | None:
+    try:
+        return float(facts[key])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _range(found: Any) -> tuple[float, float] | None:
+    if not isinstance(found, (list, tuple)) or len(found) != 2:
+        return None
+    try:
+        return float(found[0]), float(found[1])
+    except (TypeError, ValueError):
+        return None

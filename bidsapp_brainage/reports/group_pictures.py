@@ -1,0 +1,208 @@
+"""Pictures of the group page: embedded, kept as files for a paper, linked to their data."""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from bidsapp_brainage.bids.names import derivative_path, find_outputs, parse_name, report_path
+from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.group.summary import AtlasSummary, Summary
+from bidsapp_brainage.io import load_nifti
+from bidsapp_brainage.reports import drawing, group_figures
+from bidsapp_brainage.reports.html import number, svg_uri
+from bidsapp_brainage.reports.mosaic import Volume, read_volume
+from bidsapp_brainage.reports.volumes import Measure, Viewer, mean_grey, pack
+
+if TYPE_CHECKING:
+    import nibabel as nib
+    from matplotlib.figure import Figure
+
+MAX_ANATOMIES = 20  # the mean anatomy under the map does not change with more
+_MEASURES = (
+    Measure("mean_delta_age", "mean contribution", "years"),
+    Measure("mean_delta_age_per_ml", "mean contribution per ml", "years/ml"),
+    Measure("effect_size", "effect size (mean / SD)"),
+    Measure("mean_abs_delta_age", "mean size of the contribution", "years", signed=False),
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the page.
+
+    Attributes
+    ----------
+    uri : str
+        ``data:`` URI; empty if `svg` is given.
+    alt, caption : str
+        Description for who cannot see it; text below.
+    kind : str
+        ``chart``, or ``brain`` for pictures on black.
+    svg : Markup
+        SVG with points to ask, to stand in the page.
+    files : tuple of (str, str)
+        Title and relative link of the figure's files and data.
+    """
+
+    uri: str
+    alt: str
+    caption: str
+    kind: str = "chart"
+    svg: Markup = Markup("")
+    files: tuple[tuple[str, str], ...] = ()
+
+
+class Gallery:
+    """Makes the pictures of one model's page and writes their files."""
+
+    def __init__(self, output_dir: Path, summary: Summary) -> None:
+        self._output_dir = output_dir
+        self._label = summary.model.label
+
+    def picture(
+        self,
+        figure: Figure,
+        kind: str,
+        alt: str,
+        caption: str,
+        *,
+        entities: Mapping[str, str] | None = None,
+        data: str = "",
+        look: str = "chart",
+        points: Sequence[drawing.Point] = (),
+    ) -> Picture:
+        """Write a figure's files and embed it.
+
+        Parameters
+        ----------
+        figure : Figure
+        kind : str
+            Suffix of the files.
+        alt, caption : str
+            For who cannot see it; below it.
+        entities : mapping, optional
+            Atlas of the figure.
+        data : str
+            Suffix of the group table that holds the numbers; empty for none.
+        look : {"chart", "brain"}
+            Charts take the colours of the page, brains stay on black.
+        points : sequence of Point
+            What its points tell; without any it is a plain picture.
+        """
+        where = dict(entities or {})
+        marked = drawing.marked_svg(figure)
+        plain = drawing.plain_svg(marked)
+        files = drawing.write_figure(
+            self._output_dir, figure, plain, kind=kind, desc=self._label, entities=where
+        )
+        links = list(files.items())
+        table = self.table_name(data, where) if data else ""
+        if table and (self._output_dir / table).is_file():
+            links.append(("data (TSV)", table))
+        if points:
+            svg = drawing.interactive_svg(marked, points, identifier=kind, label=alt)
+            return Picture("", alt, caption, look, Markup(svg), tuple(links))
+        return Picture(svg_uri(plain), alt, caption, look, files=tuple(links))
+
+    def table_name(self, suffix: str, entities: Mapping[str, str]) -> str:
+        """File name of a group table."""
+        return derivative_path(
+            self._output_dir, entities, suffix=suffix, extension=".tsv", datatype="group",
+            desc=self._label,
+        ).name  # fmt: skip
+
+
+def report_link(output_dir: Path, participant: object) -> str:
+    """Relative link to the page of a participant (``sub-01``); empty if there is none."""
+    page = report_path(output_dir, str(participant).removeprefix("sub-"))
+    try:
+        there = page.parent == output_dir and page.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return ""
+    return urllib.parse.quote(page.name) if there else ""
+
+
+def scan_points(output_dir: Path, scans: pd.DataFrame) -> list[drawing.Point]:
+    """What the points of the scatter plots tell, in the order of the rows."""
+    links = {name: report_link(output_dir, name) for name in scans["participant_id"].unique()}
+    return [
+        drawing.Point(
+            key=str(row["scan"]),
+            text=f"{row['scan']}: age {number(row['chronological_age'])}, predicted "
+            f"{number(row['predicted_age'])}, gap {number(row['gap'], signed=True)} years"
+            + (f", flagged ({_flags(row)})" if row["flagged"] else ""),
+            href=links[row["participant_id"]],
+        )
+        for row in scans.to_dict("records")
+    ]
+
+
+def _flags(row: Mapping[str, object]) -> str:
+    named = {str(row["qc_flag"]), str(row["ood_flag"])} - {"none", "pass"}
+    return ", ".join(sorted(named)).replace("_", " ")
+
+
+def group_viewer(
+    output_dir: Path, summary: Summary, atlas: AtlasSummary, regions: pd.DataFrame, identifier: str
+) -> Viewer | None:
+    """Map of mean contributions to move through; None without the atlas on the network's grid."""
+    labels = _atlas_labels(output_dir, atlas)
+    if labels is None or regions["mean_delta_age"].isna().all():
+        return None
+    rows = regions.reset_index(drop=True)
+    size = int(max(labels.data.max(), rows["index"].max())) + 1
+    positions = np.zeros(size, np.uint16)
+    positions[rows["index"].to_numpy(dtype=int)] = np.arange(1, len(rows) + 1)
+    placed = Volume(positions[labels.data.astype(int)], labels.affine)
+    found = anatomies(output_dir, summary, atlas.result.space, placed.data.shape, placed.affine)
+    grey = mean_grey([np.asarray(image.dataobj, dtype=np.float32) for image in found])
+    return pack(identifier, placed, grey, rows, _MEASURES)
+
+
+def _atlas_labels(output_dir: Path, atlas: AtlasSummary) -> Volume | None:
+    """The atlas on the grid of the maps, as the participant level left it."""
+    if not atlas.result.maps:
+        return None
+    res = parse_name(next(iter(atlas.result.maps.values()))).get("res")
+    path = derivative_path(
+        output_dir, atlas.result.entities, suffix="dseg", extension=".nii.gz",
+        tpl=atlas.result.space, res=res,
+    )  # fmt: skip
+    try:
+        return read_volume(path)
+    except DataError:
+        return None
+
+
+def anatomies(
+    output_dir: Path, summary: Summary, space: str, shape: tuple[int, ...], affine: np.ndarray
+) -> list[nib.Nifti1Image]:
+    """Inputs of the network on one grid, of at most 20 scans."""
+    paths = find_outputs(
+        output_dir, suffix="T1w", extension=".nii.gz", space=space,
+        desc=f"{summary.model.label}input",
+    )  # fmt: skip
+    images = []
+    for path in paths[:MAX_ANATOMIES]:
+        try:
+            image = load_nifti(path)
+        except DataError:
+            continue  # the picture does without; the participant's own report shows the damage
+        if image.shape == tuple(shape) and np.allclose(image.affine, affine):
+            images.append(image)
+    return images
+
+
+def mean_map_figure(output_dir: Path, summary: Summary, atlas: AtlasSummary, path: Path) -> Figure:
+    """Slices of the mean map over the mean anatomy."""
+    image = load_nifti(path)
+    found = anatomies(output_dir, summary, atlas.result.space, image.shape, image.affine)
+    return group_figures.map_slices(image, group_figures.mean_anatomy(found) if found else None)

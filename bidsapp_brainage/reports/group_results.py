@@ -1,0 +1,382 @@
+"""Tables of the group page that are shown as the group level wrote them.
+
+Each is described by a short list of columns; titles and explanations come from the dictionaries of
+the tables, so that page and JSON say the same. A table that is not there leaves no gap: the
+sentence of ``notes.tsv`` says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bidsapp_brainage.bids.dictionaries import describe_columns
+from bidsapp_brainage.bids.names import derivative_path
+from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.io import read_tsv
+from bidsapp_brainage.reports.html import (
+    Cell,
+    Column,
+    Table,
+    is_missing,
+    number,
+    number_cell,
+    significant,
+    text_cell,
+)
+
+_P_LEAST = 0.001
+_VERDICTS = {"agrees": "ok", "partly": "warn", "differs": "bad"}
+MANY_ROWS = 25
+_TOPICS = {
+    "leakage": "people of the training cohort",
+    "collection": "scans that were not processed alike",
+    "gapmodel and occlusionmodel": "models",
+    "occlusionstats": "contributions",
+    "metrics": "accuracy",
+}
+
+
+@dataclass(frozen=True)
+class Show:
+    """A column to show.
+
+    Attributes
+    ----------
+    name : str
+        Column of the file.
+    title : str
+        Empty: the long name of the dictionary.
+    kind : str
+        ``text``, ``number``, ``signed``, ``count``, ``p``, ``interval`` (of the columns
+        ``<name>_lower`` and ``<name>_upper``), ``verdict`` or ``long`` for sentences.
+    digits : int
+    """
+
+    name: str
+    title: str = ""
+    kind: str = "text"
+    digits: int = 2
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one kind of table is shown.
+
+    Attributes
+    ----------
+    suffix : str
+        Of the file.
+    heading, text : str
+        Above the table.
+    columns : tuple of Show
+    order : str
+        Column to sort by, smallest first; empty keeps the order of the file.
+    """
+
+    suffix: str
+    heading: str
+    text: str
+    columns: tuple[Show, ...]
+    order: str = ""
+
+
+def _terms(*more: Show) -> tuple[Show, ...]:
+    """Columns of a fitted model, one row per term."""
+    return (
+        Show("term"),
+        Show("estimate", kind="signed", digits=3),
+        Show("ci95", "95 % interval", "interval", 3),
+        Show("beta", "Standardised", "signed"),
+        Show("beta_ci95", "95 % interval", "interval"),
+        Show("hedges_g", kind="signed"),
+        Show("p", "p", "p"),
+        *more,
+        Show("n_participants", "People", "count"),
+    )
+
+
+SAMPLE = Result(
+    "sample", "The sample and its parts", "",
+    (
+        Show("subset", "Part"), Show("n_participants", "People", "count"),
+        Show("n_scans", "Scans", "count"), Show("n_known_age", "Age known", "count"),
+        Show("n_female", "Female", "count"), Show("n_male", "Male", "count"),
+        Show("age_mean", "Mean age", "number", 1), Show("age_sd", "SD", "number", 1),
+        Show("age_min", "Youngest", "number", 1), Show("age_max", "Oldest", "number", 1),
+        Show("n_sites", "Sites", "count"), Show("n_flagged_scans", "Flagged scans", "count"),
+        Show("n_excluded", "Left out", "count"),
+    ),
+)  # fmt: skip
+GAPS = Result(
+    "gaps", "The gap, raw and corrected",
+    "A correction subtracts the gap that is expected at a person's age. It says nothing about "
+    "accuracy: it puts the true age into the prediction.",
+    (
+        Show("correction"), Show("subset", "Part"), Show("n_participants", "People", "count"),
+        Show("mean_gap", "Mean gap", "signed"), Show("ci95", "95 % interval", "interval"),
+        Show("sd_gap", "SD", "number"), Show("age_slope", "Slope on age", "signed"),
+        Show("age_slope_ci95", "95 % interval", "interval"),
+        Show("line_slope", "Line: slope", "number", 3),
+        Show("line_intercept", "Line: intercept", "number"), Show("source", kind="long"),
+        Show("warning", kind="long"),
+    ),
+)  # fmt: skip
+GAP_MODEL = Result(
+    "gapmodel", "What explains the gap",
+    "The raw gap explained by age and the other columns at once; use this and not raw gaps to "
+    "compare groups.",
+    _terms(),
+)  # fmt: skip
+RELIABILITY = Result(
+    "reliability", "Agreement of repeated scans",
+    "A change of one person below the smallest detectable change is noise.",
+    (
+        Show("measure"), Show("n_participants", "People", "count"),
+        Show("n_sessions", "Scans each", "count"), Show("within_sd", kind="number"),
+        Show("icc21", "ICC(2,1)", "number"), Show("icc21_ci95", "95 % interval", "interval"),
+        Show("icc31", "ICC(3,1)", "number"), Show("icc31_ci95", "95 % interval", "interval"),
+        Show("smallest_detectable_change", kind="number"),
+        Show("years_between_mean", "Years between", "number", 1),
+        Show("change_per_year", "Change per year", "signed"),
+        Show("change_per_year_ci95", "95 % interval", "interval"),
+    ),
+)  # fmt: skip
+CHANGE = Result(
+    "change", "Change of each person",
+    "A gap at one time does not measure the rate of ageing, and a change over a short time is "
+    "mostly noise.",
+    (
+        Show("participant_id", "Participant"), Show("first_scan"), Show("last_scan"),
+        Show("age_first", "Age, first", "number", 1), Show("age_last", "Age, last", "number", 1),
+        Show("predicted_age_change", "Change of predicted age", "signed", 1),
+        Show("gap_change", "Change of gap", "signed", 1),
+        Show("gap_per_year", "Gap per year", "signed"),
+    ),
+)  # fmt: skip
+SENSITIVITY = Result(
+    "sensitivity", "What if it had been done otherwise",
+    "The main results again with another choice. Conclusions that change here are not safe.",
+    (
+        Show("analysis"), Show("atlas"), Show("measure"), Show("main", kind="number", digits=3),
+        Show("value", "This analysis", "number", 3),
+        Show("difference", kind="signed", digits=3), Show("unit"),
+        Show("n_participants", "People", "count"),
+    ),
+)  # fmt: skip
+REGION_MODEL = Result(
+    "occlusionmodel", "What explains the contributions",
+    "Per region and network: the contribution explained by age and the other columns at once.",
+    (Show("name", "Region or network"), Show("level"),
+     *_terms(Show("q", "q", "p"), Show("p_maxt", "p (max-T)", "p"))),
+    order="p",
+)  # fmt: skip
+REGION_RELIABILITY = Result(
+    "occlusionreliability", "Agreement of repeated scans", "",
+    (
+        Show("name", "Region"), Show("level"), Show("icc21", "ICC(2,1)", "number"),
+        Show("icc21_ci95", "95 % interval", "interval"), Show("within_sd", kind="number", digits=3),
+        Show("smallest_detectable_change", kind="number", digits=3),
+        Show("n_participants", "People", "count"),
+    ),
+)  # fmt: skip
+LIFESPAN_TESTS = Result(
+    "lifespanstats", "Tests of the curves", "",
+    (
+        Show("name"), Show("level"), Show("slope_per_decade", kind="signed", digits=3),
+        Show("spearman_age", "Rank correlation with age", "signed"),
+        Show("peak_age", kind="number", digits=0), Show("q_age", "q, any change", "p"),
+        Show("q_nonlinear", "q, not a line", "p"), Show("n_participants", "People", "count"),
+    ),
+    order="q_age",
+)  # fmt: skip
+ASYMMETRY = Result(
+    "asymmetry", "Left and right", "Contributions of homologous regions.",
+    (
+        Show("pair"), Show("mean_left", "Left", "signed", 3),
+        Show("mean_right", "Right", "signed", 3),
+        Show("mean_difference", "Difference", "signed", 3),
+        Show("ci95", "95 % interval", "interval", 3),
+        Show("mean_asymmetry", "Asymmetry", "signed"), Show("effect_size", "Mean / SD", "signed"),
+        Show("q", "q", "p"), Show("p_maxt", "p (max-T)", "p"),
+        Show("brain_part", kind="signed", digits=3), Show("model_part", kind="signed", digits=3),
+    ),
+)  # fmt: skip
+STABILITY = Result(
+    "stability", "Does the ranking repeat?",
+    "How much of the ranking is found again in other people.",
+    (Show("level"), Show("measure"), Show("value", kind="number"),
+     Show("ci95", "95 % interval", "interval"), Show("n_repeats", kind="count"),
+     Show("n_regions", kind="count")),
+)  # fmt: skip
+AGREEMENT = Result(
+    "agreementstats", "Do explanations agree?",
+    "Rank correlation over regions between explanations, over participants.",
+    (Show("explanation_a"), Show("explanation_b"), Show("measure"),
+     Show("mean", kind="number"), Show("sd", "SD", "number"),
+     Show("n_participants", "People", "count")),
+)  # fmt: skip
+LITERATURE = Result(
+    "literature", "What published studies found",
+    "Side by side, not as a test of the studies: other models, other people, other measures.",
+    (
+        Show("study"), Show("claim", kind="long"), Show("measure"),
+        Show("verdict", kind="verdict"), Show("percentile", kind="number", digits=0),
+        Show("best_rank", kind="count"), Show("n_ranked", "of", "count"),
+        Show("regions", "Regions here", "long"),
+    ),
+)  # fmt: skip
+
+SAMPLE_RESULTS = (SAMPLE,)
+GAP_RESULTS = (GAPS, GAP_MODEL)
+REPEAT_RESULTS = (RELIABILITY, CHANGE)
+ATLAS_RESULTS = (
+    LIFESPAN_TESTS, REGION_MODEL, ASYMMETRY, STABILITY, AGREEMENT, LITERATURE, REGION_RELIABILITY,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table ready for the template, and the file that it shows."""
+
+    suffix: str
+    heading: str
+    text: str
+    table: Table
+    file_name: str
+
+
+class Results:
+    """Reads the group tables of one model."""
+
+    def __init__(self, output_dir: Path, label: str) -> None:
+        self._output_dir = output_dir
+        self._label = label
+
+    def rows(self, suffix: str, entities: Mapping[str, str] | None = None) -> pd.DataFrame | None:
+        """Rows of a table; None when there is no such table, it is empty or unreadable."""
+        path = self.path(suffix, entities)
+        if not path.is_file():
+            return None
+        try:
+            rows = read_tsv(path)
+        except DataError:
+            return None
+        return rows if len(rows) else None
+
+    def path(self, suffix: str, entities: Mapping[str, str] | None = None) -> Path:
+        """Where a group table lies."""
+        return derivative_path(
+            self._output_dir, dict(entities or {}), suffix=suffix, extension=".tsv",
+            datatype="group", desc=self._label,
+        )  # fmt: skip
+
+    def shown(
+        self,
+        kinds: Sequence[Result],
+        identifier: str = "group",
+        entities: Mapping[str, str] | None = None,
+    ) -> list[Shown]:
+        """Tables of these kinds that exist.
+
+        Parameters
+        ----------
+        kinds : sequence of Result
+        identifier : str
+            Start of the HTML identifiers.
+        entities : mapping, optional
+            Atlas of the tables.
+        """
+        found = []
+        for kind in kinds:
+            rows = self.rows(kind.suffix, entities)
+            if rows is not None:
+                name = self.path(kind.suffix, entities).name
+                table = result_table(kind, rows, f"{identifier}-{kind.suffix}")
+                found.append(Shown(kind.suffix, kind.heading, kind.text, table, name))
+        return found
+
+    def notes(self) -> list[tuple[str, str, str]]:
+        """Severity, topic and sentence of every note, warnings first."""
+        rows = self.rows("notes")
+        if rows is None or not {"topic", "severity", "sentence"} <= set(rows):
+            return []
+        found = [
+            (str(row["severity"]), str(row["topic"]), str(row["sentence"]))
+            for row in rows.to_dict("records")
+        ]
+        found = [(severity, _TOPICS.get(topic, topic), text) for severity, topic, text in found]
+        return sorted(found, key=lambda note: note[0] != "warning")
+
+
+def result_table(kind: Result, rows: pd.DataFrame, identifier: str) -> Table:
+    """Table of one file; columns that are absent or have no value are left out."""
+    if kind.order in rows:
+        rows = rows.sort_values(kind.order, kind="stable", na_position="last")
+    if "baseline" in rows and rows["baseline"].nunique() > 1:
+        kind = Result(
+            kind.suffix, kind.heading, kind.text, (*kind.columns, Show("baseline", "Filled with"))
+        )
+    shown = [show for show in kind.columns if _has_values(rows, show)]
+    described = describe_columns(kind.suffix, [show.name for show in shown])
+    columns = [_column(show, described[show.name]) for show in shown]
+    cells = [[_cell(row, show) for show in shown] for row in rows.to_dict("records")]
+    return Table(
+        identifier, f"{kind.heading}.", columns, cells,
+        sortable=len(cells) > 1, searchable=len(cells) > MANY_ROWS,
+    )  # fmt: skip
+
+
+def _has_values(rows: pd.DataFrame, show: Show) -> bool:
+    name = f"{show.name}_lower" if show.kind == "interval" else show.name
+    return name in rows and bool(rows[name].notna().any())
+
+
+def _column(show: Show, described: Mapping[str, Any]) -> Column:
+    title = show.title or str(described.get("LongName", show.name))
+    units = str(described.get("Units") or "")
+    words = str(described.get("Description") or "")
+    return Column(
+        title,
+        numeric=show.kind in {"number", "signed", "count", "p", "interval"},
+        help=f"{words} ({units})" if units and words else words,
+        ascending=show.kind == "p",
+        wrap=show.kind == "long",
+    )
+
+
+def _cell(row: Mapping[str, Any], show: Show) -> Cell:
+    if show.kind == "interval":
+        low, high = row.get(f"{show.name}_lower"), row.get(f"{show.name}_upper")
+        if is_missing(low) or is_missing(high):
+            return text_cell(None)
+        text = f"{number(low, show.digits)} to {number(high, show.digits)}"
+        return Cell(text, value=f"{float(str(low)):.6g}")
+    value = row.get(show.name)
+    if is_missing(value):
+        return text_cell(None)
+    if show.kind == "p":
+        return p_cell(value)
+    if show.kind in {"number", "signed", "count"}:
+        try:
+            digits = 0 if show.kind == "count" else show.digits
+            return number_cell(value, digits, signed=show.kind == "signed")
+        except ValueError:
+            return text_cell(value)
+    if show.kind == "verdict":
+        return Cell(str(value), level=_VERDICTS.get(str(value), ""))
+    text = significant(value)
+    return Cell(text.replace("_", " ") if show.kind == "text" else text)
+
+
+def p_cell(value: Any) -> Cell:
+    """A p or q value with three decimals; ``n/a`` when missing."""
+    if is_missing(value):
+        return text_cell(None)
+    known = float(value)
+    text = f"< {_P_LEAST:g}" if known < _P_LEAST else number(known, 3)
+    return Cell(text, value=f"{known:.6g}")

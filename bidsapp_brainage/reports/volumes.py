@@ -1,0 +1,258 @@
+"""A map of regions to look through in the page: anatomy and labels of every voxel, packed.
+
+The page holds the labels of the regions, not a painted map, so that any column of the table can be
+shown with any threshold. Volumes are stored as base64 of zlib streams, which browsers can unpack
+by themselves; they lie on the grid of the network's input, which is coarse enough.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bidsapp_brainage.reports.html import is_missing
+from bidsapp_brainage.reports.mosaic import Volume, read_volume
+
+GREYS = 63  # levels of anatomy; more are not seen under colours and take a third more bytes
+MARGIN_VOXELS = 2
+_SAME = 1e-4  # relative; tables keep six digits
+_LARGEST = 900_000  # voxels of the box around the brain; finer grids are thinned out
+_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column of the table that can be shown on the brain.
+
+    Attributes
+    ----------
+    key : str
+        Column.
+    title : str
+    unit : str
+        Written behind numbers; may be empty.
+    signed : bool
+        Whether negative and positive values have colours of their own.
+    """
+
+    key: str
+    title: str
+    unit: str = ""
+    signed: bool = True
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """What the template ``macros.html.jinja`` needs for a viewer.
+
+    Attributes
+    ----------
+    identifier : str
+        Unique within the page.
+    facts : str
+        JSON: shape, origin and step (mm) of the grid, names of the regions, measures.
+    grey, labels : str
+        base64 of zlib streams, first axis fastest: uint8 anatomy 0..63 and uint16 positions in
+        the list of regions, from 1.
+    """
+
+    identifier: str
+    facts: str
+    grey: str
+    labels: str
+
+    @property
+    def size(self) -> int:
+        """Bytes that it adds to the page."""
+        return len(self.facts) + len(self.grey) + len(self.labels)
+
+
+def labels_from_map(values: np.ndarray, effects: np.ndarray) -> np.ndarray | None:
+    """Find the region of every voxel from a map that was painted with one value per region.
+
+    Parameters
+    ----------
+    values : ndarray, shape (X, Y, Z)
+        Painted map, 0 outside of regions.
+    effects : ndarray, shape (n,)
+        Value of each region, NaN where there is none.
+
+    Returns
+    -------
+    ndarray of uint16, shape (X, Y, Z), or None
+        Position in `effects` counted from 1, 0 outside; None when the map was not painted with
+        these values. Regions that share a value get the position of the first.
+    """
+    known = np.flatnonzero(np.isfinite(effects) & (effects != 0))
+    found = np.unique(values[values != 0])
+    if not len(known) or not len(found):
+        return None
+    order = known[np.argsort(effects[known], kind="stable")]
+    sorted_effects = effects[order]
+    right = np.clip(np.searchsorted(sorted_effects, found), 1, max(len(order) - 1, 1))
+    left = right - 1
+    right = np.minimum(right, len(order) - 1)
+    nearer_left = np.abs(sorted_effects[left] - found) <= np.abs(sorted_effects[right] - found)
+    nearest = np.where(nearer_left, left, right)
+    if (np.abs(sorted_effects[nearest] - found) > _SAME * np.abs(found)).any():
+        return None
+    nearest = np.searchsorted(sorted_effects, sorted_effects[nearest])  # the first of equal ones
+    table = (order[nearest] + 1).astype(np.uint16)
+    position = np.clip(np.searchsorted(found, values), 0, len(found) - 1)
+    return np.where(values != 0, table[position], 0).astype(np.uint16)
+
+
+def region_viewer(
+    identifier: str,
+    map_path: Path,
+    background_path: Path | None,
+    regions: pd.DataFrame,
+    measures: Sequence[Measure],
+) -> Viewer | None:
+    """Pack a map of regions with the anatomy under it.
+
+    Parameters
+    ----------
+    identifier : str
+        Unique within the page.
+    map_path : Path
+        Image painted with the first of `measures`.
+    background_path : Path or None
+        Anatomy on the same grid; without it the regions stand on black.
+    regions : DataFrame
+        ``name``, optionally ``rank``, and the columns of `measures`; one row per region.
+    measures : sequence of Measure
+        Columns without any number are left out.
+
+    Returns
+    -------
+    Viewer or None
+        None when the map does not belong to the table.
+
+    Raises
+    ------
+    DataError
+        An image cannot be read, or the grids differ.
+    """
+    painted = read_volume(map_path)
+    effects = pd.to_numeric(regions[measures[0].key], errors="coerce").to_numpy(dtype=float)
+    labels = labels_from_map(painted.data, effects)
+    if labels is None:
+        return None
+    grey = None
+    if background_path is not None:
+        grey = _greys(read_volume(background_path, like=painted).data)
+    return pack(identifier, Volume(labels, painted.affine), grey, regions, measures)
+
+
+def pack(
+    identifier: str,
+    labels: Volume,
+    grey: np.ndarray | None,
+    regions: pd.DataFrame,
+    measures: Sequence[Measure],
+) -> Viewer:
+    """Pack labels and anatomy of one grid.
+
+    Parameters
+    ----------
+    identifier : str
+        Unique within the page.
+    labels : Volume
+        Positions in the rows of `regions` from 1, 0 outside.
+    grey : ndarray of uint8, shape (X, Y, Z), or None
+        Anatomy, 0..63.
+    regions : DataFrame
+        ``name``, optionally ``rank``, and the columns of `measures`.
+    measures : sequence of Measure
+    """
+    under = np.zeros(labels.data.shape, np.uint8) if grey is None else grey
+    box = _box((labels.data > 0) | (under > 0))
+    count = np.prod([part.stop - part.start for part in box])
+    step = max(1, int(np.ceil((count / _LARGEST) ** (1 / 3))))
+    box = tuple(slice(part.start, part.stop, step) for part in box)
+    cut = labels.data[box]
+    sizes = np.diag(labels.affine)[:3]
+    start = labels.affine[:3, 3] + sizes * [part.start for part in box]
+    facts = {
+        "shape": list(cut.shape),
+        "origin": [round(float(value), 2) for value in start],
+        "step": [round(float(value) * step, 3) for value in sizes],
+        "regions": [str(name) for name in regions["name"]],
+        "centres": _centres(cut, len(regions)),
+        "measures": [
+            {
+                "title": measure.title,
+                "unit": measure.unit,
+                "signed": measure.signed,
+                "values": _numbers(regions[measure.key]),
+            }
+            for measure in measures
+            if measure.key in regions and regions[measure.key].notna().any()
+        ],
+    }
+    return Viewer(
+        identifier=identifier,
+        facts=json.dumps(facts, ensure_ascii=False, allow_nan=False, separators=(",", ":")),
+        grey=_stream(under[box].astype(np.uint8)),
+        labels=_stream(cut.astype("<u2")),
+    )
+
+
+def mean_grey(images: Sequence[np.ndarray]) -> np.ndarray | None:
+    """Mean anatomy of several images on one grid as levels of grey; None without any."""
+    if not len(images):
+        return None
+    levels = np.stack([_greys(image) for image in images]).astype(float)
+    return np.round(levels.mean(axis=0)).astype(np.uint8)
+
+
+def _greys(values: np.ndarray) -> np.ndarray:
+    """Map what differs from the background (the first voxel) to 1..63, the background to 0."""
+    inside = values != values[0, 0, 0]
+    if not inside.any():
+        return np.zeros(values.shape, np.uint8)
+    low, high = np.percentile(values[inside], (0.5, 99.5))
+    scaled = np.clip((values - low) / ((high - low) or 1.0), 0, 1)
+    return np.where(inside, np.maximum(np.round(scaled * GREYS), 1), 0).astype(np.uint8)
+
+
+def _box(used: np.ndarray) -> tuple[slice, ...]:
+    """Box around what is used, with a margin."""
+    found = []
+    for axis, size in enumerate(used.shape):
+        there = np.flatnonzero(used.any(axis=tuple({0, 1, 2} - {axis})))
+        low, high = (there[0], there[-1] + 1) if len(there) else (0, size)
+        found.append(slice(max(int(low) - MARGIN_VOXELS, 0), min(int(high) + MARGIN_VOXELS, size)))
+    return tuple(found)
+
+
+def _centres(labels: np.ndarray, count: int) -> list[list[int] | None]:
+    """For each region, its voxel nearest to its centre of mass; None for an empty one."""
+    found: list[list[int] | None] = []
+    where = np.argwhere(labels > 0)
+    which = labels[labels > 0]
+    for position in range(1, count + 1):
+        own = where[which == position]
+        if not len(own):
+            found.append(None)
+            continue
+        distance = ((own - own.mean(axis=0)) ** 2).sum(axis=1)
+        found.append([int(value) for value in own[distance.argmin()]])
+    return found
+
+
+def _numbers(column: pd.Series) -> list[float | None]:
+    """Numbers with six digits; None for missing ones."""
+    return [None if is_missing(value) else float(f"{value:.{_DIGITS}g}") for value in column]
+
+
+def _stream(values: np.ndarray) -> str:
+    return base64.b64encode(zlib.compress(values.tobytes(order="F"), 9)).decode()
