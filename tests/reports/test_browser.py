@@ -115,6 +115,7 @@ def _place(page: Any, title: str) -> int:
 
 
 def test_table_sorts_by_number_with_missing_values_last(page: Any) -> None:
+    _viewer(page)  # opens when it comes into view, which moves the table
     place = _place(page, "Contribution")
     button = page.locator(f"{TABLE} thead th").nth(place).locator("button")
     for direction in ("descending", "ascending"):

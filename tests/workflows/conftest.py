@@ -44,6 +44,8 @@ def plan(tmp_path: Path) -> Plan:
         weights=(SimpleNamespace(path=weights, sha256="0" * 64),),
         input={"resolution_mm": 2.0, "shape": [8, 8, 8], "skull_stripped": True},
         age_range=(20.0, 80.0),
+        training={},
+        bias_correction=None,
         age_head=SimpleNamespace(has_distribution=True),
         licence="CC0",
         citation=(),
