@@ -64,7 +64,7 @@ def test_a_network_without_distribution_writes_no_table_of_it(plan, scans) -> No
 
     assert sinks(plan) == {"ds_brainage", "ds_agedist", "ds_age_fig", "age"}
     plan.card.age_head.has_distribution = False
-    assert sinks(plan) == {"ds_brainage"}
+    assert sinks(plan) == {"ds_brainage", "ds_age_fig", "age"}
 
 
 @pytest.mark.parametrize(
