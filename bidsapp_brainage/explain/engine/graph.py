@@ -86,6 +86,15 @@ class Layer:
         return self.kind in (Kind.CONV, Kind.MEAN)
 
     @property
+    def covers_grid(self) -> bool:
+        """Whether this is a convolution whose one window is the whole grid: a linear layer."""
+        return (
+            self.kind is Kind.CONV
+            and self.window.size > 1
+            and self.window == Window.tiling(self.source_grid)
+        )
+
+    @property
     def patch(self) -> Window:
         """Window without gaps that one position of the output spans on the input."""
         return self.window.then(self.pool or Window.single(len(self.grid)))

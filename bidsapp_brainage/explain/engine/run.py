@@ -306,6 +306,8 @@ class Run:
         delta, base_sums = deltas[source], self._base.sums[number]
         assert base_sums is not None
         total = base_sums.index_select(0, table.positions)
+        if layer.covers_grid:
+            return total + self._weighted_changes(number, delta, tables[source], table)
         by_child = total.view(-1, layer.channels)
         for block in table.blocks:
             part = delta[slice(*block.inputs)]
@@ -315,6 +317,20 @@ class Run:
             )
             by_child[slice(*block.outputs)] += change
         return total
+
+    def _weighted_changes(
+        self, number: int, delta: Tensor, source: LayerTable, table: LayerTable
+    ) -> Tensor:
+        """Change of a linear layer's sums: every input has a tap of its own, which alone counts."""
+        layer, operation = self.network.layers[number], self.network.operations[number]
+        assert operation.rows is not None
+        taps = operation.rows.view(delta.shape[1], -1, layer.channels)
+        picked = taps.index_select(1, source.positions)
+        products = (delta.t()[:, :, None] * picked).sum(dim=0)
+        starts = torch.tensor(source.starts, device=delta.device)
+        entries = torch.arange(len(products), device=delta.device)
+        sums = F.embedding_bag(entries, products, starts, mode="sum", include_last_offset=True)
+        return sums[torch.tensor(table.starts, device=delta.device).diff() > 0]
 
     def _products(self, layer: Layer, operation: Operation, part: Tensor) -> Tensor:
         """Each row times the weight of every tap: (rows * taps, channels)."""

@@ -224,6 +224,8 @@ class _Maker:
         if kind is Kind.STEM:
             source = patches[self._layer.inputs[0]]
             self._stems.append(_stem(self._layer, own, source) if own and source else None)
+        elif self._layer.covers_grid:
+            pass  # every changed input is read once, by the tap of its own position
         elif own is not None and kind in (Kind.CONV, Kind.MEAN):
             self._add_sums(own.coordinates(), rows)
         elif own is not None and kind in (Kind.MAX, Kind.JOIN):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 
 class TissueLinear(nn.Module):
@@ -44,31 +45,37 @@ class TissueLinear(nn.Module):
         super().__init__()
         if any(size % block for size in shape):
             raise ValueError(f"shape {list(shape)} is no multiple of block {block}")
-        grid = [size // block for size in shape]
+        self.grid = tuple(size // block for size in shape)
         # relu(t), relu(t - 1), relu(t - 2), from which roofs over 1 (grey) and 2 (white) are made
         self.hinges = nn.Conv3d(1, 3, 1)
         self.roofs = nn.Conv3d(3, 2, 1, bias=False)
         self.amounts = nn.AvgPool3d(block)
-        self.smooth = nn.AvgPool3d(3, stride=1, padding=1)
-        self.sum = nn.Linear(2 * math.prod(grid), 1)
+        self.sum = nn.Linear(2 * math.prod(self.grid), 1)
         self.spread = nn.Linear(1, n_bins)
         self._fix(lower, width, n_bins, label_sd)
 
     def amount_maps(self, x: torch.Tensor) -> torch.Tensor:
         """Parts of grey and white matter (N, 2, *grid), smoothed, of volumes (N, 1, D, H, W)."""
-        maps: torch.Tensor = self.smooth(self.amounts(self.roofs(torch.relu(self.hinges(x)))))
-        return maps
+        return _smooth(self._blocks(x))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (N, n_bins) of volumes (N, 1, D, H, W)."""
-        logits: torch.Tensor = self.spread(self.sum(self.amount_maps(x).flatten(1)))
+        logits: torch.Tensor = self.spread(self.sum(self._blocks(x).flatten(1)))
         return logits
 
     def set_sum(self, weights: torch.Tensor, age: float) -> None:
-        """Put in fitted weights (2 * voxels,) of the maps, and the age (years) of empty maps."""
+        """Put in fitted weights (2 * voxels,) of the maps, and the age (years) of empty maps.
+
+        Smoothing is symmetric, so smooth weights of rough maps give the same sum; prediction and
+        occlusion then have one step less.
+        """
         with torch.no_grad():
-            self.sum.weight.copy_(weights[None])
+            self.sum.weight.copy_(_smooth(weights.view(1, 2, *self.grid)).flatten(1))
             self.sum.bias.fill_(age - self.middle)
+
+    def _blocks(self, x: torch.Tensor) -> torch.Tensor:
+        maps: torch.Tensor = self.amounts(self.roofs(torch.relu(self.hinges(x))))
+        return maps
 
     def _fix(self, lower: float, width: float, n_bins: int, label_sd: float) -> None:
         """Set what is not learned."""
@@ -87,3 +94,7 @@ class TissueLinear(nn.Module):
             self.spread.weight.copy_((away / label_sd**2)[:, None])
             self.spread.bias.copy_(-(away**2) / (2 * label_sd**2))
         self.requires_grad_(requires_grad=False)
+
+
+def _smooth(maps: torch.Tensor) -> torch.Tensor:
+    return functional.avg_pool3d(maps, 3, stride=1, padding=1)
