@@ -65,12 +65,12 @@ def fit_ridge(
 def _rows(network: TissueLinear, pool: Pool, scans: np.ndarray) -> _Rows:
     copies = np.arange(1 + pool.copies)
     pairs = np.array([(scan, copy) for copy in copies for scan in scans])
-    maps = []
+    content = np.empty((len(pairs), network.sum.in_features), dtype=np.float32)
     with torch.inference_mode():
-        for part in np.array_split(pairs, max(1, len(pairs) // BATCH)):
+        for first in range(0, len(pairs), BATCH):
+            part = pairs[first : first + BATCH]
             found = network.amount_maps(pool.batch(part[:, 0], part[:, 1]))
-            maps.append(((found + found.flip(2)) / 2).flatten(1).numpy())
-    content = np.concatenate(maps)
+            content[first : first + BATCH] = ((found + found.flip(2)) / 2).flatten(1)
     mean = content.mean(axis=0)
     content -= mean
     return _Rows(content, pairs[:, 0], mean, (content @ content.T).astype(np.float64))
