@@ -206,7 +206,7 @@ def _say(
     share = (age - low) / (high - low)
     if align == "left" and share > 0.8:
         align = "right"
-    elif align == "right" and share < 0.2:
+    elif align == "right" and share < 0.14:
         align = "left"
     offset = {"left": 0.3, "right": -0.3, "center": 0.0}[align]
     axes.text(age + offset, height, text, ha=align, va="bottom", color=colour, fontweight="bold")

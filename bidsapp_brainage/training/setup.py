@@ -22,6 +22,7 @@ from bidsapp_brainage.training.recipe import Augmentation, Recipe, bundled_recip
 from bidsapp_brainage.training.targets import Target, make_output
 
 DEFAULT_RECIPE = "sfcn2mm"
+DESCRIBED = ("mixture", "tissuelinear", "refined")  # have no parameters that are usual
 LEARNABLE = 0  # part of a mixture that learns by steps; the others are fitted beside it
 LICENCE = "not stated: ask whoever trained the model"
 AGE_BINS = {"coding": "bins", "lower": 0.0, "width": 2.0, "n_bins": 50, "unit": "year"}
@@ -172,6 +173,11 @@ def with_outputs(architecture: Mapping[str, Any], count: int) -> dict[str, Any]:
     if maker is None:
         known = ", ".join(sorted(ARCHITECTURES))
         raise ResourceError(f"--architecture '{identity}' is unknown. Known: {known}.")
+    if identity in DESCRIBED and not parameters:
+        raise UsageError(
+            f"The architecture {identity} cannot be given by name alone: describe it in a recipe "
+            "(--recipe FILE.json)."
+        )
     if identity == "mixture":
         return {"id": identity, "parameters": parameters}  # its parts say how many
     accepted = inspect.signature(maker).parameters

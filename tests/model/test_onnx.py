@@ -23,7 +23,7 @@ from tests.model.tiny import SHAPE, card_dict
 pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")
 
-SHARED = Path(os.environ.get("BRAINAGE_SHARED", "/work/shared"))
+SHARED = Path(os.environ.get("BRAINAGE_SHARED", Path(__file__).parents[3] / "shared"))
 
 
 def write_mean(path, *, shape, dtype, axes, out="output", more_inputs=False):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bidsapp_brainage.errors import DataError, NoInputError, ResourceError
+from bidsapp_brainage.model.cards import find_card
 from bidsapp_brainage.training.cohort import Source, find_cohort, load_volume
 from bidsapp_brainage.training.folds import assign_folds, hold_out
 from bidsapp_brainage.training.recipe import bundled_recipe, load_recipe
@@ -93,7 +94,10 @@ def test_every_fold_covers_the_ages():
 def test_the_bundled_recipe_is_whole():
     recipe = load_recipe(bundled_recipe("sfcn2mm"))
     assert recipe.label == "sfcn2mm"
-    assert recipe.card["architecture"]["parameters"]["n_bins"] == recipe.card["output"]["n_bins"]
+    parts = recipe.card["architecture"]["parameters"]["parts"]
+    assert {part["parameters"]["n_bins"] for part in parts} == {recipe.card["output"]["n_bins"]}
+    assert recipe.card["architecture"] == find_card("sfcn2mm").architecture
+    assert recipe.card["input"] == find_card("sfcn2mm").input
 
 
 @pytest.mark.parametrize("content", ["{", "{}", json.dumps({"card": {}, "training": {"epoch": 1}})])

@@ -199,7 +199,7 @@ def test_frozen_weights_stay_as_they_started(tmp_path):
     )
 
 
-@pytest.mark.parametrize("identity", sorted(set(ARCHITECTURES) - {"refined"}))
+@pytest.mark.parametrize("identity", sorted(ARCHITECTURES))
 def test_every_architecture_can_be_given_outputs(identity):
     try:
         chosen = with_outputs({"id": identity, "parameters": {}}, 3)
