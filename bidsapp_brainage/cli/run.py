@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import sys
@@ -39,9 +40,11 @@ from bidsapp_brainage.settings import (
 LOGGER = logging.getLogger(LOGGER_NAME)
 
 EX_SOFTWARE = 70
+EX_IO = 74
 EX_NO_COMMAND = 127
 EX_INTERRUPTED = 130
 EX_TERMINATED = 143
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _POSITIONALS = ("bids_dir", "output_dir", "analysis_level")
 
 
@@ -57,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         Exit code: 0 done, 1 some participants failed, 2 usage, 65 data, 66 nothing selected,
-        70 internal, 72 missing resource, 127 missing program, 130 interrupted, 143 terminated.
+        70 internal, 72 missing resource, 74 full disk, 127 missing program, 130 interrupted, 143 terminated.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = vars(build_parser().parse_args(arguments))
@@ -92,9 +95,18 @@ def _run(settings: Settings) -> int:
     except ModuleNotFoundError as error:
         LOGGER.error("The Python package %s is missing: install the app again.", error.name)
         return EX_NO_COMMAND
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            return _internal_error()
+        return _stopped(f"The disk is full ({error.strerror}): free space first", EX_IO, settings)
     except Exception:
-        LOGGER.exception("Internal error of %s %s; please report it.", PROGRAM, __version__)
-        return EX_SOFTWARE
+        return _internal_error()
+
+
+def _internal_error() -> int:
+    """Log the exception that is being handled."""
+    LOGGER.exception("Internal error of %s %s; please report it.", PROGRAM, __version__)
+    return EX_SOFTWARE
 
 
 def settings_from(options: Mapping[str, Any], arguments: Sequence[str] = ()) -> Settings:

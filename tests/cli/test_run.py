@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -72,6 +73,8 @@ def test_success(line, level):
         (errors.MissingExecutableError("x"), 127),
         (ModuleNotFoundError("No module named 'x'", name="x"), 127),
         (RuntimeError("x"), 70),
+        (OSError(errno.EACCES, "x"), 70),
+        (OSError(errno.ENOSPC, "No space left on device"), 74),
         (KeyboardInterrupt(), 130),
         (Terminated(), 143),
     ],
@@ -90,6 +93,15 @@ def test_known_errors_are_one_line_and_unknown_ones_have_a_traceback(line, level
     level(RuntimeError("oops"))
     run.main(line())
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_said_in_one_line(line, level, capsys):
+    level(OSError(errno.ENOSPC, "No space left on device"))
+    run.main(line())
+    message = capsys.readouterr().err
+    assert "No space left on device" in message
+    assert "free space first" in message
+    assert "Traceback" not in message
 
 
 def test_group_runs_after_participants_even_if_some_failed(line, level):
