@@ -60,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         Exit code: 0 done, 1 some participants failed, 2 usage, 65 data, 66 nothing selected,
-        70 internal, 72 missing resource, 74 full disk, 127 missing program, 130 interrupted, 143 terminated.
+        70 internal, 72 missing resource, 74 full disk, 127 missing program, 130 interrupted,
+        143 terminated.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = vars(build_parser().parse_args(arguments))

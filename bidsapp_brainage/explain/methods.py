@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from .engine.tables import count
 from .hierarchy import atlas_groups, group_patches, group_table
 from .interactions import pairwise
 from .nulls import NullParcels, compartment_masks, null_parcels, null_scores
-from .occluders import Fill, Occluder, open_occluder
+from .occluders import Fill, Incremental, Occluder, open_occluder
 from .occlusion import effects, region_fill
 from .scores import baseline_table, occlusion_table
 from .shapley import shapley_values
@@ -76,6 +76,8 @@ class Subject:
         See :func:`~.occluders.open_occluder`.
     progress : callable or None
         Called with (regions done, regions in all).
+    mirror_axis : int, optional
+        Axis from left to right; without it nothing is mirrored.
     """
 
     members: tuple[nn.Module, ...]
@@ -92,6 +94,7 @@ class Subject:
     batch_size: int | None = None
     n_threads: int = 1
     progress: Progress | None = None
+    mirror_axis: int | None = None
 
     @property
     def indices(self) -> list[int]:
@@ -178,6 +181,23 @@ class Subject:
         occluder = self.open(regions)
         answers = occluder.occlude(self.fill(), progress=self.progress)
         return _effects(self.indices, regions, occluder.intact, answers)
+
+    def mirrored(self) -> Subject:
+        """The same person with left and right exchanged; labels stay with their tissue.
+
+        Raises
+        ------
+        DataError
+            It is not known which axis runs from left to right.
+        """
+        if self.mirror_axis is None:
+            raise DataError("Without an axis from left to right no image can be mirrored.")
+        turned: dict[str, Any] = {}
+        for name in ("volume", "labels", "template", "mask"):
+            values = getattr(self, name)
+            if values is not None:
+                turned[name] = np.ascontiguousarray(np.flip(values, self.mirror_axis))
+        return replace(self, progress=None, **turned)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -272,6 +292,9 @@ def region_tables(
         drawn = _effects(range(len(null.patches)), null.patches, intact, random)
         scores = null_scores(primary, drawn, null.assignment).drop(columns="index")
         table[list(scores.columns)] = scores.to_numpy()
+    # one more pass per region would be a high price where changes cannot be propagated
+    if isinstance(occluder, Incremental) and subject.mirror_axis is not None:
+        table["delta_age_mirrored"] = subject.mirrored().region_effects()["delta_age"].to_numpy()
     checks = pd.concat(checked, ignore_index=True)
     return RegionTables(
         table,

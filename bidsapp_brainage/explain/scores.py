@@ -30,6 +30,7 @@ COLUMNS = (
     "z_null",
     "p_null",
     "percentile_null",
+    "delta_age_mirrored",
     "rank",
     "delta_entropy",
     "js_divergence",
@@ -136,7 +137,8 @@ def occlusion_table(
     Returns
     -------
     DataFrame
-        Columns ``COLUMNS``; those of the null are NaN until one is drawn (:mod:`.nulls`).
+        Columns ``COLUMNS``; those of the null are NaN until one is drawn (:mod:`.nulls`), and so
+        is ``delta_age_mirrored``.
     """
     names = ["index", "name", "hemisphere", "lobe", "network"]
     table = atlas_table.reindex(columns=names).merge(effects, on="index", how="left")
@@ -151,7 +153,7 @@ def occlusion_table(
     table["delta_age_adj"] = size_adjusted(table["abs_delta_age"].to_numpy(), size_ml.to_numpy())
     table["nosa_importance"] = importance
     table["nosa_importance_scaled"] = min_max(importance)
-    table[list(NULL_COLUMNS)] = np.nan
+    table[[*NULL_COLUMNS, "delta_age_mirrored"]] = np.nan
     table["rank"] = rank_by_size(table["delta_age"])
     table["ood_flag"] = ood_flag
     return table.reindex(columns=list(COLUMNS))

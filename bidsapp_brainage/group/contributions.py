@@ -147,13 +147,16 @@ def contribution_tables(result: AtlasResult, context: Context) -> Tables:
 
 def _add_asymmetry(found: Tables, level: Level, seed: int) -> None:
     pairs = asymmetry.homologous_pairs(level.labels)
+    flipped = _mirrored(level, pairs)
     table = (
-        asymmetry.asymmetry_table(level.matrix, pairs, n_permutations=N_PERMUTATIONS, seed=seed)
+        asymmetry.asymmetry_table(
+            level.matrix, pairs, flipped=flipped, n_permutations=N_PERMUTATIONS, seed=seed
+        )
         if len(pairs)
         else None
     )
     found.add("asymmetry", table, "No asymmetry: the atlas has no homologous pairs.")
-    if table is not None:
+    if table is not None and flipped is None:
         found.notes.append(
             Note(
                 "asymmetry",
@@ -161,6 +164,18 @@ def _add_asymmetry(found: Tables, level: Level, seed: int) -> None:
                 "may be the network's and not the brain's.",
             )
         )
+
+
+def _mirrored(level: Level, pairs: pd.DataFrame) -> pd.DataFrame | None:
+    """Contributions in mirrored images, by the side on which these show a region."""
+    if "delta_age_mirrored" not in level.rows or level.rows["delta_age_mirrored"].isna().all():
+        return None
+    other_side = {
+        **dict(zip(pairs["index_left"], pairs["index_right"], strict=True)),
+        **dict(zip(pairs["index_right"], pairs["index_left"], strict=True)),
+    }
+    found = regions.person_matrix(level.rows, level.name, "delta_age_mirrored")
+    return found.rename(columns=other_side)
 
 
 def _models(levels: Sequence[Level], context: Context) -> pd.DataFrame | None:

@@ -63,6 +63,7 @@ class _ExplainInterface(StageInterface):
             batch_size=inputs.batch_size or None,
             n_threads=inputs.n_threads,
             progress=self._progress,
+            mirror_axis=_left_right(card.input["orientation"]),
         )
 
     def _mask(self) -> Any:
@@ -264,6 +265,11 @@ class Agree(StageInterface):
         self._results["table"] = self._file(runtime, "agreement.tsv")
         io.write_tsv(Path(self._results["table"]), found)
         return runtime
+
+
+def _left_right(orientation: str) -> int:
+    """Axis that runs between left and right."""
+    return next(axis for axis, letter in enumerate(orientation) if letter in "LR")
 
 
 def _tables(paths: Any) -> list[Any]:

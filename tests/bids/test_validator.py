@@ -39,7 +39,8 @@ COLUMNS = {
     "agedist": "age_lower age_upper age_center probability",
     "occlusion": "index name hemisphere lobe network n_voxels volume_mm3 baseline delta_age "
     "abs_delta_age delta_age_per_ml delta_age_adj delta_age_sd_members nosa_importance "
-    "nosa_importance_scaled null_mean null_sd z_null p_null percentile_null rank "
+    "nosa_importance_scaled null_mean null_sd z_null p_null percentile_null "
+    "delta_age_mirrored rank "
     "delta_entropy js_divergence ood_flag",
     "occlusiongroups": "level name n_regions n_voxels volume_mm3 delta_age delta_age_sd_members "
     "delta_entropy js_divergence sum_of_regions",

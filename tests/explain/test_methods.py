@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -42,6 +44,21 @@ def age(subject, hidden):
 
 def change(subject, *indices):
     return age(subject, np.isin(subject.labels, indices)) - age(subject, np.zeros((), bool))
+
+
+def test_mirrored_images_tell_the_networks_side_from_the_brains(subject):
+    assert methods.region_tables(subject, age=None).regions["delta_age_mirrored"].isna().all()
+    sided = dataclasses.replace(subject, mirror_axis=0)
+    table = methods.region_tables(sided, age=None).regions
+    turned = dataclasses.replace(subject, volume=subject.volume[::-1].copy())
+    turned = dataclasses.replace(turned, labels=subject.labels[::-1].copy())
+    for index, delta in zip(table["index"][:4], table["delta_age_mirrored"], strict=False):
+        assert delta == pytest.approx(change(turned, index), abs=1e-4)
+    assert np.abs(table["delta_age_mirrored"] - table["delta_age"])[:4].max() > 1e-3
+    again = methods.region_tables(sided.mirrored(), age=None).regions
+    np.testing.assert_allclose(again["delta_age_mirrored"][:4], table["delta_age"][:4], atol=1e-4)
+    with pytest.raises(DataError, match="left to right"):
+        subject.mirrored()
 
 
 def test_regions_groups_and_null_in_one_run(subject):

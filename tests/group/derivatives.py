@@ -139,6 +139,8 @@ def _write_regions(root, scan, model, age, rng, n_regions, *, maps):
     table = occlusion_table(
         effects, atlas_table(n_regions), voxel_ml=0.512, age=age, baseline="background"
     )
+    # a brain whose image is mirrored: nearly the same contributions, so no side of the network
+    table["delta_age_mirrored"] = delta + 0.01
     where = {"space": TEMPLATE, "atlas": "Blocks", "scale": str(n_regions), "desc": model}
     _write(root, scan, where, "occlusion", table)
     if maps:

@@ -9,6 +9,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bidsapp_brainage.bids.dictionaries import undescribed
@@ -49,6 +50,17 @@ def written(root):
         for path in root.rglob("*")
         if path.is_file() and not path.relative_to(root).as_posix().startswith("sub-")
     } - {"participants.tsv", "dataset_description.json"}
+
+
+def test_an_asymmetry_that_turns_with_the_image_is_the_brains(tmp_path):
+    write_derivatives(tmp_path, n_participants=8)
+    assert run_group(settings(tmp_path)) == 0
+    table = read_tsv(next(tmp_path.rglob("*_asymmetry.tsv")))
+    np.testing.assert_allclose(table["mean_difference_flipped"], -table["mean_difference"])
+    np.testing.assert_allclose(table["brain_part"], table["mean_difference"])
+    np.testing.assert_allclose(table["model_part"], 0, atol=1e-9)
+    notes = read_tsv(next(tmp_path.rglob("*_notes.tsv")))
+    assert not notes.astype(str).apply(lambda row: "mirrored" in " ".join(row), axis=1).any()
 
 
 def test_all_files_with_dictionaries_and_the_same_bytes_again(tmp_path):
