@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from bidsapp_brainage.errors import MissingExecutableError, UsageError
+from bidsapp_brainage.model.networks.mixture import Mixture
 
 from .answers import Decode
 from .arithmetic import exact_arithmetic
@@ -111,7 +112,8 @@ def relevance(
 
     Rules: epsilon for linear and pooling layers and for the first convolution (whose input has both
     signs), alpha-1 beta-0 (z+) for the other convolutions, which are merged with the batch
-    normalisation behind them.
+    normalisation behind them. The age of a mixture is the mean of its parts' ages, and so is the
+    relevance.
 
     Parameters
     ----------
@@ -138,6 +140,9 @@ def relevance(
     that.
     """
     attr = captum_attr("lrp")
+    if isinstance(member, Mixture):
+        parts = [relevance(part, volume, decode, device=device) for part in member.parts]
+        return np.mean(parts, axis=0)
     try:
         network = _prepared(member).to(device)
         batch = _batch(volume, network, device)

@@ -18,6 +18,7 @@ from bidsapp_brainage.explain.gradients import integrated_gradients, relevance
 from bidsapp_brainage.explain.methods import Subject
 from bidsapp_brainage.explain.noise import noise_importance
 from bidsapp_brainage.explain.nulls import NullParcels
+from bidsapp_brainage.model.networks import build_network
 
 from .test_occlusion import decode, tiny_network
 
@@ -95,6 +96,22 @@ def test_relevance_is_conserved_without_biases(seed):
     found = relevance(member, volume, decode)
     whole = float((slope * logits.detach()).sum())
     assert found.sum() == pytest.approx(-whole, rel=1e-4, abs=1e-6)
+
+
+def test_relevance_of_a_mixture_is_the_mean_of_its_parts():
+    shape = [8, 10, 8]
+    bins = {"shape": shape, "lower": 20.0, "width": 10.0, "n_bins": 7}
+    parts = [
+        {"id": "sfcn", "parameters": {"channels": [3, 4], "n_bins": 7}},
+        {"id": "tissuelinear", "parameters": bins},
+    ]
+    torch.manual_seed(0)
+    mixture = build_network({"id": "mixture", "parameters": {"parts": parts}}).eval()
+    mixture.parts[1].set_sum(torch.randn(2 * 4 * 5 * 4), 40.0)
+    volume = np.random.default_rng(0).uniform(0, 2, size=shape).astype(np.float32)
+    apart = [relevance(part, volume, decode) for part in mixture.parts]
+    assert all(np.abs(part).max() > 0 for part in apart)
+    np.testing.assert_allclose(relevance(mixture, volume, decode), (apart[0] + apart[1]) / 2)
 
 
 def test_relevance_does_not_change_the_network():

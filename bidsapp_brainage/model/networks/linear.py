@@ -48,6 +48,7 @@ class TissueLinear(nn.Module):
         self.grid = tuple(size // block for size in shape)
         # relu(t), relu(t - 1), relu(t - 2), from which roofs over 1 (grey) and 2 (white) are made
         self.hinges = nn.Conv3d(1, 3, 1)
+        self.relu = nn.ReLU()
         self.roofs = nn.Conv3d(3, 2, 1, bias=False)
         self.amounts = nn.AvgPool3d(block)
         self.sum = nn.Linear(2 * math.prod(self.grid), 1)
@@ -74,7 +75,7 @@ class TissueLinear(nn.Module):
             self.sum.bias.fill_(age - self.middle)
 
     def _blocks(self, x: torch.Tensor) -> torch.Tensor:
-        maps: torch.Tensor = self.amounts(self.roofs(torch.relu(self.hinges(x))))
+        maps: torch.Tensor = self.amounts(self.roofs(self.relu(self.hinges(x))))
         return maps
 
     def _fix(self, lower: float, width: float, n_bins: int, label_sd: float) -> None:
