@@ -14,7 +14,8 @@ source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
-suppress_warnings = ["myst.xref_missing"]
+# "shape" in the types of docstrings is a word, not one of the properties of that name
+suppress_warnings = ["myst.xref_missing", "ref.python"]
 
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
