@@ -146,8 +146,6 @@ def _add_train(commands: Any) -> None:
         description="Cross-validate over people and write weights, card, out-of-fold predictions "
         "and learning curves. Give the same command again to go on after a kill.",
     )
-    parser.add_argument("inputs", type=Path, help="derivatives of the participant level")
-    parser.add_argument("out", type=Path, help="folder for the model and for resumable state")
     parser.add_argument("--architecture", metavar="ID", help="default: the recipe's")
     parser.add_argument("--recipe", help="bundled name, or a JSON file (docs: training)")
     parser.add_argument("--licence", help="of the new weights, for the card")
@@ -170,8 +168,6 @@ def _add_finetune(commands: Any) -> None:
         "under the same folds.",
     )
     _add_model(parser)
-    parser.add_argument("inputs", type=Path, help="derivatives of the participant level")
-    parser.add_argument("out", type=Path, help="folder for the model and for resumable state")
     parser.add_argument(
         "--freeze",
         type=int,
@@ -266,7 +262,9 @@ def _add_model(parser: argparse.ArgumentParser, more: str = "") -> None:
 
 
 def _add_learning(parser: argparse.ArgumentParser, target: str | None) -> None:
-    """Options of train and finetune."""
+    """Arguments that train and finetune share."""
+    parser.add_argument("inputs", type=Path, help="derivatives of the participant level")
+    parser.add_argument("out", type=Path, help="folder for the model and for resumable state")
     parser.add_argument(
         "--target",
         default=target,

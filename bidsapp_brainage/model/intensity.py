@@ -104,7 +104,7 @@ def outside_value(spec: Mapping[str, Any], lowest: float) -> float:
 
 
 def _scaled(volume: np.ndarray, inside: np.ndarray, spec: dict[str, Any]) -> np.ndarray:
-    """Scaled values inside the mask, float64."""
+    """Scaled values inside the mask."""
     if spec["scaling"] == "tissue":
         return tissue_units(volume, inside, spec["ellipsoid"])[inside]
     values = np.asarray(volume, dtype=np.float64)[inside]

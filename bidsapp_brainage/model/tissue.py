@@ -2,8 +2,8 @@
 
 Fluid becomes 0, grey matter 1, white matter 2, with straight lines between. As the background is
 0 too, it matters little where a brain mask ends within fluid, or whether a skull-stripping tool
-emptied the fluid before. White matter is made equally bright everywhere, which removes what bias
-correction left of the inhomogeneity of the scanner's field.
+emptied the fluid before. White and grey matter are each made equally bright everywhere, which
+removes what bias correction left of the inhomogeneity of the scanner's field.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from bidsapp_brainage.errors import DataError
 
 Levels: TypeAlias = tuple[float, float, float]
 
-ROUNDS = 2  # of making white matter equally bright everywhere
+ROUNDS = 2  # of making white and grey matter equally bright everywhere
 FLUID_PERCENTILE = 0.3  # of the middle of the brain: the ventricles' fluid
 WHITE = (1.5, 2.5)  # tissue units that are taken for white matter
-GREY = (0.6, 1.4)
-WINDOW_VOXELS = 19  # of the mean, taken twice, with which white matter speaks for its surroundings
-PRIOR = 0.003  # weight of "white matter is as bright as everywhere" where there is none
-UNITS = (0.0, 1.0, 2.0)
+GREY = (0.6, 1.4)  # ... and for grey matter
+WINDOW_VOXELS = 19  # of the mean, taken twice, with which tissue speaks for its surroundings
+PRIOR = 0.003  # weight of "as bright as everywhere" where there is none of a tissue
 _BINS = 256
 _STEPS = 60
 _START_PERCENTILES = (8.0, 45.0, 85.0)
@@ -65,12 +64,12 @@ def tissue_units(
     if not where[1].any():
         raise DataError("The brain mask is empty on the model's grid: registration has failed.")
     values = np.asarray(volume, dtype=np.float32)
-    units = _lines(values, _levels(values, *where), UNITS)
+    units = _in_units(values, _levels(values, *where))
     for _ in range(ROUNDS):
-        white = _local_level(units, inside, WHITE, UNITS[2])
-        units = units * (UNITS[2] / white)
-        grey = _local_level(units, inside, GREY, UNITS[1])
-        units = np.where(units < grey, units / grey, 1 + (units - grey) / (UNITS[2] - grey))
+        white = _local_level(units, inside, WHITE, 2.0)
+        units = units * (2.0 / white)
+        grey = _local_level(units, inside, GREY, 1.0)
+        units = np.where(units < grey, units / grey, 1 + (units - grey) / (2.0 - grey))
     return units
 
 
@@ -119,11 +118,12 @@ def _levels(values: np.ndarray, brain: np.ndarray, middle: np.ndarray) -> Levels
     return fluid, grey, white
 
 
-def _lines(values: np.ndarray, start: Levels, end: Levels) -> np.ndarray:
-    """Map three levels onto three others by straight lines, which go on at both ends."""
-    below = end[1] + (values - start[1]) * ((end[1] - end[0]) / (start[1] - start[0]))
-    above = end[1] + (values - start[1]) * ((end[2] - end[1]) / (start[2] - start[1]))
-    return np.where(values < start[1], below, above).astype(np.float32)
+def _in_units(values: np.ndarray, levels: Levels) -> np.ndarray:
+    """Straight lines through fluid (0), grey (1) and white matter (2), going on at both ends."""
+    fluid, grey, white = levels
+    below = 1 + (values - grey) * (1 / (grey - fluid))
+    above = 1 + (values - grey) * (1 / (white - grey))
+    return np.where(values < grey, below, above).astype(np.float32)
 
 
 def _within(

@@ -210,16 +210,17 @@ def _train_mixture(run: Run, split: Split, place: Path, seed: int) -> tuple[torc
     """Every part on its own, as a finished file each, then all of them as one network."""
     card = run.recipe.card
     network = build_network(card["architecture"])
+    whole = _task(run, run.recipe, None)
     for index, architecture in enumerate(card["architecture"]["parameters"]["parts"]):
         path = place / f"part-{index + 1}.safetensors"
         if not path.is_file():
             recipe = dataclasses.replace(run.recipe, card={**card, "architecture": architecture})
-            task = _task(run, recipe, None)
+            task = dataclasses.replace(whole, recipe=recipe)
             part = _learn(run, task, split, place / f"part-{index + 1}", seed)
             with atomic_path(path) as temporary:
                 save_file({k: v.contiguous() for k, v in part.state_dict().items()}, temporary)
         network.parts[index].load_state_dict(load_file(path))
-    return network.eval(), _task(run, run.recipe, None)
+    return network.eval(), whole
 
 
 def _learn(run: Run, task: Task, split: Split, folder: Path, seed: int) -> torch.nn.Module:
