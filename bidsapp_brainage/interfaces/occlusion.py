@@ -43,6 +43,7 @@ class _ExplainInterface(StageInterface):
         from bidsapp_brainage.explain.methods import Subject
         from bidsapp_brainage.model import cards, loading, prediction
         from bidsapp_brainage.model.intensity import background_value
+        from bidsapp_brainage.model.uncertainty import left_right
 
         inputs = self.inputs
         card = cards.load_card(Path(inputs.card))
@@ -63,7 +64,7 @@ class _ExplainInterface(StageInterface):
             batch_size=inputs.batch_size or None,
             n_threads=inputs.n_threads,
             progress=self._progress,
-            mirror_axis=_left_right(card.input["orientation"]),
+            mirror_axis=left_right(card.input) - 2,  # without batch and channel
         )
 
     def _mask(self) -> Any:
@@ -265,11 +266,6 @@ class Agree(StageInterface):
         self._results["table"] = self._file(runtime, "agreement.tsv")
         io.write_tsv(Path(self._results["table"]), found)
         return runtime
-
-
-def _left_right(orientation: str) -> int:
-    """Axis that runs between left and right."""
-    return next(axis for axis, letter in enumerate(orientation) if letter in "LR")
 
 
 def _tables(paths: Any) -> list[Any]:

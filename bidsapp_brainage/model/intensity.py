@@ -72,35 +72,22 @@ def scale_intensity(
     return result
 
 
-def background_value(input_spec: dict[str, Any], volume: np.ndarray) -> float:
+def background_value(input_spec: Mapping[str, Any], volume: Any) -> float:
     """What the network sees where there is no brain.
 
     Parameters
     ----------
-    input_spec : dict
+    input_spec : mapping
         The card's ``input``; its ``background`` is a number, or ``minimum`` where the scaling
-        moves the outside with the brain: then it is the smallest value of the volume.
-    volume : ndarray
+        moves the outside with the brain, as it does ``over: volume``: then it is the smallest
+        value of the volume.
+    volume : ndarray or Tensor
         The network's input.
     """
     stated = input_spec.get("background", 0.0)
-    return float(np.min(volume)) if stated == "minimum" else float(stated)
-
-
-def outside_value(spec: Mapping[str, Any], lowest: float) -> float:
-    """Value outside the brain of an input that was made for a card.
-
-    Parameters
-    ----------
-    spec : mapping
-        ``card.input``.
-    lowest : float
-        Smallest value of the input: the outside where the card scales it like the brain.
-    """
-    background = spec.get("background", 0.0)
-    if background == "minimum" or spec.get("intensity", {}).get("over") == "volume":
-        return lowest
-    return float(background)
+    if stated == "minimum" or input_spec.get("intensity", {}).get("over") == "volume":
+        return float(volume.min())
+    return float(stated)
 
 
 def _scaled(volume: np.ndarray, inside: np.ndarray, spec: dict[str, Any]) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from bidsapp_brainage.model.intensity import outside_value
+from bidsapp_brainage.model.intensity import background_value
 
 
 def n_views(prediction: Mapping[str, Any]) -> int:
@@ -47,7 +47,7 @@ def views(
         yield volume.flip(left_right(spec))
     step = int(tta.get("shift_voxels", 0))
     if step:
-        background = outside_value(spec, float(volume.min()))
+        background = background_value(spec, volume)
         for axis in range(2, 5):
             for signed in (-step, step):
                 yield _shifted(volume, axis, signed, background)

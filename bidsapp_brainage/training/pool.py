@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from bidsapp_brainage.io import atomic_path
-from bidsapp_brainage.model.intensity import outside_value, scale_intensity
+from bidsapp_brainage.model.intensity import background_value, scale_intensity
 from bidsapp_brainage.training.augment import atrophy, augment
 from bidsapp_brainage.training.cohort import Cohort, load_volume
 from bidsapp_brainage.training.recipe import Recipe
@@ -128,18 +128,14 @@ def _copies(source: Path, recipe: Recipe, *, prepared: bool) -> tuple[np.ndarray
     spec = recipe.card["input"]
     volume = load_volume(source, spec, prepared=prepared)
     stripped = spec.get("skull_stripped", True)
-    inside = (
-        volume != outside_value(spec, float(volume.min()))
-        if stripped
-        else np.ones(volume.shape, bool)
-    )
+    inside = volume != background_value(spec, volume) if stripped else np.ones(volume.shape, bool)
     bounds = recipe.augmentation
     if not stripped:
         bounds = dataclasses.replace(bounds, edge=0.0)  # a whole head has no mask to move
     stored = np.empty((1 + recipe.copies, *volume.shape), dtype=np.int8)
     levels = np.zeros((1 + recipe.copies, 4), dtype=np.float32)
     stored[0], levels[0, :2] = _quantised(volume, inside)
-    levels[0, 2] = outside_value(spec, float(volume.min()))
+    levels[0, 2] = background_value(spec, volume)
     mean, sd = (float(level) for level in levels[0, :2])
     mask = torch.from_numpy(inside).float()[None, None]
     original = torch.from_numpy((volume - mean) / sd)[None, None] * mask
@@ -154,7 +150,7 @@ def _copies(source: Path, recipe: Recipe, *, prepared: bool) -> tuple[np.ndarray
         # back to intensities as before z-scoring, then scaled as every input of this network is
         scaled = _scaled(changed * sd + mean, inside if stripped else None, spec)
         stored[copy], levels[copy, :2] = _quantised(scaled, inside)
-        levels[copy, 2] = outside_value(spec, float(scaled.min()))
+        levels[copy, 2] = background_value(spec, scaled)
     return levels, stored
 
 
