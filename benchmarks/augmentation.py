@@ -38,7 +38,7 @@ def main() -> None:
         return
     import torchio as tio
 
-    subject = tio.Subject(image=tio.ScalarImage(tensor=volume[0]))
+    subject = tio.ExplanationInput(image=tio.ScalarImage(tensor=volume[0]))
     change = tio.Compose(
         [
             tio.RandomAffine(scales=0.03, degrees=5, translation=1.5),

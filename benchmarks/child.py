@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from bidsapp_brainage.explain.engine import Plan, Run, trace
+from bidsapp_brainage.explain.engine import OcclusionPlan, Run, trace
 
 from . import rivals
 from .cases import Case, labels_of
@@ -37,7 +37,7 @@ def timed_works(case: Case) -> dict[str, Work]:
     """Forward passes, and the engine on both parcellations with its baseline pass included."""
     network, volume = trace(case.network, tuple(case.input.shape[1:])), case.input[0]
     plans = {
-        name: Plan.from_labels(network, labels, labels_of(labels)).build()
+        name: OcclusionPlan.from_labels(network, labels, labels_of(labels)).build()
         for name, labels in (("regions", case.regions), ("shells", case.shells))
     }
     return {
@@ -57,7 +57,7 @@ def _peak(work: Work) -> dict[str, float]:
 
 def _plan_and_run(case: Case) -> object:
     network = trace(case.network, tuple(case.input.shape[1:]))
-    plan = Plan.from_labels(network, case.regions, labels_of(case.regions))
+    plan = OcclusionPlan.from_labels(network, case.regions, labels_of(case.regions))
     return Run(plan, network, case.input[0]).occlude(0.0)
 
 

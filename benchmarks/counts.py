@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 
-from bidsapp_brainage.explain.engine import Network, Plan
+from bidsapp_brainage.explain.engine import Network, OcclusionPlan
 from bidsapp_brainage.explain.engine.graph import Kind, Layer
 from bidsapp_brainage.explain.engine.tables import Chunk, LayerTable
 
 
-def executed(plan: Plan, network: Network) -> float:
+def executed(plan: OcclusionPlan, network: Network) -> float:
     """Multiply-adds that the engine does for all regions, in forward passes."""
     return plan.multiply_adds() / network.multiply_adds()
 
 
-def needed(plan: Plan, network: Network) -> float:
+def needed(plan: OcclusionPlan, network: Network) -> float:
     """The same without products by structural zeros, in forward passes."""
     return sum(needed_by_layer(plan, network).values()) / network.multiply_adds()
 
 
-def needed_by_layer(plan: Plan, network: Network) -> Counter[int]:
+def needed_by_layer(plan: OcclusionPlan, network: Network) -> Counter[int]:
     """Multiply-adds of real taps onto outputs that exist, by number of layer.
 
     A stem multiplies a patch by the weights of all children of a pooled output at once; most of

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from bidsapp_brainage.explain.engine import Network, Plan, Run
+from bidsapp_brainage.explain.engine import Network, OcclusionPlan, Run
 from bidsapp_brainage.explain.engine.graph import Operation
 
 from .counts import needed_by_layer
@@ -75,7 +75,9 @@ class LayerTime:
         return (self.name, self.kind, *(f"{number:.3f}" for number in numbers))
 
 
-def by_layer(plan: Plan, network: Network, volume: Tensor, repeats: int) -> list[LayerTime]:
+def by_layer(
+    plan: OcclusionPlan, network: Network, volume: Tensor, repeats: int
+) -> list[LayerTime]:
     """Time a full pass and the occlusion of all regions layer by layer; medians after a warm-up."""
     watched = Watched.of(network.operations)
     network = replace(network, operations=watched)

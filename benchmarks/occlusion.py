@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bidsapp_brainage.explain.engine import Network, Plan, Run, trace
+from bidsapp_brainage.explain.engine import Network, OcclusionPlan, Run, trace
 
 from . import counts, layers, rivals
 from .anatomy import ball, brain, compact_regions
@@ -34,7 +34,7 @@ def work_rows(case: Case, network: Network) -> list[Row]:
     """Multiply-adds of both parcellations, in forward passes."""
     rows = []
     for what, labels, goal in (("compact regions", case.regions, 1.8), ("shells", case.shells, 1)):
-        plan = Plan.from_labels(network, labels, labels_of(labels))
+        plan = OcclusionPlan.from_labels(network, labels, labels_of(labels))
         name = f"multiply-adds, {len(plan)} {what}"
         rows += [
             Row(f"{name}: executed", counts.executed(plan, network), "passes"),
@@ -46,7 +46,7 @@ def work_rows(case: Case, network: Network) -> list[Row]:
 def mask_works(case: Case, network: Network) -> dict[str, Work]:
     """Occlusion of large masks; the baseline pass and the plans are made before."""
     runs = {
-        name: Run(Plan.from_masks(network, [mask]).build(), network, case.input[0])
+        name: Run(OcclusionPlan.from_masks(network, [mask]).build(), network, case.input[0])
         for name, mask in case.masks().items()
     }
     return {name: lambda run=run: run.occlude(0.0) for name, run in runs.items()}
@@ -113,8 +113,8 @@ def memory_rows(folder: Path) -> list[Row]:
 def plan_rows(case: Case, network: Network, repeats: int) -> list[Row]:
     """Time and size of the plan of the compact regions."""
 
-    def plan() -> Plan:
-        return Plan.from_labels(network, case.regions, labels_of(case.regions)).build()
+    def plan() -> OcclusionPlan:
+        return OcclusionPlan.from_labels(network, case.regions, labels_of(case.regions)).build()
 
     seconds = paired_seconds({"plan": plan}, repeats)["plan"]
     return [
@@ -128,7 +128,7 @@ def agreement_rows(case: Case, network: Network, *, every: bool) -> list[Row]:
     labels = labels_of(case.regions)
     n = len(labels) if every else min(SAMPLE, len(labels))
     chosen = [labels[k] for k in np.linspace(0, len(labels) - 1, n).round().astype(int)]
-    plan = Plan.from_labels(network, case.regions, chosen)
+    plan = OcclusionPlan.from_labels(network, case.regions, chosen)
     run = Run(plan, network, case.input[0])
     found = ages(run.occlude(0.0)[0])
     effect = (found - ages(run.answers[0][None])).abs().max()
@@ -194,7 +194,7 @@ def main() -> None:
         *agreement_rows(case, network, every=options.all_regions),
         embedded_row(options.repeats, quick=options.quick),
     ]
-    plan = Plan.from_labels(network, case.regions, labels_of(case.regions)).build()
+    plan = OcclusionPlan.from_labels(network, case.regions, labels_of(case.regions)).build()
     times = layers.by_layer(plan, network, case.input[0], options.repeats)
     shares = layers.by_operation(Run(plan, network, case.input[0]))
     if options.quick:

@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bidsapp_brainage.explain.engine import Plan, Run, trace
+from bidsapp_brainage.explain.engine import OcclusionPlan, Run, trace
 from bidsapp_brainage.explain.engine.plan import label_patches
-from bidsapp_brainage.explain.occluders import FullPasses
+from bidsapp_brainage.explain.occlusion_engines import FullPasses
 
 from .cases import Case, ages, decode, labels_of
 from .measure import Row, Work, print_rows, write_results
@@ -63,7 +63,7 @@ def peak_mb(work: Work, device: torch.device) -> float | None:
 def begin(case: Case, device: torch.device) -> Run:
     """Plan all regions and make the baseline pass."""
     network = trace(case.network.to(device), tuple(case.input.shape[1:]))
-    plan = Plan.from_labels(network, case.regions, labels_of(case.regions)).build()
+    plan = OcclusionPlan.from_labels(network, case.regions, labels_of(case.regions)).build()
     return Run(plan, network, case.input[0].to(device))
 
 

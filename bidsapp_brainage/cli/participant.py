@@ -16,9 +16,9 @@ from bidsapp_brainage.cli.machine import available_memory_gb
 if TYPE_CHECKING:
     from bidsapp_brainage.bids.collect import Scan
     from bidsapp_brainage.settings import Settings
-    from bidsapp_brainage.workflows.derivatives import Given
     from bidsapp_brainage.workflows.outcome import Crash, Failure
-    from bidsapp_brainage.workflows.plan import Plan
+    from bidsapp_brainage.workflows.plan import RunPlan
+    from bidsapp_brainage.workflows.precomputed import Precomputed
 
 LOGGER = logging.getLogger(LOGGER_NAME)
 _NIPYPE_LOGGERS = ("nipype.workflow", "nipype.interface", "nipype.utils")
@@ -30,8 +30,8 @@ class _Run:
 
     settings: Settings
     scans: Sequence[Scan]
-    plan: Plan
-    given: Mapping[str, Given]
+    plan: RunPlan
+    given: Mapping[str, Precomputed]
     workflow: Any
     methods: str
     warnings: Sequence[str] = ()
@@ -110,8 +110,8 @@ def _prepare(
 ) -> _Run:
     """Find all resources and wire the workflow."""
     from bidsapp_brainage.workflows.base import init_brainage_wf
-    from bidsapp_brainage.workflows.derivatives import collect_derivatives
     from bidsapp_brainage.workflows.plan import make_plan
+    from bidsapp_brainage.workflows.precomputed import collect_derivatives
 
     plan = make_plan(settings, home)
     datasets = settings.selection.derivatives

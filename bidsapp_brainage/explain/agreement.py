@@ -20,7 +20,7 @@ MIN_REGIONS = 3
 
 
 def explanations_of(
-    baselines: pd.DataFrame, opinions: Iterable[pd.DataFrame]
+    baselines: pd.DataFrame, attributions: Iterable[pd.DataFrame]
 ) -> dict[str, pd.DataFrame]:
     """Every explanation of a scan by its name, as :func:`compare` takes them.
 
@@ -28,8 +28,8 @@ def explanations_of(
     ----------
     baselines : DataFrame
         Occlusion with every baseline, :data:`.scores.BASELINE_COLUMNS`.
-    opinions : iterable of DataFrame
-        Tables of other methods, :data:`.opinions.COLUMNS`.
+    attributions : iterable of DataFrame
+        Tables of other methods, :data:`.attributions.COLUMNS`.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def explanations_of(
         method="occlusion",
     )
     found = {}
-    for table in (sized, *opinions):
+    for table in (sized, *attributions):
         for (method, baseline), rows in table.groupby(
             ["method", "baseline"], sort=False, dropna=False
         ):

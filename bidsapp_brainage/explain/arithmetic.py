@@ -35,7 +35,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def raise_unless_memory(error: Exception, n_regions: int) -> None:
+def reraise_unless_oom(error: Exception, n_regions: int) -> None:
     """Return when memory ran out while several regions were occluded together.
 
     Raises

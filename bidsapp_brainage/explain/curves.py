@@ -22,9 +22,9 @@ from torch import nn
 
 from bidsapp_brainage.errors import UsageError
 
-from .answers import Answers, Decode, Progress
 from .engine.geometry import Patch, union
-from .occluders import Fill, Occluder, open_occluder
+from .occlusion_engines import Fill, Occluder, open_occluder
+from .predictions import Decode, Predictions, Progress
 
 COLUMNS = (
     "step",
@@ -37,11 +37,11 @@ COLUMNS = (
 
 
 @contextmanager
-def temporary_commits(occluder: Occluder) -> Iterator[Callable[[int, Fill], Answers]]:
+def temporary_commits(occluder: Occluder) -> Iterator[Callable[[int, Fill], Predictions]]:
     """Yield the occluder's ``commit``; undo on leaving, also after an error, what it committed."""
     n_commits = 0
 
-    def commit(region: int, fill: Fill) -> Answers:
+    def commit(region: int, fill: Fill) -> Predictions:
         nonlocal n_commits
         answer = occluder.commit(region, fill)
         n_commits += 1
@@ -54,7 +54,7 @@ def temporary_commits(occluder: Occluder) -> Iterator[Callable[[int, Fill], Answ
             occluder.undo()
 
 
-def walk(occluder: Occluder, fill: Fill, order: Sequence[int]) -> Answers:
+def walk(occluder: Occluder, fill: Fill, order: Sequence[int]) -> Predictions:
     """Occlude regions one after another and take everything back.
 
     Parameters
@@ -66,12 +66,12 @@ def walk(occluder: Occluder, fill: Fill, order: Sequence[int]) -> Answers:
 
     Returns
     -------
-    Answers
+    Predictions
         ``len(order) + 1`` of them; the first is to the volume as it was.
     """
     with temporary_commits(occluder) as commit:
         found = [occluder.intact, *(commit(region, fill) for region in order)]
-    return Answers.joined(found)
+    return Predictions.joined(found)
 
 
 def deletion_curve(
@@ -154,7 +154,7 @@ def open_insertion(
     Parameters
     ----------
     members, volume, regions, decode
-        See :func:`bidsapp_brainage.explain.occluders.open_occluder`.
+        See :func:`bidsapp_brainage.explain.occlusion_engines.open_occluder`.
     fill : float or ndarray of shape (D, H, W)
         What occluded voxels hold.
     **options
@@ -180,7 +180,7 @@ def _steps(order: Sequence[int], n_voxels: Sequence[int]) -> tuple[list[int], ND
 
 
 def _curve(
-    order: Sequence[int], fraction_occluded: NDArray[np.float64], answers: Answers
+    order: Sequence[int], fraction_occluded: NDArray[np.float64], answers: Predictions
 ) -> pd.DataFrame:
     start = answers.rows(0, 1)
     return pd.DataFrame(

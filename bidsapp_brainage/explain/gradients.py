@@ -17,8 +17,8 @@ from torch import Tensor, fx, nn
 from bidsapp_brainage.errors import MissingExecutableError, UsageError
 from bidsapp_brainage.model.networks.mixture import Mixture
 
-from .answers import Decode
 from .arithmetic import exact_arithmetic
+from .predictions import Decode
 
 IG_STEPS = 24  # Gauss-Legendre points on the way from the reference to the image
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

@@ -9,9 +9,9 @@ import pandas as pd
 
 from bidsapp_brainage.errors import UsageError
 
-from .answers import Progress
 from .curves import temporary_commits
-from .occluders import Fill, Occluder
+from .occlusion_engines import Fill, Occluder
+from .predictions import Progress
 
 COLUMNS = ("a", "b", "delta_a", "delta_b", "delta_both", "interaction")
 

@@ -13,7 +13,6 @@ from torch import nn
 
 from bidsapp_brainage.errors import DataError
 
-from .answers import Answers, Decode, Progress
 from .baselines import OUTLINED, disjoint_layers
 from .controls import COLUMNS as CONTROL_COLUMNS
 from .controls import control_patches, control_table
@@ -31,8 +30,9 @@ from .engine.tables import count
 from .hierarchy import atlas_groups, group_patches, group_table
 from .interactions import pairwise
 from .nulls import NullParcels, compartment_masks, null_parcels, null_scores
-from .occluders import Fill, Incremental, Occluder, open_occluder
 from .occlusion import effects, region_fill
+from .occlusion_engines import Fill, Incremental, Occluder, open_occluder
+from .predictions import Decode, Predictions, Progress
 from .scores import baseline_table, occlusion_table
 from .shapley import shapley_values
 
@@ -47,7 +47,7 @@ TOP_REGIONS = 12
 
 
 @dataclass(frozen=True)
-class Subject:
+class ExplanationInput:
     """One image, the network that predicted its age, and the regions that explain it.
 
     Attributes
@@ -73,7 +73,7 @@ class Subject:
     background : float
         Intensity of non-brain voxels.
     device, batch_size, n_threads
-        See :func:`~.occluders.open_occluder`.
+        See :func:`~.occlusion_engines.open_occluder`.
     progress : callable or None
         Called with (regions done, regions in all).
     mirror_axis : int, optional
@@ -140,7 +140,7 @@ class Subject:
         *,
         baseline: str | None = None,
         progress: Progress | None = None,
-    ) -> Answers:
+    ) -> Predictions:
         """Occlude pieces that are no regions of the atlas and may overlap.
 
         Parameters
@@ -160,7 +160,7 @@ class Subject:
             return occluder.occlude(self.fill(baseline), numbers, progress=progress)
         present = [number for number, piece in enumerate(pieces) if piece is not None]
         shown = [piece for piece in pieces if piece is not None]
-        answers = Answers.joined([occluder.intact] * max(1, len(pieces))).rows(0, len(pieces))
+        answers = Predictions.joined([occluder.intact] * max(1, len(pieces))).rows(0, len(pieces))
         done = 0
         for labels, layer in disjoint_layers(shown, self.volume.shape):
             fill = self._fill(labels, [number + 1 for number in layer], baseline)
@@ -182,7 +182,7 @@ class Subject:
         answers = occluder.occlude(self.fill(), progress=self.progress)
         return _effects(self.indices, regions, occluder.intact, answers)
 
-    def mirrored(self) -> Subject:
+    def mirrored(self) -> ExplanationInput:
         """The same person with left and right exchanged; labels stay with their tissue.
 
         Raises
@@ -233,7 +233,7 @@ class RegionTables:
 
 
 def region_tables(
-    subject: Subject,
+    subject: ExplanationInput,
     *,
     age: float | None,
     ood_flag: str = "none",
@@ -244,7 +244,7 @@ def region_tables(
 
     Parameters
     ----------
-    subject : Subject
+    subject : ExplanationInput
     age : float or None
         Chronological age in years, for the published importance only.
     ood_flag : str
@@ -275,7 +275,7 @@ def region_tables(
         single[baseline] = _effects(subject.indices, regions, intact, own.rows(0, len(regions)))
         if first:
             grouped = _effects(range(len(merged)), merged, intact, own.rows(len(regions), n_own))
-        answers = control_answers(subject, occluder, controls, n_own, baseline)
+        answers = control_predictions(subject, occluder, controls, n_own, baseline)
         found = _effects(range(n_controls), list(controls.values()), intact, answers)
         checked.append(control_table(found, single[baseline], list(controls), baseline))
     primary = single[subject.baseline]
@@ -306,26 +306,26 @@ def region_tables(
     )
 
 
-def control_answers(
-    subject: Subject,
+def control_predictions(
+    subject: ExplanationInput,
     occluder: Occluder,
     controls: Mapping[str, Patch | None],
     first: int,
     baseline: str,
-) -> Answers:
-    """Answers to the controls; all regions together keep the fills of the regions."""
+) -> Predictions:
+    """Predictions to the controls; all regions together keep the fills of the regions."""
     answers = subject.occlude_pieces(occluder, list(controls.values()), first, baseline=baseline)
     place = list(controls).index("all_regions")
     answers.put([place], occluder.occlude(subject.fill(baseline), [first + place]))
     return answers
 
 
-def cube_volume(subject: Subject, *, cube_mm: float) -> NDArray[np.float32]:
+def cube_volume(subject: ExplanationInput, *, cube_mm: float) -> NDArray[np.float32]:
     """Occlude the brain cube by cube.
 
     Parameters
     ----------
-    subject : Subject
+    subject : ExplanationInput
     cube_mm : float
         Edge of the cubes, rounded to whole voxels; they lie side by side.
 
@@ -342,12 +342,12 @@ def cube_volume(subject: Subject, *, cube_mm: float) -> NDArray[np.float32]:
     return cube_map(subject.volume.shape, cubes, found)
 
 
-def shapley_table(subject: Subject, *, n_permutations: int, seed: int) -> pd.DataFrame:
+def shapley_table(subject: ExplanationInput, *, n_permutations: int, seed: int) -> pd.DataFrame:
     """Shapley values of the regions beside their single effects.
 
     Parameters
     ----------
-    subject : Subject
+    subject : ExplanationInput
     n_permutations, seed
         See :func:`.shapley.shapley_values`; an odd number is rounded up.
 
@@ -377,23 +377,23 @@ def shapley_table(subject: Subject, *, n_permutations: int, seed: int) -> pd.Dat
 
 
 def curve_table(
-    subject: Subject, *, seed: int, opinions: Sequence[pd.DataFrame] = ()
+    subject: ExplanationInput, *, seed: int, attributions: Sequence[pd.DataFrame] = ()
 ) -> pd.DataFrame:
     """Deletion and insertion of the regions, the largest contribution first.
 
     Parameters
     ----------
-    subject : Subject
+    subject : ExplanationInput
     seed : int
         Of the random orders that each curve is compared with.
-    opinions : sequence of DataFrame
-        Tables of other methods (:data:`.opinions.COLUMNS`), whose rankings are followed, too.
+    attributions : sequence of DataFrame
+        Tables of other methods (:data:`.attributions.COLUMNS`), whose rankings are followed, too.
 
     Returns
     -------
     DataFrame
-        Columns ``CURVE_COLUMNS``. ``ranking`` is ``occlusion`` or a method of `opinions` with its
-        first baseline; ``curve`` is deletion or insertion; the rest is from
+        Columns ``CURVE_COLUMNS``. ``ranking`` is ``occlusion`` or a method of `attributions`
+        with its first baseline; ``curve`` is deletion or insertion; the rest is from
         :func:`.curves.beside_random`.
 
     Raises
@@ -404,7 +404,10 @@ def curve_table(
     regions, fill = subject.regions, subject.fill()
     occluder, sizes = subject.open(regions), _sizes(regions)
     own = _ranking(subject, regions, occluder, fill)
-    orders = {"occlusion": own, **{_method(o): _order(o, own, subject.indices) for o in opinions}}
+    orders = {
+        "occlusion": own,
+        **{_method(one): _order(one, own, subject.indices) for one in attributions},
+    }
     restoring = open_insertion(subject.members, subject.volume, regions, fill, **subject.options)
     kinds: list[tuple[str, Callable[..., pd.DataFrame], Occluder, Fill]] = [
         ("deletion", deletion_curve, occluder, fill),
@@ -422,22 +425,22 @@ def curve_table(
     return table[list(CURVE_COLUMNS)]
 
 
-def _method(opinion: pd.DataFrame) -> str:
-    return str(opinion["method"].iloc[0])
+def _method(attribution: pd.DataFrame) -> str:
+    return str(attribution["method"].iloc[0])
 
 
-def _order(opinion: pd.DataFrame, regions: Sequence[int], indices: Sequence[int]) -> list[int]:
+def _order(attribution: pd.DataFrame, regions: Sequence[int], indices: Sequence[int]) -> list[int]:
     """Numbers of the regions by the importance that another method gives them."""
-    size = opinion.drop_duplicates("index").set_index("index")["importance"]
+    size = attribution.drop_duplicates("index").set_index("index")["importance"]
     return sorted(regions, key=lambda region: -size.fillna(0).get(indices[region], 0))
 
 
-def pair_table(subject: Subject, *, n_regions: int = TOP_REGIONS) -> pd.DataFrame:
+def pair_table(subject: ExplanationInput, *, n_regions: int = TOP_REGIONS) -> pd.DataFrame:
     """Interactions of the regions with the largest contributions.
 
     Parameters
     ----------
-    subject : Subject
+    subject : ExplanationInput
     n_regions : int
         How many regions are paired with each other.
 
@@ -466,7 +469,7 @@ def pair_table(subject: Subject, *, n_regions: int = TOP_REGIONS) -> pd.DataFram
 
 
 def _effects(
-    indices: Sequence[int], patches: Sequence[Patch | None], intact: Answers, found: Answers
+    indices: Sequence[int], patches: Sequence[Patch | None], intact: Predictions, found: Predictions
 ) -> pd.DataFrame:
     return effects(indices, _sizes(patches), intact, found)
 
@@ -475,7 +478,7 @@ def _sizes(patches: Sequence[Patch | None]) -> list[int]:
     return [count(patch) for patch in patches]
 
 
-def parcels(subject: Subject, n_per_region: int, seed: int) -> NullParcels:
+def parcels(subject: ExplanationInput, n_per_region: int, seed: int) -> NullParcels:
     """Random parcels of the regions, the same for every method; none with 0 per region."""
     if n_per_region == 0:
         return NullParcels((), ())
@@ -487,7 +490,7 @@ def parcels(subject: Subject, n_per_region: int, seed: int) -> NullParcels:
 
 
 def _ranking(
-    subject: Subject, regions: Sequence[Patch | None], occluder: Occluder, fill: Fill
+    subject: ExplanationInput, regions: Sequence[Patch | None], occluder: Occluder, fill: Fill
 ) -> list[int]:
     """Numbers of the regions with voxels, the largest absolute contribution first."""
     answers = occluder.occlude(fill)

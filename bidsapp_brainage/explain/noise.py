@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .answers import Decode
 from .arithmetic import exact_arithmetic
+from .predictions import Decode
 
 STEPS = 25
 COARSE = 4  # voxels of the input per point of the learned field

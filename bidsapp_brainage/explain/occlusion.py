@@ -9,11 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import nn
 
-from .answers import Answers, Decode, Progress, entropy
 from .baselines import make_fill
 from .engine.plan import label_patches
 from .engine.tables import count
-from .occluders import EngineName, Fill, open_occluder
+from .occlusion_engines import EngineName, Fill, open_occluder
+from .predictions import Decode, Predictions, Progress, entropy
 
 COLUMNS = (
     *("index", "n_voxels", "delta_age"),
@@ -57,7 +57,8 @@ def occlude(  # noqa: PLR0913 - the one contract that all engines share
     background : float
         Intensity of non-brain voxels.
     engine : {"auto", "incremental", "loop"}
-        See :func:`bidsapp_brainage.explain.occluders.open_occluder`; engines agree to rounding.
+        See :func:`bidsapp_brainage.explain.occlusion_engines.open_occluder`; they agree to
+        rounding.
     batch_size : int, optional
         Regions computed together; halved when the memory does not suffice.
     n_threads : int
@@ -115,7 +116,7 @@ def region_fill(
 
 
 def effects(
-    indices: Sequence[int], n_voxels: Sequence[int], intact: Answers, occluded: Answers
+    indices: Sequence[int], n_voxels: Sequence[int], intact: Predictions, occluded: Predictions
 ) -> pd.DataFrame:
     """Table of what occlusion changed; NaN for regions without voxels.
 
@@ -124,9 +125,9 @@ def effects(
     indices : sequence of int
         Labels of the regions.
     n_voxels : sequence of int
-    intact : Answers
+    intact : Predictions
         One answer.
-    occluded : Answers
+    occluded : Predictions
         One for each region.
     """
     frame = pd.DataFrame(

@@ -16,12 +16,12 @@ import torch
 from torch import nn
 
 from .agreement import compare
+from .attributions import attribution_table, voxel_maps
 from .nulls import NullParcels
-from .opinions import opinion_table, voxel_maps
 from .scores import baseline_table
 
 if TYPE_CHECKING:
-    from .methods import Subject
+    from .methods import ExplanationInput
 
 COLUMNS = (
     *("method", "step", "layer", "n_regions"),
@@ -62,12 +62,14 @@ def randomised(network: nn.Module, n_layers: int, *, seed: int) -> nn.Module:
     return shuffled
 
 
-def randomisation_table(subject: Subject, methods: Sequence[str], *, seed: int) -> pd.DataFrame:
+def randomisation_table(
+    subject: ExplanationInput, methods: Sequence[str], *, seed: int
+) -> pd.DataFrame:
     """Agreement of explanations with those of ever more randomised networks.
 
     Parameters
     ----------
-    subject : Subject
+    subject : ExplanationInput
     methods : sequence of str
         Which of ``METHODS`` are checked, with the first baseline.
     seed : int
@@ -94,10 +96,10 @@ def randomisation_table(subject: Subject, methods: Sequence[str], *, seed: int) 
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _explain(subject: Subject, method: str, seed: int) -> pd.DataFrame:
+def _explain(subject: ExplanationInput, method: str, seed: int) -> pd.DataFrame:
     if method != "occlusion":
         maps = voxel_maps(subject, method, baseline=subject.baseline, seed=seed)  # type: ignore[arg-type]
-        return opinion_table(subject, maps, null=NullParcels((), ()), signed=True)
+        return attribution_table(subject, maps, null=NullParcels((), ()), signed=True)
     effects = {subject.baseline: subject.region_effects()}
     table = baseline_table(subject.atlas, effects, voxel_ml=subject.voxel_ml)
     return table.assign(

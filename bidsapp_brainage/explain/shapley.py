@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from bidsapp_brainage.errors import UsageError
 
-from .answers import Progress
 from .curves import walk
-from .occluders import Fill, Occluder
+from .occlusion_engines import Fill, Occluder
+from .predictions import Progress
 
 COLUMNS = ("region", "shapley_age", "standard_error")
 

@@ -11,7 +11,7 @@ from bidsapp_brainage.interfaces.base import StageInputSpec, StageInterface
 from bidsapp_brainage.interfaces.prediction import NetworkInputSpec
 
 if TYPE_CHECKING:
-    from bidsapp_brainage.explain.methods import Subject
+    from bidsapp_brainage.explain.methods import ExplanationInput
     from bidsapp_brainage.model.cards import ModelCard
 
 
@@ -36,11 +36,11 @@ class _TableOutputSpec(TraitedSpec):
 class _ExplainInterface(StageInterface):
     """One way to explain the prediction of one image."""
 
-    def _subject(self) -> Subject:
+    def _subject(self) -> ExplanationInput:
         import numpy as np
 
         from bidsapp_brainage import io
-        from bidsapp_brainage.explain.methods import Subject
+        from bidsapp_brainage.explain.methods import ExplanationInput
         from bidsapp_brainage.model import cards, loading, prediction
         from bidsapp_brainage.model.intensity import background_value
         from bidsapp_brainage.model.uncertainty import left_right
@@ -49,7 +49,7 @@ class _ExplainInterface(StageInterface):
         card = cards.load_card(Path(inputs.card))
         image = io.load_nifti(Path(inputs.labels))
         volume = io.load_nifti(Path(inputs.volume)).get_fdata(dtype="float32")
-        return Subject(
+        return ExplanationInput(
             members=tuple(loading.load_members(card)),
             volume=volume,
             labels=np.asarray(image.dataobj).astype(np.int32),
@@ -79,7 +79,7 @@ class _ExplainInterface(StageInterface):
         import numpy as np
 
         from bidsapp_brainage import io
-        from bidsapp_brainage.imaging.grids import model_input
+        from bidsapp_brainage.imaging.network_input import model_input
 
         if "template" not in self.inputs.baselines:
             return None
@@ -183,38 +183,38 @@ class Shapley(_ExplainInterface):
         return runtime
 
 
-_OPINIONS = {
+_ATTRIBUTIONS = {
     "lrp": "relevance propagation",
     "ig": "integrated gradients",
     "noise": "learned-noise map",
 }
 
 
-class _OpinionInputSpec(_OccludeInputSpec):
+class _AttributeInputSpec(_OccludeInputSpec):
     method = traits.Enum("lrp", "ig", "noise", mandatory=True)
 
 
-class _OpinionOutputSpec(TraitedSpec):
+class _AttributeOutputSpec(TraitedSpec):
     table = File(exists=True, desc="one row per atlas region and baseline")
     out_file = File(exists=True, desc="float32 map")
 
 
-class Opinion(_ExplainInterface):
-    """Another method; see :func:`bidsapp_brainage.explain.opinions.second_opinion`."""
+class Attribute(_ExplainInterface):
+    """Another method; see :func:`bidsapp_brainage.explain.attributions.attribute`."""
 
-    input_spec = _OpinionInputSpec
-    output_spec = _OpinionOutputSpec
+    input_spec = _AttributeInputSpec
+    output_spec = _AttributeOutputSpec
 
     @property
     def stage(self) -> str:  # type: ignore[override]
         """Name of the method in plain words."""
-        return _OPINIONS[self.inputs.method]
+        return _ATTRIBUTIONS[self.inputs.method]
 
     def _run_interface(self, runtime: Any) -> Any:
-        from bidsapp_brainage.explain import methods, opinions
+        from bidsapp_brainage.explain import attributions, methods
 
         inputs, subject = self.inputs, self._subject()
-        found = opinions.second_opinion(
+        found = attributions.attribute(
             subject,
             inputs.method,
             null=methods.parcels(subject, inputs.null_parcels, inputs.seed),
@@ -247,7 +247,7 @@ class Randomise(_ExplainInterface):
 
 class _AgreeInputSpec(StageInputSpec):
     baselines = File(exists=True, mandatory=True, desc="result of Occlude")
-    opinions = traits.List(File(exists=True), desc="results of Opinion")
+    attributions = traits.List(File(exists=True), desc="results of Attribute")
 
 
 class Agree(StageInterface):
@@ -261,7 +261,9 @@ class Agree(StageInterface):
         from bidsapp_brainage.explain.agreement import agreement_table, explanations_of
 
         found = agreement_table(
-            explanations_of(io.read_tsv(Path(self.inputs.baselines)), _tables(self.inputs.opinions))
+            explanations_of(
+                io.read_tsv(Path(self.inputs.baselines)), _tables(self.inputs.attributions)
+            )
         )
         self._results["table"] = self._file(runtime, "agreement.tsv")
         io.write_tsv(Path(self._results["table"]), found)
@@ -269,14 +271,16 @@ class Agree(StageInterface):
 
 
 def _tables(paths: Any) -> list[Any]:
-    """Tables of second opinions; none without paths."""
+    """Tables of second attributions; none without paths."""
     from bidsapp_brainage import io
 
     return [io.read_tsv(Path(path)) for path in (paths if isdefined(paths) else ())]
 
 
 class _CurvesInputSpec(_ExplainInputSpec):
-    opinions = traits.List(File(exists=True), desc="results of Opinion, whose rankings are tested")
+    attributions = traits.List(
+        File(exists=True), desc="results of Attribute, whose rankings are tested"
+    )
 
 
 class Curves(_ExplainInterface):
@@ -290,7 +294,7 @@ class Curves(_ExplainInterface):
         from bidsapp_brainage.explain import methods
 
         found = methods.curve_table(
-            self._subject(), seed=self.inputs.seed, opinions=_tables(self.inputs.opinions)
+            self._subject(), seed=self.inputs.seed, attributions=_tables(self.inputs.attributions)
         )
         self._write(runtime, "table", "curves.tsv", found)
         return runtime

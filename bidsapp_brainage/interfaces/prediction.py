@@ -28,7 +28,7 @@ class _ModelInputOutputSpec(TraitedSpec):
 
 
 class ModelInput(StageInterface):
-    """Make the network's input; see :func:`bidsapp_brainage.imaging.grids.model_input`."""
+    """Make the network's input; see :func:`bidsapp_brainage.imaging.network_input.model_input`."""
 
     stage = "model input"
     input_spec = _ModelInputInputSpec
@@ -36,7 +36,7 @@ class ModelInput(StageInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         from bidsapp_brainage import io
-        from bidsapp_brainage.imaging.grids import model_input
+        from bidsapp_brainage.imaging.network_input import model_input
         from bidsapp_brainage.imaging.transforms import read_affine
         from bidsapp_brainage.model.cards import load_card
 

@@ -27,7 +27,7 @@ _SIDES = {"L": "left", "R": "right", "B": "both"}
 _CURVES = {"deletion": "Deletion", "insertion": "Insertion"}
 TOP_PAIRS = 20
 #: Methods beyond occlusion, as the suffixes of their tables.
-OPINIONS = ("lrp", "ig", "noise")
+ATTRIBUTIONS = ("lrp", "ig", "noise")
 
 
 def further_tables(found: Mapping[str, TableFile], identifier: str) -> list[tuple[str, str, Table]]:
@@ -69,7 +69,7 @@ def by_explanation(found: Mapping[str, TableFile]) -> dict[str, pd.DataFrame]:
         Tables by their suffix. Those of several baselines are taken apart.
     """
     parts: dict[str, pd.DataFrame] = {}
-    for kind, method in (("occlusionbaselines", "occlusion"), *((m, m) for m in OPINIONS)):
+    for kind, method in (("occlusionbaselines", "occlusion"), *((m, m) for m in ATTRIBUTIONS)):
         file = found.get(kind)
         if file is None or file.rows is None or "baseline" not in file.rows:
             continue

@@ -15,7 +15,7 @@ import pandas as pd
 
 from bidsapp_brainage.bids.ages import find_age_column, parse_age, parse_sex
 from bidsapp_brainage.errors import DataError, NoInputError
-from bidsapp_brainage.imaging.grids import model_input
+from bidsapp_brainage.imaging.network_input import model_input
 from bidsapp_brainage.io import load_nifti, read_tsv
 
 FAMILY_COLUMN = "family_id"

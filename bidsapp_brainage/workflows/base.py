@@ -10,7 +10,6 @@ from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
 from bidsapp_brainage import __version__
 from bidsapp_brainage.workflows.anatomical import init_anat_fit_wf, init_brain_mask_wf
-from bidsapp_brainage.workflows.derivatives import Given
 from bidsapp_brainage.workflows.explanation import init_atlas_wf, init_explanation_wf
 from bidsapp_brainage.workflows.normalisation import init_norm_apply_wf, init_norm_fit_wf
 from bidsapp_brainage.workflows.outputs import (
@@ -22,17 +21,18 @@ from bidsapp_brainage.workflows.outputs import (
     template_uri,
 )
 from bidsapp_brainage.workflows.plan import WORKFLOW_NAME, Destination
+from bidsapp_brainage.workflows.precomputed import Precomputed
 from bidsapp_brainage.workflows.prediction import init_prediction_wf
 from bidsapp_brainage.workflows.reportlets import init_reportlets_wf
 
 if TYPE_CHECKING:
     from bidsapp_brainage.atlas.templates import TemplateFiles
     from bidsapp_brainage.bids.collect import Scan
-    from bidsapp_brainage.workflows.plan import Plan
+    from bidsapp_brainage.workflows.plan import RunPlan
 
 
 def init_brainage_wf(
-    scans: Sequence[Scan], plan: Plan, given: Mapping[str, Given] | None = None
+    scans: Sequence[Scan], plan: RunPlan, given: Mapping[str, Precomputed] | None = None
 ) -> Workflow:
     """Wire all scans of one run.
 
@@ -40,9 +40,9 @@ def init_brainage_wf(
     ----------
     scans : sequence of Scan
         What to process.
-    plan : Plan
+    plan : RunPlan
         Resources and choices.
-    given : mapping of str to Given, optional
+    given : mapping of str to Precomputed, optional
         By scan label, what ``--derivatives`` holds already.
 
     Returns
@@ -63,7 +63,7 @@ manuscripts. It is released under the CC0 licence.
 """
     atlas_wf = _init_shared_atlas(workflow, plan)
     for place, scan in enumerate(scans):
-        known = (given or {}).get(scan.label, Given())
+        known = (given or {}).get(scan.label, Precomputed())
         compute = plan.compute.for_scan(place)
         scan_wf = init_scan_wf(scan, replace(plan, compute=compute), known)
         if atlas_wf is None:
@@ -80,16 +80,16 @@ def scan_workflow_name(label: str) -> str:
     return label.replace("+", "plus").replace("-", "_") + "_wf"
 
 
-def init_scan_wf(scan: Scan, plan: Plan, given: Given) -> Workflow:
+def init_scan_wf(scan: Scan, plan: RunPlan, given: Precomputed) -> Workflow:
     """Wire one scan: anatomical, normalisation, prediction, explanation, outputs, figures.
 
     Parameters
     ----------
     scan : Scan
         The image and its person.
-    plan : Plan
+    plan : RunPlan
         Resources and choices.
-    given : Given
+    given : Precomputed
         What need not be computed.
     """
     workflow = Workflow(name=scan_workflow_name(scan.label))
@@ -142,7 +142,7 @@ def _between(fields: Sequence[str]) -> list[tuple[str, str]]:
     return [(f"outputnode.{field}", f"inputnode.{field}") for field in fields]
 
 
-def _init_shared_atlas(workflow: Workflow, plan: Plan) -> Workflow | None:
+def _init_shared_atlas(workflow: Workflow, plan: RunPlan) -> Workflow | None:
     """Add the preparation of the atlas and its output under ``tpl-*``."""
     if plan.atlas is None:
         return None
@@ -177,7 +177,7 @@ def _init_shared_atlas(workflow: Workflow, plan: Plan) -> Workflow | None:
 
 
 def _connect_explanation(
-    workflow: Workflow, scan: Scan, plan: Plan, parts: tuple[Workflow, Workflow, Workflow]
+    workflow: Workflow, scan: Scan, plan: RunPlan, parts: tuple[Workflow, Workflow, Workflow]
 ) -> Workflow | None:
     """Add the explanation, if there is an atlas."""
     if plan.atlas is None or plan.atlas_table is None:
@@ -204,10 +204,10 @@ def _connect_explanation(
 def _connect_sinks(
     workflow: Workflow,
     dest: Destination,
-    plan: Plan,
+    plan: RunPlan,
     parts: Mapping[str, Workflow],
     *,
-    given: Given,
+    given: Precomputed,
     warp: bool,
 ) -> None:
     """Add everything that writes derivatives in the model's spaces."""
@@ -245,7 +245,7 @@ def _connect_sinks(
         workflow.connect([(parts["explanation"], ds_explanation, _between(kept))])
 
 
-def _tables(plan: Plan) -> tuple[str, ...]:
+def _tables(plan: RunPlan) -> tuple[str, ...]:
     """Tables of the prediction; a network that answers with one number has no distribution."""
     return ("brainage", "agedist") if plan.card.age_head.has_distribution else ("brainage",)
 
@@ -273,7 +273,7 @@ def _connect_std(
 def _connect_extra_space(
     workflow: Workflow,
     dest: Destination,
-    plan: Plan,
+    plan: RunPlan,
     template: TemplateFiles,
     parts: Mapping[str, Workflow],
 ) -> None:
@@ -281,7 +281,7 @@ def _connect_extra_space(
     prefix = f"{template.name}_norm_"
     norm = init_norm_fit_wf(
         template,
-        given=Given(),
+        given=Precomputed(),
         sloppy=plan.sloppy,
         seed=plan.seed,
         n_threads=plan.compute.n_threads,
@@ -310,7 +310,7 @@ def _connect_extra_space(
 def _connect_reportlets(
     workflow: Workflow,
     dest: Destination,
-    plan: Plan,
+    plan: RunPlan,
     parts: Mapping[str, Workflow],
     *,
     xfm: str,

@@ -15,10 +15,10 @@ from bidsapp_brainage.interfaces.atlas import MatchAtlas
 from bidsapp_brainage.interfaces.images import Resample
 from bidsapp_brainage.interfaces.occlusion import (
     Agree,
+    Attribute,
     Curves,
     Occlude,
     OccludeCubes,
-    Opinion,
     PaintMap,
     Pairs,
     Randomise,
@@ -247,7 +247,7 @@ sensitivity analysis [@nosa]).{_method_text(explanation)}
             (to_grid, node, [("out_file", "labels")]),
             (node, outputnode, [("out_file" if method == "cubes" else "table", method)]),
         ])  # fmt:skip
-        if method in explanation.opinions:
+        if method in explanation.attributions:
             workflow.connect([
                 (inputnode, node, [("ood_flag", "ood_flag")]),
                 (node, outputnode, [("out_file", f"{method}_map")]),
@@ -270,15 +270,15 @@ def _compare(
         readers.append(agree)
     if "curves" in nodes:
         readers.append(nodes["curves"])
-    if not explanation.opinions or not readers:
+    if not explanation.attributions or not readers:
         return
     merge = pe.Node(
-        niu.Merge(len(explanation.opinions)), name="opinions", run_without_submitting=True
+        niu.Merge(len(explanation.attributions)), name="attributions", run_without_submitting=True
     )
-    for number, method in enumerate(explanation.opinions, start=1):
+    for number, method in enumerate(explanation.attributions, start=1):
         workflow.connect(nodes[method], "table", merge, f"in{number}")
     for reader in readers:
-        workflow.connect(merge, "out", reader, "opinions")
+        workflow.connect(merge, "out", reader, "attributions")
 
 
 def _extra_interfaces(explanation: Explanation, common: dict[str, Any]) -> dict[str, BaseInterface]:
@@ -291,9 +291,9 @@ def _extra_interfaces(explanation: Explanation, common: dict[str, Any]) -> dict[
         "pairs": lambda: Pairs(**common),
         "randomisation": lambda: Randomise(**common, methods=checked),
     }
-    for method in explanation.opinions:
+    for method in explanation.attributions:
         known[method] = partial(
-            Opinion, **common, method=method, null_parcels=explanation.null_parcels
+            Attribute, **common, method=method, null_parcels=explanation.null_parcels
         )
     return {method: known[method]() for method in explanation.extra}
 

@@ -14,7 +14,7 @@ from bidsapp_brainage.interfaces.registration import FitAffine, FitWarp
 
 if TYPE_CHECKING:
     from bidsapp_brainage.atlas.templates import TemplateFiles
-    from bidsapp_brainage.workflows.derivatives import Given
+    from bidsapp_brainage.workflows.precomputed import Precomputed
 
 _WARP_TEXT = "and then nonlinearly with greedy's diffeomorphic algorithm [@greedy]"
 
@@ -22,7 +22,7 @@ _WARP_TEXT = "and then nonlinearly with greedy's diffeomorphic algorithm [@greed
 def init_norm_fit_wf(
     template: TemplateFiles,
     *,
-    given: Given,
+    given: Precomputed,
     warp: bool = True,
     sloppy: bool = False,
     seed: int = 0,
@@ -35,7 +35,7 @@ def init_norm_fit_wf(
     ----------
     template : TemplateFiles
         Where to register to.
-    given : Given
+    given : Precomputed
         Transforms from ``--derivatives``; what is there is not computed.
     warp : bool
         Whether the nonlinear part is needed.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("bidsapp_brainage")
 WORKFLOW_NAME = "bidsapp_brainage_wf"
 #: Methods of explanation that are no occlusion.
-OPINIONS = ("lrp", "ig", "noise")
+ATTRIBUTIONS = ("lrp", "ig", "noise")
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,14 @@ class Explanation:
         return tuple(method for method in self.methods if method != "occlusion")
 
     @property
-    def opinions(self) -> tuple[str, ...]:
+    def attributions(self) -> tuple[str, ...]:
         """Methods of other families."""
-        return tuple(method for method in self.methods if method in OPINIONS)
+        return tuple(method for method in self.methods if method in ATTRIBUTIONS)
 
     @property
     def tables(self) -> tuple[str, ...]:
         """Tables that the explanation makes beside that of the regions."""
-        several = len(self.baselines) + len(self.opinions) > 1
+        several = len(self.baselines) + len(self.attributions) > 1
         compared = ("agreement",) if several else ()
         rest = tuple(method for method in self.extra if method != "cubes")
         return ("groups", "baselines", "controls", *compared, *rest)
@@ -110,7 +110,7 @@ class Explanation:
     def maps(self) -> tuple[str, ...]:
         """Maps on the network's grid that the explanation makes beside that of the regions."""
         cubes = ("cubes",) if "cubes" in self.methods else ()
-        return (*cubes, *(f"{method}_map" for method in self.opinions))
+        return (*cubes, *(f"{method}_map" for method in self.attributions))
 
     @classmethod
     def of(cls, processing: Processing) -> Explanation:
@@ -126,7 +126,7 @@ class Explanation:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """Resources and choices of one run, checked and located.
 
     Attributes
@@ -263,7 +263,7 @@ class Destination:
         return bids_uri(self.path(suffix=suffix, extension=extension, **more), self.output_dir)
 
 
-def make_plan(settings: Settings, home: Path) -> Plan:
+def make_plan(settings: Settings, home: Path) -> RunPlan:
     """Find and check everything that the run needs, before any image is touched.
 
     Parameters
@@ -292,7 +292,7 @@ def make_plan(settings: Settings, home: Path) -> Plan:
         check_libraries(chosen)
         atlas = load_atlas(processing.atlas, atlases_dir=processing.atlases_dir, home=home)
     work_dir = settings.execution.work_dir.absolute() / WORKFLOW_NAME
-    return Plan(
+    return RunPlan(
         output_dir=settings.output_dir.absolute(),
         work_dir=work_dir,
         card=card,
@@ -418,7 +418,7 @@ def _write_grid(card: ModelCard, template: TemplateFiles, work_dir: Path) -> Pat
     import numpy as np
 
     from bidsapp_brainage import io
-    from bidsapp_brainage.imaging.grids import card_grid
+    from bidsapp_brainage.imaging.network_input import card_grid
 
     grid = card_grid(card.input)
     if card.input.get("crop", "fixed") == "brain":

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import counts
 from benchmarks.anatomy import PENG_GRID, brain, compact_regions, cortical_shells
 from benchmarks.measure import Row, paired_seconds
-from bidsapp_brainage.explain.engine import Plan, trace
+from bidsapp_brainage.explain.engine import OcclusionPlan, trace
 from bidsapp_brainage.model.networks.sfcn import SFCN
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +23,7 @@ def test_multiply_adds_of_the_real_case() -> None:
     network = trace(SFCN(), (1, *PENG_GRID))
     mask = brain()[1]
     for labels, most in ((compact_regions(mask, 246), 1.8), (cortical_shells(mask, 100), 1.0)):
-        plan = Plan.from_labels(network, labels, range(1, int(labels.max()) + 1))
+        plan = OcclusionPlan.from_labels(network, labels, range(1, int(labels.max()) + 1))
         needed, executed = counts.needed(plan, network), counts.executed(plan, network)
         assert 0.5 * most < needed <= most
         assert needed <= executed <= 1.1 * needed
@@ -31,7 +31,7 @@ def test_multiply_adds_of_the_real_case() -> None:
 
 def test_a_full_pass_counts_as_one() -> None:
     network = trace(SFCN((4, 8, 8)), (1, 16, 16, 16))
-    plan = Plan(network, [None])
+    plan = OcclusionPlan(network, [None])
     assert counts.needed(plan, network) == 0
     assert sum(counts.full_by_layer(network).values()) == network.multiply_adds()
 

@@ -13,15 +13,15 @@ from torch import nn
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.explain import agreement, controls, methods
 from bidsapp_brainage.explain.agreement import agreement_table, compare, explanations_of
+from bidsapp_brainage.explain.attributions import COLUMNS as ATTRIBUTION_COLUMNS
 from bidsapp_brainage.explain.baselines import disjoint_layers, make_fill
 from bidsapp_brainage.explain.engine.geometry import Patch
-from bidsapp_brainage.explain.methods import Subject
+from bidsapp_brainage.explain.methods import ExplanationInput
 from bidsapp_brainage.explain.nulls import compartment_masks
-from bidsapp_brainage.explain.opinions import COLUMNS as OPINION_COLUMNS
 from bidsapp_brainage.explain.scores import BASELINE_COLUMNS
 
+from .test_attributions import make_subject
 from .test_occlusion import decode, tiny_network
-from .test_opinions import make_subject
 
 BASELINES = ("background", "blur", "mean", "template")
 
@@ -35,7 +35,7 @@ def subject():
     template = np.where(volume != 0, 1, 0).astype(np.float32)
     atlas = pd.DataFrame({"index": [1, 2, 3, 4], "name": list("abcd")})
     members = (tiny_network(1), tiny_network(2))
-    return Subject(
+    return ExplanationInput(
         members, volume, labels, atlas, decode, 0.008, baselines=BASELINES, template=template
     )
 
@@ -106,7 +106,7 @@ def test_regions_of_a_linear_network_add_up(seed):
     volume = np.random.default_rng(seed).normal(size=(5, 6, 5)).astype(np.float32)
     labels = np.random.default_rng(seed + 1).integers(0, 4, size=volume.shape)
     atlas = pd.DataFrame({"index": [1, 2, 3], "name": list("abc")})
-    subject = Subject((Linear(volume.shape),), volume, labels, atlas, number, 0.008)
+    subject = ExplanationInput((Linear(volume.shape),), volume, labels, atlas, number, 0.008)
     rows = methods.region_tables(subject, age=None).controls.set_index("control")["delta_age"]
     assert rows["sum_of_regions"] == pytest.approx(rows["all_regions"], abs=1e-4)
 
@@ -197,13 +197,13 @@ def test_an_explanation_agrees_with_itself_and_not_with_its_opposite(seed):
 
 def test_identical_baselines_agree_perfectly_and_methods_without_sign_have_no_signed_number():
     subject = make_subject(tiny_network(1), baselines=("background", "template"))
-    same = Subject(**{**vars(subject), "template": np.zeros_like(subject.volume)})
+    same = ExplanationInput(**{**vars(subject), "template": np.zeros_like(subject.volume)})
     found = methods.region_tables(same, age=None).baselines
-    opinion = pd.DataFrame(index=range(5), columns=list(OPINION_COLUMNS)).assign(
+    attribution = pd.DataFrame(index=range(5), columns=list(ATTRIBUTION_COLUMNS)).assign(
         method="noise", index=[1, 2, 3, 4, 9], importance=[1.0, 2, 3, 5, np.nan],
         importance_per_ml=[1.0, 2, 3, 5, np.nan],
     )  # fmt: skip
-    table = agreement_table(explanations_of(found, [opinion]))
+    table = agreement_table(explanations_of(found, [attribution]))
     assert list(table) == list(agreement.COLUMNS)
     pairs = table.set_index(["explanation_a", "explanation_b"])
     equal = pairs.loc[("occlusion_background", "occlusion_template")]

@@ -11,7 +11,7 @@ import torch
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.explain import hierarchy, methods, scores
-from bidsapp_brainage.explain.methods import Subject
+from bidsapp_brainage.explain.methods import ExplanationInput
 
 from .test_occlusion import decode, tiny_network
 
@@ -31,7 +31,7 @@ def subject():
     volume = rng.normal(1, 0.3, size=(9, 10, 8)).astype(np.float32)
     volume[:, :2] = 0.0
     labels = np.where(volume != 0, rng.integers(0, 5, size=volume.shape), 0)
-    return Subject(
+    return ExplanationInput(
         (tiny_network(1), tiny_network(2)), volume, labels, ATLAS, decode, voxel_ml=0.008
     )
 
@@ -94,7 +94,7 @@ def test_without_null_its_columns_are_empty(subject):
 
 @pytest.mark.parametrize("baseline", ["background", "mean", "blur"])
 def test_cubes_paint_the_brain_only(subject, baseline):
-    subject = Subject(**{**vars(subject), "baselines": (baseline,)})
+    subject = ExplanationInput(**{**vars(subject), "baselines": (baseline,)})
     values = methods.cube_volume(subject, cube_mm=4.0)
     assert values.shape == subject.volume.shape
     assert (values[~subject.brain] == 0).all()
@@ -138,6 +138,6 @@ def test_pairs_are_sorted_and_right(subject):
 
 @pytest.mark.parametrize("method", [methods.pair_table, lambda s: methods.curve_table(s, seed=0)])
 def test_no_region_in_the_image_is_an_error(subject, method):
-    nothing = Subject(**{**vars(subject), "labels": np.zeros_like(subject.labels)})
+    nothing = ExplanationInput(**{**vars(subject), "labels": np.zeros_like(subject.labels)})
     with pytest.raises(DataError, match="registration"):
         method(nothing)

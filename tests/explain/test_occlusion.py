@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bidsapp_brainage.errors import BrainageError, UsageError
-from bidsapp_brainage.explain import occluders
+from bidsapp_brainage.explain import occlusion_engines
 from bidsapp_brainage.explain.occlusion import occlude
 from bidsapp_brainage.model.loading import load_members
 from bidsapp_brainage.model.prediction import decoder, predict
@@ -155,7 +155,7 @@ def test_memory_shortage_halves_the_batch_and_goes_on(case, monkeypatch, error):
     networks, volume, labels = case
     whole = occlude(networks, volume, labels, range(1, 12), decode=decode)
     sizes = []
-    honest = occluders.FullPasses._pass
+    honest = occlusion_engines.FullPasses._pass
 
     def short(self, regions, fill):
         sizes.append(len(regions))
@@ -163,7 +163,7 @@ def test_memory_shortage_halves_the_batch_and_goes_on(case, monkeypatch, error):
             raise error
         return honest(self, regions, fill)
 
-    monkeypatch.setattr(occluders.FullPasses, "_pass", short)
+    monkeypatch.setattr(occlusion_engines.FullPasses, "_pass", short)
     got = occlude(
         networks, volume, labels, range(1, 12), decode=decode, batch_size=8, engine="loop"
     )
@@ -178,7 +178,7 @@ def test_hopeless_memory_and_other_errors_are_told_apart(case, monkeypatch):
         def raise_it(self, regions, fill):
             raise error
 
-        monkeypatch.setattr(occluders.FullPasses, "_pass", raise_it)
+        monkeypatch.setattr(occlusion_engines.FullPasses, "_pass", raise_it)
 
     fail(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
     with pytest.raises(BrainageError, match="memory"):

@@ -13,8 +13,8 @@ from bidsapp_brainage.explain.randomisation import (
     weight_layers,
 )
 
+from .test_attributions import make_subject, planted
 from .test_occlusion import tiny_network
-from .test_opinions import make_subject, planted
 
 
 def changed(one, other) -> set[str]:

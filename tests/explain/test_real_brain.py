@@ -10,7 +10,7 @@ import pytest
 
 from bidsapp_brainage.atlas.templates import embedded_images
 from bidsapp_brainage.explain.occlusion import occlude
-from bidsapp_brainage.imaging.grids import card_grid, model_input
+from bidsapp_brainage.imaging.network_input import card_grid, model_input
 from bidsapp_brainage.imaging.transforms import apply_xfm
 from bidsapp_brainage.model.cards import find_card
 from bidsapp_brainage.model.loading import load_members

@@ -9,7 +9,7 @@ import torch
 
 from bidsapp_brainage.explain.engine.plan import label_patches
 from bidsapp_brainage.explain.engine.tables import count
-from bidsapp_brainage.explain.occluders import Occluder, open_occluder
+from bidsapp_brainage.explain.occlusion_engines import Occluder, open_occluder
 from tests.explain.test_occlusion import decode, tiny_network
 
 ENGINES = ("incremental", "loop")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.imaging import grids, quality, skullstrip
+from bidsapp_brainage.imaging import network_input, quality, skullstrip
 from bidsapp_brainage.imaging.bias import correct_bias
 from bidsapp_brainage.imaging.transforms import inverse_transform
 
@@ -69,7 +69,7 @@ def test_no_brain_is_an_error(head, template_mask) -> None:
 
 
 def test_model_input_is_on_the_cards_grid(template, template_mask) -> None:
-    volume, mask = grids.model_input(template, template_mask, np.eye(4), SPEC)
+    volume, mask = network_input.model_input(template, template_mask, np.eye(4), SPEC)
     inside = mask.get_fdata() > 0
     assert volume.shape == (40, 48, 40)
     assert np.array_equal(volume.affine, np.array(SPEC["affine"], float))
@@ -87,8 +87,8 @@ def test_stripped_and_whole_heads_look_alike_to_the_network(head, template_mask)
     cut = skullstrip.extract_brain(
         brain, template_mask, inverse_transform(np.eye(4)), stripped=True
     )
-    a = grids.model_input(head, whole, np.eye(4), SPEC)[0].get_fdata()
-    b = grids.model_input(brain, cut, np.eye(4), SPEC)[0].get_fdata()
+    a = network_input.model_input(head, whole, np.eye(4), SPEC)[0].get_fdata()
+    b = network_input.model_input(brain, cut, np.eye(4), SPEC)[0].get_fdata()
     assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.95
     assert (cut.get_fdata()[brain.get_fdata() == 0]).any(), "the rim of fluid belongs to the mask"
 

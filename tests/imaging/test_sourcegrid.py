@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.imaging.grids import model_input
+from bidsapp_brainage.imaging.network_input import model_input
 from bidsapp_brainage.imaging.sourcegrid import rigid_part
 from bidsapp_brainage.model.cards import bundled_folder, load_card
 from bidsapp_brainage.model.intensity import background_value, scale_intensity

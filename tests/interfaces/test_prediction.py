@@ -12,7 +12,7 @@ from nipype.interfaces.base import isdefined
 
 from bidsapp_brainage import io
 from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.interfaces.occlusion import Agree, Occlude, Opinion, PaintMap
+from bidsapp_brainage.interfaces.occlusion import Agree, Attribute, Occlude, PaintMap
 from bidsapp_brainage.interfaces.prediction import Predict
 from bidsapp_brainage.model.cards import ModelCard
 from tests.model.tiny import make_card
@@ -136,11 +136,11 @@ def test_template_and_mask_reach_the_occlusion_and_agreement_compares_all(
     controls = io.read_tsv(Path(occluded.controls)).set_index(["baseline", "control"])
     assert controls.loc[("background", "whole_brain"), "n_voxels"] == inside.sum()
     assert controls.loc[("background", "outside_brain"), "delta_age"] != 0  # noise is there
-    opinion = Opinion(**common, method="ig", null_parcels=3)
-    assert opinion.stage == "integrated gradients"
-    found = opinion.run(cwd=str(tmp_path)).outputs
+    attribution = Attribute(**common, method="ig", null_parcels=3)
+    assert attribution.stage == "integrated gradients"
+    found = attribution.run(cwd=str(tmp_path)).outputs
     assert io.load_nifti(Path(found.out_file)).shape == card.shape
-    agreed = Agree(baselines=occluded.baselines, opinions=[found.table]).run(cwd=str(tmp_path))
+    agreed = Agree(baselines=occluded.baselines, attributions=[found.table]).run(cwd=str(tmp_path))
     rows = io.read_tsv(Path(agreed.outputs.table))
     assert len(rows) == 6
     assert set(rows["explanation_b"]) == {"occlusion_template", "ig_background", "ig_template"}

@@ -188,7 +188,7 @@ def yin(tmp_path_factory):
 
 
 def age_of(card, image, mask):
-    from bidsapp_brainage.imaging.grids import model_input
+    from bidsapp_brainage.imaging.network_input import model_input
 
     volume, _ = model_input(image, mask, np.eye(4), card.input)
     return predict(load_members(card), volume.get_fdata(dtype="float32"), card, n_threads=1).mean

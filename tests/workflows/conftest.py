@@ -14,7 +14,7 @@ import pytest
 from bidsapp_brainage.atlas.templates import TemplateFiles
 from bidsapp_brainage.bids.ages import Age
 from bidsapp_brainage.bids.collect import Scan
-from bidsapp_brainage.workflows.plan import Plan
+from bidsapp_brainage.workflows.plan import RunPlan
 
 
 def make_template(folder: Path, name: str) -> TemplateFiles:
@@ -27,7 +27,7 @@ def make_template(folder: Path, name: str) -> TemplateFiles:
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Plan:
+def plan(tmp_path: Path) -> RunPlan:
     resources = tmp_path / "resources"
     resources.mkdir()
     template = make_template(resources, "MNI152NLin2009aSym")
@@ -54,7 +54,7 @@ def plan(tmp_path: Path) -> Plan:
     atlas = SimpleNamespace(
         name="BrainageDemo", seg=None, scale=40, template=template.name, dseg=template.mask
     )
-    return Plan(
+    return RunPlan(
         output_dir=tmp_path / "out",
         work_dir=tmp_path / "work" / "bidsapp_brainage_wf",
         card=card,  # type: ignore[arg-type]

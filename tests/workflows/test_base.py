@@ -14,8 +14,8 @@ from bidsapp_brainage.bids.collect import Scan
 from bidsapp_brainage.bids.names import derivative_path
 from bidsapp_brainage.errors import MissingExecutableError
 from bidsapp_brainage.workflows.base import init_brainage_wf, scan_workflow_name
-from bidsapp_brainage.workflows.derivatives import Given, collect_derivatives
-from bidsapp_brainage.workflows.plan import Explanation, Plan, check_libraries
+from bidsapp_brainage.workflows.plan import Explanation, RunPlan, check_libraries
+from bidsapp_brainage.workflows.precomputed import Precomputed, collect_derivatives
 from tests.workflows.conftest import make_template
 
 TEMPLATE = "MNI152NLin2009aSym"
@@ -35,7 +35,7 @@ def node_names(workflow) -> list[str]:
     return [node.fullname for node in graph.nodes()]
 
 
-def without_explanation(plan: Plan) -> Plan:
+def without_explanation(plan: RunPlan) -> RunPlan:
     return dataclasses.replace(plan, atlas=None, atlas_table=None)
 
 
@@ -58,7 +58,7 @@ def test_graph_expands(plan, scans, tmp_path, skull_strip, explain, spaces) -> N
 
 
 def test_a_network_without_distribution_writes_no_table_of_it(plan, scans) -> None:
-    def sinks(plan: Plan) -> set[str]:
+    def sinks(plan: RunPlan) -> set[str]:
         names = {name.rpartition(".")[2] for name in node_names(init_brainage_wf(scans, plan))}
         return names & {"ds_brainage", "ds_agedist", "ds_age_fig", "age"}
 
@@ -97,7 +97,7 @@ def test_a_missing_library_is_found_before_any_image_is_touched(monkeypatch, met
 def test_no_warp_when_neither_mask_nor_labels_need_it(plan, scans, tmp_path) -> None:
     mask = tmp_path / "mask.nii.gz"
     mask.touch()
-    given = {scans[0].label: Given(mask=mask)}
+    given = {scans[0].label: Precomputed(mask=mask)}
     names = node_names(init_brainage_wf(scans[:1], without_explanation(plan), given))
     assert not [name for name in names if name.endswith((".warp", ".ds_forward", "ds_t1w_std"))]
 

@@ -32,7 +32,7 @@ KEPT_BYTES = 256 << 20
 DENSE_FRACTION = 0.8
 
 
-class Plan:
+class OcclusionPlan:
     """What has to be computed for each region of a list.
 
     Parameters
@@ -75,7 +75,7 @@ class Plan:
         labels: NDArray[np.integer],
         indices: Sequence[int],
         **options: Any,
-    ) -> Plan:
+    ) -> OcclusionPlan:
         """Plan the regions of a label image.
 
         Parameters
@@ -86,7 +86,7 @@ class Plan:
         indices : sequence of int
             Labels of the regions, in the order of the results.
         **options
-            Of :class:`Plan`.
+            Of :class:`OcclusionPlan`.
         """
         _check_grid(network, labels.shape)
         return cls(network, label_patches(labels, indices), **options)
@@ -94,7 +94,7 @@ class Plan:
     @classmethod
     def from_masks(
         cls, network: Network, masks: Sequence[NDArray[np.bool_]], **options: Any
-    ) -> Plan:
+    ) -> OcclusionPlan:
         """Plan arbitrary regions, each given as a boolean array on the grid of the input."""
         for mask in masks:
             _check_grid(network, np.shape(mask))
@@ -109,7 +109,7 @@ class Plan:
         """Numbers of the regions of each chunk."""
         return self._groups
 
-    def build(self) -> Plan:
+    def build(self) -> OcclusionPlan:
         """Make all tables that will be kept now; otherwise that happens at their first use."""
         for group in self._groups:
             self.chunk(group)
@@ -172,7 +172,7 @@ class Plan:
             storage.write(temporary, self.signature, self.patches, self._groups, chunks)
 
     @classmethod
-    def load(cls, path: Path, network: Network) -> Plan:
+    def load(cls, path: Path, network: Network) -> OcclusionPlan:
         """Read a plan.
 
         Raises
@@ -237,7 +237,7 @@ def label_patches(labels: NDArray[np.integer], indices: Sequence[int]) -> list[P
 
 def cached_plan(
     network: Network, labels: NDArray[np.integer], indices: Sequence[int], folder: Path
-) -> Plan:
+) -> OcclusionPlan:
     """Load the plan of an atlas from `folder`, or make it and put it there.
 
     The name of the file is a hash of the network's geometry and of the labels.
@@ -247,8 +247,8 @@ def cached_plan(
     key.update(np.ascontiguousarray(labels, dtype=np.int32).tobytes())
     path = folder / f"plan-{key.hexdigest()[:24]}.pt"
     if path.is_file():
-        return Plan.load(path, network)
-    plan = Plan.from_labels(network, labels, indices)
+        return OcclusionPlan.load(path, network)
+    plan = OcclusionPlan.from_labels(network, labels, indices)
     plan.save(path)
     return plan
 

@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bidsapp_brainage.errors import UsageError
-from bidsapp_brainage.explain.arithmetic import exact_arithmetic, one_thread, raise_unless_memory
+from bidsapp_brainage.explain.arithmetic import exact_arithmetic, one_thread, reraise_unless_oom
 
-from .dense import Baseline, finish, full_pass, pad_for_stems, stem_padding, stem_rows
+from .full_pass import Activations, finish, full_pass, pad_for_stems, stem_padding, stem_rows
 from .geometry import flat_positions
 from .graph import Kind, Layer, Network, Operation
-from .plan import Plan
+from .plan import OcclusionPlan
 from .tables import Chunk, LayerTable, Lookup, StemPatches
 
 STEM_PATCHES = 4096
@@ -30,7 +30,7 @@ class Run:
 
     Parameters
     ----------
-    plan : Plan
+    plan : OcclusionPlan
     network : Network
         Of the plan's geometry; members of an ensemble have one run each.
     volume : Tensor
@@ -42,7 +42,7 @@ class Run:
         The plan belongs to a network of another geometry, or the volume has another shape.
     """
 
-    def __init__(self, plan: Plan, network: Network, volume: Tensor) -> None:
+    def __init__(self, plan: OcclusionPlan, network: Network, volume: Tensor) -> None:
         if network.signature != plan.signature:
             raise UsageError("The plan was made for a network of another geometry.")
         self.plan = plan
@@ -170,7 +170,7 @@ class Run:
                 return
             values = self._propagate(chunk, fill).outputs
         except (MemoryError, RuntimeError) as error:
-            raise_unless_memory(error, len(group))
+            reraise_unless_oom(error, len(group))
             half = len(group) // 2
             for part in (group[:half], group[half:]):
                 self._occlude_group(part, fill, results, place)
@@ -227,7 +227,7 @@ class Run:
 
     # -- layers ------------------------------------------------------------------------------
 
-    def _propagate(self, chunk: Chunk, fill: _Fill) -> Baseline:
+    def _propagate(self, chunk: Chunk, fill: _Fill) -> Activations:
         """Changed rows of every layer; sums as well where the baseline has them."""
         outputs: list[Tensor | None] = []
         sums: list[Tensor | None] = []
@@ -248,7 +248,7 @@ class Run:
                     rows = self._looked_up(number, table, outputs)
             outputs.append(rows)
             sums.append(total)
-        return Baseline(outputs, sums, None)
+        return Activations(outputs, sums, None)
 
     def _filled(self, table: LayerTable, fill: _Fill) -> Tensor:
         if fill.rows is not None:
@@ -296,7 +296,7 @@ class Run:
         tables: Sequence[LayerTable],
         deltas: dict[int, Tensor],
     ) -> Tensor:
-        """Baseline sums plus the weighted changes of the inputs."""
+        """Activations sums plus the weighted changes of the inputs."""
         layer, operation = self.network.layers[number], self.network.operations[number]
         source = layer.inputs[0]
         if source not in deltas:
@@ -406,7 +406,7 @@ class Run:
                 change.write(base, places, rows)
         return change
 
-    def _restore(self, base: Baseline, rows: Tensor) -> None:
+    def _restore(self, base: Activations, rows: Tensor) -> None:
         self._base, self._input = base, rows
 
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bidsapp_brainage.explain.engine import Plan, Run, trace
+from bidsapp_brainage.explain.engine import OcclusionPlan, Run, trace
 
 from .random_networks import Builder
 
@@ -48,7 +48,7 @@ def check(seed: int) -> float:
     """Worst error of one random case, relative to the size of the answers."""
     builder, net, volume, masks, fill = case(seed)
     network = trace(net, builder.shape)
-    plan = Plan.from_masks(
+    plan = OcclusionPlan.from_masks(
         network,
         masks,
         chunk_regions=builder.rng.choice([1, 3, 16]),
@@ -87,7 +87,7 @@ def test_equals_full_passes(seed):
 def test_fill_with_the_volume_itself_changes_no_bit(seed):
     builder, net, volume, masks, _ = case(seed)
     network = trace(net, builder.shape)
-    run = Run(Plan.from_masks(network, masks), network, volume)
+    run = Run(OcclusionPlan.from_masks(network, masks), network, volume)
     for before, after in zip(run.answers, run.occlude(volume), strict=True):
         assert all(torch.equal(row, before) for row in after)
 
@@ -97,7 +97,7 @@ def test_fill_with_the_volume_itself_changes_no_bit(seed):
 def test_order_of_commits_does_not_matter(seed):
     builder, net, volume, masks, fill = case(seed)
     network = trace(net, builder.shape)
-    plan = Plan.from_masks(network, masks)
+    plan = OcclusionPlan.from_masks(network, masks)
     runs = [Run(plan, network, volume) for _ in range(2)]
     for region in range(len(masks)):
         forth = runs[0].commit(region, fill)
@@ -118,7 +118,7 @@ def test_threads_and_repetitions_give_the_same_bits(workers):
     labels = np.random.default_rng(0).integers(0, 30, (20, 22, 24))
     network = trace(net, (1, 20, 22, 24))
     volume = torch.randn(1, 20, 22, 24)
-    plan = Plan.from_labels(network, labels, range(1, 31), chunk_regions=4)
+    plan = OcclusionPlan.from_labels(network, labels, range(1, 31), chunk_regions=4)
     (reference,) = Run(plan, network, volume).occlude(0.0)
     before = torch.get_num_threads()
     torch.set_num_threads(3)

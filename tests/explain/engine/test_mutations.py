@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from bidsapp_brainage.explain.engine import dense, geometry, run, tables, vocabulary
+from bidsapp_brainage.explain.engine import full_pass, geometry, run, tables, vocabulary
 
 from .test_exactness import check
 
@@ -64,7 +64,7 @@ def commit_forgets_the_sums(monkeypatch):
 
 
 def functions_before_the_pool_are_lost(monkeypatch):
-    honest = dense.finish
+    honest = full_pass.finish
 
     def wrong(layer, operation, sums):
         return honest(layer, replace(operation, early=()), sums)

@@ -8,7 +8,7 @@ import torch
 from captum.attr import FeatureAblation
 
 from bidsapp_brainage.errors import BrainageError, UsageError
-from bidsapp_brainage.explain.engine import Plan, Run, cached_plan, plan, trace
+from bidsapp_brainage.explain.engine import OcclusionPlan, Run, cached_plan, plan, trace
 from bidsapp_brainage.model.networks.sfcn import SFCN
 
 GRID = (20, 22, 18)
@@ -33,9 +33,9 @@ def volume():
 
 
 def test_saved_plan_gives_the_same_bits(network, labels, volume, tmp_path):
-    made = Plan.from_labels(network, labels, REGIONS, chunk_regions=5)
+    made = OcclusionPlan.from_labels(network, labels, REGIONS, chunk_regions=5)
     made.save(tmp_path / "plan.pt")
-    loaded = Plan.load(tmp_path / "plan.pt", network)
+    loaded = OcclusionPlan.load(tmp_path / "plan.pt", network)
     assert loaded.n_bytes == made.n_bytes > 0
     assert [path.name for path in tmp_path.iterdir()] == ["plan.pt"]
     found, expected = (Run(p, network, volume).occlude(0.0)[0] for p in (loaded, made))
@@ -43,19 +43,19 @@ def test_saved_plan_gives_the_same_bits(network, labels, volume, tmp_path):
 
 
 def test_plan_of_another_network_or_no_plan_is_refused(network, labels, volume, tmp_path):
-    Plan.from_labels(network, labels, REGIONS).save(tmp_path / "plan.pt")
+    OcclusionPlan.from_labels(network, labels, REGIONS).save(tmp_path / "plan.pt")
     other = trace(SFCN((4, 9, 8), n_bins=5).eval(), (1, *GRID))
     with pytest.raises(UsageError, match="another geometry"):
-        Plan.load(tmp_path / "plan.pt", other)
+        OcclusionPlan.load(tmp_path / "plan.pt", other)
     with pytest.raises(UsageError, match="another geometry"):
-        Run(Plan.from_labels(network, labels, REGIONS), other, volume)
+        Run(OcclusionPlan.from_labels(network, labels, REGIONS), other, volume)
     for content in (b"", b"no plan", (tmp_path / "plan.pt").read_bytes()[:200]):
         (tmp_path / "broken.pt").write_bytes(content)
         with pytest.raises(UsageError, match="remove it"):
-            Plan.load(tmp_path / "broken.pt", network)
+            OcclusionPlan.load(tmp_path / "broken.pt", network)
     torch.save({"format": 0}, tmp_path / "old.pt")
     with pytest.raises(UsageError, match="format 0"):
-        Plan.load(tmp_path / "old.pt", network)
+        OcclusionPlan.load(tmp_path / "old.pt", network)
 
 
 def test_cache_is_used_and_knows_the_atlas(network, labels, tmp_path, monkeypatch):
@@ -67,7 +67,7 @@ def test_cache_is_used_and_knows_the_atlas(network, labels, tmp_path, monkeypatc
 
 
 def test_tables_go_to_a_device_once(network, labels):
-    made = Plan.from_labels(network, labels, REGIONS, chunk_regions=5)
+    made = OcclusionPlan.from_labels(network, labels, REGIONS, chunk_regions=5)
     device = torch.device("meta")  # any device that is not the CPU
     first = made.chunk_on(made.groups[0], device)
     assert {table.device.type for table in first.tensors()} == {"meta"}
@@ -77,9 +77,11 @@ def test_tables_go_to_a_device_once(network, labels):
 
 
 def test_memory_of_tables_has_a_limit(network, labels, volume):
-    whole = Plan.from_labels(network, labels, REGIONS, chunk_regions=2).build()
+    whole = OcclusionPlan.from_labels(network, labels, REGIONS, chunk_regions=2).build()
     limit = whole.n_bytes // 3
-    small = Plan.from_labels(network, labels, REGIONS, chunk_regions=2, kept_bytes=limit).build()
+    small = OcclusionPlan.from_labels(
+        network, labels, REGIONS, chunk_regions=2, kept_bytes=limit
+    ).build()
     assert 0 < small.n_bytes <= limit
     found, expected = (Run(p, network, volume).occlude(0.0)[0] for p in (small, whole))
     assert torch.equal(found, expected)
@@ -87,25 +89,27 @@ def test_memory_of_tables_has_a_limit(network, labels, volume):
 
 def test_regions_of_the_wrong_grid_are_refused(network, labels, volume):
     with pytest.raises(UsageError, match="grid of the network input"):
-        Plan.from_labels(network, labels[1:], REGIONS)
+        OcclusionPlan.from_labels(network, labels[1:], REGIONS)
     with pytest.raises(UsageError, match="grid of the network input"):
-        Plan.from_masks(network, [labels[1:] == 1])
+        OcclusionPlan.from_masks(network, [labels[1:] == 1])
     with pytest.raises(UsageError, match="input of shape"):
-        Run(Plan.from_labels(network, labels, REGIONS), network, volume[:, 1:])
+        Run(OcclusionPlan.from_labels(network, labels, REGIONS), network, volume[:, 1:])
     with pytest.raises(UsageError, match="input of shape"):
-        Run(Plan.from_labels(network, labels, REGIONS), network, volume).occlude(volume[:, 1:])
+        Run(OcclusionPlan.from_labels(network, labels, REGIONS), network, volume).occlude(
+            volume[:, 1:]
+        )
 
 
 def test_large_regions_take_a_full_pass(network, volume):
     whole = np.ones(GRID, bool)
-    made = Plan.from_masks(network, [whole])
+    made = OcclusionPlan.from_masks(network, [whole])
     assert made.work(0).prefers_dense
     assert made.multiply_adds() == made.work(0).dense
     assert not made.chunk((0,)).layers
 
 
 def test_memory_shortage_halves_the_chunk(network, labels, volume, monkeypatch):
-    made = Plan.from_labels(network, labels, REGIONS)
+    made = OcclusionPlan.from_labels(network, labels, REGIONS)
     expected = Run(made, network, volume).occlude(0.0)[0]
     honest, sizes = Run._propagate, []
 
@@ -122,7 +126,7 @@ def test_memory_shortage_halves_the_chunk(network, labels, volume, monkeypatch):
 
 
 def test_hopeless_memory_and_other_errors_are_told_apart(network, labels, volume, monkeypatch):
-    run = Run(Plan.from_labels(network, labels, REGIONS), network, volume)
+    run = Run(OcclusionPlan.from_labels(network, labels, REGIONS), network, volume)
     for error, expected in (
         (MemoryError(), BrainageError),
         (RuntimeError("shapes differ"), RuntimeError),
@@ -134,14 +138,14 @@ def test_hopeless_memory_and_other_errors_are_told_apart(network, labels, volume
 
 def test_progress_counts_every_region_once(network, labels, volume):
     seen = []
-    made = Plan.from_labels(network, labels, [*REGIONS, 99], chunk_regions=4)
+    made = OcclusionPlan.from_labels(network, labels, [*REGIONS, 99], chunk_regions=4)
     Run(made, network, volume).occlude(0.0, workers=2, progress=lambda *now: seen.append(now))
     assert seen[-1] == (13, 13)
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
 
 
 def test_regions_come_in_the_order_asked_for_even_twice(network, labels, volume):
-    run = Run(Plan.from_labels(network, labels, REGIONS), network, volume)
+    run = Run(OcclusionPlan.from_labels(network, labels, REGIONS), network, volume)
     everything = run.occlude(0.0)[0]
     asked = [7, 2, 7, 11, 2]
     torch.testing.assert_close(run.occlude(0.0, asked)[0], everything[asked])
@@ -149,7 +153,7 @@ def test_regions_come_in_the_order_asked_for_even_twice(network, labels, volume)
 
 
 def test_undo_without_commit_is_an_error(network, labels, volume):
-    run = Run(Plan.from_labels(network, labels, REGIONS), network, volume)
+    run = Run(OcclusionPlan.from_labels(network, labels, REGIONS), network, volume)
     run.commit(3)
     assert run.n_committed == 1
     run.undo()
@@ -160,7 +164,7 @@ def test_undo_without_commit_is_an_error(network, labels, volume):
 def test_captum_gives_the_same_effects(labels, volume):
     net = SFCN((4, 8, 8), n_bins=5).double().eval()
     network, wide = trace(net, (1, *GRID)), volume.double()
-    made = Plan.from_labels(network, labels, REGIONS)
+    made = OcclusionPlan.from_labels(network, labels, REGIONS)
     ours = Run(made, network, wide).occlude(0.0)[0][:, 2]
     features = torch.from_numpy(labels.astype(np.int64))[None, None]
     theirs = FeatureAblation(lambda x: net(x)[:, 2]).attribute(wide[None], feature_mask=features)
@@ -177,6 +181,6 @@ def test_gpu_and_cpu_agree(labels, volume):
     for device in ("cpu", "cuda"):
         torch.manual_seed(0)
         network = trace(SFCN((4, 8, 8), n_bins=5).eval().to(device), (1, *GRID))
-        plan = Plan.from_labels(network, labels, REGIONS)
+        plan = OcclusionPlan.from_labels(network, labels, REGIONS)
         answers.append(Run(plan, network, volume).occlude(0.0)[0].cpu())
     torch.testing.assert_close(answers[1], answers[0], atol=1e-5, rtol=1e-5)

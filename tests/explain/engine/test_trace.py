@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bidsapp_brainage.explain.engine import Plan, Run, UnsupportedNetworkError, trace
+from bidsapp_brainage.explain.engine import OcclusionPlan, Run, UnsupportedNetworkError, trace
 from bidsapp_brainage.explain.engine.graph import Kind
 from bidsapp_brainage.model.networks.sfcn import SFCN
 
@@ -82,7 +82,7 @@ def test_functions_are_read_as_modules_are():
     network = trace(net, SHAPE)
     volume = torch.randn(SHAPE, dtype=torch.float64)
     masks = [torch.rand(SHAPE[1:]).numpy() < 0.1]
-    run = Run(Plan.from_masks(network, masks), network, volume)
+    run = Run(OcclusionPlan.from_masks(network, masks), network, volume)
     hidden = torch.where(torch.from_numpy(masks[0]), 0.0, volume)
     assert torch.allclose(run.occlude(0.0)[0], net(hidden[None]), atol=1e-12)
 

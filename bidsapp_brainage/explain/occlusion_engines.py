@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from bidsapp_brainage.errors import UsageError
 
-from .answers import Answers, Decode, Progress, ensemble_answers
-from .arithmetic import exact_arithmetic, raise_unless_memory
-from .engine import Plan, Run, UnsupportedNetworkError, trace
+from .arithmetic import exact_arithmetic, reraise_unless_oom
+from .engine import OcclusionPlan, Run, UnsupportedNetworkError, trace
 from .engine.geometry import Patch, flat_positions
+from .predictions import Decode, Predictions, Progress, ensemble_predictions
 
 LOGGER = logging.getLogger("bidsapp_brainage")
 
@@ -40,7 +40,7 @@ class Occluder(Protocol):
     """One volume, an ensemble's answer to it, and to the same volume with regions occluded."""
 
     @property
-    def intact(self) -> Answers:
+    def intact(self) -> Predictions:
         """One answer: to the volume with all committed regions occluded."""
 
     def occlude(
@@ -49,10 +49,10 @@ class Occluder(Protocol):
         regions: Sequence[int] | None = None,
         *,
         progress: Progress | None = None,
-    ) -> Answers:
+    ) -> Predictions:
         """Occlude regions, each by itself; all of them unless `regions` are given."""
 
-    def commit(self, region: int, fill: Fill) -> Answers:
+    def commit(self, region: int, fill: Fill) -> Predictions:
         """Occlude a region for good and return the new answer; later occlusions add to it."""
 
     def undo(self) -> None:
@@ -136,20 +136,20 @@ class Incremental:
         options = dict(GPU_OPTIONS) if torch.device(device).type != "cpu" else {}
         if batch_size is not None:
             options["chunk_regions"] = batch_size
-        plans: dict[str, Plan] = {}
+        plans: dict[str, OcclusionPlan] = {}
         networks = [trace(member, (1, *volume.shape), device=device) for member in members]
         for network in networks:
             if network.signature not in plans:
-                plans[network.signature] = Plan(network, regions, **options)
+                plans[network.signature] = OcclusionPlan(network, regions, **options)
         self._runs = [
             Run(plans[network.signature], network, torch.as_tensor(volume.copy())[None])
             for network in networks
         ]
 
     @property
-    def intact(self) -> Answers:
+    def intact(self) -> Predictions:
         """The answer to the volume with all committed regions occluded."""
-        return ensemble_answers(self._decode, [run.answers[0][None] for run in self._runs])
+        return ensemble_predictions(self._decode, [run.answers[0][None] for run in self._runs])
 
     def occlude(
         self,
@@ -157,16 +157,16 @@ class Incremental:
         regions: Sequence[int] | None = None,
         *,
         progress: Progress | None = None,
-    ) -> Answers:
+    ) -> Predictions:
         """See :class:`Occluder`."""
         logits = []
         for number, run in enumerate(self._runs):
             step = None if progress is None else _share(progress, number, len(self._runs))
             found = run.occlude(_tensor(fill), regions, workers=self._n_threads, progress=step)
             logits.append(found[0])
-        return ensemble_answers(self._decode, logits)
+        return ensemble_predictions(self._decode, logits)
 
-    def commit(self, region: int, fill: Fill) -> Answers:
+    def commit(self, region: int, fill: Fill) -> Predictions:
         """See :class:`Occluder`."""
         logits: list[Tensor] = []
         try:
@@ -176,7 +176,7 @@ class Incremental:
             for run in self._runs[: len(logits)]:  # members must not differ in what is occluded
                 run.undo()
             raise
-        return ensemble_answers(self._decode, logits)
+        return ensemble_predictions(self._decode, logits)
 
     def undo(self) -> None:
         """See :class:`Occluder`."""
@@ -228,11 +228,11 @@ class FullPasses:
             )
             for patch in regions
         ]  # fmt: skip
-        self._log: list[tuple[Tensor, Answers]] = []
+        self._log: list[tuple[Tensor, Predictions]] = []
         self._bytes_per_volume, self._intact = self._first_pass()
 
     @property
-    def intact(self) -> Answers:
+    def intact(self) -> Predictions:
         """The answer to the volume with all committed regions occluded."""
         return self._intact
 
@@ -242,12 +242,12 @@ class FullPasses:
         regions: Sequence[int] | None = None,
         *,
         progress: Progress | None = None,
-    ) -> Answers:
+    ) -> Predictions:
         """See :class:`Occluder`."""
         chosen = list(range(len(self._voxels))) if regions is None else list(regions)
         filled = self._filled(fill)
         answers = (
-            Answers.joined([self._intact] * len(chosen)) if chosen else self._intact.rows(0, 0)
+            Predictions.joined([self._intact] * len(chosen)) if chosen else self._intact.rows(0, 0)
         )
         todo = [k for k, region in enumerate(chosen) if self._changes(region, filled)]
         size = self._batch_size or self._automatic_batch_size()
@@ -257,7 +257,7 @@ class FullPasses:
                 with exact_arithmetic(), torch.inference_mode():
                     found = self._pass([chosen[k] for k in batch], filled)
             except (RuntimeError, MemoryError) as error:
-                raise_unless_memory(error, len(batch))
+                reraise_unless_oom(error, len(batch))
                 size = len(batch) // 2
                 continue
             answers.put(batch, found)
@@ -266,7 +266,7 @@ class FullPasses:
                 progress(len(chosen) - len(todo), len(chosen))
         return answers
 
-    def commit(self, region: int, fill: Fill) -> Answers:
+    def commit(self, region: int, fill: Fill) -> Predictions:
         """See :class:`Occluder`."""
         with exact_arithmetic(), torch.inference_mode():
             occluded = self._occluded(region, self._filled(fill))
@@ -295,14 +295,16 @@ class FullPasses:
             volume.view(-1)[where] = fill[where]
         return volume
 
-    def _pass(self, regions: Sequence[int], fill: Tensor) -> Answers:
+    def _pass(self, regions: Sequence[int], fill: Tensor) -> Predictions:
         return self._answers(torch.stack([self._occluded(r, fill) for r in regions])[:, None])
 
-    def _answers(self, batch: Tensor) -> Answers:
+    def _answers(self, batch: Tensor) -> Predictions:
         # Members get their own copy: an in-place first layer must not change the next one's input.
-        return ensemble_answers(self._decode, [member(batch.clone()) for member in self._members])
+        return ensemble_predictions(
+            self._decode, [member(batch.clone()) for member in self._members]
+        )
 
-    def _first_pass(self) -> tuple[int, Answers]:
+    def _first_pass(self) -> tuple[int, Predictions]:
         largest = 0
 
         def watch(_module: nn.Module, _inputs: object, output: object) -> None:

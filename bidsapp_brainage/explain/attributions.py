@@ -1,4 +1,4 @@
-"""Second opinions: other families of methods over the regions that occlusion explains."""
+"""Attributions: other families of methods over the regions that occlusion explains."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from bidsapp_brainage.model.prediction import cpu_threads
 
-from .answers import members_sd
 from .engine.geometry import Patch
 from .gradients import integrated_gradients, relevance
 from .noise import noise_importance
 from .nulls import NullParcels, null_scores
+from .predictions import members_sd
 from .scores import NULL_COLUMNS, rank_by_size
 
 if TYPE_CHECKING:
-    from .methods import Subject
+    from .methods import ExplanationInput
 
-Opinion: TypeAlias = Literal["lrp", "ig", "noise"]
+AttributionMethod: TypeAlias = Literal["lrp", "ig", "noise"]
 COLUMNS = (
     *("index", "name", "hemisphere", "lobe", "network", "n_voxels", "volume_mm3"),
     *("method", "baseline", "delta_age", "delta_age_sd_members", "delta_age_per_ml"),
@@ -31,7 +31,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class SecondOpinion:
+class Attribution:
     """What another method says about the prediction.
 
     Attributes
@@ -46,14 +46,19 @@ class SecondOpinion:
     volume: NDArray[np.float32]
 
 
-def second_opinion(
-    subject: Subject, method: Opinion, *, null: NullParcels, seed: int, ood_flag: str = "none"
-) -> SecondOpinion:
+def attribute(
+    subject: ExplanationInput,
+    method: AttributionMethod,
+    *,
+    null: NullParcels,
+    seed: int,
+    ood_flag: str = "none",
+) -> Attribution:
     """Explain a prediction by another method, voxel by voxel, and add up over regions.
 
     Parameters
     ----------
-    subject : Subject
+    subject : ExplanationInput
     method : {"lrp", "ig", "noise"}
         See :func:`.gradients.relevance`, :func:`.gradients.integrated_gradients` and
         :func:`.noise.noise_importance`. Each member of an ensemble is explained by itself; tables
@@ -76,18 +81,18 @@ def second_opinion(
     tables, first = [], None
     for number, baseline in enumerate(baselines):
         maps = voxel_maps(subject, method, baseline=baseline, seed=seed)
-        table = opinion_table(subject, maps, null=null, signed=method != "noise")
+        table = attribution_table(subject, maps, null=null, signed=method != "noise")
         tables.append(table.assign(method=method, baseline=baseline, ood_flag=ood_flag))
         if first is None:
             first = maps.mean(axis=0).astype(np.float32)
         if subject.progress is not None:
             subject.progress(number + 1, len(baselines))
     assert first is not None
-    return SecondOpinion(pd.concat(tables, ignore_index=True)[list(COLUMNS)], first)
+    return Attribution(pd.concat(tables, ignore_index=True)[list(COLUMNS)], first)
 
 
 def voxel_maps(
-    subject: Subject, method: Opinion, *, baseline: str | None, seed: int
+    subject: ExplanationInput, method: AttributionMethod, *, baseline: str | None, seed: int
 ) -> NDArray[np.float64]:
     """One map for each member, shape (n_members, D, H, W)."""
     volume, decode, device = subject.volume, subject.decode, subject.device
@@ -107,14 +112,14 @@ def voxel_maps(
     return np.stack(maps)
 
 
-def opinion_table(
-    subject: Subject, maps: NDArray[np.float64], *, null: NullParcels, signed: bool
+def attribution_table(
+    subject: ExplanationInput, maps: NDArray[np.float64], *, null: NullParcels, signed: bool
 ) -> pd.DataFrame:
     """Sums of voxel maps over regions.
 
     Parameters
     ----------
-    subject : Subject
+    subject : ExplanationInput
     maps : ndarray, shape (n_members, D, H, W)
         Years, or importance from 0 to 1 where not `signed`.
     null : NullParcels

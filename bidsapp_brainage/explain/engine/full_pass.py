@@ -19,7 +19,7 @@ _MEAN_POOLS = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
 
 
 @dataclass
-class Baseline:
+class Activations:
     """Values of one volume, as rows ``[positions, channels]``; None where nothing needs them.
 
     Attributes
@@ -38,7 +38,7 @@ class Baseline:
     padded: Tensor | None
 
 
-def full_pass(network: Network, rows: Tensor, *, keep: bool = True) -> Baseline:
+def full_pass(network: Network, rows: Tensor, *, keep: bool = True) -> Activations:
     """Compute every layer of a network for one volume.
 
     Parameters
@@ -62,7 +62,7 @@ def full_pass(network: Network, rows: Tensor, *, keep: bool = True) -> Baseline:
         for k in layer.inputs:
             if last_use[k] == number and not (layers[k].kept if keep else k in network.outputs):
                 outputs[k] = None
-    return Baseline(outputs, sums, padded if keep else None)
+    return Activations(outputs, sums, padded if keep else None)
 
 
 def pad_for_stems(network: Network, rows: Tensor) -> Tensor | None:

@@ -18,8 +18,8 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Answers to ``n`` volumes.
+class Predictions:
+    """Predictions to ``n`` volumes.
 
     Attributes
     ----------
@@ -38,19 +38,19 @@ class Answers:
     def __len__(self) -> int:
         return len(self.ages)
 
-    def rows(self, first: int, last: int) -> Answers:
-        """Answers `first` to `last - 1`."""
-        return Answers(
+    def rows(self, first: int, last: int) -> Predictions:
+        """Predictions `first` to `last - 1`."""
+        return Predictions(
             self.probabilities[first:last], self.ages[first:last], self.member_ages[:, first:last]
         )
 
-    def put(self, places: Sequence[int], other: Answers) -> None:
+    def put(self, places: Sequence[int], other: Predictions) -> None:
         """Overwrite the answers at `places`."""
         self.probabilities[places], self.ages[places] = other.probabilities, other.ages
         self.member_ages[:, places] = other.member_ages
 
     @classmethod
-    def joined(cls, parts: Sequence[Answers]) -> Answers:
+    def joined(cls, parts: Sequence[Predictions]) -> Predictions:
         """One after another."""
         return cls(
             np.concatenate([part.probabilities for part in parts]),
@@ -58,11 +58,11 @@ class Answers:
             np.concatenate([part.member_ages for part in parts], axis=1),
         )
 
-    def spread_from(self, other: Answers) -> NDArray[np.float64]:
+    def spread_from(self, other: Predictions) -> NDArray[np.float64]:
         """SD over members of the change of age (years); NaN with a single member."""
         return members_sd(self.member_ages - other.member_ages)
 
-    def divergence_from(self, other: Answers) -> NDArray[np.float64]:
+    def divergence_from(self, other: Predictions) -> NDArray[np.float64]:
         """Jensen-Shannon divergence (nats) between distributions row by row; shapes broadcast.
 
         NaN where there are no distributions.
@@ -72,7 +72,7 @@ class Answers:
         return np.asarray(np.maximum(middle - apart, 0.0))  # rounding must not make it negative
 
 
-def ensemble_answers(decode: Decode, logits: Sequence[Tensor]) -> Answers:
+def ensemble_predictions(decode: Decode, logits: Sequence[Tensor]) -> Predictions:
     """Average the members as the prediction does: the mean of their distributions.
 
     Parameters
@@ -84,7 +84,9 @@ def ensemble_answers(decode: Decode, logits: Sequence[Tensor]) -> Answers:
     decoded = [decode(part) for part in logits]
     probabilities = torch.stack([part.double() for part, _ in decoded]).mean(dim=0)
     ages = torch.stack([part.double() for _, part in decoded])
-    return Answers(probabilities.cpu().numpy(), ages.mean(dim=0).cpu().numpy(), ages.cpu().numpy())
+    return Predictions(
+        probabilities.cpu().numpy(), ages.mean(dim=0).cpu().numpy(), ages.cpu().numpy()
+    )
 
 
 def members_sd(values: NDArray[np.float64]) -> NDArray[np.float64]:

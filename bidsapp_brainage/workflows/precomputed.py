@@ -12,7 +12,7 @@ _OPTIONAL = ("run", "echo", "part", "rec", "ce", "acq", "ses")
 
 
 @dataclass(frozen=True)
-class Given:
+class Precomputed:
     """Files of one scan that replace computing; None where there is none.
 
     Attributes
@@ -49,7 +49,7 @@ class Given:
 
 def collect_derivatives(
     datasets: Sequence[tuple[str, Path]], entities: tuple[tuple[str, str], ...], template: str
-) -> Given:
+) -> Precomputed:
     """Find what the derivatives datasets hold for one scan.
 
     fMRIPrep and sMRIPrep name their files with fewer entities than the scan has (one T1w
@@ -69,8 +69,8 @@ def collect_derivatives(
         for labels in _ladder(entities):
             found = _search(root, labels, template)
             if found:
-                return Given(**found, dataset=name, root=root)
-    return Given()
+                return Precomputed(**found, dataset=name, root=root)
+    return Precomputed()
 
 
 def _ladder(entities: tuple[tuple[str, str], ...]) -> Iterator[tuple[tuple[str, str], ...]]:

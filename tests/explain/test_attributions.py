@@ -1,4 +1,4 @@
-"""Second opinions: sum rules, planted effects, one table for all of them, and what is refused."""
+"""Attributions: sum rules, planted effects, one table for all of them, and what is refused."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bidsapp_brainage.errors import MissingExecutableError, UsageError
-from bidsapp_brainage.explain import gradients, methods, opinions
+from bidsapp_brainage.explain import attributions, gradients, methods
 from bidsapp_brainage.explain.gradients import integrated_gradients, relevance
-from bidsapp_brainage.explain.methods import Subject
+from bidsapp_brainage.explain.methods import ExplanationInput
 from bidsapp_brainage.explain.noise import noise_importance
 from bidsapp_brainage.explain.nulls import NullParcels
 from bidsapp_brainage.model.networks import build_network
@@ -28,7 +28,7 @@ METHODS = ("lrp", "ig", "noise")
 
 
 def planted(*, gain: float = 1.0, centre: float = 0.0) -> nn.Module:
-    """Answers by the mean intensity of one corner alone, in a way that is not linear.
+    """Predictions by the mean intensity of one corner alone, in a way that is not linear.
 
     The answer is the middle of the ages where the mean, taken over the whole image, is `centre`.
     """
@@ -46,13 +46,13 @@ def planted(*, gain: float = 1.0, centre: float = 0.0) -> nn.Module:
     return network.eval()
 
 
-def make_subject(*members: nn.Module, **changes) -> Subject:
+def make_subject(*members: nn.Module, **changes) -> ExplanationInput:
     rng = np.random.default_rng(4)
     volume = rng.uniform(0.5, 1.5, size=GRID).astype(np.float32)
     labels = np.zeros(GRID, np.int32)
     labels[:4, :4, :4], labels[4:, :4, :4], labels[:4, 5:, :4], labels[4:, 5:, 4:] = 1, 2, 3, 4
     atlas = pd.DataFrame({"index": [1, 2, 3, 4, 9], "name": list("abcde")})
-    return Subject(members, volume, labels, atlas, decode, voxel_ml=0.008, **changes)
+    return ExplanationInput(members, volume, labels, atlas, decode, voxel_ml=0.008, **changes)
 
 
 def age(member: nn.Module, volume: np.ndarray) -> float:
@@ -128,8 +128,8 @@ def test_the_planted_region_is_found(method):
     # Only a steep network feels the noise in a mean.
     steep = {"gain": 5.0, "centre": 64 / 576} if method == "noise" else {}
     subject = make_subject(planted(**steep))
-    table = opinions.second_opinion(subject, method, null=NO_NULL, seed=0).table
-    assert list(table) == list(opinions.COLUMNS)
+    table = attributions.attribute(subject, method, null=NO_NULL, seed=0).table
+    assert list(table) == list(attributions.COLUMNS)
     first = table.set_index("index")["importance_per_ml"].drop(9)
     assert first.idxmax() == 1
     rest = first.drop(1).max()
@@ -142,7 +142,7 @@ def test_the_planted_region_is_found(method):
 def test_the_sign_is_that_of_occlusion(method, sign):
     subject = make_subject(planted(gain=sign))
     occluded = methods.region_tables(subject, age=None).regions
-    table = opinions.second_opinion(subject, method, null=NO_NULL, seed=0).table
+    table = attributions.attribute(subject, method, null=NO_NULL, seed=0).table
     assert np.sign(table["delta_age"][0]) == np.sign(occluded["delta_age"][0]) == -sign
 
 
@@ -150,10 +150,10 @@ def test_the_sign_is_that_of_occlusion(method, sign):
 def test_members_are_averaged_and_their_spread_told(method):
     one, other = tiny_network(1), tiny_network(2)
     alone = [
-        opinions.second_opinion(make_subject(member), method, null=NO_NULL, seed=0)
+        attributions.attribute(make_subject(member), method, null=NO_NULL, seed=0)
         for member in (one, other)
     ]
-    both = opinions.second_opinion(make_subject(one, other), method, null=NO_NULL, seed=0)
+    both = attributions.attribute(make_subject(one, other), method, null=NO_NULL, seed=0)
     np.testing.assert_allclose(
         both.volume, (alone[0].volume + alone[1].volume) / 2, atol=1e-6, rtol=1e-4
     )
@@ -170,7 +170,7 @@ def test_members_are_averaged_and_their_spread_told(method):
 
 def test_ig_has_rows_for_every_baseline_and_the_map_is_of_the_first():
     subject = make_subject(tiny_network(1), baselines=("background", "mean"))
-    found = opinions.second_opinion(subject, "ig", null=NO_NULL, seed=0)
+    found = attributions.attribute(subject, "ig", null=NO_NULL, seed=0)
     assert found.table["baseline"].unique().tolist() == ["background", "mean"]
     inside = found.volume[subject.labels == 2].sum()
     assert found.table["delta_age"][1] == pytest.approx(inside, rel=1e-4)
@@ -180,7 +180,7 @@ def test_ig_has_rows_for_every_baseline_and_the_map_is_of_the_first():
 def test_regions_are_compared_with_parcels(method):
     subject = make_subject(planted())
     null = methods.parcels(subject, 6, 0)
-    table = opinions.second_opinion(subject, method, null=null, seed=0, ood_flag="x").table
+    table = attributions.attribute(subject, method, null=null, seed=0, ood_flag="x").table
     assert table["null_sd"][:4].gt(0).all()
     assert table["percentile_null"][:4].between(0, 100).all()
     assert table["ood_flag"].eq("x").all()
@@ -204,7 +204,7 @@ def test_noise_depends_on_the_seed_alone_and_stays_in_the_brain():
 def test_missing_library_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(MissingExecutableError, match=r"bidsapp-brainage\[xai\]") as caught:
-        opinions.second_opinion(make_subject(tiny_network(1)), "ig", null=NO_NULL, seed=0)
+        attributions.attribute(make_subject(tiny_network(1)), "ig", null=NO_NULL, seed=0)
     assert caught.value.exit_code == 127
 
 

@@ -1,0 +1,156 @@
+"""The forms of cards: a column, an output, a baseline and a method of explanation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Level = Literal["subject", "figures", "template", "atlas", "group", "phenotype", "dataset"]
+Family = Literal["occlusion", "attribution", "comparison", "check"]
+Chosen = Literal["always", "option", "automatic"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one column of a table means; the fields are those of a BIDS data dictionary."""
+
+    name: str
+    long_name: str
+    description: str = ""
+    units: str = ""
+    levels: Mapping[str, str] = field(default_factory=dict)
+    minimum: float | None = None
+    maximum: float | None = None
+    derivative: bool | None = None
+
+    def as_bids(self) -> dict[str, Any]:
+        """Content of a data dictionary; what is not known is left out."""
+        facts: dict[str, Any] = {
+            "LongName": self.long_name,
+            "Description": self.description or None,
+            "Units": self.units or None,
+            "Levels": dict(self.levels) or None,
+            "Minimum": self.minimum,
+            "Maximum": self.maximum,
+            "Derivative": self.derivative,
+        }
+        return {key: value for key, value in facts.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Output:
+    """One kind of file that the app writes.
+
+    Attributes
+    ----------
+    key : str
+        Unique name; the field of the workflow that carries the file.
+    suffix, extension : str
+        End of its name.
+    description : str
+        What it is, in one sentence, for the documentation and the sidecar of images.
+    title : str
+        Heading in reports.
+    level : str
+        Where it lies: beside the images of a participant, among the figures, with a template, at
+        the root with an atlas, with the group's tables, in ``phenotype`` or at the root.
+    entities : tuple of str
+        Short BIDS entities beyond those of the scan, in the order of the name.
+    required : tuple of str
+        Those without which there is no such name.
+    desc : str
+        Its ``desc`` label; ``{model}`` stands for the name of the model.
+    units : str
+        Of the voxels of an image.
+    columns : tuple of Column
+        Of a table, in their order.
+    """
+
+    key: str
+    suffix: str
+    extension: str
+    description: str
+    title: str = ""
+    level: Level = "subject"
+    entities: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    desc: str = ""
+    units: str = ""
+    columns: tuple[Column, ...] = ()
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is a table with a data dictionary."""
+        return self.extension == ".tsv"
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What an occluded region is replaced by.
+
+    Attributes
+    ----------
+    key : str
+        Word of ``--occlusion-baseline`` and of the column ``baseline``.
+    help : str
+        For ``--help``.
+    level : str
+        What the word means in a data dictionary.
+    title : str
+        Words for reports.
+    text : str
+        Words for the methods section, after "replaced by".
+    outlined : bool
+        The fill depends on the outline of what is occluded.
+    """
+
+    key: str
+    help: str
+    level: str
+    title: str
+    text: str
+    outlined: bool = False
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to explain a prediction.
+
+    Attributes
+    ----------
+    key : str
+        Word of ``--explain``; the module ``explain/methods/<key>.py`` holds its function.
+    family : str
+        Occlusion, attribution to voxels, comparison of explanations, or a check of them.
+    chosen : str
+        ``always``: whenever something is explained; ``option``: by ``--explain``; ``automatic``:
+        when there is something to compare.
+    stage : str
+        Words for the progress log and the table of timings.
+    title : str
+        Words for reports.
+    help : str
+        For ``--help``.
+    text : str
+        Sentence of the methods section with its citations; fields of the settings may stand in
+        braces.
+    outputs : tuple of Output
+        Tables and maps that it makes.
+    options : tuple of str
+        Fields of :class:`bidsapp_brainage.settings.Processing` that it reads beyond the common
+        ones.
+    needs : tuple of str
+        Python modules that must be installed beside the app's own dependencies.
+    """
+
+    key: str
+    family: Family
+    stage: str
+    title: str
+    help: str
+    text: str
+    outputs: tuple[Output, ...] = ()
+    chosen: Chosen = "option"
+    options: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
