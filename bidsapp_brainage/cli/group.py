@@ -84,7 +84,7 @@ def run_group(settings: Settings) -> int:
 
 def _write_model(settings: Settings, summary: Summary, unreadable: tuple[str, ...]) -> Path:
     from bidsapp_brainage.group.tables import MeanMap, write_mean_map, write_tables
-    from bidsapp_brainage.reports.group import write_group_report
+    from bidsapp_brainage.reports.group.page import write_group_report
 
     output_dir = settings.output_dir
     write_tables(output_dir, summary)

@@ -230,7 +230,7 @@ def _write_reports(
     warnings: Sequence[str] = (),
 ) -> int:
     """Write the page of every participant; the number of those that could not be written."""
-    from bidsapp_brainage.reports.individual import write_individual_report
+    from bidsapp_brainage.reports.individual.page import write_individual_report
 
     failed = 0
     for subject in subjects:

@@ -20,13 +20,13 @@ class _MaskFigureInputSpec(StageInputSpec):
 
 
 class MaskFigure(StageInterface):
-    """Contours of the brain mask; see :func:`bidsapp_brainage.reports.figures.plot_mask`."""
+    """Contours of the brain mask; see :func:`.overlays.plot_mask`."""
 
     input_spec = _MaskFigureInputSpec
     output_spec = _FigureOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from bidsapp_brainage.reports.figures import plot_mask
+        from bidsapp_brainage.reports.figures.overlays import plot_mask
 
         self._results["out_file"] = self._file(runtime, "mask.svg")
         plot_mask(Path(self.inputs.t1w), Path(self.inputs.mask), Path(self._results["out_file"]))
@@ -45,13 +45,13 @@ class _RegistrationFigureOutputSpec(TraitedSpec):
 
 
 class RegistrationFigure(StageInterface):
-    """Template and participant; see :func:`bidsapp_brainage.reports.figures.plot_registration`."""
+    """Template and participant; see :func:`.overlays.plot_registration`."""
 
     input_spec = _RegistrationFigureInputSpec
     output_spec = _RegistrationFigureOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from bidsapp_brainage.reports.figures import plot_registration
+        from bidsapp_brainage.reports.figures.overlays import plot_registration
 
         self._results["before"] = self._file(runtime, "before.svg")
         self._results["after"] = self._file(runtime, "after.svg")
@@ -70,13 +70,13 @@ class _InputFigureInputSpec(StageInputSpec):
 
 
 class InputFigure(StageInterface):
-    """What the network saw; see :func:`bidsapp_brainage.reports.figures.plot_model_input`."""
+    """What the network saw; see :func:`.overlays.plot_model_input`."""
 
     input_spec = _InputFigureInputSpec
     output_spec = _FigureOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from bidsapp_brainage.reports.figures import plot_model_input
+        from bidsapp_brainage.reports.figures.overlays import plot_model_input
 
         self._results["out_file"] = self._file(runtime, "input.svg")
         plot_model_input(Path(self.inputs.volume), Path(self._results["out_file"]))
@@ -90,14 +90,14 @@ class _AgeFigureInputSpec(StageInputSpec):
 
 
 class AgeFigure(StageInterface):
-    """Age distribution; see :mod:`bidsapp_brainage.reports.age_figure`."""
+    """Age distribution; see :mod:`bidsapp_brainage.reports.figures.age`."""
 
     input_spec = _AgeFigureInputSpec
     output_spec = _FigureOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from bidsapp_brainage.reports.age_figure import plot_age_distribution
-        from bidsapp_brainage.reports.cohort import Cohort
+        from bidsapp_brainage.reports.figures.age import plot_age_distribution
+        from bidsapp_brainage.reports.training_cohort import Cohort
 
         self._results["out_file"] = self._file(runtime, "agedist.svg")
         plot_age_distribution(
@@ -115,13 +115,13 @@ class _MapFigureInputSpec(StageInputSpec):
 
 
 class MapFigure(StageInterface):
-    """Regional effects; see :func:`bidsapp_brainage.reports.figures.plot_occlusion`."""
+    """Regional effects; see :func:`.overlays.plot_occlusion`."""
 
     input_spec = _MapFigureInputSpec
     output_spec = _FigureOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from bidsapp_brainage.reports.figures import plot_occlusion
+        from bidsapp_brainage.reports.figures.overlays import plot_occlusion
 
         self._results["out_file"] = self._file(runtime, "occlusionmap.svg")
         plot_occlusion(

@@ -31,7 +31,7 @@ _PRELOAD = [
     "bidsapp_brainage.interfaces.images",
     "bidsapp_brainage.interfaces.prediction",
     "bidsapp_brainage.model.prediction",
-    "bidsapp_brainage.reports.figures",
+    "bidsapp_brainage.reports.figures.overlays",
 ]
 _GRACE_S = 3.0
 _PR_SET_PDEATHSIG = 1

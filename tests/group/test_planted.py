@@ -21,7 +21,7 @@ from tests.group.derivatives import write_derivatives
 def no_page():
     """The page has tests of its own; here are the tables."""
     with pytest.MonkeyPatch.context() as patch:
-        page = "bidsapp_brainage.reports.group.write_group_report"
+        page = "bidsapp_brainage.reports.group.page.write_group_report"
         patch.setattr(page, lambda root, *_, **__: root)
         yield
 

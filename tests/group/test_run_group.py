@@ -18,7 +18,7 @@ from bidsapp_brainage.cli.group import run_group
 from bidsapp_brainage.errors import NoInputError
 from bidsapp_brainage.group import contributions, summary
 from bidsapp_brainage.io import read_tsv
-from bidsapp_brainage.reports import drawing
+from bidsapp_brainage.reports.figures import drawing
 from bidsapp_brainage.settings import Selection, Settings
 from tests.group.derivatives import write_derivatives
 

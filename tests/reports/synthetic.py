@@ -14,9 +14,9 @@ from bidsapp_brainage.bids.dictionaries import sidecar
 from bidsapp_brainage.bids.names import derivative_path, sidecar_path
 from bidsapp_brainage.explain.scores import occlusion_table, paint_map
 from bidsapp_brainage.io import save_nifti, write_json, write_tsv
-from bidsapp_brainage.reports import figures
-from bidsapp_brainage.reports.age_figure import plot_age_distribution
-from bidsapp_brainage.reports.cohort import Cohort
+from bidsapp_brainage.reports.figures import overlays as figures
+from bidsapp_brainage.reports.figures.age import plot_age_distribution
+from bidsapp_brainage.reports.training_cohort import Cohort
 
 MODEL, TEMPLATE = "sfcn2mm", "MNI152NLin2009aSym"
 ATLAS = {"atlas": "Blocks", "scale": "24"}

@@ -17,9 +17,9 @@ from bidsapp_brainage.group import contributions, summary
 from bidsapp_brainage.group.collect import collect
 from bidsapp_brainage.group.tables import write_tables
 from bidsapp_brainage.io import read_tsv, save_nifti
-from bidsapp_brainage.reports import drawing
-from bidsapp_brainage.reports.group import write_group_report
-from bidsapp_brainage.reports.individual import write_individual_report
+from bidsapp_brainage.reports.figures import drawing
+from bidsapp_brainage.reports.group.page import write_group_report
+from bidsapp_brainage.reports.individual.page import write_individual_report
 from tests.group.derivatives import AFFINE, TEMPLATE, atlas_labels, write_derivatives
 from tests.reports.synthetic import MODEL, RUN, Person, write_person
 from tests.reports.synthetic_group import write_group_results

@@ -16,9 +16,9 @@ from PIL import Image
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import save_nifti, write_tsv
-from bidsapp_brainage.reports import figures
-from bidsapp_brainage.reports.age_figure import plot_age_distribution
-from bidsapp_brainage.reports.cohort import Cohort
+from bidsapp_brainage.reports.figures import overlays as figures
+from bidsapp_brainage.reports.figures.age import plot_age_distribution
+from bidsapp_brainage.reports.training_cohort import Cohort
 from tests.reports.synthetic import Pictures
 
 AGES = {"predicted_age": 40.0, "ci95_lower": 30.0, "ci95_upper": 50.0, "chronological_age": 44.0}

@@ -21,10 +21,11 @@ from bidsapp_brainage.group import contributions, summary
 from bidsapp_brainage.group.collect import collect
 from bidsapp_brainage.group.tables import write_mean_map, write_tables
 from bidsapp_brainage.io import read_tsv, save_nifti
-from bidsapp_brainage.reports import drawing, group_figures
-from bidsapp_brainage.reports.drawing import Point, interactive_svg, marked_svg
-from bidsapp_brainage.reports.group import write_group_report
-from bidsapp_brainage.reports.group_pictures import report_link
+from bidsapp_brainage.reports.figures import drawing
+from bidsapp_brainage.reports.figures.drawing import Point, interactive_svg, marked_svg
+from bidsapp_brainage.reports.group import figures as group_figures
+from bidsapp_brainage.reports.group.page import write_group_report
+from bidsapp_brainage.reports.group.pictures import report_link
 from tests.group.derivatives import AFFINE, TEMPLATE, atlas_labels, write_derivatives
 from tests.reports.synthetic_group import WARNING, write_group_results
 

@@ -14,8 +14,10 @@ import pytest
 from bidsapp_brainage.bids.names import derivative_path, sidecar_path
 from bidsapp_brainage.imaging.quality import decide
 from bidsapp_brainage.io import read_tsv, write_text, write_tsv
-from bidsapp_brainage.reports import brain, individual, wording
-from bidsapp_brainage.reports.individual import SECTIONS, write_individual_report
+from bidsapp_brainage.reports import wording
+from bidsapp_brainage.reports.individual import page as individual
+from bidsapp_brainage.reports.individual import region_viewers as brain
+from bidsapp_brainage.reports.individual.page import SECTIONS, write_individual_report
 from tests.reports.synthetic import ATLAS, MODEL, RUN, TEMPLATE, Person, write_person
 
 EVIL = "<script>alert(1)</script>\"'><img src=http://evil.example/x onerror=alert(1)>"

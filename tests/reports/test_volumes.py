@@ -15,8 +15,13 @@ from hypothesis import strategies as st
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import save_nifti
-from bidsapp_brainage.reports.mosaic import Volume
-from bidsapp_brainage.reports.volumes import Measure, labels_from_map, pack, region_viewer
+from bidsapp_brainage.reports.figures.mosaic import Volume
+from bidsapp_brainage.reports.individual.region_volumes import (
+    Measure,
+    labels_from_map,
+    pack,
+    region_viewer,
+)
 
 MEASURES = (Measure("delta_age", "contribution", "years"),)
 
@@ -59,7 +64,7 @@ def _unpack(viewer):
 
 
 def test_a_fine_grid_is_thinned_out_and_keeps_its_place(monkeypatch):
-    monkeypatch.setattr("bidsapp_brainage.reports.volumes._LARGEST", 1000)
+    monkeypatch.setattr("bidsapp_brainage.reports.individual.region_volumes._LARGEST", 1000)
     labels = np.zeros((30, 30, 30), np.uint16)
     labels[10:20, 5:25, 8:28] = 1
     affine = np.diag([1.0, 1.0, 1.0, 1.0])

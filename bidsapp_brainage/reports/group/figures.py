@@ -14,7 +14,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from bidsapp_brainage.reports.drawing import STYLE, mark
+from bidsapp_brainage.reports.figures.drawing import STYLE, mark
 
 # Okabe & Ito's colours: told apart with every kind of colour vision.
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6b7280"

@@ -9,8 +9,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from bidsapp_brainage.reports.drawing import STYLE
-from bidsapp_brainage.reports.group_figures import BLUE, GREY, ORANGE, short_name
+from bidsapp_brainage.reports.figures.drawing import STYLE
+from bidsapp_brainage.reports.group.figures import BLUE, GREY, ORANGE, short_name
 
 MANY_PAIRS = 24
 _COLUMNS = 4

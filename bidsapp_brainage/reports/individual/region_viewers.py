@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.reports.agreement import explanation_title
-from bidsapp_brainage.reports.explanations import by_explanation
-from bidsapp_brainage.reports.subject import ModelResult, RegionResult, ScanResult
-from bidsapp_brainage.reports.views import region_rows, slug
-from bidsapp_brainage.reports.volumes import Measure, Viewer, region_viewer
+from bidsapp_brainage.reports.individual.comparison_tables import explanation_title
+from bidsapp_brainage.reports.individual.explanation_tables import by_explanation
+from bidsapp_brainage.reports.individual.region_volumes import Measure, Viewer, region_viewer
+from bidsapp_brainage.reports.individual.results import ModelResult, RegionResult, ScanResult
+from bidsapp_brainage.reports.individual.views import region_rows, slug
 
 ROOM = 2_400_000  # bytes of all maps of a page: those of about six scans
 MEASURES = (

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bidsapp_brainage.io import read_tsv, write_text
-from bidsapp_brainage.reports.cohort import Cohort
 from bidsapp_brainage.reports.html import is_missing, number
+from bidsapp_brainage.reports.training_cohort import Cohort
 
 if TYPE_CHECKING:
     import pandas as pd

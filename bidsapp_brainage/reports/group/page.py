@@ -12,10 +12,8 @@ import pandas as pd
 from bidsapp_brainage.bids.names import derivative_path
 from bidsapp_brainage.group.summary import N_BOOT, AtlasSummary, Summary
 from bidsapp_brainage.io import write_text
-from bidsapp_brainage.reports import group_curves as curves
-from bidsapp_brainage.reports import group_figures as figures
-from bidsapp_brainage.reports import group_tables as tables
-from bidsapp_brainage.reports.group_pictures import (
+from bidsapp_brainage.reports.group import curves, figures, tables
+from bidsapp_brainage.reports.group.pictures import (
     Gallery,
     Picture,
     group_viewer,
@@ -23,7 +21,7 @@ from bidsapp_brainage.reports.group_pictures import (
     report_link,
     scan_points,
 )
-from bidsapp_brainage.reports.group_results import (
+from bidsapp_brainage.reports.group.result_tables import (
     ATLAS_RESULTS,
     GAP_RESULTS,
     REPEAT_RESULTS,

@@ -9,8 +9,6 @@ from typing import Any
 import pandas as pd
 
 from bidsapp_brainage.reports import wording
-from bidsapp_brainage.reports.cohort import Cohort
-from bidsapp_brainage.reports.explanations import further_tables
 from bidsapp_brainage.reports.html import (
     MISSING,
     Cell,
@@ -23,7 +21,14 @@ from bidsapp_brainage.reports.html import (
     significant,
     text_cell,
 )
-from bidsapp_brainage.reports.subject import ModelResult, RegionResult, ScanResult, TableFile
+from bidsapp_brainage.reports.individual.explanation_tables import further_tables
+from bidsapp_brainage.reports.individual.results import (
+    ModelResult,
+    RegionResult,
+    ScanResult,
+    TableFile,
+)
+from bidsapp_brainage.reports.training_cohort import Cohort
 from bidsapp_brainage.reports.wording import Notice
 
 NEGLIGIBLE_YEARS = 0.1

@@ -16,10 +16,11 @@ from bidsapp_brainage.bids.names import derivative_path, find_outputs, parse_nam
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.group.summary import AtlasSummary, Summary
 from bidsapp_brainage.io import load_nifti
-from bidsapp_brainage.reports import drawing, group_figures
+from bidsapp_brainage.reports.figures import drawing
+from bidsapp_brainage.reports.figures.mosaic import Volume, read_volume
+from bidsapp_brainage.reports.group import figures as group_figures
 from bidsapp_brainage.reports.html import number, svg_uri
-from bidsapp_brainage.reports.mosaic import Volume, read_volume
-from bidsapp_brainage.reports.volumes import Measure, Viewer, mean_grey, pack
+from bidsapp_brainage.reports.individual.region_volumes import Measure, Viewer, mean_grey, pack
 
 if TYPE_CHECKING:
     import nibabel as nib

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bidsapp_brainage.reports.figures.mosaic import Volume, read_volume
 from bidsapp_brainage.reports.html import is_missing
-from bidsapp_brainage.reports.mosaic import Volume, read_volume
 
 GREYS = 63  # levels of anatomy; more are not seen under colours and take a third more bytes
 MARGIN_VOXELS = 2

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from bidsapp_brainage.reports import agreement
 from bidsapp_brainage.reports.html import (
     Column,
     Table,
@@ -15,7 +14,8 @@ from bidsapp_brainage.reports.html import (
     number_cell,
     text_cell,
 )
-from bidsapp_brainage.reports.subject import TableFile
+from bidsapp_brainage.reports.individual import comparison_tables as agreement
+from bidsapp_brainage.reports.individual.results import TableFile
 
 _LEVELS = {
     "network": "Network",

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bidsapp_brainage.io import write_text
-from bidsapp_brainage.reports import mosaic
+from bidsapp_brainage.reports.figures import mosaic
 from bidsapp_brainage.reports.html import decimals, number
 
 _BAR_STEPS = 41

@@ -13,12 +13,18 @@ from bidsapp_brainage.bids.citation import bibliography, cited_keys, render_html
 from bidsapp_brainage.bids.citation import render_markdown as render_plain
 from bidsapp_brainage.bids.names import report_path
 from bidsapp_brainage.io import write_text
-from bidsapp_brainage.reports import views, wording
-from bidsapp_brainage.reports.brain import Viewers
+from bidsapp_brainage.reports import wording
+from bidsapp_brainage.reports.embedded_pictures import Pictures, read_text
 from bidsapp_brainage.reports.html import is_missing, render
-from bidsapp_brainage.reports.pictures import Pictures, read_text
-from bidsapp_brainage.reports.rating import rating_form, rating_notice
-from bidsapp_brainage.reports.subject import ModelResult, ScanResult, SubjectResult, read_subject
+from bidsapp_brainage.reports.individual import views
+from bidsapp_brainage.reports.individual.rating import rating_form, rating_notice
+from bidsapp_brainage.reports.individual.region_viewers import Viewers
+from bidsapp_brainage.reports.individual.results import (
+    ModelResult,
+    ScanResult,
+    SubjectResult,
+    read_subject,
+)
 
 SECTIONS = (
     ("summary", "Summary"),

@@ -1,0 +1,1 @@
+"""The page of a group: its tables and figures."""

@@ -1,0 +1,1 @@
+"""The page of one participant: what is read, and what the template shows."""
