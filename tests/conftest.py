@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.tables import tabbed
+
 # One thread each: the machine that runs the tests may have two cores.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
@@ -43,11 +45,6 @@ def make_dataset(tmp_path: Path) -> MakeDataset:
         return root
 
     return make
-
-
-def tabbed(text: str) -> str:
-    """A table written with spaces as TSV."""
-    return "\n".join("\t".join(line.split()) for line in text.strip().splitlines()) + "\n"
 
 
 @pytest.fixture

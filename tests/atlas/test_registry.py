@@ -11,7 +11,7 @@ import pytest
 from bidsapp_brainage import io
 from bidsapp_brainage.atlas.registry import list_atlases, load_atlas
 from bidsapp_brainage.errors import DataError, ResourceError, UsageError
-from tests.atlas.conftest import AFFINE, SHAPE, halves, image
+from tests.atlas.boxes import AFFINE, SHAPE, halves, image
 
 TABLE = "index\tname\themi\n1\tLeft Half\tL\n2\tRight Half\tR\n3\tRight Core\tR\n"
 

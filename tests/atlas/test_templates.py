@@ -16,7 +16,7 @@ from bidsapp_brainage import io
 from bidsapp_brainage.atlas import templates
 from bidsapp_brainage.atlas.templates import get_template, prepare_home
 from bidsapp_brainage.errors import ResourceError, UsageError
-from tests.atlas.conftest import AFFINE, brain, image
+from tests.atlas.boxes import AFFINE, brain, image
 
 _ASK = """
 import os, socket, sys

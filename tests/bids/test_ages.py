@@ -6,7 +6,7 @@ import pytest
 
 from bidsapp_brainage.bids.ages import AgeBook, find_age_column, parse_age, parse_sex
 from bidsapp_brainage.errors import DataError, UsageError
-from tests.conftest import tabbed
+from tests.tables import tabbed
 
 
 @pytest.mark.parametrize(

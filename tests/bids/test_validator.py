@@ -30,7 +30,7 @@ from bidsapp_brainage.bids.names import (
     sidecar_path,
 )
 from bidsapp_brainage.settings import Settings
-from tests.bids.test_names import NAMES, ROOT_NAMES
+from tests.bids.output_names import NAMES, ROOT_NAMES
 
 COLUMNS = {
     "brainage": "participant_id session_id run_id model chronological_age age_source predicted_age "

@@ -54,11 +54,13 @@ def test_missing_bids_dir(bids, card):
 
 
 def test_group_needs_no_raw_data(bids, card):
-    validate(make(bids / "nope", card, ("group",), output_dir=bids.parent / "out"))
+    settings = make(bids / "nope", card, ("group",), output_dir=bids.parent / "out")
+    assert validate(settings) == []
 
 
 def test_reports_only_needs_no_raw_data(bids, card):
-    validate(make(bids / "nope", card, reports_only=True, work_dir=bids.parent / "w"))
+    settings = make(bids / "nope", card, reports_only=True, work_dir=bids.parent / "w")
+    assert validate(settings) == []
 
 
 def test_same_input_and_output_suggests_derivatives(bids, card):

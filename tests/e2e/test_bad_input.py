@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tests.e2e.conftest import App
+from tests.e2e.app import App
 from tests.model.tiny import make_card
 
 RNG = np.random.default_rng(0)

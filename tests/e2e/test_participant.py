@@ -13,7 +13,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from tests.e2e.conftest import App, Story
+from tests.e2e.app import App, Story
 
 GOLDEN = Path(__file__).parent / "outputs.txt"
 

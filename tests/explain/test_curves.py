@@ -17,8 +17,7 @@ from bidsapp_brainage.explain.curves import (
     open_insertion,
     random_order_curves,
 )
-from tests.explain.test_occlusion import decode
-from tests.explain.toy import EMPTY, ENGINES, FILL, bits, make_toy
+from tests.explain.toy import EMPTY, ENGINES, FILL, bits, decode, make_toy
 
 ORDER = [3, 0, EMPTY, 5, 1, 2]
 WITHOUT_EMPTY = [3, 0, 5, 1, 2]

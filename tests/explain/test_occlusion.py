@@ -7,39 +7,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from bidsapp_brainage.errors import BrainageError, UsageError
 from bidsapp_brainage.explain import occlusion_engines
 from bidsapp_brainage.explain.occlusion import occlude
 from bidsapp_brainage.model.loading import load_members
 from bidsapp_brainage.model.prediction import decoder, predict
+from tests.explain.toy import N_BINS, decode, tiny_network
 from tests.model.tiny import make_card
-
-N_BINS = 7
-
-
-def decode(logits):
-    probabilities = torch.softmax(logits.double(), dim=1)
-    centers = 15.0 + 2.0 * torch.arange(N_BINS, dtype=torch.float64)
-    return probabilities, probabilities @ centers.to(logits.device)
-
-
-def tiny_network(seed: int, *, inplace: bool = False) -> nn.Module:
-    torch.manual_seed(seed)
-    network = nn.Sequential(
-        nn.Conv3d(1, 3, 3, padding=1),
-        nn.BatchNorm3d(3),
-        nn.ReLU(inplace=inplace),
-        nn.MaxPool3d(2),
-        nn.Conv3d(3, 4, 3, padding=1),
-        nn.AdaptiveAvgPool3d(1),
-        nn.Flatten(),
-        nn.Linear(4, N_BINS),
-    )
-    with torch.no_grad():
-        network[-1].weight.mul_(4)
-    return network.eval()
 
 
 def loop(networks, volume, labels, indices, fill):

@@ -6,15 +6,39 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from bidsapp_brainage.explain.engine.plan import label_patches
 from bidsapp_brainage.explain.engine.tables import count
 from bidsapp_brainage.explain.occlusion_engines import Occluder, open_occluder
-from tests.explain.test_occlusion import decode, tiny_network
 
 ENGINES = ("incremental", "loop")
 EMPTY = 4  # the region without voxels
 FILL = -1.5
+N_BINS = 7
+
+
+def decode(logits):
+    probabilities = torch.softmax(logits.double(), dim=1)
+    centers = 15.0 + 2.0 * torch.arange(N_BINS, dtype=torch.float64)
+    return probabilities, probabilities @ centers.to(logits.device)
+
+
+def tiny_network(seed: int, *, inplace: bool = False) -> nn.Module:
+    torch.manual_seed(seed)
+    network = nn.Sequential(
+        nn.Conv3d(1, 3, 3, padding=1),
+        nn.BatchNorm3d(3),
+        nn.ReLU(inplace=inplace),
+        nn.MaxPool3d(2),
+        nn.Conv3d(3, 4, 3, padding=1),
+        nn.AdaptiveAvgPool3d(1),
+        nn.Flatten(),
+        nn.Linear(4, N_BINS),
+    )
+    with torch.no_grad():
+        network[-1].weight.mul_(4)
+    return network.eval()
 
 
 @dataclass

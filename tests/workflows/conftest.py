@@ -6,24 +6,13 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-import nibabel as nib
-import numpy as np
 import pandas as pd
 import pytest
 
-from bidsapp_brainage.atlas.templates import TemplateFiles
 from bidsapp_brainage.bids.ages import Age
 from bidsapp_brainage.bids.collect import Scan
 from bidsapp_brainage.workflows.plan import RunPlan
-
-
-def make_template(folder: Path, name: str) -> TemplateFiles:
-    paths = []
-    for kind in ("T1w", "mask"):
-        path = folder / f"tpl-{name}_{kind}.nii.gz"
-        nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.uint8), np.eye(4)), path)
-        paths.append(path)
-    return TemplateFiles(name, paths[0], paths[1], skull_stripped=True)
+from tests.workflows.templates import make_template
 
 
 @pytest.fixture
