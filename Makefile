@@ -43,6 +43,7 @@ browser:
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python scripts/check_sizes.py
 
 types: $(VENV)/.installed-test
 	$(BIN)/mypy
