@@ -6,6 +6,7 @@ import configparser
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,14 @@ def test_every_data_file_is_installed() -> None:
         if path.is_file() and path.suffix not in (".py", ".pyc") and not path.name.startswith(".")
     }
     assert not data - installed, "add to package_data in setup.cfg"
+
+
+def test_the_import_contracts_name_every_package() -> None:
+    contracts = tomllib.loads(_read("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    layers, core = contracts[:2]
+    assert layers["exhaustive"]
+    shell = {"__main__", "cli", "interfaces", "workflows"}
+    named = {name.removeprefix("bidsapp_brainage.") for name in core["source_modules"]} | shell
+    package = ROOT / "bidsapp_brainage"
+    there = {path.stem for path in package.glob("[!_]*.py")} | {"__main__"}
+    assert named == there | {path.parent.name for path in package.glob("*/__init__.py")}
