@@ -15,8 +15,8 @@ from bidsapp_brainage.cli.machine import available_memory_gb
 
 if TYPE_CHECKING:
     from bidsapp_brainage.bids.collect import Scan
+    from bidsapp_brainage.running.outcome import Crash, Failure
     from bidsapp_brainage.settings import Settings
-    from bidsapp_brainage.workflows.outcome import Crash, Failure
     from bidsapp_brainage.workflows.plan import RunPlan
     from bidsapp_brainage.workflows.precomputed import Precomputed
 
@@ -91,7 +91,7 @@ def run_participant(settings: Settings) -> int:
 def _boilerplate_or_run(run: _Run, absent: Sequence[str]) -> int:
     """Do what the options ask for, once everything is prepared."""
     from bidsapp_brainage.bids.citation import write_citation
-    from bidsapp_brainage.workflows.execute import draw_graph
+    from bidsapp_brainage.running.execute import draw_graph
 
     settings = run.settings
     execution = settings.execution
@@ -128,9 +128,9 @@ def _prepare(
 
 def _execute(run: _Run, absent: Sequence[str]) -> int:
     """Run the workflow, write the reports, and say what failed."""
-    from bidsapp_brainage.workflows.execute import configure, run_workflow
-    from bidsapp_brainage.workflows.monitor import Monitor
-    from bidsapp_brainage.workflows.outcome import Failure, find_failures
+    from bidsapp_brainage.running.execute import configure, run_workflow
+    from bidsapp_brainage.running.monitor import Monitor
+    from bidsapp_brainage.running.outcome import Failure, find_failures
 
     settings, plan = run.settings, run.plan
     verbose = settings.execution.verbose
@@ -175,7 +175,7 @@ def _execute(run: _Run, absent: Sequence[str]) -> int:
 
 def _conclude(run: _Run, failures: Sequence[Failure], bad_reports: int) -> int:
     """Say how it went; the exit code."""
-    from bidsapp_brainage.workflows.outcome import failure_table
+    from bidsapp_brainage.running.outcome import failure_table
 
     failed = {failure.scan for failure in failures}
     complete = sum(scan.label not in failed for scan in run.scans)
@@ -189,7 +189,7 @@ def _conclude(run: _Run, failures: Sequence[Failure], bad_reports: int) -> int:
 def _collect_crashes(run: _Run) -> dict[str, list[Crash]]:
     """Crash files of this run by participant; the key ``""`` holds those of shared steps."""
     from bidsapp_brainage.bids.names import log_dir
-    from bidsapp_brainage.workflows.outcome import read_crashes
+    from bidsapp_brainage.running.outcome import read_crashes
 
     output_dir, uuid = run.plan.output_dir, run.plan.run_uuid
     folders = {subject: log_dir(output_dir, subject, uuid) for subject in run.subjects}
@@ -202,7 +202,7 @@ def _reports_only(settings: Settings) -> int:
     """Write the pages again from what lies in the output folder; needs no raw data."""
     from bidsapp_brainage.bids.names import find_outputs, log_dir, parse_name
     from bidsapp_brainage.errors import NoInputError
-    from bidsapp_brainage.workflows.outcome import read_crashes
+    from bidsapp_brainage.running.outcome import read_crashes
 
     output_dir, wanted = settings.output_dir, settings.selection.participant_label
     found = find_outputs(output_dir, suffix="brainage", extension=".tsv")

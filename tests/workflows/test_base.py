@@ -16,7 +16,7 @@ from bidsapp_brainage.errors import MissingExecutableError
 from bidsapp_brainage.workflows.base import init_brainage_wf, scan_workflow_name
 from bidsapp_brainage.workflows.plan import Explanation, RunPlan, check_libraries
 from bidsapp_brainage.workflows.precomputed import Precomputed, collect_derivatives
-from tests.workflows.templates import make_template
+from tests.workflows.stand_ins import make_template
 
 TEMPLATE = "MNI152NLin2009aSym"
 FORWARD = {"from_": "T1w", "to": TEMPLATE, "mode": "image", "suffix": "xfm"}

@@ -14,7 +14,7 @@ from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
 from scipy import sparse
 
-from bidsapp_brainage.workflows.plugin import OneProcessPerNode, _Dependencies
+from bidsapp_brainage.running.plugin import OneProcessPerNode, _Dependencies
 
 
 def kill_myself(value: int) -> int:

@@ -13,7 +13,7 @@ from bidsapp_brainage.workflows.base import scan_workflow_name
 
 if TYPE_CHECKING:
     from bidsapp_brainage.bids.collect import Scan
-    from bidsapp_brainage.workflows.monitor import Monitor
+    from bidsapp_brainage.running.monitor import Monitor
 
 _NODE = re.compile(r"^Node: (\S+)$", re.MULTILINE)
 _OWN_ERROR = re.compile(r"bidsapp_brainage\.errors\.\w+: (.+?)(?=\n\s*\n|\n\S|\Z)", re.DOTALL)

@@ -14,8 +14,8 @@ from bidsapp_brainage.workflows.base import scan_workflow_name
 
 if TYPE_CHECKING:
     from bidsapp_brainage.bids.collect import Scan
+    from bidsapp_brainage.running.monitor import Monitor
     from bidsapp_brainage.settings import Resources
-    from bidsapp_brainage.workflows.monitor import Monitor
 
 LOGGER = logging.getLogger("bidsapp_brainage")
 
@@ -77,7 +77,7 @@ def run_workflow(
     name, arguments = read_plugin(resources.plugin_file)
     plugin: Any = name
     if name == "MultiProc":
-        from bidsapp_brainage.workflows.plugin import OneProcessPerNode
+        from bidsapp_brainage.running.plugin import OneProcessPerNode
 
         defaults = {
             "n_procs": resources.nprocs,

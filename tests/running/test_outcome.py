@@ -9,10 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from bidsapp_brainage.errors import UsageError
-from bidsapp_brainage.workflows.base import init_brainage_wf, scan_workflow_name
-from bidsapp_brainage.workflows.execute import configure, read_plugin
-from bidsapp_brainage.workflows.monitor import Monitor
-from bidsapp_brainage.workflows.outcome import (
+from bidsapp_brainage.running.execute import configure, read_plugin
+from bidsapp_brainage.running.monitor import Monitor
+from bidsapp_brainage.running.outcome import (
     Crash,
     Failure,
     expected_sinks,
@@ -22,6 +21,7 @@ from bidsapp_brainage.workflows.outcome import (
     hide_paths,
     read_crashes,
 )
+from bidsapp_brainage.workflows.base import init_brainage_wf, scan_workflow_name
 
 TRACEBACK = """\
 Node: bidsapp_brainage_wf.sub_01_wf.anat_fit_wf.conform

@@ -1,0 +1,1 @@
+"""Running a workflow: processes, progress, what became of each scan."""

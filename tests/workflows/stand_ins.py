@@ -1,0 +1,93 @@
+"""A plan and scans with tiny stand-ins for everything: enough to build graphs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+
+from bidsapp_brainage.atlas.templates import TemplateFiles
+from bidsapp_brainage.bids.ages import Age
+from bidsapp_brainage.bids.collect import Scan
+from bidsapp_brainage.bids.names import scan_entities
+from bidsapp_brainage.workflows.plan import RunPlan
+
+
+def make_template(folder: Path, name: str) -> TemplateFiles:
+    paths = []
+    for kind in ("T1w", "mask"):
+        path = folder / f"tpl-{name}_{kind}.nii.gz"
+        nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.uint8), np.eye(4)), path)
+        paths.append(path)
+    return TemplateFiles(name, paths[0], paths[1], skull_stripped=True)
+
+
+def make_plan(folder: Path) -> RunPlan:
+    """A plan with tiny stand-ins for template, model and atlas: enough to build graphs."""
+    resources = folder / "resources"
+    resources.mkdir()
+    template = make_template(resources, "MNI152NLin2009aSym")
+    card_path = resources / "tiny.json"
+    card_path.write_text(json.dumps({"name": "tiny"}))
+    weights = resources / "tiny.safetensors"
+    weights.write_bytes(b"0")
+    table = resources / "atlas.tsv"
+    pd.DataFrame({"index": [1], "name": ["one"]}).to_csv(table, sep="\t", index=False)
+    card = SimpleNamespace(
+        name="tiny",
+        version="1.0.0",
+        architecture={"id": "sfcn"},
+        weights=(SimpleNamespace(path=weights, sha256="0" * 64),),
+        input={"resolution_mm": 2.0, "shape": [8, 8, 8], "skull_stripped": True},
+        age_range=(20.0, 80.0),
+        training={},
+        bias_correction=None,
+        age_head=SimpleNamespace(has_distribution=True),
+        licence="CC0",
+        citation=(),
+        folder=resources,
+    )
+    atlas = SimpleNamespace(
+        name="BrainageDemo", seg=None, scale=40, template=template.name, dseg=template.mask
+    )
+    return RunPlan(
+        output_dir=folder / "out",
+        work_dir=folder / "work" / "bidsapp_brainage_wf",
+        card=card,  # type: ignore[arg-type]
+        card_path=card_path,
+        template=template,
+        grid=template.mask,
+        atlas=atlas,  # type: ignore[arg-type]
+        atlas_table=table,
+    )
+
+
+def make_scans(folder: Path) -> list[Scan]:
+    """Scans of a BIDS tree of empty files: two people, sessions, runs."""
+    from niworkflows.utils.testing import generate_bids_skeleton
+
+    root = folder / "bids"
+    runs = [{"run": "1", "suffix": "T1w"}, {"run": "2", "suffix": "T1w"}]
+    generate_bids_skeleton(
+        str(root),
+        {
+            "01": [
+                {"session": "1", "anat": [{"suffix": "T1w"}]},
+                {"session": "2", "anat": runs},
+            ],
+            "02": [{"anat": [{"suffix": "T1w"}]}],
+        },
+    )
+    return [
+        Scan(
+            path=path,
+            entities=scan_entities(path),
+            age=Age(value=30.0, source="participants.tsv"),
+            relative_path=path.relative_to(root).as_posix(),
+        )
+        for path in sorted(root.rglob("*_T1w.nii.gz"))
+    ]
