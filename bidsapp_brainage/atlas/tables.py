@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bidsapp_brainage import io
+from bidsapp_brainage.catalogue.levels import SIDES, side_of_name, side_of_word
 from bidsapp_brainage.errors import DataError
 
 COLUMNS = ("index", "name", "abbreviation", "color", "hemisphere", "lobe", "network")
@@ -24,12 +25,6 @@ _ALIASES = {
     "network_label": "network",
     "yeo7": "network",
 }
-_SIDES = {"l": "L", "lh": "L", "left": "L", "r": "R", "rh": "R", "right": "R"}
-_SIDE_WORDS = {"L": "Left", "R": "Right"}
-# "Left Thalamus", "lh_V1", "SFG_L_7_1", "Insula-R", "7Networks_LH_Vis_1"
-_SIDE_IN_NAME = re.compile(
-    r"^(left|right)\b|(?:^|[_\-. ])(lh|rh|l|r|left|right)(?=$|[_\-. ])", re.IGNORECASE
-)
 _LOBES = {
     "Frontal Lobe": "Frontal",
     "Parietal Lobe": "Parietal",
@@ -151,15 +146,8 @@ def _parse_names(table: pd.DataFrame, pattern: re.Pattern[str]) -> None:
 def _side(given: Any, name: str) -> str | None:
     """L, R or None, from the column or else from the name."""
     if isinstance(given, str) and given.strip():
-        return _SIDES.get(given.strip().lower())
-    match = _SIDE_IN_NAME.search(name)
-    return _SIDES[(match[1] or match[2]).lower()] if match else None
-
-
-def bare_name(name: str) -> str:
-    """Name of a region without its side; the same for homologous regions."""
-    bare = _SIDE_IN_NAME.sub(" ", name, count=1).strip(" _-.")
-    return re.sub(r" +[_\-.]?", " ", bare)
+        return side_of_word(given)
+    return side_of_name(name)
 
 
 def _translate(table: pd.DataFrame, rules: Mapping[str, Any]) -> None:
@@ -177,9 +165,8 @@ def _distinguish(table: pd.DataFrame) -> None:
     """Say the side in a name that both sides share; names in reports must be unique."""
     repeated = table["name"].duplicated(keep=False) & table["hemisphere"].notna()
     for row in table.index[repeated]:
-        table.loc[row, "name"] = (
-            f"{_SIDE_WORDS[table.loc[row, 'hemisphere']]} {table.loc[row, 'name']}"
-        )
+        side = SIDES[table.loc[row, "hemisphere"]].capitalize()
+        table.loc[row, "name"] = f"{side} {table.loc[row, 'name']}"
 
 
 def _color(index: int) -> str:

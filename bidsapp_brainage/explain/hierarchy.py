@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bidsapp_brainage.atlas.tables import bare_name
+from bidsapp_brainage.catalogue.levels import GROUPINGS, bare_name
 from bidsapp_brainage.errors import UsageError
 
 from .engine.geometry import Patch, union
 from .engine.plan import label_patches
 
-LEVELS = ("network", "lobe", "gyrus", "hemisphere", "pair", "compartment")
+LEVELS = tuple(level.key for level in GROUPINGS)
 COLUMNS = (
     "level",
     "name",

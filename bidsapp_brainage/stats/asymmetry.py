@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bidsapp_brainage.catalogue.levels import bare_name
 from bidsapp_brainage.stats.permutation import false_discovery, sign_flip_max_t
 
 MIN_PEOPLE = 3
@@ -31,7 +30,6 @@ COLUMNS = (
     "brain_part",
     "model_part",
 )
-_SIDE = re.compile(r"(^|[_\-. ])(left|right|lh|rh|l|r)(?=$|[_\-. ])", re.IGNORECASE)
 
 
 def homologous_pairs(regions: pd.DataFrame) -> pd.DataFrame:
@@ -51,7 +49,7 @@ def homologous_pairs(regions: pd.DataFrame) -> pd.DataFrame:
     sides = {}
     for side in ("L", "R"):
         part = regions[regions["hemisphere"] == side]
-        keys = part["name"].astype(str).map(_without_side)
+        keys = part["name"].astype(str).map(bare_name).str.casefold()
         single = ~keys.duplicated(keep=False)
         sides[side] = pd.Series(part["index"][single].to_numpy(), index=keys[single])
     common = sides["L"].index.intersection(sides["R"].index, sort=False)
@@ -62,10 +60,6 @@ def homologous_pairs(regions: pd.DataFrame) -> pd.DataFrame:
             "index_right": sides["R"].loc[common].to_numpy(),
         }
     )
-
-
-def _without_side(name: str) -> str:
-    return " ".join(_SIDE.sub(" ", name, count=1).split()).strip(" _-.").casefold()
 
 
 def asymmetry_table(

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bidsapp_brainage.bids.names import derivative_path
+from bidsapp_brainage.catalogue.levels import SIDES
 from bidsapp_brainage.group.summary import N_BOOT, AtlasSummary, Summary
 from bidsapp_brainage.io import write_text
 from bidsapp_brainage.reports.group import curves, figures, tables
@@ -346,7 +347,7 @@ def _beyond(
         if not level:
             continue
         part = rows[rows["level"] == level] if "level" in rows else rows
-        figure = draw(part.replace({"name": tables.SIDES}))
+        figure = draw(part.replace({"name": SIDES}))
         drawn[suffix] = gallery.picture(
             figure, suffix, f"{alt} by {level}", caption, entities=where, data=suffix
         )
@@ -372,7 +373,7 @@ def _baseline(
     for level in LEVELS:
         part = table[table["level"] == level]
         if not part.empty:
-            named = part.assign(**{level: part[level].replace(tables.SIDES)})
+            named = part.assign(**{level: part[level].replace(SIDES)})
             picture = gallery.picture(
                 figures.contribution_bars(named, level),
                 f"{level}contribution{fill}",

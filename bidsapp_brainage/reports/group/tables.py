@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from bidsapp_brainage.catalogue.levels import SIDES
 from bidsapp_brainage.group.summary import UNFLAGGED, Summary
 from bidsapp_brainage.reports.html import (
     Cell,
@@ -30,7 +31,6 @@ METRICS = {
     "bias_slope": ("Slope of the gap on age", "negative: the old look too young"),
     "coverage95": ("Coverage of the 95 % intervals", "0.95 if the intervals are honest"),
 }
-SIDES = {"L": "left", "R": "right", "B": "both or midline"}
 #: From a participant (``sub-01``) to a relative link, empty if there is no page.
 Link = Callable[[str], str]
 _KINDS = {"age": "age (years)", "sex": "sex", "site": "site"}

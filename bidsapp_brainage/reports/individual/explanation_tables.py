@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from bidsapp_brainage.catalogue.levels import SIDES, level_title
 from bidsapp_brainage.reports.html import (
     Column,
     Table,
@@ -17,13 +18,6 @@ from bidsapp_brainage.reports.html import (
 from bidsapp_brainage.reports.individual import comparison_tables as agreement
 from bidsapp_brainage.reports.individual.results import TableFile
 
-_LEVELS = {
-    "network": "Network",
-    "lobe": "Lobe",
-    "hemisphere": "Hemisphere",
-    "compartment": "Compartment",
-}
-_SIDES = {"L": "left", "R": "right", "B": "both"}
 _CURVES = {"deletion": "Deletion", "insertion": "Insertion"}
 TOP_PAIRS = 20
 #: Methods beyond occlusion, as the suffixes of their tables.
@@ -96,8 +90,8 @@ def _groups(rows: pd.DataFrame, identifier: str, name: str) -> tuple[str, str, T
     ]
     cells = [
         [
-            text_cell(_SIDES.get(str(row["name"]), row["name"])),
-            text_cell(_LEVELS.get(str(row["level"]), row["level"])),
+            text_cell(SIDES.get(str(row["name"]), row["name"])),
+            text_cell(level_title(str(row["level"]))),
             number_cell(row["delta_age"], digits, signed=True, most=most),
             number_cell(row["sum_of_regions"], digits, signed=True),
             number_cell(row["n_regions"], 0),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bidsapp_brainage.catalogue.levels import SIDES
 from bidsapp_brainage.reports import wording
 from bidsapp_brainage.reports.html import (
     MISSING,
@@ -32,7 +33,6 @@ from bidsapp_brainage.reports.training_cohort import Cohort
 from bidsapp_brainage.reports.wording import Notice
 
 NEGLIGIBLE_YEARS = 0.1
-HEMISPHERES = {"L": "left", "R": "right", "B": "both"}
 _LEVELS = {"pass": "ok", "warn": "warn", "fail": "bad"}
 _IDENTITY = ("participant_id", "session_id", "run_id", "scan", "model")
 
@@ -281,7 +281,7 @@ def _with_columns(rows: pd.DataFrame) -> pd.DataFrame:
         "delta_age_per_ml", "delta_age_adj", "nosa_importance", "z_null", "rank",
     )  # fmt: skip
     full = rows.reindex(columns=[*rows.columns, *(name for name in wanted if name not in rows)])
-    return full.assign(hemisphere=full["hemisphere"].map(lambda side: HEMISPHERES.get(side, side)))
+    return full.assign(hemisphere=full["hemisphere"].map(lambda side: SIDES.get(side, side)))
 
 
 def _region_table(rows: pd.DataFrame, identifier: str, file_name: str) -> Table:
