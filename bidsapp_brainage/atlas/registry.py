@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -58,6 +59,19 @@ class Atlas:
     dseg: Path
     table: pd.DataFrame
     description: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def entities(self) -> dict[str, str | None]:
+        """Entities that name the atlas in output names."""
+        scale = None if self.scale is None else str(self.scale)
+        return {"atlas": self.name, "seg": self.seg, "scale": scale}
+
+    def write_table(self, folder: Path) -> Path:
+        """Write the label table where the nodes can read it; its content is in its name."""
+        digest = hashlib.sha256(self.table.to_csv(index=False).encode()).hexdigest()[:16]
+        path = folder / f"{digest}_dseg.tsv"
+        io.write_tsv(path, self.table)
+        return path
 
     @property
     def label(self) -> str:

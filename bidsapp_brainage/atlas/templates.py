@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -54,6 +55,13 @@ class TemplateFiles:
     t1w: Path
     mask: Path
     skull_stripped: bool
+
+    @property
+    def spacing_mm(self) -> float:
+        """Largest voxel edge in mm, to a tenth."""
+        import nibabel as nib
+
+        return round(float(max(nib.load(self.t1w).header.get_zooms()[:3])), 1)
 
 
 def user_home(home: Path | None = None) -> Path:
@@ -273,6 +281,24 @@ def get_template(
         f"({user_home(home)}){found if misfits else ''}. "
         f"{fetch_hint(name, '--suffix T1w --suffix mask', home=home)}"
     )
+
+
+def templates_of(spaces: Iterable[str], *, besides: str) -> tuple[TemplateFiles, ...]:
+    """Find the templates of ``NAME[:res-N]``, each once and without the one named `besides`.
+
+    Raises
+    ------
+    ResourceError
+        As :func:`get_template`.
+    """
+    templates = {}
+    for space in spaces:
+        name, *modifiers = space.split(":")
+        wanted = [part.removeprefix("res-") for part in modifiers if part.startswith("res-")]
+        if name != besides:
+            resolution = int(wanted[0]) if wanted else None
+            templates[name] = get_template(name, resolution=resolution)
+    return tuple(templates.values())
 
 
 def fetch_hint(name: str, options: str, *, home: Path | None = None) -> str:

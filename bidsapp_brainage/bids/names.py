@@ -6,6 +6,7 @@ import functools
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
@@ -175,3 +176,37 @@ def bids_uri(path: Path, root: Path, dataset: str = "") -> str:
     # absolute(), not resolve(): the files of a DataLad dataset are links that lead out of its root.
     relative = Path(path).absolute().relative_to(Path(root).absolute())
     return f"bids:{dataset}:{relative.as_posix()}"
+
+
+def resolution_label(spacing: float) -> str:
+    """``res-`` label of a voxel size in mm: ``1``, ``2``, ``1p5``."""
+    return f"{spacing:g}".replace(".", "p")
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where the outputs of one scan go.
+
+    Attributes
+    ----------
+    output_dir : Path
+        Root of the derivatives.
+    entities : tuple of (str, str)
+        Of the scan; empty for files about no participant.
+    source : str
+        BIDS URI of the raw image.
+    """
+
+    output_dir: Path
+    entities: tuple[tuple[str, str], ...] = ()
+    source: str = ""
+
+    def path(self, *, suffix: str, extension: str = ".nii.gz", **more: Any) -> Path:
+        """Path of one output."""
+        return derivative_path(
+            self.output_dir, self.entities, suffix=suffix, extension=extension, **more
+        )
+
+    def uri(self, *, suffix: str, extension: str = ".nii.gz", **more: Any) -> str:
+        """BIDS URI of one output."""
+        return bids_uri(self.path(suffix=suffix, extension=extension, **more), self.output_dir)

@@ -63,7 +63,7 @@ def run_participant(settings: Settings) -> int:
     """
     from bidsapp_brainage.atlas.templates import prepare_home
     from bidsapp_brainage.bids.collect import collect_scans, without_scans
-    from bidsapp_brainage.workflows.plan import environment
+    from bidsapp_brainage.running.execute import environment
 
     execution = settings.execution
     if execution.reports_only:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 
+from bidsapp_brainage import io
 from bidsapp_brainage.model.intensity import scale_intensity
 
 from .smoothing import blurred_to
@@ -24,6 +26,32 @@ def card_grid(input_spec: dict[str, Any]) -> nib.Nifti1Image:
     """
     empty = np.zeros(tuple(input_spec["shape"]), dtype=np.uint8)
     return nib.Nifti1Image(empty, np.array(input_spec["affine"], dtype=float))
+
+
+def write_network_grid(path: Path, input_spec: dict[str, Any], template_mask: Path) -> Path:
+    """Write an empty image on a card's grid, the reference for resampling.
+
+    Where the network's box is centred on each brain, this one is centred on the template's.
+
+    Parameters
+    ----------
+    path : Path
+        File to write; returned.
+    input_spec : dict
+        The card's ``input``.
+    template_mask : Path
+        Brain mask of the card's template.
+    """
+    grid = card_grid(input_spec)
+    if input_spec.get("crop", "fixed") == "brain":
+        mask = io.load_nifti(template_mask)
+        voxels = np.argwhere(np.asarray(mask.dataobj) > 0)
+        middle = mask.affine @ np.append((voxels.min(axis=0) + voxels.max(axis=0)) / 2, 1.0)
+        affine = grid.affine.copy()
+        affine[:3, 3] = middle[:3] - affine[:3, :3] @ ((np.array(grid.shape) - 1) / 2)
+        grid = nib.Nifti1Image(np.asarray(grid.dataobj), affine)
+    io.save_nifti(grid, path)
+    return path
 
 
 def model_input(

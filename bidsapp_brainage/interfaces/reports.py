@@ -96,14 +96,14 @@ class AgeFigure(StageInterface):
     output_spec = _FigureOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage.model.provenance import TrainingCohort
         from bidsapp_brainage.reports.figures.age import plot_age_distribution
-        from bidsapp_brainage.reports.training_cohort import Cohort
 
         self._results["out_file"] = self._file(runtime, "agedist.svg")
         plot_age_distribution(
             Path(self.inputs.brainage),
             Path(self.inputs.agedist) if isdefined(self.inputs.agedist) else None,
-            Cohort.from_model(self.inputs.model_facts),
+            TrainingCohort.from_model(self.inputs.model_facts),
             Path(self._results["out_file"]),
         )
         return runtime

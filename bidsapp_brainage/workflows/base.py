@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
 from bidsapp_brainage import __version__
+from bidsapp_brainage.bids.names import Destination
 from bidsapp_brainage.workflows.anatomical import init_anat_fit_wf, init_brain_mask_wf
 from bidsapp_brainage.workflows.explanation import init_atlas_wf, init_explanation_wf
 from bidsapp_brainage.workflows.normalisation import init_norm_apply_wf, init_norm_fit_wf
@@ -20,7 +21,7 @@ from bidsapp_brainage.workflows.outputs import (
     sink,
     template_uri,
 )
-from bidsapp_brainage.workflows.plan import WORKFLOW_NAME, Destination
+from bidsapp_brainage.workflows.plan import WORKFLOW_NAME
 from bidsapp_brainage.workflows.precomputed import Precomputed
 from bidsapp_brainage.workflows.prediction import init_prediction_wf
 from bidsapp_brainage.workflows.reportlets import init_reportlets_wf

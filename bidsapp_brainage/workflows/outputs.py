@@ -8,12 +8,13 @@ from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
+from bidsapp_brainage.bids.names import resolution_label
 from bidsapp_brainage.interfaces.sinks import DerivativeSink
-from bidsapp_brainage.workflows.plan import image_spacing, spacing_label
 
 if TYPE_CHECKING:
     from bidsapp_brainage.atlas.templates import TemplateFiles
-    from bidsapp_brainage.workflows.plan import Destination, Explanation
+    from bidsapp_brainage.bids.names import Destination
+    from bidsapp_brainage.workflows.plan import Explanation
 
 #: Suffixes of the tables of an explanation beyond that of the regions.
 _TABLES = {
@@ -149,8 +150,8 @@ def init_ds_std_wf(
     inputnode = pe.Node(
         niu.IdentityInterface(fields=["t1w_std", "mask_std", "stripped"]), name="inputnode"
     )
-    spacing = image_spacing(template.t1w)
-    space = {"space": template.name, "res": spacing_label(spacing)}
+    spacing = template.spacing_mm
+    space = {"space": template.name, "res": resolution_label(spacing)}
     metadata = {
         "Resolution": f"{spacing:g} mm isotropic, the template's grid",
         "SpatialReference": template_uri(template),

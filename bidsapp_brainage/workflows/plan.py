@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage import __version__
-from bidsapp_brainage.bids.names import bids_uri, derivative_path
+from bidsapp_brainage.bids.names import resolution_label
 from bidsapp_brainage.settings import explanations
 
 if TYPE_CHECKING:
@@ -177,90 +174,24 @@ class RunPlan:
     @property
     def model_resolution(self) -> str:
         """``res-`` label of the network's grid."""
-        return spacing_label(float(self.card.input["resolution_mm"]))
+        return resolution_label(float(self.card.input["resolution_mm"]))
 
     @property
     def atlas_entities(self) -> dict[str, Any]:
         """Entities that name the atlas; empty without atlas."""
-        if self.atlas is None:
-            return {}
-        scale = self.atlas.scale
-        return {
-            "atlas": self.atlas.name,
-            "seg": self.atlas.seg,
-            "scale": None if scale is None else str(scale),
-        }
+        return {} if self.atlas is None else self.atlas.entities
 
     @property
     def provenance(self) -> dict[str, Any]:
         """What every table's sidecar says about its origin."""
-        from bidsapp_brainage.model.cards import file_sha256
+        from bidsapp_brainage.model.provenance import model_facts
 
-        card = self.card
         return {
-            "Model": {
-                "Name": card.name,
-                "Version": card.version,
-                "WeightsSHA256": [
-                    weight.sha256 or file_sha256(weight.path) for weight in card.weights
-                ],
-                "AgeRange": list(card.age_range),
-                "License": card.licence,
-                **_cohort(card),
-            },
+            "Model": model_facts(self.card),
             "Software": {"Name": "bidsapp_brainage", "Version": __version__},
             "BiasCorrection": self.bias_correction.split("/")[-1],
             "Device": self.compute.device.split(":")[0],
         }
-
-
-def _cohort(card: ModelCard) -> dict[str, Any]:
-    """The people that the model was trained on, as far as the card tells."""
-    trained = {
-        "Name": card.training.get("cohort"),
-        "NumberOfPeople": card.training.get("n_people"),
-        "AgeMean": card.training.get("age_mean"),
-        "AgeSD": card.training.get("age_sd"),
-    }
-    facts = {"TrainingCohort": {key: value for key, value in trained.items() if value is not None}}
-    line = card.bias_correction
-    if line is not None and line.residual_sd is not None:
-        facts["ExpectedPrediction"] = {
-            "Slope": line.slope,
-            "Intercept": line.intercept,
-            "ResidualSD": line.residual_sd,
-            "Source": line.source,
-        }
-    return {key: value for key, value in facts.items() if value}
-
-
-@dataclass(frozen=True)
-class Destination:
-    """Where the outputs of one scan go.
-
-    Attributes
-    ----------
-    output_dir : Path
-        Root of the derivatives.
-    entities : tuple of (str, str)
-        Of the scan; empty for files about no participant.
-    source : str
-        BIDS URI of the raw image.
-    """
-
-    output_dir: Path
-    entities: tuple[tuple[str, str], ...] = ()
-    source: str = ""
-
-    def path(self, *, suffix: str, extension: str = ".nii.gz", **more: Any) -> Path:
-        """Path of one output."""
-        return derivative_path(
-            self.output_dir, self.entities, suffix=suffix, extension=extension, **more
-        )
-
-    def uri(self, *, suffix: str, extension: str = ".nii.gz", **more: Any) -> str:
-        """BIDS URI of one output."""
-        return bids_uri(self.path(suffix=suffix, extension=extension, **more), self.output_dir)
 
 
 def make_plan(settings: Settings, home: Path) -> RunPlan:
@@ -278,7 +209,8 @@ def make_plan(settings: Settings, home: Path) -> RunPlan:
         A model, weight, template, atlas or device that is missing or unusable.
     """
     from bidsapp_brainage.atlas.registry import load_atlas
-    from bidsapp_brainage.atlas.templates import get_template
+    from bidsapp_brainage.atlas.templates import get_template, templates_of
+    from bidsapp_brainage.imaging.network_input import write_network_grid
     from bidsapp_brainage.model import cards
 
     processing, resources = settings.processing, settings.resources
@@ -287,22 +219,26 @@ def make_plan(settings: Settings, home: Path) -> RunPlan:
     cards.verify_weights(card)
     cards.resolve_bias(processing.bias_correction, card)
     template = get_template(card.input["template"])
-    atlas = None
+    work_dir = settings.execution.work_dir.absolute() / WORKFLOW_NAME
+    shared = work_dir / "shared"
+    atlas = atlas_table = atlas_template = None
     if chosen := explanations(processing):
         check_libraries(chosen)
         atlas = load_atlas(processing.atlas, atlases_dir=processing.atlases_dir, home=home)
-    work_dir = settings.execution.work_dir.absolute() / WORKFLOW_NAME
+        atlas_table = atlas.write_table(shared)
+        if atlas.template != template.name:
+            atlas_template = get_template(atlas.template)
     return RunPlan(
         output_dir=settings.output_dir.absolute(),
         work_dir=work_dir,
         card=card,
         card_path=card.folder / f"{card.name}.json",
         template=template,
-        grid=_write_grid(card, template, work_dir),
+        grid=write_network_grid(shared / f"{card.name}_grid.nii.gz", card.input, template.mask),
         atlas=atlas,
-        atlas_table=_write_atlas_table(atlas, work_dir),
-        atlas_template=_foreign_template(atlas, template),
-        extra_templates=_extra_templates(processing.output_spaces, template.name),
+        atlas_table=atlas_table,
+        atlas_template=atlas_template,
+        extra_templates=templates_of(processing.output_spaces, besides=template.name),
         skull_strip=processing.skull_strip,
         explanation=Explanation.of(processing),
         bias_correction=processing.bias_correction,
@@ -333,33 +269,6 @@ def check_libraries(methods: Iterable[str]) -> None:
             captum_attr(method)
 
 
-def spacing_label(spacing: float) -> str:
-    """``res-`` label of a voxel size in mm: ``1``, ``2``, ``1p5``."""
-    return f"{spacing:g}".replace(".", "p")
-
-
-def image_spacing(path: Path) -> float:
-    """Largest voxel edge of an image in mm, to a tenth."""
-    import nibabel as nib
-
-    return round(float(max(nib.load(path).header.get_zooms()[:3])), 1)
-
-
-@contextmanager
-def environment(**values: str) -> Iterator[None]:
-    """Set environment variables for this process and its children, and put them back."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
 def _compute(resources: Resources) -> Compute:
     """Resolve the device and say which one it is."""
     from bidsapp_brainage.model.device import resolve_device
@@ -373,61 +282,3 @@ def _compute(resources: Resources) -> Compute:
         n_threads=resources.omp_nthreads,
         n_gpus=resources.n_gpus,
     )
-
-
-def _foreign_template(atlas: Atlas | None, template: TemplateFiles) -> TemplateFiles | None:
-    from bidsapp_brainage.atlas.templates import get_template
-
-    if atlas is None or atlas.template == template.name:
-        return None
-    return get_template(atlas.template)
-
-
-def _extra_templates(spaces: tuple[str, ...], model_template: str) -> tuple[TemplateFiles, ...]:
-    """Templates of ``--output-spaces``, without the model's own; ``NAME[:res-N]``."""
-    from bidsapp_brainage.atlas.templates import get_template
-
-    found = {}
-    for space in spaces:
-        name, *modifiers = space.split(":")
-        wanted = [part.removeprefix("res-") for part in modifiers if part.startswith("res-")]
-        if name != model_template:
-            resolution = int(wanted[0]) if wanted else None
-            found[name] = get_template(name, resolution=resolution)
-    return tuple(found.values())
-
-
-def _write_atlas_table(atlas: Atlas | None, work_dir: Path) -> Path | None:
-    """Write the label table where the nodes can read it; the content is in the name."""
-    from bidsapp_brainage import io
-
-    if atlas is None:
-        return None
-    digest = hashlib.sha256(atlas.table.to_csv(index=False).encode()).hexdigest()[:16]
-    path = work_dir / "shared" / f"{digest}_dseg.tsv"
-    io.write_tsv(path, atlas.table)
-    return path
-
-
-def _write_grid(card: ModelCard, template: TemplateFiles, work_dir: Path) -> Path:
-    """Write an empty image on the card's grid, the reference for resampling.
-
-    Where the network's box is centred on each brain, this one is centred on the template's.
-    """
-    import nibabel as nib
-    import numpy as np
-
-    from bidsapp_brainage import io
-    from bidsapp_brainage.imaging.network_input import card_grid
-
-    grid = card_grid(card.input)
-    if card.input.get("crop", "fixed") == "brain":
-        mask = io.load_nifti(template.mask)
-        voxels = np.argwhere(np.asarray(mask.dataobj) > 0)
-        middle = mask.affine @ np.append((voxels.min(axis=0) + voxels.max(axis=0)) / 2, 1.0)
-        affine = grid.affine.copy()
-        affine[:3, 3] = middle[:3] - affine[:3, :3] @ ((np.array(grid.shape) - 1) / 2)
-        grid = nib.Nifti1Image(np.asarray(grid.dataobj), affine)
-    path = work_dir / "shared" / f"{card.name}_grid.nii.gz"
-    io.save_nifti(grid, path)
-    return path

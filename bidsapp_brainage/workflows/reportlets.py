@@ -20,7 +20,7 @@ from bidsapp_brainage.workflows.outputs import sink
 
 if TYPE_CHECKING:
     from bidsapp_brainage.atlas.templates import TemplateFiles
-    from bidsapp_brainage.workflows.plan import Destination
+    from bidsapp_brainage.bids.names import Destination
 
 _SVG: dict[str, Any] = {"datatype": "figures", "extension": ".svg"}
 

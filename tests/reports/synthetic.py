@@ -14,9 +14,9 @@ from bidsapp_brainage.bids.dictionaries import sidecar
 from bidsapp_brainage.bids.names import derivative_path, sidecar_path
 from bidsapp_brainage.explain.scores import occlusion_table, paint_map
 from bidsapp_brainage.io import save_nifti, write_json, write_tsv
+from bidsapp_brainage.model.provenance import TrainingCohort
 from bidsapp_brainage.reports.figures import overlays as figures
 from bidsapp_brainage.reports.figures.age import plot_age_distribution
-from bidsapp_brainage.reports.training_cohort import Cohort
 
 MODEL, TEMPLATE = "sfcn2mm", "MNI152NLin2009aSym"
 ATLAS = {"atlas": "Blocks", "scale": "24"}
@@ -131,7 +131,7 @@ def _write_scan(root, scan, person, pictures):
     before, after = (name("T1w", space=TEMPLATE, desc=state) for state in ("before", "after"))
     figures.plot_registration(paths["t1w"], paths["t1w"], paths["mask"], before, after)
     figures.plot_model_input(paths["t1w"], name("T1w", desc=f"{MODEL}input"))
-    cohort = Cohort.from_model(provenance(person)["Model"])
+    cohort = TrainingCohort.from_model(provenance(person)["Model"])
     plot_age_distribution(table, distribution, cohort, name("agedist", desc=MODEL))
     if person.explain:
         regions, values = _regions(person, pictures)

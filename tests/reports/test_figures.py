@@ -16,9 +16,9 @@ from PIL import Image
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import save_nifti, write_tsv
+from bidsapp_brainage.model.provenance import TrainingCohort
 from bidsapp_brainage.reports.figures import overlays as figures
 from bidsapp_brainage.reports.figures.age import plot_age_distribution
-from bidsapp_brainage.reports.training_cohort import Cohort
 from tests.reports.synthetic import Pictures
 
 AGES = {"predicted_age": 40.0, "ci95_lower": 30.0, "ci95_upper": 50.0, "chronological_age": 44.0}
@@ -148,7 +148,11 @@ def test_contributions_are_red_for_older_and_blue_for_younger(pair, tmp_path, ef
 )
 @pytest.mark.parametrize(
     "cohort",
-    [Cohort((20, 82), "IXI", 141, 47.4, 16.8, 0.76, 11.1, 7.1), Cohort((20, 82)), Cohort()],
+    [
+        TrainingCohort((20, 82), "IXI", 141, 47.4, 16.8, 0.76, 11.1, 7.1),
+        TrainingCohort((20, 82)),
+        TrainingCohort(),
+    ],
 )
 @pytest.mark.parametrize("binned", [True, False])
 def test_age_distribution(tmp_path, special, cohort, binned):

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
+from bidsapp_brainage.atlas.registry import Atlas
 from bidsapp_brainage.atlas.templates import TemplateFiles
 from bidsapp_brainage.bids.ages import Age
 from bidsapp_brainage.bids.collect import Scan
@@ -36,7 +37,8 @@ def make_plan(folder: Path) -> RunPlan:
     weights = resources / "tiny.safetensors"
     weights.write_bytes(b"0")
     table = resources / "atlas.tsv"
-    pd.DataFrame({"index": [1], "name": ["one"]}).to_csv(table, sep="\t", index=False)
+    regions = pd.DataFrame({"index": [1], "name": ["one"]})
+    regions.to_csv(table, sep="\t", index=False)
     card = SimpleNamespace(
         name="tiny",
         version="1.0.0",
@@ -51,9 +53,7 @@ def make_plan(folder: Path) -> RunPlan:
         citation=(),
         folder=resources,
     )
-    atlas = SimpleNamespace(
-        name="BrainageDemo", seg=None, scale=40, template=template.name, dseg=template.mask
-    )
+    atlas = Atlas("BrainageDemo", None, 40, template.name, template.mask, regions)
     return RunPlan(
         output_dir=folder / "out",
         work_dir=folder / "work" / "bidsapp_brainage_wf",
@@ -61,7 +61,7 @@ def make_plan(folder: Path) -> RunPlan:
         card_path=card_path,
         template=template,
         grid=template.mask,
-        atlas=atlas,  # type: ignore[arg-type]
+        atlas=atlas,
         atlas_table=table,
     )
 

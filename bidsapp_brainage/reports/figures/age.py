@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bidsapp_brainage.io import read_tsv, write_text
+from bidsapp_brainage.model.provenance import TrainingCohort
 from bidsapp_brainage.reports.html import is_missing, number
-from bidsapp_brainage.reports.training_cohort import Cohort
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ _WIDE = 1.96
 
 
 def plot_age_distribution(
-    brainage_path: Path, agedist_path: Path | None, cohort: Cohort, out: Path
+    brainage_path: Path, agedist_path: Path | None, cohort: TrainingCohort, out: Path
 ) -> None:
     """Draw the predicted ages, the gap, and how far the training cohort was spread.
 
@@ -45,7 +45,7 @@ def plot_age_distribution(
     agedist_path : Path or None
         ``*_agedist.tsv``; without it, or without rows (models that answer with a number), the
         interval stands alone.
-    cohort : Cohort
+    cohort : TrainingCohort
         Outside of its ages is hatched; its ages and its predictions are drawn below.
     out : Path
         SVG to write.
@@ -88,7 +88,7 @@ def _bins(path: Path | None) -> pd.DataFrame | None:
     return bins if known else None
 
 
-def _span(row: pd.Series, bins: pd.DataFrame | None, cohort: Cohort) -> tuple[float, float]:
+def _span(row: pd.Series, bins: pd.DataFrame | None, cohort: TrainingCohort) -> tuple[float, float]:
     if bins is not None:
         return float(bins["age_lower"].iloc[0]), float(bins["age_upper"].iloc[-1])
     names = ("predicted_age", "chronological_age", "ci95_lower", "ci95_upper")
@@ -101,7 +101,7 @@ def _span(row: pd.Series, bins: pd.DataFrame | None, cohort: Cohort) -> tuple[fl
 _Strip = tuple[str, tuple[float, float] | None, tuple[float, float] | None, float | None, str]
 
 
-def _strips(row: pd.Series, cohort: Cohort) -> list[_Strip]:
+def _strips(row: pd.Series, cohort: TrainingCohort) -> list[_Strip]:
     """Lines below the distribution: this scan, people of this age, the training cohort."""
     interval = None
     if not is_missing(row["ci95_lower"]) and not is_missing(row["ci95_upper"]):
@@ -164,7 +164,7 @@ def _draw_bins(axes: Axes, bins: pd.DataFrame, row: pd.Series) -> None:
     axes.set_ylabel("probability")
 
 
-def _draw_range(axes: Axes, cohort: Cohort) -> None:
+def _draw_range(axes: Axes, cohort: TrainingCohort) -> None:
     """Hatch the ages that the model was not trained on."""
     if cohort.age_range is None:
         return

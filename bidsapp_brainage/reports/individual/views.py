@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bidsapp_brainage.catalogue.levels import SIDES
+from bidsapp_brainage.model.provenance import TrainingCohort
 from bidsapp_brainage.reports import wording
 from bidsapp_brainage.reports.html import (
     MISSING,
@@ -29,7 +30,6 @@ from bidsapp_brainage.reports.individual.results import (
     ScanResult,
     TableFile,
 )
-from bidsapp_brainage.reports.training_cohort import Cohort
 from bidsapp_brainage.reports.wording import Notice
 
 NEGLIGIBLE_YEARS = 0.1
@@ -88,7 +88,7 @@ def slug(*parts: str) -> str:
 
 def age_range(sidecar: Mapping[str, Any]) -> tuple[float, float] | None:
     """Training ages from a sidecar, None if it does not tell."""
-    return Cohort.from_model(sidecar.get("Model")).age_range
+    return TrainingCohort.from_model(sidecar.get("Model")).age_range
 
 
 def prediction_view(scan: ScanResult, result: ModelResult) -> PredictionView | None:
@@ -120,7 +120,9 @@ def _expected(result: ModelResult, row: Mapping[str, Any]) -> tuple[float, float
     age = row.get("chronological_age")
     if result.prediction is None or is_missing(age):
         return None
-    return Cohort.from_model(result.prediction.sidecar.get("Model")).expected(float(str(age)))
+    return TrainingCohort.from_model(result.prediction.sidecar.get("Model")).expected(
+        float(str(age))
+    )
 
 
 def age_caption(result: ModelResult) -> str:
@@ -137,9 +139,9 @@ def age_caption(result: ModelResult) -> str:
             "interval, which is stretched by the calibration factor of the model card. The "
             "predicted age is the mean of this distribution."
         )
-    cohort = Cohort()
+    cohort = TrainingCohort()
     if result.prediction is not None:
-        cohort = Cohort.from_model(result.prediction.sidecar.get("Model"))
+        cohort = TrainingCohort.from_model(result.prediction.sidecar.get("Model"))
     if cohort.age_range is None:
         return above
     who = f" ({cohort.n_people} people, {cohort.name})" if cohort.n_people and cohort.name else ""

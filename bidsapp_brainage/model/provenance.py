@@ -1,4 +1,4 @@
-"""What a model's sidecars say about the people that it was trained on."""
+"""What sidecars say about a model and the people that it was trained on: written, and read."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bidsapp_brainage.model.cards import ModelCard, file_sha256
+
 
 @dataclass(frozen=True)
-class Cohort:
+class TrainingCohort:
     """Training cohort of a model; None where the model card does not tell.
 
     Attributes
@@ -34,7 +36,7 @@ class Cohort:
     residual_sd: float | None = None
 
     @classmethod
-    def from_model(cls, model: Any) -> Cohort:
+    def from_model(cls, model: Any) -> TrainingCohort:
         """Read the object ``Model`` of a sidecar; what is missing or odd becomes None."""
         facts = model if isinstance(model, Mapping) else {}
         trained, expected = (_part(facts, key) for key in ("TrainingCohort", "ExpectedPrediction"))
@@ -57,9 +59,40 @@ class Cohort:
         return self.slope * age + self.intercept, self.residual_sd
 
 
+def model_facts(card: ModelCard) -> dict[str, Any]:
+    """Object ``Model`` of the sidecars of all tables; the people as far as the card tells."""
+    return {
+        "Name": card.name,
+        "Version": card.version,
+        "WeightsSHA256": [weight.sha256 or file_sha256(weight.path) for weight in card.weights],
+        "AgeRange": list(card.age_range),
+        "License": card.licence,
+        **_cohort_facts(card),
+    }
+
+
+def _cohort_facts(card: ModelCard) -> dict[str, Any]:
+    people = {
+        "Name": card.training.get("cohort"),
+        "NumberOfPeople": card.training.get("n_people"),
+        "AgeMean": card.training.get("age_mean"),
+        "AgeSD": card.training.get("age_sd"),
+    }
+    facts = {"TrainingCohort": {key: value for key, value in people.items() if value is not None}}
+    bias = card.bias_correction
+    if bias is not None and bias.residual_sd is not None:
+        facts["ExpectedPrediction"] = {
+            "Slope": bias.slope,
+            "Intercept": bias.intercept,
+            "ResidualSD": bias.residual_sd,
+            "Source": bias.source,
+        }
+    return {key: value for key, value in facts.items() if value}
+
+
 def _part(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = facts.get(key)
-    return found if isinstance(found, Mapping) else {}
+    part = facts.get(key)
+    return part if isinstance(part, Mapping) else {}
 
 
 def _number(facts: Mapping[str, Any], key: str) -> float | None:
@@ -69,10 +102,10 @@ def _number(facts: Mapping[str, Any], key: str) -> float | None:
         return None
 
 
-def _range(found: Any) -> tuple[float, float] | None:
-    if not isinstance(found, (list, tuple)) or len(found) != 2:
+def _range(pair: Any) -> tuple[float, float] | None:
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2:
         return None
     try:
-        return float(found[0]), float(found[1])
+        return float(pair[0]), float(pair[1])
     except (TypeError, ValueError):
         return None
