@@ -65,6 +65,10 @@ class Output:
         Of the voxels of an image.
     columns : tuple of Column
         Of a table, in their order.
+    bids : bool
+        BIDS knows such names; all others stand in ``.bidsignore``.
+    pooled : bool
+        The group level gathers this table over the scans.
     """
 
     key: str
@@ -78,6 +82,8 @@ class Output:
     desc: str = ""
     units: str = ""
     columns: tuple[Column, ...] = ()
+    bids: bool = False
+    pooled: bool = False
 
     @property
     def is_table(self) -> bool:

@@ -8,10 +8,12 @@ _TABLE = ("space", "atlas", "seg", "scale", "desc")
 _MAP = ("space", "atlas", "seg", "scale", "res", "desc")
 
 
-def _table(key: str, suffix: str, title: str, description: str) -> Output:
+def _table(
+    key: str, suffix: str, title: str, description: str, *, pooled: bool = False
+) -> Output:  # fmt: skip
     return Output(
         key, suffix, ".tsv", description, title,
-        entities=_TABLE, required=("desc",), desc="{model}",
+        entities=_TABLE, required=("desc",), desc="{model}", pooled=pooled,
     )  # fmt: skip
 
 
@@ -40,12 +42,14 @@ METHODS: tuple[Method, ...] = (
                 "occlusion",
                 "Contributions of regions",
                 "contributions: one row per atlas region, also for empty ones",
+                pooled=True,
             ),
             _table(
                 "groups",
                 "occlusiongroups",
                 "Networks, lobes and hemispheres",
                 "contributions of networks, lobes and hemispheres, each occluded as a whole",
+                pooled=True,
             ),
             _table(
                 "baselines",
@@ -53,6 +57,7 @@ METHODS: tuple[Method, ...] = (
                 "Contributions with every baseline",
                 "contributions with every baseline of the run, long; the first baseline is that "
                 "of the main table",
+                pooled=True,
             ),
             _table(
                 "controls",
@@ -240,6 +245,7 @@ METHODS: tuple[Method, ...] = (
                 "Do explanations agree?",
                 "rank agreement over regions between all explanations of this scan, one row per "
                 "pair",
+                pooled=True,
             ),
         ),
     ),

@@ -1,18 +1,19 @@
-"""Read what the participant level wrote: the tables of every scan, per model and atlas."""
+"""What the participant level wrote, pooled: the tables of all scans, per model and atlas."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bidsapp_brainage.bids.names import find_outputs, parse_name, scan_entities, sidecar_path
-from bidsapp_brainage.errors import DataError, NoInputError
-from bidsapp_brainage.io import read_tsv
+from bidsapp_brainage.bids.derivatives import Derivative, Derivatives, scan_name
+from bidsapp_brainage.bids.names import sidecar_path
+from bidsapp_brainage.catalogue.outputs import OUTPUTS
+from bidsapp_brainage.errors import NoInputError
 
 IDENTITY = ["participant_id", "session_id", "run_id", "scan"]
 
@@ -27,30 +28,40 @@ class AtlasResult:
         ``atlas`` and, where the atlas has them, ``seg`` and ``scale``.
     space : str
         Template of the region labels.
-    table : DataFrame
-        One row per scan and region.
+    frames : mapping of str to DataFrame
+        Rows of all scans by the key of the output; every output that its card calls pooled has
+        a frame, which may be empty.
     maps : dict
         Occlusion map in template space by scan.
     provenance : dict
         Facts shared by the sidecars.
-    baselines : DataFrame
-        One row per scan, region and baseline; may be empty.
-    agreement : DataFrame
-        One row per scan and pair of explanations; may be empty.
     """
 
     entities: dict[str, str]
     space: str
-    table: pd.DataFrame
+    frames: Mapping[str, pd.DataFrame]
     maps: dict[str, Path]
     provenance: dict[str, Any]
-    baselines: pd.DataFrame = field(default_factory=pd.DataFrame)
-    agreement: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def title(self) -> str:
         """Name for people, for example ``Schaefer2018 7n 100``."""
         return " ".join(self.entities.values())
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per scan and region."""
+        return self.frames["table"]
+
+    @property
+    def baselines(self) -> pd.DataFrame:
+        """One row per scan, region and baseline."""
+        return self.frames["baselines"]
+
+    @property
+    def agreement(self) -> pd.DataFrame:
+        """One row per scan and pair of explanations."""
+        return self.frames["agreement"]
 
 
 @dataclass(frozen=True)
@@ -61,8 +72,8 @@ class ModelResult:
     ----------
     label : str
         ``desc-`` label of the model's files.
-    brainage, qc : DataFrame
-        One row per scan; ``qc`` may be empty.
+    frames : mapping of str to DataFrame
+        Rows of all scans by the key of the output, those of no atlas.
     atlases : tuple of AtlasResult
     provenance : dict
         Facts shared by the sidecars of all predictions.
@@ -73,12 +84,21 @@ class ModelResult:
     """
 
     label: str
-    brainage: pd.DataFrame
-    qc: pd.DataFrame
+    frames: Mapping[str, pd.DataFrame]
     atlases: tuple[AtlasResult, ...]
     provenance: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+
+    @property
+    def brainage(self) -> pd.DataFrame:
+        """One row per scan: the predictions."""
+        return self.frames["brainage"]
+
+    @property
+    def qc(self) -> pd.DataFrame:
+        """One row per scan: the quality of the images."""
+        return self.frames["qc"]
 
 
 @dataclass(frozen=True)
@@ -115,13 +135,14 @@ def collect(
     NoInputError
         If the folder holds no prediction for this selection.
     """
-    reader = _Reader(_Selection(tuple(participants), tuple(sessions), tuple(runs)), output_dir)
-    labels = sorted({parse_name(path).get("desc", "") for path in reader.files("brainage")})
-    models = [reader.model(label) for label in labels if label]
+    derivatives = Derivatives(output_dir, participants=participants, sessions=sessions, runs=runs)
+    known = _participants(output_dir, participants)
+    labels = sorted({file.model for file in derivatives.select("brainage")})
+    models = [_model(derivatives, label, known) for label in labels]
     models = [model for model in models if not model.brainage.empty]
     if not models:
-        raise NoInputError(_nothing_found(output_dir, reader.problems))
-    return Collection(tuple(models), tuple(reader.problems))
+        raise NoInputError(_nothing_found(output_dir, derivatives.problems))
+    return Collection(tuple(models), tuple(derivatives.problems))
 
 
 def _nothing_found(output_dir: Path, problems: Sequence[str]) -> str:
@@ -133,109 +154,88 @@ def _nothing_found(output_dir: Path, problems: Sequence[str]) -> str:
     )
 
 
-@dataclass(frozen=True)
-class _Selection:
-    participants: tuple[str, ...]
-    sessions: tuple[str, ...]
-    runs: tuple[str, ...]
-
-    def takes(self, path: Path) -> bool:
-        found = parse_name(path)
-        wanted = (("sub", self.participants), ("ses", self.sessions), ("run", self.runs))
-        return all(not labels or found.get(key) in labels for key, labels in wanted)
+def _participants(output_dir: Path, wanted: Sequence[str]) -> set[str]:
+    """Participants of the folder, among the wanted ones if any are named."""
+    known = {path.name for path in output_dir.glob("sub-*") if path.is_dir()}
+    known |= {path.stem for path in output_dir.glob("sub-*.html")}
+    return known & {f"sub-{label}" for label in wanted} if wanted else known
 
 
-class _Reader:
-    """Reads tables of one derivatives folder and remembers the ones that it could not read."""
-
-    def __init__(self, selection: _Selection, output_dir: Path) -> None:
-        self._selection = selection
-        self._root = output_dir
-        self.problems: list[str] = []
-
-    def files(self, suffix: str, extension: str = ".tsv", **entities: str) -> list[Path]:
-        found = find_outputs(self._root, suffix=suffix, extension=extension, **entities)
-        return [path for path in found if self._selection.takes(path)]
-
-    def model(self, label: str) -> ModelResult:
-        paths = self.files("brainage", desc=label)
-        brainage = self._table(paths)
-        provenance, differing = _shared_facts([sidecar_path(path) for path in paths])
-        return ModelResult(
-            label=label,
-            brainage=brainage,
-            qc=self._table(self.files("qc", desc=label)),
-            atlases=tuple(self._atlases(label)),
-            provenance=provenance,
-            notes=tuple(_differences(differing)),
-            missing=tuple(self._without_prediction(brainage)),
-        )
-
-    def _atlases(self, label: str) -> list[AtlasResult]:
-        groups: dict[tuple[tuple[str, str], ...], list[Path]] = {}
-        for path in self.files("occlusion", desc=label):
-            groups.setdefault(_atlas_key(path), []).append(path)
-        return [self._atlas(label, dict(key), paths) for key, paths in sorted(groups.items())]
-
-    def _atlas(self, label: str, key: dict[str, str], paths: list[Path]) -> AtlasResult:
-        maps = self.files("occlusionmap", ".nii.gz", desc=label, **key)
-        space = key.get("space", "")
-        return AtlasResult(
-            entities={name: value for name, value in key.items() if name != "space"},
-            space=space,
-            table=self._table(paths),
-            maps={scan_name(path): path for path in maps if space},
-            provenance=_shared_facts([sidecar_path(path) for path in paths])[0],
-            baselines=self._table(self.files("occlusionbaselines", desc=label, **key)),
-            agreement=self._table(self.files("agreement", desc=label, **key)),
-        )
-
-    def _table(self, paths: Sequence[Path]) -> pd.DataFrame:
-        frames = []
-        for path in paths:
-            try:
-                frames.append(_with_identity(read_tsv(path), path))
-            except DataError as error:
-                self.problems.append(str(error))
-        if not frames:
-            return pd.DataFrame(columns=IDENTITY)
-        # An all-missing column of one scan must not decide about the type of the column.
-        return pd.concat(frames, ignore_index=True).infer_objects()
-
-    def _without_prediction(self, brainage: pd.DataFrame) -> list[str]:
-        known = {path.name for path in self._root.glob("sub-*") if path.is_dir()}
-        known |= {path.stem for path in self._root.glob("sub-*.html")}
-        wanted = {f"sub-{label}" for label in self._selection.participants}
-        known = known & wanted if wanted else known
-        return sorted(known - set(brainage["participant_id"]))
+def _model(derivatives: Derivatives, label: str, known: set[str]) -> ModelResult:
+    own = [file for file in derivatives.files if file.model == label]
+    frames = _frames(derivatives, [file for file in own if not file.atlas], of_atlas=False)
+    provenance, differing = _shared_facts(
+        derivatives, [file for file in own if file.output.key == "brainage"]
+    )
+    places = {(file.atlas, file.space) for file in own if file.output.key == "table"}
+    return ModelResult(
+        label=label,
+        frames=frames,
+        atlases=tuple(
+            _atlas(derivatives, [file for file in own if (file.atlas, file.space) == place])
+            for place in sorted(places)
+        ),
+        provenance=provenance,
+        notes=tuple(_differences(differing)),
+        missing=tuple(sorted(known - set(frames["brainage"]["participant_id"]))),
+    )
 
 
-def scan_name(path: Path) -> str:
-    """Key of a scan in all group tables: its entities, ``sub-01_ses-1_run-1``."""
-    return "_".join(f"{key}-{value}" for key, value in scan_entities(path))
+def _atlas(derivatives: Derivatives, own: list[Derivative]) -> AtlasResult:
+    """All files of one model with one atlas in one space."""
+    space = own[0].space
+    maps = [file for file in own if file.output.key == "map_grid"]
+    return AtlasResult(
+        entities=dict(own[0].atlas),
+        space=space,
+        frames=_frames(derivatives, own, of_atlas=True),
+        maps={scan_name(file.scan): file.path for file in maps if space},
+        provenance=_shared_facts(derivatives, [file for file in own if file.output.key == "table"])[
+            0
+        ],
+    )
 
 
-def _atlas_key(path: Path) -> tuple[tuple[str, str], ...]:
-    found = parse_name(path)
-    return tuple((key, found[key]) for key in ("atlas", "seg", "scale", "space") if key in found)
+def _frames(
+    derivatives: Derivatives, own: Sequence[Derivative], *, of_atlas: bool
+) -> dict[str, pd.DataFrame]:
+    """One frame per pooled output, of an atlas or of none."""
+    return {
+        card.key: _pooled(derivatives, [file for file in own if file.output.key == card.key])
+        for card in OUTPUTS
+        if card.pooled and ("atlas" in card.entities) == of_atlas
+    }
 
 
-def _with_identity(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    found = parse_name(path)
+def _pooled(derivatives: Derivatives, files: Sequence[Derivative]) -> pd.DataFrame:
+    frames = [
+        _with_identity(rows, file) for file in files if (rows := derivatives.rows(file)) is not None
+    ]
+    if not frames:
+        return pd.DataFrame(columns=IDENTITY)
+    # An all-missing column of one scan must not decide about the type of the column.
+    return pd.concat(frames, ignore_index=True).infer_objects()
+
+
+def _with_identity(table: pd.DataFrame, file: Derivative) -> pd.DataFrame:
+    labels = dict(file.scan)
     identity: dict[str, Any] = {
-        "participant_id": f"sub-{found['sub']}",
-        "session_id": f"ses-{found['ses']}" if "ses" in found else None,
-        "run_id": f"run-{found['run']}" if "run" in found else None,
-        "scan": scan_name(path),
+        "participant_id": f"sub-{labels['sub']}",
+        "session_id": f"ses-{labels['ses']}" if "ses" in labels else None,
+        "run_id": f"run-{labels['run']}" if "run" in labels else None,
+        "scan": scan_name(file.scan),
     }
     rest = table.drop(columns=[name for name in IDENTITY if name in table])
     front = pd.DataFrame(identity, index=rest.index, columns=IDENTITY)
     return pd.concat([front, rest], axis=1)
 
 
-def _shared_facts(sidecars: Sequence[Path]) -> tuple[dict[str, Any], dict[str, list[str]]]:
+def _shared_facts(
+    derivatives: Derivatives, files: Sequence[Derivative]
+) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """Top-level facts that are equal in all sidecars, and the values of those that are not."""
-    contents = [facts for path in sidecars if (facts := _read_json(path))]
+    read = [derivatives.facts(sidecar_path(file.path)) for file in files]
+    contents = [facts for facts in read if facts]
     names = list(dict.fromkeys(name for facts in contents for name in facts))
     shared, differing = {}, {}
     for name in names:
@@ -269,11 +269,3 @@ def _differences(differing: dict[str, list[str]]) -> list[str]:
         parts = "; ".join(f"{value}: {count} scans" for value, count in counts.items())
         sentences.append(f"{name} is not the same for all scans - {parts}.")
     return sentences
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -20,7 +20,7 @@ from bidsapp_brainage.reports.individual.results import TableFile
 
 _CURVES = {"deletion": "Deletion", "insertion": "Insertion"}
 TOP_PAIRS = 20
-#: Methods beyond occlusion, as the suffixes of their tables.
+#: Methods beyond occlusion, as the outputs of their tables.
 ATTRIBUTIONS = ("lrp", "ig", "noise")
 
 
@@ -30,21 +30,21 @@ def further_tables(found: Mapping[str, TableFile], identifier: str) -> list[tupl
     Parameters
     ----------
     found : mapping
-        Tables by their suffix; those without rows are left out.
+        Tables by the key of their output; those without rows are left out.
     identifier : str
         Start of the HTML identifiers.
     """
     makers = {
         "agreement": agreement.agreement,
-        "occlusioncontrols": agreement.controls,
+        "controls": agreement.controls,
         "randomisation": agreement.randomisation,
-        "occlusiongroups": _groups,
+        "groups": _groups,
         "shapley": _shapley,
-        "occlusioncurve": _curves,
-        "occlusionpairs": _pairs,
+        "curves": _curves,
+        "pairs": _pairs,
     }
     made = [
-        make(file.rows, f"{identifier}-{kind}", file.path.name)
+        make(file.rows, f"{identifier}-{file.output.suffix}", file.path.name)
         for kind, make in makers.items()
         if (file := found.get(kind)) is not None and file.rows is not None and len(file.rows)
     ]
@@ -60,10 +60,10 @@ def by_explanation(found: Mapping[str, TableFile]) -> dict[str, pd.DataFrame]:
     Parameters
     ----------
     found : mapping
-        Tables by their suffix. Those of several baselines are taken apart.
+        Tables by the key of their output. Those of several baselines are taken apart.
     """
     parts: dict[str, pd.DataFrame] = {}
-    for kind, method in (("occlusionbaselines", "occlusion"), *((m, m) for m in ATTRIBUTIONS)):
+    for kind, method in (("baselines", "occlusion"), *((m, m) for m in ATTRIBUTIONS)):
         file = found.get(kind)
         if file is None or file.rows is None or "baseline" not in file.rows:
             continue

@@ -20,7 +20,7 @@ from bidsapp_brainage.reports.individual import views
 from bidsapp_brainage.reports.individual.rating import rating_form, rating_notice
 from bidsapp_brainage.reports.individual.region_viewers import Viewers
 from bidsapp_brainage.reports.individual.results import (
-    ModelResult,
+    PredictionResult,
     ScanResult,
     SubjectResult,
     read_subject,
@@ -127,7 +127,7 @@ def _summary_facts(result: SubjectResult, errors: Sequence[Any]) -> list[tuple[s
     return facts
 
 
-def _model_title(model: ModelResult) -> str:
+def _model_title(model: PredictionResult) -> str:
     sidecar = model.prediction.sidecar if model.prediction else {}
     span = views.age_range(sidecar)
     card = sidecar.get("Model")
@@ -161,7 +161,7 @@ def _scan_context(scan: ScanResult, pictures: Pictures, viewers: Viewers) -> dic
 
 def _model_context(
     scan: ScanResult,
-    model: ModelResult,
+    model: PredictionResult,
     view: views.PredictionView | None,
     pictures: Pictures,
     viewers: Viewers,

@@ -8,7 +8,7 @@ from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.reports.individual.comparison_tables import explanation_title
 from bidsapp_brainage.reports.individual.explanation_tables import by_explanation
 from bidsapp_brainage.reports.individual.region_volumes import Measure, Viewer, region_viewer
-from bidsapp_brainage.reports.individual.results import ModelResult, RegionResult, ScanResult
+from bidsapp_brainage.reports.individual.results import PredictionResult, RegionResult, ScanResult
 from bidsapp_brainage.reports.individual.views import region_rows, slug
 
 ROOM = 2_400_000  # bytes of all maps of a page: those of about six scans
@@ -27,7 +27,9 @@ class Viewers:
     def __init__(self, room: int = ROOM) -> None:
         self._room = room
 
-    def get(self, scan: ScanResult, model: ModelResult, regions: RegionResult) -> Viewer | None:
+    def get(
+        self, scan: ScanResult, model: PredictionResult, regions: RegionResult
+    ) -> Viewer | None:
         """Map of one atlas in one scan; None without data, readable images or room."""
         rows = region_rows(regions)
         if rows is None or regions.map_file is None:
@@ -50,7 +52,7 @@ def _with_explanations(
     """Add the values of other fills and methods as columns, and say how to show them."""
     own = set(rows["baseline"].dropna().astype(str))
     measures = list(MEASURES)
-    for number, (title, table) in enumerate(by_explanation(regions.further).items()):
+    for number, (title, table) in enumerate(by_explanation(regions.tables).items()):
         if title in {explanation_title(f"occlusion_{fill}") for fill in own}:
             continue  # the table of regions has it
         signed = table["delta_age"].notna().any()

@@ -1,81 +1,76 @@
-"""Gather what lies in the derivatives about one participant, whether it is complete or not."""
+"""What the derivatives say about one participant, whether it is complete or not."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from bidsapp_brainage.bids.names import find_outputs, parse_name, scan_entities, sidecar_path
-from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.io import read_tsv
-
-#: Suffixes of the tables about groups of regions and further methods.
-FURTHER = (
-    "occlusiongroups",
-    "occlusionbaselines",
-    "occlusioncontrols",
-    "agreement",
-    "lrp",
-    "ig",
-    "noise",
-    "randomisation",
-    "shapley",
-    "occlusioncurve",
-    "occlusionpairs",
+from bidsapp_brainage.bids.derivatives import (
+    Derivative,
+    Derivatives,
+    Entities,
+    TableFile,
+    scan_name,
 )
-_ATLAS_KEYS = ("atlas", "seg", "scale")
-
-
-@dataclass(frozen=True)
-class TableFile:
-    """A table with its data dictionary; ``rows`` is None when the file could not be read."""
-
-    path: Path
-    rows: pd.DataFrame | None
-    sidecar: Mapping[str, Any]
-
-    @property
-    def first(self) -> Mapping[str, Any]:
-        """First row, empty when there is none."""
-        if self.rows is None or self.rows.empty:
-            return {}
-        return {str(key): value for key, value in self.rows.iloc[0].items()}
+from bidsapp_brainage.bids.names import sidecar_path
 
 
 @dataclass(frozen=True)
 class RegionResult:
     """Contributions of the regions of one atlas.
 
-    ``map_file`` is their map on the grid of the network's input; ``further`` holds tables of groups
-    and methods.
+    Attributes
+    ----------
+    atlas : str
+        Its labels, for people.
+    space : str
+        Template of the table.
+    tables : mapping of str to TableFile
+        All tables with this atlas by the key of their output.
+    figure, map_file : Path or None
+        Picture of the contributions; their map on the grid of the network's input.
     """
 
     atlas: str
     space: str
-    table: TableFile | None
+    tables: Mapping[str, TableFile]
     figure: Path | None
     map_file: Path | None
-    further: Mapping[str, TableFile]
+
+    @property
+    def table(self) -> TableFile | None:
+        """Contributions of single regions."""
+        return self.tables.get("table")
 
 
 @dataclass(frozen=True)
-class ModelResult:
-    """What one model said about one scan."""
+class PredictionResult:
+    """What one model said about one scan; ``tables`` has those of no atlas by output."""
 
     model: str
-    prediction: TableFile | None
-    distribution: TableFile | None
-    quality: TableFile | None
+    tables: Mapping[str, TableFile]
     input_image: Path | None
     input_figure: Path | None
     age_figure: Path | None
     cube_figure: Path | None
     regions: tuple[RegionResult, ...]
+
+    @property
+    def prediction(self) -> TableFile | None:
+        """One row: the predicted age."""
+        return self.tables.get("brainage")
+
+    @property
+    def distribution(self) -> TableFile | None:
+        """One row per age bin."""
+        return self.tables.get("agedist")
+
+    @property
+    def quality(self) -> TableFile | None:
+        """One row: the quality of the image."""
+        return self.tables.get("qc")
 
 
 @dataclass(frozen=True)
@@ -89,7 +84,7 @@ class ScanResult:
     entities : tuple of (str, str)
     mask_figure : Path or None
     registration : tuple of (space, template figure, participant figure)
-    models : tuple of ModelResult
+    models : tuple of PredictionResult
     t1w_sidecar : mapping
         Of the preprocessed T1w image.
     rating : mapping
@@ -97,10 +92,10 @@ class ScanResult:
     """
 
     label: str
-    entities: tuple[tuple[str, str], ...]
+    entities: Entities
     mask_figure: Path | None
     registration: tuple[tuple[str, Path, Path], ...]
-    models: tuple[ModelResult, ...]
+    models: tuple[PredictionResult, ...]
     t1w_sidecar: Mapping[str, Any]
     rating: Mapping[str, Any]
 
@@ -129,137 +124,80 @@ def read_subject(output_dir: Path, subject: str) -> SubjectResult:
     SubjectResult
         Scans in the order of their labels; a missing or broken file leaves a gap, never an error.
     """
-    reader = _Reader(Path(output_dir), subject)
-    labels = sorted({entities for path in reader.files for entities in [scan_entities(path)]})
-    scans = tuple(reader.scan(entities) for entities in labels)
-    return SubjectResult(subject, scans, tuple(reader.problems))
+    derivatives = Derivatives(output_dir, participants=[subject])
+    scans = tuple(_scan(derivatives, scan) for scan in sorted({f.scan for f in derivatives.files}))
+    return SubjectResult(subject, scans, tuple(derivatives.problems))
 
 
-class _Reader:
-    """Finds files of one participant by their entities and remembers what was unreadable."""
-
-    _KINDS = (
-        ("brainage", ".tsv", "anat"),
-        ("agedist", ".tsv", "anat"),
-        *((kind, ".tsv", "anat") for kind in ("occlusion", *FURTHER)),
-        ("qc", ".tsv", "anat"),
-        ("qc", ".json", "anat"),
-        ("T1w", ".nii.gz", "anat"),
-        ("mask", ".nii.gz", "anat"),
-        ("T1w", ".svg", "figures"),
-        ("mask", ".svg", "figures"),
-        ("agedist", ".svg", "figures"),
-        ("occlusionmap", ".svg", "figures"),
-        ("occlusionmap", ".nii.gz", "anat"),
+def _scan(derivatives: Derivatives, scan: Entities) -> ScanResult:
+    images = derivatives.select("t1w_preproc", scan=scan)
+    ratings = derivatives.select("rating", scan=scan)
+    tables = [file for file in derivatives.files if file.scan == scan and file.output.is_table]
+    models = sorted({file.model for file in tables} - {""})
+    return ScanResult(
+        label=scan_name(scan),
+        entities=scan,
+        mask_figure=_path(derivatives.select("mask_figure", scan=scan)),
+        registration=_registration(derivatives, scan),
+        models=tuple(_model(derivatives, scan, model) for model in models),
+        t1w_sidecar=derivatives.facts(sidecar_path(images[0].path)) if images else {},
+        rating=derivatives.facts(ratings[0].path) if ratings else {},
     )
 
-    def __init__(self, output_dir: Path, subject: str) -> None:
-        self.problems: list[str] = []
-        self.files = [
-            path
-            for suffix, extension, datatype in self._KINDS
-            for path in find_outputs(
-                output_dir, suffix=suffix, extension=extension, datatype=datatype, sub=subject
-            )
-        ]
 
-    def scan(self, entities: tuple[tuple[str, str], ...]) -> ScanResult:
-        """Gather one scan."""
-        own = [path for path in self.files if scan_entities(path) == entities]
-        tables = ("brainage", "agedist", "qc", "occlusion")
-        found = [path for kind in tables for path in _select(own, ".tsv", suffix=kind)]
-        models = sorted({parse_name(path).get("desc", "") for path in found} - {""})
-        rated = _select(own, ".json", suffix="qc", desc="rating")
-        images = _select(own, ".nii.gz", suffix="T1w", desc="preproc", space=None)
-        return ScanResult(
-            label="_".join(f"{key}-{value}" for key, value in entities),
-            entities=entities,
-            mask_figure=_only(_select(own, ".svg", suffix="mask", desc="brain")),
-            registration=_registration(own),
-            models=tuple(self._model(own, model) for model in models),
-            t1w_sidecar=self._json(sidecar_path(images[0])) if images else {},
-            rating=self._json(rated[0]) if rated else {},
-        )
+def _model(derivatives: Derivatives, scan: Entities, model: str) -> PredictionResult:
+    own = [file for file in derivatives.files if file.scan == scan and file.model == model]
 
-    def _model(self, own: list[Path], model: str) -> ModelResult:
-        found = _select(own, ".tsv", suffix="occlusion", desc=model)
-        pictures = _select(own, ".svg", suffix="occlusionmap", desc=model)
-        keys = sorted({_atlas(path) for path in [*found, *pictures]})
-        return ModelResult(
-            model=model,
-            prediction=self._table(_select(own, ".tsv", suffix="brainage", desc=model)),
-            distribution=self._table(_select(own, ".tsv", suffix="agedist", desc=model)),
-            quality=self._table(_select(own, ".tsv", suffix="qc", desc=model)),
-            input_image=_only(_select(own, ".nii.gz", suffix="T1w", desc=f"{model}input")),
-            input_figure=_only(_select(own, ".svg", suffix="T1w", desc=f"{model}input")),
-            age_figure=_only(_select(own, ".svg", suffix="agedist", desc=model)),
-            cube_figure=_only(_select(own, ".svg", suffix="occlusionmap", desc=f"{model}cubes")),
-            regions=tuple(self._regions(own, model, key) for key in keys),
-        )
+    def path(key: str) -> Path | None:
+        return _path([file for file in own if file.output.key == key])
 
-    def _regions(self, own: list[Path], model: str, key: tuple[str, ...]) -> RegionResult:
-        mine = [path for path in own if _atlas(path) == key]
-        tables = _select(mine, ".tsv", suffix="occlusion", desc=model)
-        space = parse_name(tables[0]).get("space", "") if tables else ""
-        further = {
-            kind: self._table(_select(mine, ".tsv", suffix=kind, desc=model)) for kind in FURTHER
-        }
-        return RegionResult(
-            atlas=" ".join(filter(None, key)),
-            space=space,
-            table=self._table(tables),
-            figure=_only(_select(mine, ".svg", suffix="occlusionmap", desc=model)),
-            map_file=_only(
-                _select(mine, ".nii.gz", suffix="occlusionmap", desc=model, space=space)
-            ),
-            further={kind: table for kind, table in further.items() if table is not None},
-        )
-
-    def _table(self, paths: list[Path]) -> TableFile | None:
-        if not paths:
-            return None
-        rows = None
-        try:
-            rows = read_tsv(paths[0])
-        except DataError as error:
-            self.problems.append(str(error))
-        return TableFile(paths[0], rows, self._json(sidecar_path(paths[0])))
-
-    def _json(self, path: Path) -> Mapping[str, Any]:
-        try:
-            content = json.loads(path.read_text("utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            self.problems.append(f"{path} is not valid JSON ({error}).")
-            return {}
-        return content if isinstance(content, dict) else {}
+    return PredictionResult(
+        model=model,
+        tables=_tables(derivatives, [file for file in own if not file.atlas]),
+        input_image=path("input"),
+        input_figure=path("input_figure"),
+        age_figure=path("age_figure"),
+        cube_figure=path("cubes_figure"),
+        regions=tuple(
+            _regions(derivatives, [file for file in own if file.atlas == atlas])
+            for atlas in sorted({file.atlas for file in own if file.output.key in _OF_REGIONS})
+        ),
+    )
 
 
-def _select(paths: list[Path], extension: str, **wanted: str | None) -> list[Path]:
-    """Files with these entities; None means that the entity must be absent."""
-    found = []
-    for path in paths:
-        name = parse_name(path)
-        if name["extension"] == extension and all(name.get(k) == v for k, v in wanted.items()):
-            found.append(path)
-    return found
+_OF_REGIONS = ("table", "map_figure")
 
 
-def _only(paths: list[Path]) -> Path | None:
-    return paths[0] if paths else None
+def _regions(derivatives: Derivatives, own: list[Derivative]) -> RegionResult:
+    space = next((file.space for file in own if file.output.key == "table"), "")
+    maps = [file for file in own if file.output.key == "map_grid" and file.space == space]
+    return RegionResult(
+        atlas=" ".join(value for _, value in own[0].atlas),
+        space=space,
+        tables=_tables(derivatives, own),
+        figure=_path([file for file in own if file.output.key == "map_figure"]),
+        map_file=_path(maps),
+    )
 
 
-def _atlas(path: Path) -> tuple[str, ...]:
-    name = parse_name(path)
-    return tuple(name.get(key, "") for key in _ATLAS_KEYS)
+def _tables(derivatives: Derivatives, own: list[Derivative]) -> dict[str, TableFile]:
+    """The first table of every output."""
+    first: dict[str, Derivative] = {}
+    for file in own:
+        if file.output.is_table:
+            first.setdefault(file.output.key, file)
+    return {key: derivatives.table(file) for key, file in first.items()}
 
 
-def _registration(own: list[Path]) -> tuple[tuple[str, Path, Path], ...]:
+def _path(files: list[Derivative]) -> Path | None:
+    return files[0].path if files else None
+
+
+def _registration(derivatives: Derivatives, scan: Entities) -> tuple[tuple[str, Path, Path], ...]:
     """Pairs of figures that belong together: same space, before and after."""
-    after = {parse_name(p).get("space", ""): p for p in _select(own, ".svg", desc="after")}
+    after = {file.space: file.path for file in derivatives.select("after_figure", scan=scan)}
     return tuple(
-        (space, before, after[space])
-        for before in _select(own, ".svg", desc="before")
-        if (space := parse_name(before).get("space", "")) in after
+        (before.space, before.path, after[before.space])
+        for before in derivatives.select("before_figure", scan=scan)
+        if before.space in after
     )

@@ -25,7 +25,7 @@ from bidsapp_brainage.reports.html import (
 )
 from bidsapp_brainage.reports.individual.explanation_tables import further_tables
 from bidsapp_brainage.reports.individual.results import (
-    ModelResult,
+    PredictionResult,
     RegionResult,
     ScanResult,
     TableFile,
@@ -91,7 +91,7 @@ def age_range(sidecar: Mapping[str, Any]) -> tuple[float, float] | None:
     return TrainingCohort.from_model(sidecar.get("Model")).age_range
 
 
-def prediction_view(scan: ScanResult, result: ModelResult) -> PredictionView | None:
+def prediction_view(scan: ScanResult, result: PredictionResult) -> PredictionView | None:
     """Give what is shown of one prediction; None when there is none."""
     if result.prediction is None or not result.prediction.first:
         return None
@@ -115,7 +115,7 @@ def prediction_view(scan: ScanResult, result: ModelResult) -> PredictionView | N
     return PredictionView(row, known_range, tuple(notices), line, table, _expected(result, row))
 
 
-def _expected(result: ModelResult, row: Mapping[str, Any]) -> tuple[float, float] | None:
+def _expected(result: PredictionResult, row: Mapping[str, Any]) -> tuple[float, float] | None:
     """Mean and SD of predictions for unseen people of the same age; None if unknown."""
     age = row.get("chronological_age")
     if result.prediction is None or is_missing(age):
@@ -125,7 +125,7 @@ def _expected(result: ModelResult, row: Mapping[str, Any]) -> tuple[float, float
     )
 
 
-def age_caption(result: ModelResult) -> str:
+def age_caption(result: PredictionResult) -> str:
     """Caption of the figure of the predicted age."""
     rows = None if result.distribution is None else result.distribution.rows
     if rows is None or "probability" not in rows or rows["probability"].isna().all():
@@ -152,7 +152,7 @@ def age_caption(result: ModelResult) -> str:
     )
 
 
-def quality_table(scan: ScanResult, result: ModelResult) -> Table | None:
+def quality_table(scan: ScanResult, result: PredictionResult) -> Table | None:
     """Metrics with what they mean; None when there are none."""
     if result.quality is None or not result.quality.first:
         return None
@@ -175,7 +175,7 @@ def regions_view(scan: ScanResult, model: str, result: RegionResult) -> RegionsV
         title=title,
         sentence=_region_sentence(rows, known),
         regions=_region_table(rows, identifier, result.table.path.name),
-        further=tuple(further_tables(result.further, identifier)),
+        further=tuple(further_tables(result.tables, identifier)),
         notes=_region_notes(rows),
     )
 

@@ -1,0 +1,210 @@
+"""What the participant level wrote: every file found once, by its card, and read when asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bidsapp_brainage import io
+from bidsapp_brainage.bids.names import SCAN_ENTITIES, parse_name, sidecar_path
+from bidsapp_brainage.catalogue.cards import Output
+from bidsapp_brainage.catalogue.outputs import OUTPUTS
+from bidsapp_brainage.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Ordered labels: ``(("sub", "01"), ("ses", "1"))``.
+Entities = tuple[tuple[str, str], ...]
+
+_ATLAS = ("atlas", "seg", "scale")
+_FOLDERS = {"subject": "anat", "figures": "figures"}
+
+
+@dataclass(frozen=True)
+class Derivative:
+    """One file of a scan.
+
+    Attributes
+    ----------
+    output : Output
+        Its card.
+    path : Path
+    scan : tuple of (str, str)
+        Entities of the scan, as in its outputs.
+    model : str
+        Label of the model that made it; empty if none did.
+    atlas : tuple of (str, str)
+        ``atlas``, ``seg`` and ``scale``, as far as they are in the name.
+    space : str
+        Label of its space; empty for that of the scan.
+    """
+
+    output: Output
+    path: Path
+    scan: Entities
+    model: str
+    atlas: Entities
+    space: str
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A table with its card and dictionary; ``rows`` is None when it could not be read."""
+
+    output: Output
+    path: Path
+    rows: pd.DataFrame | None
+    sidecar: Mapping[str, Any]
+
+    @property
+    def first(self) -> Mapping[str, Any]:
+        """First row, empty when there is none."""
+        if self.rows is None or self.rows.empty:
+            return {}
+        return {str(key): value for key, value in self.rows.iloc[0].items()}
+
+
+class Derivatives:
+    """Files of the participant level in one folder.
+
+    Parameters
+    ----------
+    output_dir : Path
+        Root of the derivatives dataset.
+    participants, sessions, runs : sequence of str
+        Labels without prefix; only their files count. Empty means all.
+
+    Attributes
+    ----------
+    files : tuple of Derivative
+        Sorted by path; files that no card explains are not among them.
+    problems : list of str
+        One sentence per file that was asked for and could not be read; a broken file leaves a gap,
+        never an error.
+    """
+
+    def __init__(
+        self,
+        output_dir: Path,
+        *,
+        participants: Sequence[str] = (),
+        sessions: Sequence[str] = (),
+        runs: Sequence[str] = (),
+    ) -> None:
+        wanted = {"sub": participants, "ses": sessions, "run": runs}
+        names = [
+            (level, path, name)
+            for level, path in _paths(Path(output_dir), participants)
+            for name in [parse_name(path)]
+            if all(not labels or name.get(key) in labels for key, labels in wanted.items())
+        ]
+        models = _models(name for _, _, name in names)
+        cards = _cards([*models, ""])
+        files = (_identify(path, name, level, cards) for level, path, name in names)
+        self.files = tuple(file for file in files if file is not None)
+        self.problems: list[str] = []
+
+    def select(
+        self,
+        key: str,
+        *,
+        scan: Entities | None = None,
+        model: str | None = None,
+        atlas: Entities | None = None,
+        space: str | None = None,
+    ) -> list[Derivative]:
+        """Files of one output; None means any."""
+        wanted = {"scan": scan, "model": model, "atlas": atlas, "space": space}
+        asked = {name: value for name, value in wanted.items() if value is not None}
+        return [
+            file
+            for file in self.files
+            if file.output.key == key
+            and all(getattr(file, name) == value for name, value in asked.items())
+        ]
+
+    def table(self, file: Derivative) -> TableFile:
+        """A table and its dictionary."""
+        return TableFile(
+            file.output, file.path, self.rows(file), self.facts(sidecar_path(file.path))
+        )
+
+    def rows(self, file: Derivative) -> pd.DataFrame | None:
+        """A table alone; None if it cannot be read."""
+        try:
+            return io.read_tsv(file.path)
+        except DataError as error:
+            self.problems.append(str(error))
+            return None
+
+    def facts(self, path: Path) -> dict[str, Any]:
+        """Content of a JSON file; empty if it is missing or cannot be read."""
+        try:
+            content = json.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            self.problems.append(f"{path} is not valid JSON ({error}).")
+            return {}
+        return content if isinstance(content, dict) else {}
+
+
+def scan_name(scan: Entities) -> str:
+    """Name of a scan in logs, tables and reports: ``sub-01_ses-1_run-1``."""
+    return "_".join(f"{key}-{value}" for key, value in scan)
+
+
+def _paths(output_dir: Path, participants: Sequence[str]) -> list[tuple[str, Path]]:
+    found = [
+        (level, path)
+        for subject in participants or ["*"]
+        for between in ("", "ses-*/")
+        for level, folder in _FOLDERS.items()
+        for path in output_dir.glob(f"sub-{subject}/{between}{folder}/sub-{subject}_*")
+    ]
+    return sorted(found, key=lambda item: item[1])
+
+
+def _models(names: Iterable[Mapping[str, str]]) -> list[str]:
+    """Models that made a table: their names stand in ``desc``."""
+    tables = {card.suffix for card in OUTPUTS if card.is_table and card.desc == "{model}"}
+    return sorted(
+        {
+            name["desc"]
+            for name in names
+            if name["extension"] == ".tsv" and name["suffix"] in tables and "desc" in name
+        }
+    )
+
+
+def _cards(models: Sequence[str]) -> dict[tuple[str, ...], list[tuple[Output, str]]]:
+    """Cards, with the model that they speak of, by level, suffix, extension and ``desc``."""
+    cards: dict[tuple[str, ...], list[tuple[Output, str]]] = {}
+    for card in OUTPUTS:
+        for model in models:
+            if bool(model) == ("{model}" in card.desc):
+                desc = card.desc.format(model=model)
+                place = (card.level, card.suffix, card.extension, desc)
+                cards.setdefault(place, []).append((card, model))
+    return cards
+
+
+def _identify(
+    path: Path,
+    name: Mapping[str, str],
+    level: str,
+    cards: Mapping[tuple[str, ...], Sequence[tuple[Output, str]]],
+) -> Derivative | None:
+    scan = tuple((key, name[key]) for key in SCAN_ENTITIES if key in name)
+    further = name.keys() - dict(scan).keys() - {"suffix", "extension"}
+    for card, model in cards.get(
+        (level, name["suffix"], name["extension"], name.get("desc", "")), ()
+    ):
+        if set(card.required) <= further <= set(card.entities):
+            atlas = tuple((key, name[key]) for key in _ATLAS if key in name)
+            return Derivative(card, path, scan, model, atlas, name.get("space", ""))
+    return None
