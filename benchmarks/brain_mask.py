@@ -42,18 +42,18 @@ def main() -> None:
     parser.add_argument("output_dir", type=Path)
     parser.add_argument("reference_dir", type=Path)
     args = parser.parse_args()
-    found = []
+    scores = []
     for reference in sorted(args.reference_dir.glob("*.nii.gz")):
         label = reference.name.split("_")[0]
         masks = sorted(args.output_dir.glob(f"{label}/**/anat/{label}_desc-brain_mask.nii.gz"))
         if masks:
-            found.append(dice(masks[0], reference))
-            print(f"{label}\t{found[-1]:.4f}")
-    if not found:
+            scores.append(dice(masks[0], reference))
+            print(f"{label}\t{scores[-1]:.4f}")
+    if not scores:
         parser.error("no brain mask of a referenced participant")
     print(
-        f"n = {len(found)}, mean {np.mean(found):.4f}, median {np.median(found):.4f}, "
-        f"range {min(found):.4f} to {max(found):.4f}"
+        f"n = {len(scores)}, mean {np.mean(scores):.4f}, median {np.median(scores):.4f}, "
+        f"range {min(scores):.4f} to {max(scores):.4f}"
     )
 
 

@@ -71,8 +71,8 @@ class Case:
     @classmethod
     def load(cls, folder: Path) -> Case:
         """Read a case."""
-        with np.load(folder / "case.npz") as found:
-            arrays = {name: found[name] for name in found.files}
+        with np.load(folder / "case.npz") as archive:
+            arrays = {name: archive[name] for name in archive.files}
         channels = tuple(arrays.pop("channels").tolist())
         network = SFCN(channels)
         network.load_state_dict(torch.load(folder / "network.pt", weights_only=True))
@@ -127,9 +127,9 @@ def decode(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 def occluded(case: Case, labels: NDArray[np.integer], indices: Sequence[int]) -> Tensor:
     """Ages of full forward passes over volumes with a region set to 0, float32 arithmetic."""
-    found = []
+    logits = []
     with torch.inference_mode():
         for index in indices:
             volume = torch.from_numpy(np.where(labels == index, np.float32(0), case.volume))
-            found.append(case.network(volume[None, None]))
-    return ages(torch.cat(found))
+            logits.append(case.network(volume[None, None]))
+    return ages(torch.cat(logits))

@@ -23,18 +23,18 @@ HUGE_PAGES = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_t
 
 
 def ask(what: str, folder: Path, repeats: int = 1, **environment: str) -> dict[str, float]:
-    """Measure something in a child process and return its answer."""
-    answer = subprocess.run(
+    """Measure something in a child process and return what it prints."""
+    completed = subprocess.run(
         [sys.executable, "-m", "benchmarks.child", what, str(folder), str(repeats)],
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         check=True,
     )
-    return json.loads(answer.stdout)
+    return json.loads(completed.stdout)
 
 
 def timed_works(case: Case) -> dict[str, Work]:
-    """Forward passes, and the engine on both parcellations with its baseline pass included."""
+    """Forward passes, and the engine on both parcellations with its full pass included."""
     network, volume = trace(case.network, tuple(case.input.shape[1:])), case.input[0]
     plans = {
         name: OcclusionPlan.from_labels(network, labels, labels_of(labels)).build()
@@ -67,12 +67,12 @@ def main() -> None:
     torch.set_num_threads(1)
     case = Case.load(folder)
     if what == "times":
-        found = paired_seconds(timed_works(case), repeats)
+        measured = paired_seconds(timed_works(case), repeats)
     elif what == "peak_plain":
-        found = _peak(rivals.plain(case))
+        measured = _peak(rivals.plain(case))
     else:
-        found = _peak(lambda: _plan_and_run(case))
-    print(json.dumps(found))
+        measured = _peak(lambda: _plan_and_run(case))
+    print(json.dumps(measured))
 
 
 if __name__ == "__main__":

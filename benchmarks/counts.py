@@ -26,23 +26,23 @@ def needed_by_layer(plan: OcclusionPlan, network: Network) -> Counter[int]:
     those weights are zeros. Other convolutions multiply every changed row by every tap; at the
     border some of these products belong to no output.
     """
-    found: Counter[int] = Counter()
+    counts: Counter[int] = Counter()
     for group in plan.groups:
-        found.update(_of_chunk(plan.chunk(group), network))
-    return found
+        counts.update(_of_chunk(plan.chunk(group), network))
+    return counts
 
 
 def full_by_layer(network: Network) -> Counter[int]:
     """Multiply-adds of one full pass by number of layer."""
-    found: Counter[int] = Counter()
+    counts: Counter[int] = Counter()
     for number, layer in enumerate(network.layers):
         weight = network.operations[number].weight
         if weight is not None:
             positions = 1
             for n in layer.before:
                 positions *= n
-            found[number] = positions * weight.numel()
-    return found
+            counts[number] = positions * weight.numel()
+    return counts
 
 
 def _of_chunk(chunk: Chunk, network: Network) -> Counter[int]:

@@ -64,14 +64,14 @@ class LayerTime:
 
     name: str
     kind: str
-    baseline_s: float
+    full_pass_s: float
     regions_s: float
     needed_gmac: float
     floor_s: float
 
     def cells(self) -> tuple[str, ...]:
         """Text for a table."""
-        numbers = (self.baseline_s, self.regions_s, self.needed_gmac, self.floor_s)
+        numbers = (self.full_pass_s, self.regions_s, self.needed_gmac, self.floor_s)
         return (self.name, self.kind, *(f"{number:.3f}" for number in numbers))
 
 
@@ -83,23 +83,23 @@ def by_layer(
     network = replace(network, operations=watched)
     run = Run(plan, network, volume)
     run.occlude(0.0)
-    baseline = _medians(watched, lambda: Run(plan, network, volume), repeats)
+    full_pass = _medians(watched, lambda: Run(plan, network, volume), repeats)
     regions = _medians(watched, lambda: run.occlude(0.0), repeats)
     needed, rate = needed_by_layer(plan, network), gemm_rate()
-    found = [
+    rows = [
         LayerTime(
-            layer.name, layer.kind.value, baseline[k], regions[k],
+            layer.name, layer.kind.value, full_pass[k], regions[k],
             needed[k] / MAC_PER_GMAC, needed[k] / rate,
         )
         for k, layer in enumerate(network.layers)
     ]  # fmt: skip
-    rest = LayerTime("(between layers)", "", baseline[OUTSIDE], regions[OUTSIDE], 0.0, 0.0)
-    return [*found, rest, _total([*found, rest])]
+    rest = LayerTime("(between layers)", "", full_pass[OUTSIDE], regions[OUTSIDE], 0.0, 0.0)
+    return [*rows, rest, _total([*rows, rest])]
 
 
 def _medians(watched: Watched, work: Callable[[], object], repeats: int) -> dict[int, float]:
-    found = [_seconds(watched, work) for _ in range(repeats)]
-    return {k: median(seconds[k] for seconds in found) for k in range(OUTSIDE, len(watched))}
+    passes = [_seconds(watched, work) for _ in range(repeats)]
+    return {k: median(seconds[k] for seconds in passes) for k in range(OUTSIDE, len(watched))}
 
 
 def _seconds(watched: Watched, work: Callable[[], object]) -> Counter[int]:
@@ -111,15 +111,15 @@ def _seconds(watched: Watched, work: Callable[[], object]) -> Counter[int]:
 
 
 def _total(rows: list[LayerTime]) -> LayerTime:
-    names = ("baseline_s", "regions_s", "needed_gmac", "floor_s")
+    names = ("full_pass_s", "regions_s", "needed_gmac", "floor_s")
     return LayerTime("(all)", "", *(sum(getattr(row, name) for row in rows) for name in names))
 
 
 def by_operation(run: Run) -> dict[str, float]:
     """Part of the time of all regions that each operation of torch takes itself, largest first."""
-    with profile(activities=[ProfilerActivity.CPU]) as found:
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
         run.occlude(0.0)
-    times = {event.key: event.self_cpu_time_total for event in found.key_averages()}
+    times = {event.key: event.self_cpu_time_total for event in profiled.key_averages()}
     total = sum(times.values())
     largest = sorted(times, key=times.__getitem__, reverse=True)[:SHOWN_OPERATIONS]
     return {name.removeprefix("aten::"): times[name] / total for name in largest}
@@ -127,7 +127,7 @@ def by_operation(run: Run) -> dict[str, float]:
 
 def print_profile(layers: list[LayerTime], operations: dict[str, float]) -> None:
     """Print both tables."""
-    head = ("layer", "kind", "baseline, s", "regions, s", "needed, GMAC", "GEMM floor, s")
+    head = ("layer", "kind", "full pass, s", "regions, s", "needed, GMAC", "GEMM floor, s")
     print(table(head, [layer.cells() for layer in layers]))
     print()
     shares = [(name, f"{100 * share:.0f} %") for name, share in operations.items()]

@@ -126,9 +126,9 @@ def machine() -> dict[str, Any]:
 def write_results(path: Path, rows: Sequence[Row], **more: Any) -> None:
     """Write measurements as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = {
+    report = {
         "machine": machine(),
         "rows": [{**asdict(row), "met": row.met} for row in rows],
         **more,
     }
-    path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

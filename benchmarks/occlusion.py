@@ -44,7 +44,7 @@ def work_rows(case: Case, network: Network) -> list[Row]:
 
 
 def mask_works(case: Case, network: Network) -> dict[str, Work]:
-    """Occlusion of large masks; the baseline pass and the plans are made before."""
+    """Occlusion of large masks; the full pass and the plans are made before."""
     runs = {
         name: Run(OcclusionPlan.from_masks(network, [mask]).build(), network, case.input[0])
         for name, mask in case.masks().items()
@@ -63,7 +63,7 @@ def time_rows(case: Case, seconds: dict[str, float]) -> list[Row]:
     for name, labels in (("regions", case.regions), ("shells", case.shells)):
         n, engine = len(labels_of(labels)), seconds[name]
         passes = (seconds["plain"], _captum_pass(seconds), seconds["tuned"])
-        rows.append(Row(f"engine, baseline + {n} {name}", engine, "CPU s"))
+        rows.append(Row(f"engine, full pass + {n} {name}", engine, "CPU s"))
         for (rival, goal), one in zip(goals.items(), passes, strict=True):
             ratio = None if one is None else (n + 1) * one / engine
             limit = goal if name == "regions" else None
@@ -81,7 +81,7 @@ def huge_page_rows(case: Case, seconds: dict[str, float]) -> list[Row]:
     for name, labels in (("regions", case.regions), ("shells", case.shells)):
         n = len(labels_of(labels))
         goals = {"plain": 50.0 if name == "regions" else None, "tuned": None}
-        rows.append(Row(f"huge pages: engine, baseline + {n} {name}", seconds[name], "CPU s"))
+        rows.append(Row(f"huge pages: engine, full pass + {n} {name}", seconds[name], "CPU s"))
         for rival, goal in goals.items():
             ratio = (n + 1) * seconds[rival] / seconds[name]
             what = f"huge pages: {n} {name} against the {rival} loop"
@@ -130,9 +130,9 @@ def agreement_rows(case: Case, network: Network, *, every: bool) -> list[Row]:
     chosen = [labels[k] for k in np.linspace(0, len(labels) - 1, n).round().astype(int)]
     plan = OcclusionPlan.from_labels(network, case.regions, chosen)
     run = Run(plan, network, case.input[0])
-    found = ages(run.occlude(0.0)[0])
-    effect = (found - ages(run.answers[0][None])).abs().max()
-    difference = (found - occluded(case, case.regions, chosen)).abs().max()
+    occluded_ages = ages(run.occlude(0.0)[0])
+    effect = (occluded_ages - ages(run.logits[0][None])).abs().max()
+    difference = (occluded_ages - occluded(case, case.regions, chosen)).abs().max()
     return [
         Row(f"largest effect of {n} regions on the age", float(effect), "years"),
         Row(f"largest difference of {n} ages from full passes", float(difference), "years", 1e-4),

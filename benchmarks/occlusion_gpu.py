@@ -61,7 +61,7 @@ def peak_mb(work: Work, device: torch.device) -> float | None:
 
 
 def begin(case: Case, device: torch.device) -> Run:
-    """Plan all regions and make the baseline pass."""
+    """Plan all regions and make the full pass."""
     network = trace(case.network.to(device), tuple(case.input.shape[1:]))
     plan = OcclusionPlan.from_labels(network, case.regions, labels_of(case.regions)).build()
     return Run(plan, network, case.input[0].to(device))
@@ -75,19 +75,19 @@ def loop_over_regions(case: Case, device: torch.device) -> FullPasses:
 
 def compare(case: Case, device: torch.device, repeats: int) -> list[Row]:
     """Measure the engine and the loop."""
-    found: dict[str, Tensor] = {}
+    by_device: dict[str, Tensor] = {}
     for name in ("cpu", str(device)):
-        found[name] = ages(begin(case, torch.device(name)).occlude(0.0)[0])
-    difference = float((found[str(device)] - found["cpu"]).abs().max())
+        by_device[name] = ages(begin(case, torch.device(name)).occlude(0.0)[0])
+    difference = float((by_device[str(device)] - by_device["cpu"]).abs().max())
     run, loop = begin(case, device), loop_over_regions(case, device)
     engine = median_milliseconds(lambda: run.occlude(0.0), device, repeats)
-    baseline = median_milliseconds(
+    full_pass = median_milliseconds(
         lambda: Run(run.plan, run.network, case.input[0].to(device)), device, repeats
     )
     passes = median_milliseconds(lambda: loop.occlude(0.0), device, 1)
     n = len(run.plan)
     return [
-        Row("baseline pass", baseline, "ms"),
+        Row("full pass", full_pass, "ms"),
         Row(f"{n} regions", engine, "ms", 50),
         Row(f"{n} full passes in batches", passes, "ms"),
         Row("regions against full passes", passes / engine, "x", 30, at_least=True),

@@ -37,11 +37,11 @@ MEMORY_FRACTION = 0.5
 
 
 class Occluder(Protocol):
-    """One volume, an ensemble's answer to it, and to the same volume with regions occluded."""
+    """Predictions of an ensemble for one volume, and for the same volume with regions occluded."""
 
     @property
     def intact(self) -> Predictions:
-        """One answer: to the volume with all committed regions occluded."""
+        """One row: the prediction for the volume with all committed regions occluded."""
 
     def occlude(
         self,
@@ -53,7 +53,7 @@ class Occluder(Protocol):
         """Occlude regions, each by itself; all of them unless `regions` are given."""
 
     def commit(self, region: int, fill: Fill) -> Predictions:
-        """Occlude a region for good and return the new answer; later occlusions add to it."""
+        """Occlude a region for good and return the new prediction; later occlusions add to it."""
 
     def undo(self) -> None:
         """Take back the last commit."""
@@ -148,8 +148,8 @@ class Incremental:
 
     @property
     def intact(self) -> Predictions:
-        """The answer to the volume with all committed regions occluded."""
-        return ensemble_predictions(self._decode, [run.answers[0][None] for run in self._runs])
+        """The prediction for the volume with all committed regions occluded."""
+        return ensemble_predictions(self._decode, [run.logits[0][None] for run in self._runs])
 
     def occlude(
         self,
@@ -162,8 +162,8 @@ class Incremental:
         logits = []
         for number, run in enumerate(self._runs):
             step = None if progress is None else _share(progress, number, len(self._runs))
-            found = run.occlude(_tensor(fill), regions, workers=self._n_threads, progress=step)
-            logits.append(found[0])
+            heads = run.occlude(_tensor(fill), regions, workers=self._n_threads, progress=step)
+            logits.append(heads[0])
         return ensemble_predictions(self._decode, logits)
 
     def commit(self, region: int, fill: Fill) -> Predictions:
@@ -233,7 +233,7 @@ class FullPasses:
 
     @property
     def intact(self) -> Predictions:
-        """The answer to the volume with all committed regions occluded."""
+        """The prediction for the volume with all committed regions occluded."""
         return self._intact
 
     def occlude(
@@ -246,7 +246,7 @@ class FullPasses:
         """See :class:`Occluder`."""
         chosen = list(range(len(self._voxels))) if regions is None else list(regions)
         filled = self._filled(fill)
-        answers = (
+        predictions = (
             Predictions.joined([self._intact] * len(chosen)) if chosen else self._intact.rows(0, 0)
         )
         todo = [k for k, region in enumerate(chosen) if self._changes(region, filled)]
@@ -255,25 +255,25 @@ class FullPasses:
             batch = todo[:size]
             try:
                 with exact_arithmetic(), torch.inference_mode():
-                    found = self._pass([chosen[k] for k in batch], filled)
+                    occluded = self._pass([chosen[k] for k in batch], filled)
             except (RuntimeError, MemoryError) as error:
                 reraise_unless_oom(error, len(batch))
                 size = len(batch) // 2
                 continue
-            answers.put(batch, found)
+            predictions.put(batch, occluded)
             todo = todo[size:]
             if progress is not None:
                 progress(len(chosen) - len(todo), len(chosen))
-        return answers
+        return predictions
 
     def commit(self, region: int, fill: Fill) -> Predictions:
         """See :class:`Occluder`."""
         with exact_arithmetic(), torch.inference_mode():
             occluded = self._occluded(region, self._filled(fill))
-            answer = self._answers(occluded[None, None])
+            prediction = self._predictions(occluded[None, None])
         self._log.append((self._input, self._intact))
-        self._input, self._intact = occluded, answer
-        return answer
+        self._input, self._intact = occluded, prediction
+        return prediction
 
     def undo(self) -> None:
         """See :class:`Occluder`."""
@@ -296,9 +296,9 @@ class FullPasses:
         return volume
 
     def _pass(self, regions: Sequence[int], fill: Tensor) -> Predictions:
-        return self._answers(torch.stack([self._occluded(r, fill) for r in regions])[:, None])
+        return self._predictions(torch.stack([self._occluded(r, fill) for r in regions])[:, None])
 
-    def _answers(self, batch: Tensor) -> Predictions:
+    def _predictions(self, batch: Tensor) -> Predictions:
         # Members get their own copy: an in-place first layer must not change the next one's input.
         return ensemble_predictions(
             self._decode, [member(batch.clone()) for member in self._members]
@@ -317,9 +317,9 @@ class FullPasses:
             stack.enter_context(torch.inference_mode())
             for part in self._members[0].modules():
                 stack.callback(part.register_forward_hook(watch).remove)
-            answer = self._answers(self._input[None, None])
+            intact = self._predictions(self._input[None, None])
         # Input, output and workspace of the largest layer live at the same time.
-        return 3 * max(largest, self._input.numel() * self._input.element_size()), answer
+        return 3 * max(largest, self._input.numel() * self._input.element_size()), intact
 
     def _automatic_batch_size(self) -> int:
         if self._input.device.type == "cuda":

@@ -46,13 +46,13 @@ def test_goals() -> None:
 def test_rivals_take_turns_and_warm_up() -> None:
     calls: list[str] = []
     ticks = iter(range(100))
-    found = paired_seconds(
+    seconds = paired_seconds(
         {name: lambda name=name: calls.append(name) for name in "ab"},
         repeats=3,
         clock=lambda: float(next(ticks)),
     )
     assert calls == list("abababab")
-    assert found == {"a": 1.0, "b": 1.0}
+    assert seconds == {"a": 1.0, "b": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -64,15 +64,15 @@ def test_rivals_take_turns_and_warm_up() -> None:
     ids=["cpu", "gpu-steps"],
 )
 def test_a_quick_run_writes_its_results(command: tuple[str, ...], tmp_path: Path) -> None:
-    out = tmp_path / "results" / "found.json"
-    answer = subprocess.run(
+    out = tmp_path / "results" / "results.json"
+    completed = subprocess.run(
         [sys.executable, "-m", *command, "--out", str(out)],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert answer.returncode == 0, answer.stderr
-    found = json.loads(out.read_text(encoding="utf-8"))
-    rows = {row["what"]: row for row in found["rows"]}
+    assert completed.returncode == 0, completed.stderr
+    results = json.loads(out.read_text(encoding="utf-8"))
+    rows = {row["what"]: row for row in results["rows"]}
     (agreement,) = [row for what, row in rows.items() if what.startswith("largest difference")]
     assert agreement["measured"] <= 1e-3
-    assert found["quick"] is True
-    assert all(what in answer.stdout for what in rows)
+    assert results["quick"] is True
+    assert all(what in completed.stdout for what in rows)

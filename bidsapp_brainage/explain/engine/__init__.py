@@ -7,13 +7,12 @@ neighbourhood of it. The engine computes one full pass, and for every region onl
     network = trace(module, (1, 160, 192, 160))
     plan = OcclusionPlan.from_labels(network, labels, range(1, 247))
     run = Run(plan, network, volume)
-    (answers,) = run.occlude(0.0, workers=8)
+    (logits,) = run.occlude(0.0, workers=8)
 """
 
-from .errors import UnsupportedNetworkError
-from .graph import Network
-from .plan import OcclusionPlan, cached_plan
+from .graph import Network, UnsupportedNetworkError
+from .plan import OcclusionPlan
 from .run import Run
 from .trace import trace
 
-__all__ = ["Network", "OcclusionPlan", "Run", "UnsupportedNetworkError", "cached_plan", "trace"]
+__all__ = ["Network", "OcclusionPlan", "Run", "UnsupportedNetworkError", "trace"]

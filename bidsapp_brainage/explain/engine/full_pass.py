@@ -47,7 +47,7 @@ def full_pass(network: Network, rows: Tensor, *, keep: bool = True) -> Activatio
     rows : Tensor
         The input as rows (positions, channels), of the network's dtype and on its device.
     keep : bool
-        Keep what occlusion needs; otherwise only the answers.
+        Keep what occlusion needs; otherwise only the outputs of the network.
     """
     layers = network.layers
     padded = pad_for_stems(network, rows)

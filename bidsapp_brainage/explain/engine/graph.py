@@ -16,10 +16,22 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from bidsapp_brainage.errors import BrainageError
+
 from .geometry import Shape, Window
 
 PointFunction: TypeAlias = Callable[..., Tensor]
 """Acts on each position by itself: takes and gives (n, channels) or (1, channels, *grid)."""
+
+
+class UnsupportedNetworkError(BrainageError):
+    """A module or function mixes positions, so that no exact sparse computation exists."""
+
+    def __init__(self, where: str, what: str, why: str) -> None:
+        super().__init__(
+            f"{where} ({what}) {why}. The incremental engine cannot occlude this network exactly; "
+            "use one full forward pass for each region (engine='loop')."
+        )
 
 
 class Kind(StrEnum):
@@ -60,7 +72,7 @@ class Layer:
         Multiply-adds for each row that the layer works on: changed inputs of a CONV, outputs of a
         STEM.
     kept : bool
-        Whether the baseline of the output is needed by a later layer, or is an answer.
+        Whether the intact output is needed: a later layer reads it, or it is one of the network's.
     """
 
     name: str
@@ -82,7 +94,7 @@ class Layer:
 
     @property
     def keeps_sums(self) -> bool:
-        """Whether changes are added to cached sums of the baseline."""
+        """Whether changes are added to the sums of the intact volume."""
         return self.kind in (Kind.CONV, Kind.MEAN)
 
     @property
@@ -137,11 +149,11 @@ class Network:
     operations : tuple of Operation
         One for each layer.
     outputs : tuple of int
-        Layers whose outputs are the network's answers (one for each head).
+        Layers whose outputs are the network's outputs (one for each head).
     shape : tuple of int
         Of one input: (channels, *grid).
     output_shapes : tuple of tuple of int
-        Of each answer as the network gives it, without the batch axis.
+        Of each output as the network gives it, without the batch axis.
     """
 
     layers: tuple[Layer, ...]

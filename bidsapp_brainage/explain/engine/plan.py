@@ -6,10 +6,8 @@ all fills, and all members of an ensemble.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from bidsapp_brainage.errors import UsageError
-from bidsapp_brainage.io import atomic_path
 
-from . import storage
 from .geometry import Patch
 from .graph import Kind, Layer, Network
 from .tables import Chunk, Patches, count, make_chunk, spread
@@ -142,7 +138,7 @@ class OcclusionPlan:
         return moved
 
     def _keep(self, regions: tuple[int, ...], chunk: Chunk) -> None:
-        size = storage.n_bytes(chunk)
+        size = chunk.n_bytes
         # Single regions serve commits again and again; other selections may never come back.
         lasting = regions in self._groups or len(regions) == 1
         if lasting and self._size + size <= self._kept_bytes:
@@ -159,35 +155,8 @@ class OcclusionPlan:
         return Work.of(self.layers, spread(self.layers, self.patches[region]))
 
     def multiply_adds(self) -> int:
-        """Multiply-adds for all regions, without the baseline pass."""
+        """Multiply-adds for all regions, without the full pass."""
         return sum(self.work(region).least for region in range(len(self)))
-
-    # -- on disk -----------------------------------------------------------------------------
-
-    def save(self, path: Path) -> None:
-        """Write the plan with the tables that it keeps; the file appears when it is complete."""
-        self.build()
-        chunks = {group: self._chunks[group] for group in self._groups if group in self._chunks}
-        with atomic_path(path) as temporary:
-            storage.write(temporary, self.signature, self.patches, self._groups, chunks)
-
-    @classmethod
-    def load(cls, path: Path, network: Network) -> OcclusionPlan:
-        """Read a plan.
-
-        Raises
-        ------
-        UsageError
-            The plan was made for a network of another geometry, or the file is none.
-        """
-        found = storage.read(path)
-        if found.signature != network.signature:
-            raise UsageError(f"Plan {path} was made for a network of another geometry; remove it.")
-        plan = cls(network, found.patches)
-        plan._groups = found.groups
-        plan._chunks = dict(found.chunks)
-        plan._size = sum(storage.n_bytes(chunk) for chunk in plan._chunks.values())
-        return plan
 
 
 @dataclass(frozen=True)
@@ -233,24 +202,6 @@ def label_patches(labels: NDArray[np.integer], indices: Sequence[int]) -> list[P
         else:
             patches.append(Patch(tuple(s.start for s in box), labels[box] == index))
     return patches
-
-
-def cached_plan(
-    network: Network, labels: NDArray[np.integer], indices: Sequence[int], folder: Path
-) -> OcclusionPlan:
-    """Load the plan of an atlas from `folder`, or make it and put it there.
-
-    The name of the file is a hash of the network's geometry and of the labels.
-    """
-    key = hashlib.sha256(network.signature.encode())
-    key.update(repr((labels.shape, list(indices))).encode())
-    key.update(np.ascontiguousarray(labels, dtype=np.int32).tobytes())
-    path = folder / f"plan-{key.hexdigest()[:24]}.pt"
-    if path.is_file():
-        return OcclusionPlan.load(path, network)
-    plan = OcclusionPlan.from_labels(network, labels, indices)
-    plan.save(path)
-    return plan
 
 
 def _groups(patches: Sequence[Patch | None], chunk_regions: int) -> Iterator[tuple[int, ...]]:

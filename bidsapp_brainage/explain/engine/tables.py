@@ -5,7 +5,7 @@ Rows of all regions of a chunk lie one region after the other. All tables are in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -45,13 +45,13 @@ class Block:
 
 @dataclass(frozen=True)
 class Lookup:
-    """Values taken from the baseline, some of them replaced by changed rows.
+    """Values taken from the intact rows, some of them replaced by changed rows.
 
-    ``base`` are positions in the baseline; values ``at`` are replaced by rows ``by``; values
+    ``intact`` are positions in the intact rows; values ``at`` are replaced by rows ``by``; values
     ``outside`` lie in the padding.
     """
 
-    base: Tensor
+    intact: Tensor
     at: Tensor
     by: Tensor
     outside: Tensor
@@ -106,19 +106,24 @@ class Chunk:
         return self if device.type == "cpu" else _moved_to(self, device)
 
     def tensors(self) -> list[Tensor]:
-        """All tables, for counting their size."""
-        found: list[Tensor] = []
-        for table in self.layers:
-            found.append(table.positions)
-            for block in table.blocks:
-                found += [block.entries, block.offsets]
-            for lookup in table.lookups:
-                if lookup is not None:
-                    found += [lookup.base, lookup.at, lookup.by, lookup.outside]
-            for stem in table.stems:
-                if stem is not None:
-                    found += [stem.corners, stem.offsets, stem.mask]
-        return found
+        """All tables."""
+        return list(_tensors(self))
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of all tables."""
+        return sum(table.numel() * table.element_size() for table in self.tensors())
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _tensors(item)
+    elif is_dataclass(value):
+        for member in fields(value):
+            yield from _tensors(getattr(value, member.name))
 
 
 def _moved_to(value: Any, device: torch.device) -> Any:
@@ -134,20 +139,20 @@ def _moved_to(value: Any, device: torch.device) -> Any:
 
 def spread(layers: Sequence[Layer], patch: Patch | None) -> Patches:
     """Positions of every layer's output that change when the inputs in `patch` change."""
-    found: Patches = []
+    patches: Patches = []
     for layer in layers:
-        sources = [found[k] for k in layer.inputs]
+        sources = [patches[k] for k in layer.inputs]
         match layer.kind:
             case Kind.INPUT:
-                found.append(patch)
+                patches.append(patch)
             case Kind.JOIN:
-                found.append(union(sources))
+                patches.append(union(sources))
             case _:
                 hit = reached(sources[0], layer.window, layer.before)
                 if layer.pool is not None:
                     hit = reached(hit, layer.pool, layer.grid)
-                found.append(hit)
-    return found
+                patches.append(hit)
+    return patches
 
 
 def count(patch: Patch | None) -> int:
@@ -180,7 +185,7 @@ def make_chunk(
         counts = [count(patches[k]) for patches in spreads]
         starts = tuple(int(n) for n in np.concatenate([[0], np.cumsum(counts)]))
         positions = _positions(layer, [patches[k] for patches in spreads])
-        maker = _Maker(layer, starts, tables)
+        maker = _TableMaker(layer, starts, tables)
         for patches, rows in zip(spreads, numbers, strict=True):
             maker.add(patches, patches[k], rows)
         tables.append(maker.table(positions, block_values))
@@ -196,15 +201,15 @@ def _row_numbers(layers: Sequence[Layer], patches: Patches) -> list[RowNumbers |
 
 
 def _positions(layer: Layer, patches: Patches) -> Tensor:
-    found = [flat_positions(p.coordinates(), layer.grid) for p in patches if p is not None]
-    return _int32(np.concatenate(found) if found else np.zeros(0, np.int64))
+    parts = [flat_positions(p.coordinates(), layer.grid) for p in patches if p is not None]
+    return _int32(np.concatenate(parts) if parts else np.zeros(0, np.int64))
 
 
 def _int32(values: NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int32))
 
 
-class _Maker:
+class _TableMaker:
     """Collects the tables of one layer, region by region."""
 
     def __init__(self, layer: Layer, starts: tuple[int, ...], before: Sequence[LayerTable]) -> None:
@@ -215,7 +220,7 @@ class _Maker:
         self._entries: list[NDArray[np.int32]] = []
         self._counts: list[NDArray[np.int64]] = []
         self._reads: list[list[NDArray[np.int32]]] = [[] for _ in layer.inputs]
-        self._bases: list[list[NDArray[np.int64]]] = [[] for _ in layer.inputs]
+        self._intact: list[list[NDArray[np.int64]]] = [[] for _ in layer.inputs]
         self._stems: list[StemPatches | None] = []
 
     def add(self, patches: Patches, own: Patch | None, rows: list[RowNumbers | None]) -> None:
@@ -257,9 +262,9 @@ class _Maker:
                 read = known.read_by(outputs, layer.window)
                 start = np.int32(self._before[source].starts[self._region])
                 read = np.where(read >= 0, read + start, read)
-            base, inside = _input_positions(layer, outputs)
+            places, inside = _input_positions(layer, outputs)
             self._reads[number].append(np.where(inside, read, np.int32(-2)))
-            self._bases[number].append(base)
+            self._intact[number].append(places)
 
     def table(self, positions: Tensor, block_values: int) -> LayerTable:
         """The finished table."""
@@ -304,9 +309,9 @@ class _Maker:
         if read.size == rows and np.array_equal(read, np.arange(rows)):
             return None
         replaced = np.flatnonzero(read >= 0)
-        base = np.concatenate(self._bases[number] or [np.zeros((0, 1), np.int64)]).ravel()
+        intact = np.concatenate(self._intact[number] or [np.zeros((0, 1), np.int64)]).ravel()
         return Lookup(
-            base=_int32(base),
+            intact=_int32(intact),
             at=_int32(replaced),
             by=_int32(read[replaced]),
             outside=_int32(np.flatnonzero(read == -2)),

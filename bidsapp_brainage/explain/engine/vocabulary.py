@@ -10,7 +10,7 @@ import copy
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +19,12 @@ from torch import Tensor, fx, nn
 from .geometry import Shape, Window
 from .graph import PointFunction
 
+Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
+Norm: TypeAlias = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 Role: TypeAlias = Literal["alias", "conv", "linear", "norm", "mean", "max", "pointwise", "join"]
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+CONVOLUTIONS = get_args(Convolution)
+NORMS = get_args(Norm)
 ALIASES = (
     nn.Identity, nn.Flatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout,
 )  # fmt: skip
@@ -176,9 +178,9 @@ def _mean_over_grid(node: fx.Node) -> Call | None:
     dims = _option(node, "dim", 1, default=None)
     if not isinstance(dims, int | list | tuple):
         return None
-    given = [dims] if isinstance(dims, int) else list(dims)
+    axes = [dims] if isinstance(dims, int) else list(dims)
     shape = node.all_input_nodes[0].meta["shape"]
-    every = {int(d) % len(shape) for d in given} == set(range(2, len(shape)))  # type: ignore[call-overload]
+    every = {int(axis) % len(shape) for axis in axes} == set(range(2, len(shape)))  # type: ignore[call-overload]
     return Call("mean", window=Window.tiling) if every else None
 
 
@@ -187,7 +189,7 @@ def _concatenate(*tensors: Tensor) -> Tensor:
 
 
 def _not_in_place(module: nn.Module) -> nn.Module:
-    """The module as one that leaves its input alone: rows of the baseline must survive."""
+    """The module as one that leaves its input alone: intact rows must survive."""
     if not getattr(module, "inplace", False):
         return module
     safe = copy.copy(module)
@@ -195,7 +197,7 @@ def _not_in_place(module: nn.Module) -> nn.Module:
     return safe
 
 
-def norm_function(module: Any) -> PointFunction:
+def norm_function(module: Norm) -> PointFunction:
     """Batch normalisation with fixed statistics, for rows as for volumes."""
     return lambda x: F.batch_norm(
         x, module.running_mean, module.running_var, module.weight, module.bias, False, 0.0,
@@ -203,7 +205,7 @@ def norm_function(module: Any) -> PointFunction:
     )  # fmt: skip
 
 
-def norm_terms(module: Any) -> tuple[Tensor, Tensor]:
+def norm_terms(module: Norm) -> tuple[Tensor, Tensor]:
     """Scale and shift (float64, one per channel) of batch normalisation."""
     scale = 1.0 / torch.sqrt(module.running_var.double() + module.eps)
     if module.weight is not None:
@@ -228,7 +230,7 @@ def split_monotone(
     return stay, follow
 
 
-def conv_window(module: Any) -> Window | None:
+def conv_window(module: Convolution) -> Window | None:
     """Window of a convolution; None when it pads with anything but zeros, or unevenly."""
     n_dims = len(module.kernel_size)
     spans = [d * (k - 1) for k, d in zip(module.kernel_size, module.dilation, strict=True)]
@@ -265,10 +267,10 @@ def _mean_window(module: Any) -> Callable[[Shape], Window | None]:
     inner = _pool_window(module)
 
     def window(grid: Shape) -> Window | None:
-        found = inner(grid)
-        if found is None or getattr(module, "divisor_override", None) is not None:
+        pooling = inner(grid)
+        if pooling is None or getattr(module, "divisor_override", None) is not None:
             return None
-        return found if module.count_include_pad or not any(found.padding) else None
+        return pooling if module.count_include_pad or not any(pooling.padding) else None
 
     return window
 

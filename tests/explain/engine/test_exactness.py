@@ -12,68 +12,12 @@ from hypothesis import strategies as st
 
 from bidsapp_brainage.explain.engine import OcclusionPlan, Run, trace
 
-from .random_networks import Builder
+from .comparison import case, check, worst
 
 RELATIVE = 1e-12
 # `make nightly` draws thousands of new networks; the usual run draws the same ones every time.
 N_NETWORKS = int(os.environ.get("BRAINAGE_ENGINE_NETWORKS", "300"))
 USUAL = "BRAINAGE_ENGINE_NETWORKS" not in os.environ
-
-
-def occluded(volume, mask, fill):
-    return torch.where(torch.from_numpy(mask), fill, volume)
-
-
-def answers(net, volume):
-    with torch.no_grad():
-        found = net(volume[None])
-    return [part[0] for part in (found if isinstance(found, tuple) else (found,))]
-
-
-def worst(found, expected, scale):
-    return max(
-        float((a - b).abs().max()) / max(scale, 1.0) if a.numel() else 0.0
-        for a, b in zip(found, expected, strict=True)
-    )
-
-
-def case(seed):
-    builder = Builder(seed)
-    net = builder.network().double()
-    volume = torch.randn(builder.shape, dtype=torch.float64)
-    return builder, net, volume, builder.masks(), builder.fill(torch.float64)
-
-
-def check(seed: int) -> float:
-    """Worst error of one random case, relative to the size of the answers."""
-    builder, net, volume, masks, fill = case(seed)
-    network = trace(net, builder.shape)
-    plan = OcclusionPlan.from_masks(
-        network,
-        masks,
-        chunk_regions=builder.rng.choice([1, 3, 16]),
-        block_bytes=builder.rng.choice([8, 8000, 8 << 20]),
-        kept_bytes=builder.rng.choice([0, 1 << 20]),
-    )
-    run = Run(plan, network, volume)
-    intact = answers(net, volume)
-    scale = max(float(part.abs().max()) for part in intact)
-    errors = [worst(run.answers, intact, scale)]
-    found = run.occlude(fill, workers=1 + seed % 2)
-    for k, mask in enumerate(masks):
-        expected = answers(net, occluded(volume, mask, fill))
-        errors.append(worst([part[k] for part in found], expected, scale))
-    both = occluded(occluded(volume, masks[0], fill), masks[1], fill)
-    run.commit(0, fill)
-    errors.append(worst(run.commit(1, fill), answers(net, both), scale))
-    third = run.occlude(fill, [2])
-    expected = answers(net, occluded(both, masks[2], fill))
-    errors.append(worst([part[0] for part in third], expected, scale))
-    run.undo()
-    run.undo()
-    again = run.occlude(fill)
-    assert all(torch.equal(a, b) for a, b in zip(found, again, strict=True))
-    return max(errors)
 
 
 @settings(max_examples=N_NETWORKS, deadline=None, derandomize=USUAL)
@@ -88,7 +32,7 @@ def test_fill_with_the_volume_itself_changes_no_bit(seed):
     builder, net, volume, masks, _ = case(seed)
     network = trace(net, builder.shape)
     run = Run(OcclusionPlan.from_masks(network, masks), network, volume)
-    for before, after in zip(run.answers, run.occlude(volume), strict=True):
+    for before, after in zip(run.logits, run.occlude(volume), strict=True):
         assert all(torch.equal(row, before) for row in after)
 
 

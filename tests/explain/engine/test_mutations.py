@@ -9,9 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from bidsapp_brainage.explain.engine import full_pass, geometry, run, tables, vocabulary
+from bidsapp_brainage.explain.engine import (
+    full_pass,
+    geometry,
+    propagation,
+    run,
+    tables,
+    vocabulary,
+)
 
-from .test_exactness import check
+from .comparison import check
 
 N_NETWORKS = 60
 NOTICED = 1e-9
@@ -39,13 +46,13 @@ def only_last_operand_spreads(monkeypatch):
 
 
 def padding_is_zero_for_max(monkeypatch):
-    honest = run.Run._operand
+    honest = propagation._Propagation._operand
 
-    def wrong(self, source, lookup, outputs):
+    def wrong(self, source, lookup):
         nothing = torch.zeros(0, dtype=torch.int32)
-        return honest(self, source, lookup and replace(lookup, outside=nothing), outputs)
+        return honest(self, source, lookup and replace(lookup, outside=nothing))
 
-    monkeypatch.setattr(run.Run, "_operand", wrong)
+    monkeypatch.setattr(propagation._Propagation, "_operand", wrong)
 
 
 def cached_rows_are_overwritten(monkeypatch):
@@ -56,10 +63,9 @@ def commit_forgets_the_sums(monkeypatch):
     honest = run.Run._propagate
 
     def wrong(self, chunk, fill):
-        found = honest(self, chunk, fill)
-        return found if self._forgiving else replace(found, sums=[None] * len(found.sums))
+        changed = honest(self, chunk, fill)
+        return replace(changed, sums=[None] * len(changed.sums))
 
-    monkeypatch.setattr(run.Run, "_forgiving", False, raising=False)
     monkeypatch.setattr(run.Run, "_propagate", wrong)
 
 
@@ -69,7 +75,7 @@ def functions_before_the_pool_are_lost(monkeypatch):
     def wrong(layer, operation, sums):
         return honest(layer, replace(operation, early=()), sums)
 
-    monkeypatch.setattr(run, "finish", wrong)
+    monkeypatch.setattr(propagation, "finish", wrong)
 
 
 def every_function_passes_the_pool(monkeypatch):
@@ -88,10 +94,10 @@ def first_voxel_is_missed(monkeypatch):
     honest = tables.moved
 
     def wrong(array, origin, low, high, *, fill):
-        found = honest(array, origin, low, high, fill=fill)
-        if found.dtype == np.bool_ and found.any():
-            found.ravel()[np.flatnonzero(found)[0]] = False
-        return found
+        box = honest(array, origin, low, high, fill=fill)
+        if box.dtype == np.bool_ and box.any():
+            box.ravel()[np.flatnonzero(box)[0]] = False
+        return box
 
     monkeypatch.setattr(tables, "moved", wrong)
 

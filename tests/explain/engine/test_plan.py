@@ -1,4 +1,4 @@
-"""Plans: saved, cached, within their limits; and runs that refuse what does not fit."""
+"""Plans within their limits, and runs that refuse what does not fit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from captum.attr import FeatureAblation
 
 from bidsapp_brainage.errors import BrainageError, UsageError
-from bidsapp_brainage.explain.engine import OcclusionPlan, Run, cached_plan, plan, trace
+from bidsapp_brainage.explain.engine import OcclusionPlan, Run, trace
 from bidsapp_brainage.model.networks.sfcn import SFCN
 
 GRID = (20, 22, 18)
@@ -32,38 +32,10 @@ def volume():
     return torch.randn((1, *GRID), generator=torch.Generator().manual_seed(1))
 
 
-def test_saved_plan_gives_the_same_bits(network, labels, volume, tmp_path):
-    made = OcclusionPlan.from_labels(network, labels, REGIONS, chunk_regions=5)
-    made.save(tmp_path / "plan.pt")
-    loaded = OcclusionPlan.load(tmp_path / "plan.pt", network)
-    assert loaded.n_bytes == made.n_bytes > 0
-    assert [path.name for path in tmp_path.iterdir()] == ["plan.pt"]
-    found, expected = (Run(p, network, volume).occlude(0.0)[0] for p in (loaded, made))
-    assert torch.equal(found, expected)
-
-
-def test_plan_of_another_network_or_no_plan_is_refused(network, labels, volume, tmp_path):
-    OcclusionPlan.from_labels(network, labels, REGIONS).save(tmp_path / "plan.pt")
+def test_plan_of_another_network_is_refused(network, labels, volume):
     other = trace(SFCN((4, 9, 8), n_bins=5).eval(), (1, *GRID))
     with pytest.raises(UsageError, match="another geometry"):
-        OcclusionPlan.load(tmp_path / "plan.pt", other)
-    with pytest.raises(UsageError, match="another geometry"):
         Run(OcclusionPlan.from_labels(network, labels, REGIONS), other, volume)
-    for content in (b"", b"no plan", (tmp_path / "plan.pt").read_bytes()[:200]):
-        (tmp_path / "broken.pt").write_bytes(content)
-        with pytest.raises(UsageError, match="remove it"):
-            OcclusionPlan.load(tmp_path / "broken.pt", network)
-    torch.save({"format": 0}, tmp_path / "old.pt")
-    with pytest.raises(UsageError, match="format 0"):
-        OcclusionPlan.load(tmp_path / "old.pt", network)
-
-
-def test_cache_is_used_and_knows_the_atlas(network, labels, tmp_path, monkeypatch):
-    first = cached_plan(network, labels, REGIONS, tmp_path / "plans")
-    cached_plan(network, labels, [1, 2], tmp_path / "plans")
-    assert len(list((tmp_path / "plans").iterdir())) == 2
-    monkeypatch.setattr(plan, "make_chunk", None)
-    assert cached_plan(network, labels, REGIONS, tmp_path / "plans").n_bytes == first.n_bytes
 
 
 def test_tables_go_to_a_device_once(network, labels):
@@ -155,7 +127,6 @@ def test_regions_come_in_the_order_asked_for_even_twice(network, labels, volume)
 def test_undo_without_commit_is_an_error(network, labels, volume):
     run = Run(OcclusionPlan.from_labels(network, labels, REGIONS), network, volume)
     run.commit(3)
-    assert run.n_committed == 1
     run.undo()
     with pytest.raises(UsageError, match="Nothing was committed"):
         run.undo()
@@ -177,10 +148,10 @@ def test_captum_gives_the_same_effects(labels, volume):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 def test_gpu_and_cpu_agree(labels, volume):
-    answers = []
+    logits = []
     for device in ("cpu", "cuda"):
         torch.manual_seed(0)
         network = trace(SFCN((4, 8, 8), n_bins=5).eval().to(device), (1, *GRID))
         plan = OcclusionPlan.from_labels(network, labels, REGIONS)
-        answers.append(Run(plan, network, volume).occlude(0.0)[0].cpu())
-    torch.testing.assert_close(answers[1], answers[0], atol=1e-5, rtol=1e-5)
+        logits.append(Run(plan, network, volume).occlude(0.0)[0].cpu())
+    torch.testing.assert_close(logits[1], logits[0], atol=1e-5, rtol=1e-5)

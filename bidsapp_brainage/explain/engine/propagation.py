@@ -1,0 +1,186 @@
+"""What changes in every layer when the regions of a chunk are occluded."""
+
+from __future__ import annotations
+
+import threading
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .full_pass import Activations, finish, stem_rows
+from .graph import Kind, Layer, Operation
+from .state import Fill, State
+from .tables import Chunk, LayerTable, Lookup, StemPatches
+
+STEM_PATCHES = 4096
+
+
+class Workspace(threading.local):
+    """One buffer for each thread: fresh memory costs more than the arithmetic in it."""
+
+    buffer: Tensor | None = None
+
+    def take(self, rows: int, columns: int, like: Tensor) -> Tensor:
+        """Uninitialised values of the dtype and device of `like`; they hold until the next take."""
+        if self.buffer is None or self.buffer.numel() < rows * columns:
+            self.buffer = like.new_empty(rows * columns)
+        return self.buffer[: rows * columns].view(rows, columns)
+
+
+def propagate(state: State, chunk: Chunk, fill: Fill, workspace: Workspace) -> Activations:
+    """Changed rows of every layer; sums as well where the intact activations have them.
+
+    Parameters
+    ----------
+    state : State
+        What the regions are occluded from.
+    chunk : Chunk
+        Regions, each occluded by itself, and where their changes go.
+    fill : Fill
+    workspace : Workspace
+    """
+    return _Propagation(state, chunk, fill, workspace).run()
+
+
+class _Propagation:
+    """Goes through the layers of a network, with what has changed in the layers before."""
+
+    def __init__(self, state: State, chunk: Chunk, fill: Fill, workspace: Workspace) -> None:
+        self._state = state
+        self._layers = state.network.layers
+        self._intact = state.intact
+        self._tables = chunk.layers
+        self._fill = fill
+        self._workspace = workspace
+        self._outputs: list[Tensor | None] = []
+        self._deltas: dict[int, Tensor] = {}
+
+    def run(self) -> Activations:
+        """Compute all layers."""
+        sums: list[Tensor | None] = []
+        for number, layer in enumerate(self._layers):
+            operation, table = self._state.network.operations[number], self._tables[number]
+            total = None
+            match layer.kind:
+                case Kind.INPUT:
+                    rows = self._filled(table) if layer.kept else None
+                case Kind.STEM:
+                    rows = self._stem(layer, operation, table)
+                case Kind.CONV | Kind.MEAN:
+                    total = self._sums(number, layer, operation)
+                    rows = finish(layer, operation, total)
+                case _:
+                    rows = self._looked_up(layer, operation, table)
+            self._outputs.append(rows)
+            sums.append(total)
+        return Activations(self._outputs, sums, None)
+
+    # -- input and stems -----------------------------------------------------------------------
+
+    def _filled(self, table: LayerTable) -> Tensor:
+        if self._fill.rows is not None:
+            return self._fill.rows.index_select(0, table.positions)
+        rows = self._state.input
+        return rows.new_full((table.n_rows, rows.shape[1]), self._fill.constant)
+
+    def _stem(self, layer: Layer, operation: Operation, table: LayerTable) -> Tensor:
+        out = self._state.input.new_empty(table.n_rows, layer.channels)
+        for k, stem in enumerate(table.stems):
+            if stem is not None:
+                own = out[table.starts[k] : table.starts[k + 1]]
+                self._stem_region(layer, operation, stem, own)
+        return out
+
+    def _stem_region(
+        self, layer: Layer, operation: Operation, stem: StemPatches, out: Tensor
+    ) -> None:
+        assert self._intact.padded is not None
+        # The padded input has the widest padding of all stems.
+        padding = layer.window.padding
+        extra = [w - p for w, p in zip(self._state.padding, padding, strict=True)]
+        window = tuple(
+            slice(a + e, b + e) for a, b, e in zip(stem.low, stem.high, extra, strict=True)
+        )
+        seen = self._intact.padded[window]
+        if self._fill.padded is not None:
+            flat = torch.where(stem.mask, self._fill.padded[window], seen).reshape(-1)
+        else:
+            flat = seen.masked_fill(stem.mask, self._fill.constant).reshape(-1)
+        for first in range(0, len(stem.corners), STEM_PATCHES):
+            corners = stem.corners[first : first + STEM_PATCHES]
+            places = (corners[:, None] + stem.offsets).reshape(-1)
+            patches = flat.index_select(0, places).view(len(corners), -1)
+            out[first : first + STEM_PATCHES] = stem_rows(layer, operation, patches)
+
+    # -- convolutions and means ----------------------------------------------------------------
+
+    def _sums(self, number: int, layer: Layer, operation: Operation) -> Tensor:
+        """Intact sums plus the weighted changes of the inputs."""
+        source, table = layer.inputs[0], self._tables[number]
+        delta, intact_sums = self._delta(source), self._intact.sums[number]
+        assert intact_sums is not None
+        total = intact_sums.index_select(0, table.positions)
+        if layer.covers_grid:
+            return total + _linear_changes(layer, operation, delta, self._tables[source], table)
+        by_child = total.view(-1, layer.channels)
+        for block in table.blocks:
+            part = delta[slice(*block.inputs)]
+            products = self._products(layer, operation, part)
+            change = F.embedding_bag(
+                block.entries, products, block.offsets, mode="sum", include_last_offset=True
+            )
+            by_child[slice(*block.outputs)] += change
+        return total
+
+    def _delta(self, source: int) -> Tensor:
+        """Changed minus intact rows of a layer, computed once for all that read it."""
+        if source not in self._deltas:
+            intact, changed = self._intact.outputs[source], self._outputs[source]
+            assert intact is not None and changed is not None
+            positions = self._tables[source].positions
+            self._deltas[source] = changed - intact.index_select(0, positions)
+        return self._deltas[source]
+
+    def _products(self, layer: Layer, operation: Operation, part: Tensor) -> Tensor:
+        """Each row times the weight of every tap: (rows * taps, channels)."""
+        if layer.kind is Kind.MEAN:
+            return part / layer.window.size
+        assert operation.rows is not None
+        out = self._workspace.take(part.shape[0], operation.rows.shape[1], self._state.input)
+        return torch.mm(part, operation.rows, out=out).view(-1, layer.channels)
+
+    # -- overlapping maxima and functions of tensors -------------------------------------------
+
+    def _looked_up(self, layer: Layer, operation: Operation, table: LayerTable) -> Tensor:
+        values = [self._operand(layer.inputs[k], lookup) for k, lookup in enumerate(table.lookups)]
+        if layer.kind is Kind.MAX:
+            taps = values[0].view(-1, layer.window.size, layer.channels)
+            return finish(layer, operation, taps.amax(dim=1))
+        assert operation.function is not None
+        return finish(layer, operation, operation.function(*values))
+
+    def _operand(self, source: int, lookup: Lookup | None) -> Tensor:
+        intact, changed = self._intact.outputs[source], self._outputs[source]
+        assert intact is not None and changed is not None
+        if lookup is None:
+            return changed
+        values = intact.index_select(0, lookup.intact)
+        values[lookup.at.long()] = changed.index_select(0, lookup.by)
+        if len(lookup.outside):
+            values[lookup.outside.long()] = float("-inf")
+        return values
+
+
+def _linear_changes(
+    layer: Layer, operation: Operation, delta: Tensor, source: LayerTable, table: LayerTable
+) -> Tensor:
+    """Change of a linear layer's sums: every input has a tap of its own, which alone counts."""
+    assert operation.rows is not None
+    taps = operation.rows.view(delta.shape[1], -1, layer.channels)
+    picked = taps.index_select(1, source.positions)
+    products = (delta.t()[:, :, None] * picked).sum(dim=0)
+    starts = torch.tensor(source.starts, device=delta.device)
+    entries = torch.arange(len(products), device=delta.device)
+    sums = F.embedding_bag(entries, products, starts, mode="sum", include_last_offset=True)
+    return sums[torch.tensor(table.starts, device=delta.device).diff() > 0]

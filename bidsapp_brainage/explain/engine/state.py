@@ -1,0 +1,186 @@
+"""The state that regions are occluded from: a volume, its activations, and commits to take back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bidsapp_brainage.errors import UsageError
+
+from .full_pass import Activations, full_pass, pad_for_stems, stem_padding
+from .geometry import Patch, flat_positions
+from .graph import Network
+from .tables import Chunk
+
+
+@dataclass(frozen=True)
+class Fill:
+    """What occluded voxels hold: a constant, or rows (positions, channels).
+
+    ``padded`` are the rows as a grid with the padding that stems read around it.
+    """
+
+    constant: float
+    rows: Tensor | None
+    padded: Tensor | None
+
+    @classmethod
+    def of(cls, fill: float | Tensor, network: Network) -> Fill:
+        """Prepare a constant, or a volume (channels, *grid), for a network."""
+        if not isinstance(fill, Tensor):
+            return cls(float(fill), None, None)
+        rows = input_rows(fill, network)
+        return cls(0.0, rows, pad_for_stems(network, rows))
+
+    def at(self, places: Tensor) -> Tensor | float:
+        """Values of some voxels."""
+        return self.constant if self.rows is None else self.rows.index_select(0, places)
+
+
+def input_rows(volume: Tensor, network: Network) -> Tensor:
+    """Rows (positions, channels) of a volume, of the network's dtype and on its device.
+
+    Raises
+    ------
+    UsageError
+        The network needs another shape.
+    """
+    if tuple(volume.shape) != network.shape:
+        raise UsageError(
+            f"The network needs an input of shape {network.shape}, not {tuple(volume.shape)}."
+        )
+    moved = volume.to(network.device, network.dtype)
+    return moved.flatten(1).t().contiguous()
+
+
+@dataclass
+class _Commit:
+    """Rows that a commit overwrote, and how to bring them back."""
+
+    rows: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
+    restore: Callable[[], None] | None = None
+
+    def write(self, target: Tensor, places: Tensor, values: Tensor | float) -> None:
+        """Overwrite rows of a tensor."""
+        self.rows.append((target, places, target[places]))
+        target[places] = values
+
+    def revert(self) -> None:
+        """Put everything back."""
+        for target, places, values in reversed(self.rows):
+            target[places] = values
+        if self.restore is not None:
+            self.restore()
+
+
+class State:
+    """A volume and its activations, with all committed regions occluded.
+
+    Parameters
+    ----------
+    network : Network
+    volume : Tensor
+        ``(channels, *grid)``.
+
+    Attributes
+    ----------
+    input : Tensor
+        The volume as rows.
+    intact : Activations
+        Those of the input; committed regions count as intact from then on.
+    padding : tuple of int
+        Zeros around ``intact.padded``: the widest padding of all stems.
+    """
+
+    def __init__(self, network: Network, volume: Tensor) -> None:
+        self.network = network
+        self.input = input_rows(volume, network).clone()
+        self.padding = stem_padding(network)
+        self.intact = full_pass(network, self.input)
+        self._log: list[_Commit] = []
+
+    def output(self, layer: int) -> Tensor:
+        """Rows of one of the network's outputs."""
+        rows = self.intact.outputs[layer]
+        assert rows is not None
+        return rows
+
+    def changed(self, chunk: Chunk, patch: Patch | None, fill: Fill) -> set[int]:
+        """Regions in which the fill differs from the volume; the others change nothing.
+
+        `patch` is the only region of a chunk without layers.
+        """
+        if chunk.layers:
+            table = chunk.layers[0]
+            where, starts = table.positions, table.starts
+        else:
+            where = self._voxels(patch)
+            starts = (0, len(where))
+        differs = (self.input.index_select(0, where) != fill.at(where)).any(dim=1)
+        # One question for all regions: asking a GPU about each would wait for it each time.
+        before = F.pad(differs.cumsum(0), (1, 0)).cpu().numpy()
+        counts = np.diff(before[list(starts)])
+        return {r for r, n in zip(chunk.regions, counts.tolist(), strict=True) if n}
+
+    def occluded(self, patch: Patch | None, fill: Fill) -> Tensor:
+        """The input with one more region occluded."""
+        where = self._voxels(patch)
+        rows = self.input.clone()
+        rows[where] = fill.at(where)
+        return rows
+
+    def commit_full_pass(self, patch: Patch | None, fill: Fill) -> None:
+        """Occlude a region for good by a pass of its own."""
+        before = (self.input, self.intact)
+
+        def restore() -> None:
+            self.input, self.intact = before
+
+        self.input = self.occluded(patch, fill)
+        self.intact = full_pass(self.network, self.input)
+        self._log.append(_Commit(restore=restore))
+
+    def commit_rows(
+        self, patch: Patch | None, fill: Fill, chunk: Chunk, changed: Activations
+    ) -> None:
+        """Occlude a region for good by its changed rows, which lie where the chunk says."""
+        commit = _Commit()
+        intact, where = self.intact, self._voxels(patch)
+        values = fill.at(where)
+        if intact.padded is not None:
+            commit.write(intact.padded.view(-1, 1), self._voxels(patch, padded=True), values)
+        commit.write(self.input, where, values)
+        for number, table in enumerate(chunk.layers):
+            places = table.positions.long()
+            rows, sums = changed.outputs[number], changed.sums[number]
+            intact_rows, intact_sums = intact.outputs[number], intact.sums[number]
+            if intact_sums is not None and sums is not None:
+                commit.write(intact_sums, places, sums)
+            aliased = intact_rows is self.input or intact_rows is intact_sums
+            if intact_rows is not None and rows is not None and not aliased:
+                commit.write(intact_rows, places, rows)
+        self._log.append(commit)
+
+    def commit_nothing(self) -> None:
+        """Note the commit of a region without voxels, which can be taken back like any other."""
+        self._log.append(_Commit())
+
+    def undo(self) -> None:
+        """Take back the last commit, to the last bit."""
+        if not self._log:
+            raise UsageError("Nothing was committed.")
+        self._log.pop().revert()
+
+    def _voxels(self, patch: Patch | None, *, padded: bool = False) -> Tensor:
+        """Flat positions of a region in the input, or in the padded input."""
+        assert patch is not None
+        places, grid = patch.coordinates(), self.network.shape[1:]
+        if padded:
+            places = places + np.asarray(self.padding)
+            grid = tuple(n + 2 * p for n, p in zip(grid, self.padding, strict=True))
+        return torch.from_numpy(flat_positions(places, grid)).to(self.network.device)
