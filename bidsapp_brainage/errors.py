@@ -1,49 +1,78 @@
-"""Errors that a user can act on: one class per documented exit code.
+"""Errors that a user can act on, and the exit codes of the commands.
 
-Every message names the file (or option) at fault and the remedy. The command line prints the
-message without a traceback and exits with ``exit_code``.
+Every message names the file (or option) at fault and the remedy. A message names an option by its
+field in backticks, for example `` `models_dir` ``: a program reads the name of an argument, and
+the command line shows its own spelling. It prints the message without a traceback and exits with
+``exit_code``.
 """
 
 from __future__ import annotations
 
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes with their meaning; those above 2 are of ``sysexits.h`` and of shells."""
+
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> ExitCode:
+        """Keep the meaning beside the number."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    DONE = 0, "done"
+    INCOMPLETE = 1, "some participants or reports failed"
+    USAGE = 2, "the command line asks for something impossible"
+    DATA = 65, "unusable data"
+    NO_INPUT = 66, "nothing matches the selection"
+    SOFTWARE = 70, "internal error"
+    RESOURCE = 72, "template, atlas or weights missing or altered"
+    DISK_FULL = 74, "disk full"
+    NO_PROGRAM = 127, "program or library missing"
+    INTERRUPTED = 130, "interrupted"
+    TERMINATED = 143, "terminated"
+
 
 class BrainageError(Exception):
-    """Base of all errors that this app raises on purpose; exits with 1."""
+    """Base of all errors that this app raises on purpose."""
 
-    exit_code = 1
+    exit_code = ExitCode.INCOMPLETE
 
 
 class UsageError(BrainageError):
-    """The command line asks for something impossible (unknown label, bad folder); exits with 2."""
+    """The command line asks for something impossible (unknown label, bad folder)."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 class DataError(BrainageError):
-    """An input image or table cannot be used; exits with 65 (``EX_DATAERR``)."""
+    """An input image or table cannot be used."""
 
-    exit_code = 65
+    exit_code = ExitCode.DATA
 
 
 class NoInputError(BrainageError):
-    """Nothing in the dataset matches the selection; exits with 66 (``EX_NOINPUT``)."""
+    """Nothing in the dataset matches the selection."""
 
-    exit_code = 66
+    exit_code = ExitCode.NO_INPUT
 
 
 class WorkflowError(BrainageError):
-    """The workflow could not be built; exits with 70 (``EX_SOFTWARE``)."""
+    """The workflow could not be built."""
 
-    exit_code = 70
+    exit_code = ExitCode.SOFTWARE
 
 
 class ResourceError(BrainageError):
-    """A template, atlas or model weight is missing or altered; exits with 72 (``EX_OSFILE``)."""
+    """A template, atlas or model weight is missing or altered."""
 
-    exit_code = 72
+    exit_code = ExitCode.RESOURCE
 
 
 class MissingExecutableError(BrainageError):
-    """A program or library that a step needs is not installed; exits with 127."""
+    """A program or library that a step needs is not installed."""
 
-    exit_code = 127
+    exit_code = ExitCode.NO_PROGRAM

@@ -1,106 +1,326 @@
-"""All choices of one run, as one frozen value that is passed explicitly."""
+"""All choices of one run, as one frozen value that is passed explicitly.
+
+Each option stands here once: type, default, check, spellings and help. The parser, configuration
+files, their checks and ``docs/options.md`` follow. To add one, add a field to the section that it
+belongs to, and use it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
-import types
+import re
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from bidsapp_brainage.catalogue.baselines import BASELINES
+from bidsapp_brainage.catalogue.methods import METHODS
 from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.options import (
+    Option,
+    at_least,
+    label,
+    matching,
+    one_of,
+    option,
+    options_of,
+    positive,
+    read_memory,
+    read_named_path,
+    whole_number,
+)
 
+AnalysisLevel = Literal["participant", "group"]
 SkullStrip = Literal["auto", "skip", "force"]
-ExplainMethod = Literal[
-    "none", "occlusion", "cubes", "shapley", "curves", "pairs", "lrp", "ig", "noise",
-    "randomisation",
-]  # fmt: skip
-Level = Literal["minimal", "full"]
-Baseline = Literal["background", "mean", "blur", "template"]
+_PREPROCESSING = "preprocessing"
+#: Heading of options that exclude each other.
+MODES = "instead of a full run"
+_METHODS = tuple(card for card in METHODS if card.chosen != "automatic")
+
+
+def bias_correction_named(value: str) -> str:
+    """Check of ``bias_correction``; a path is made absolute.
+
+    Raises
+    ------
+    ValueError
+        It is not one of the words and no file.
+    """
+    path = value.removeprefix("file:")
+    if value in ("none", "model"):
+        return value
+    if path in ("", value):
+        raise ValueError(f"{value!r} is not none, model or file:PATH")
+    return f"file:{Path(path).expanduser().absolute()}"
 
 
 @dataclass(frozen=True)
 class Selection:
     """Which scans are processed. Labels carry no ``sub-``/``ses-``/``run-`` prefix."""
 
-    participant_label: tuple[str, ...] = ()
-    session_label: tuple[str, ...] = ()
-    run_label: tuple[str, ...] = ()
-    bids_filter_file: Path | None = None
-    bids_database_dir: Path | None = None
-    skip_bids_validation: bool = False
-    derivatives: tuple[tuple[str, Path], ...] = ()  # (name, dataset root)
-    age_column: str = "age"
-    age_file: Path | None = None
+    participant_label: tuple[str, ...] = option(
+        (),
+        check=label("sub"),
+        metavar="LABEL",
+        help="participants to process, with or without 'sub-' (default: all)",
+    )
+    session_label: tuple[str, ...] = option(
+        (),
+        flags=("--session-label", "--session-id"),
+        check=label("ses"),
+        metavar="LABEL",
+        help="sessions to process, with or without 'ses-' (default: all)",
+    )
+    run_label: tuple[str, ...] = option(
+        (),
+        flags=("--run-label", "--run-id"),
+        check=label("run"),
+        metavar="LABEL",
+        help="runs to process (default: all)",
+    )
+    bids_filter_file: Path | None = option(
+        None,
+        exists="file",
+        metavar="FILE",
+        help='JSON with pybids filters, for example {"t1w": {"acquisition": "mprage"}}; null: the '
+        'entity must be absent, "*": it must be present',
+    )
+    bids_database_dir: Path | None = option(
+        None, metavar="DIR", help="keep or reuse the pybids index of the whole dataset here"
+    )
+    skip_bids_validation: bool = option(
+        False, help="do not run bids-validator-deno on the input (it is run only if installed)"
+    )
+    derivatives: tuple[tuple[str, Path], ...] = option(  # (name, dataset root)
+        (),
+        flags=("-d", "--derivatives"),
+        read=read_named_path,
+        exists="folder",
+        metavar="[NAME=]PATH",
+        help="derivatives datasets whose T1w, masks and transforms are used instead of computed",
+    )
+    age_column: str = option("age", metavar="NAME", help="column with ages in all tables")
+    age_file: Path | None = option(
+        None,
+        exists="file",
+        metavar="TSV",
+        help="table with participant_id, optionally session_id, and ages; asked before the "
+        "tables of the dataset",
+    )
 
 
 @dataclass(frozen=True)
 class Resources:
     """How much of the machine may be used."""
 
-    nprocs: int = 1
-    omp_nthreads: int = 1
-    memory_gb: float | None = None
-    low_mem: bool = False
-    plugin_file: Path | None = None
-    device: str = "auto"
-    batch_size: int | None = None  # None: chosen by the device
-    n_gpus: int = 1
+    nprocs: int = option(
+        1,
+        flags=("--nprocs", "--nthreads", "--n-cpus"),
+        check=at_least(1),
+        metavar="N",
+        help="processors to use (default: those that this process may use)",
+    )
+    omp_nthreads: int = option(
+        1,
+        check=at_least(1),
+        metavar="N",
+        help="processors for one process (default: one less than --nprocs, at most 8)",
+    )
+    memory_gb: float | None = option(
+        None,
+        flags=("--mem", "--mem-mb"),
+        read=read_memory,
+        check=positive("an amount of memory above zero (GB)"),
+        metavar="N[KMGT]",
+        help="memory to plan with; without a suffix megabytes (default: 90% of what this "
+        "process may use)",
+    )
+    low_mem: bool = option(False, help="less memory, more time and disk")
+    plugin_file: Path | None = option(
+        None,
+        flags=("--use-plugin", "--nipype-plugin-file"),
+        exists="file",
+        metavar="FILE",
+        help="YAML with 'plugin' and 'plugin_args' of nipype",
+    )
+    device: str = option(
+        "auto",
+        check=matching(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:N"),
+        metavar="{auto,cpu,cuda[:N]}",
+        help="where the network runs",
+    )
+    batch_size: int | None = option(
+        None,
+        read=lambda text: None if text == "auto" else whole_number(text),
+        check=at_least(1),
+        metavar="{auto,N}",
+        help="regions that are occluded together (default: auto, by the device)",
+    )
+    n_gpus: int = option(1, check=at_least(1), metavar="N", help="GPU slots")
 
 
 @dataclass(frozen=True)
 class Processing:
     """What is computed; these choices enter the configuration hash."""
 
-    model: str = "sfcn2mm"
-    models_dir: Path | None = None
-    atlas: str = "BrainageDemo"
-    atlases_dir: Path | None = None
-    explain: tuple[ExplainMethod, ...] = ("occlusion",)
-    level: Level = "full"
-    occlusion_baseline: tuple[Baseline, ...] = ("background", "blur")  # the first is primary
-    null_parcels: int = 50  # random parcels of each size that regions are compared with
-    cube_mm: float = 8.0
-    shapley_permutations: int = 20
-    bias_correction: str = "model"  # none | model | file:PATH
-    skull_strip: SkullStrip = "auto"
-    output_spaces: tuple[str, ...] = ()
-    random_seed: int = 20250101
-    sloppy: bool = False
+    model: str = option("sfcn2mm", metavar="NAME", help="model card")
+    models_dir: Path | None = option(
+        None, exists="folder", metavar="DIR", help="folder with your own model cards"
+    )
+    atlas: str = option(
+        "BrainageDemo",
+        flags=("--atlas", "--atlases"),
+        metavar="NAME",
+        help="atlas by name, or the path of a dseg.nii.gz with its .tsv",
+    )
+    atlases_dir: Path | None = option(
+        None, exists="folder", metavar="DIR", help="folder with your own atlases"
+    )
+    explain: tuple[str, ...] = option(
+        ("occlusion",),
+        joined=True,
+        check=one_of(("none", *(card.key for card in _METHODS))),
+        metavar="METHOD[,METHOD...]",
+        help="none, or any of: " + ", ".join(f"{card.key} ({card.help})" for card in _METHODS),
+    )
+    level: Literal["minimal", "full"] = option("full", help="minimal: prediction only")
+    occlusion_baseline: tuple[str, ...] = option(
+        ("background", "blur"),
+        joined=True,
+        check=one_of(tuple(card.key for card in BASELINES)),
+        metavar="BASELINE[,BASELINE...]",
+        help="what an occluded region is filled with, any of: "
+        + ", ".join(card.help for card in BASELINES)
+        + "; the first is the one of the main table and of the map, the agreement of all is "
+        "reported",
+    )
+    null_parcels: int = option(
+        50,
+        check=at_least(0),
+        metavar="N",
+        help="random parcels of each size that regions are compared with; 0: no comparison",
+    )
+    cube_mm: float = option(
+        8.0,
+        flags=("--cube-size",),
+        check=positive("a size in mm between 0 and 100", 100),
+        metavar="MM",
+        help="edge of the cubes of --explain cubes",
+    )
+    shapley_permutations: int = option(
+        20,
+        check=at_least(2),
+        metavar="N",
+        help="orders of regions for --explain shapley; more make smaller standard errors",
+    )
+    bias_correction: str = option(
+        "model",
+        check=bias_correction_named,
+        metavar="{none,model,file:PATH}",
+        help="correction of the regression to the mean age (default: model, the coefficients on "
+        "the card)",
+    )
+    skull_strip: SkullStrip = option(
+        "auto",
+        heading=_PREPROCESSING,
+        flags=("--skull-strip", "--skull-strip-t1w"),
+        help="auto recognises images without skull; skip: they all are so; force: extract the "
+        "brain in any case",
+    )
+    output_spaces: tuple[str, ...] = option(
+        (),
+        heading=_PREPROCESSING,
+        check=matching(r"[a-zA-Z0-9]+(:(cohort|res)-[a-zA-Z0-9]+)*", "SPACE[:cohort-X][:res-N]"),
+        metavar="SPACE[:res-N]",
+        help="TemplateFlow spaces for extra copies of the T1w; the model's own is always written",
+    )
+    random_seed: int = option(
+        20250101,
+        heading=_PREPROCESSING,
+        check=at_least(0),
+        metavar="N",
+        help="seed of everything random",
+    )
+    sloppy: bool = option(
+        False, heading=_PREPROCESSING, help="coarse registration, for testing only"
+    )
 
 
 @dataclass(frozen=True)
 class GroupLevel:
     """How the group level uses the columns of participants.tsv."""
 
-    group_column: str = ""
-    reference_group: str = ""
-    site_column: str = ""
-    covariates: tuple[str, ...] = ()
+    group_column: str = option(
+        "",
+        metavar="NAME",
+        help="column of participants.tsv with the groups to compare, for example diagnosis",
+    )
+    reference_group: str = option(
+        "",
+        metavar="VALUE",
+        help="group that the others are compared with, and that a correction of the regression "
+        "to the mean is fitted on (default: the most frequent one)",
+    )
+    site_column: str = option(
+        "",
+        metavar="NAME",
+        help="column of participants.tsv with sites or scanners (default: site)",
+    )
+    covariates: tuple[str, ...] = option(
+        (),
+        metavar="NAME",
+        help="further columns of participants.tsv, or of the quality table, for the linear models; "
+        "age, age squared, sex, brain volume, image quality and site are there already",
+    )
 
 
 @dataclass(frozen=True)
 class Execution:
     """How this invocation runs and reports."""
 
-    work_dir: Path = Path("work")
-    clean_workdir: bool = False
-    config_file: Path | None = None
-    stop_on_first_crash: bool = False
-    dry_run: bool = False
-    boilerplate_only: bool = False
-    md_only_boilerplate: bool = False
-    reports_only: bool = False
-    write_graph: bool = False
-    debug: bool = False
-    verbose: int = 0
+    work_dir: Path = option(
+        Path("work"),
+        flags=("-w", "--work-dir"),
+        metavar="DIR",
+        help="scratch folder, outside of BIDS_DIR",
+    )
+    clean_workdir: bool = option(
+        False, help="remove what earlier runs of this app left in the scratch folder, first"
+    )
+    config_file: Path | None = option(
+        None,
+        recorded=False,
+        metavar="TOML",
+        help="options from a file (one is written to OUTPUT_DIR/sub-*/log/); the command line wins",
+    )
+    stop_on_first_crash: bool = option(
+        False, help="do not go on with other participants after a failure"
+    )
+    dry_run: bool = option(False, heading=MODES, help="list what would be done, and stop")
+    boilerplate_only: bool = option(False, heading=MODES, help="write the methods text, and stop")
+    md_only_boilerplate: bool = option(False, help="write the methods text as Markdown only")
+    reports_only: bool = option(
+        False,
+        heading=MODES,
+        help="write the reports again from existing derivatives, and stop",
+    )
+    write_graph: bool = option(False, help="draw the workflow's graph")
+    debug: bool = option(False, help="keep everything for finding faults")
+    verbose: int = option(
+        0, flags=("-v", "--verbose"), counted=True, help="more messages; repeat for still more"
+    )
     run_uuid: str = ""
     command_line: str = ""  # with host paths already replaced by <bids_dir>, <output_dir>, ...
+
+
+def _section(kind: type, heading: str) -> Any:
+    return dataclasses.field(default_factory=kind, metadata={"heading": heading})
 
 
 @dataclass(frozen=True)
@@ -110,26 +330,26 @@ class Settings:
     bids_dir: Path
     output_dir: Path
     analysis_level: tuple[str, ...]
-    selection: Selection = field(default_factory=Selection)
-    resources: Resources = field(default_factory=Resources)
-    processing: Processing = field(default_factory=Processing)
-    group: GroupLevel = field(default_factory=GroupLevel)
-    execution: Execution = field(default_factory=Execution)
+    selection: Selection = _section(Selection, "which data")
+    resources: Resources = _section(Resources, "how much of the machine")
+    processing: Processing = _section(Processing, "model and explanation")
+    group: GroupLevel = _section(GroupLevel, "the group level")
+    execution: Execution = _section(Execution, "running and reporting")
 
     def configuration_hash(self) -> str:
         """First 8 hex digits of the SHA-256 of everything that changes results."""
         return configuration_hash(self.processing)
 
 
-def explanations(processing: Processing) -> tuple[ExplainMethod, ...]:
-    """Methods of explanation that a run uses, in a fixed order; none with ``--level minimal``.
+def explanations(processing: Processing) -> tuple[str, ...]:
+    """Methods of explanation that a run uses, in a fixed order; none with ``level`` minimal.
 
     The occlusion of regions belongs to all of them.
     """
     chosen = set(processing.explain) - {"none"}
     if processing.level == "minimal" or not chosen:
         return ()
-    return tuple(name for name in typing.get_args(ExplainMethod) if name in chosen | {"occlusion"})
+    return tuple(card.key for card in _METHODS if card.chosen == "always" or card.key in chosen)
 
 
 def configuration_hash(processing: Processing) -> str:
@@ -142,19 +362,28 @@ def configuration_hash(processing: Processing) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-_SECTIONS: Mapping[str, type] = types.MappingProxyType(
-    {
-        "selection": Selection,
-        "resources": Resources,
-        "processing": Processing,
-        "group": GroupLevel,
-        "execution": Execution,
+@functools.cache
+def sections() -> Mapping[str, type]:
+    """Section of the settings -> its class."""
+    hints = typing.get_type_hints(Settings)
+    return {item.name: hints[item.name] for item in dataclasses.fields(Settings) if item.metadata}
+
+
+@functools.cache
+def all_options() -> Mapping[str, Option]:
+    """All options by field name, which is unique over the sections."""
+    headings = {item.name: item.metadata.get("heading") for item in dataclasses.fields(Settings)}
+    return {
+        item.name: item
+        for section, kind in sections().items()
+        for item in options_of(kind, section, str(headings[section]))
     }
-)
-#: Facts about one invocation: written for the record, never taken over from a file.
-_RECORD_ONLY = ("config_file", "run_uuid", "command_line")
-#: Stands in a configuration file for a folder that it must not tell.
-_ELSEWHERE = "<elsewhere>"
+
+
+def in_flags(text: str) -> str:
+    """A message with the flags of the command line in the place of fields in backticks."""
+    known = all_options()
+    return re.sub(r"`(\w+)`", lambda m: known[m[1]].flag if m[1] in known else m[0], text)
 
 
 def build_settings(
@@ -180,191 +409,20 @@ def build_settings(
     UsageError
         An option does not exist or has an impossible value.
     """
-    unknown = sorted(set(options) - set(option_names()))
+    known = all_options()
+    unknown = sorted(set(options) - set(known))
     if unknown:
-        raise UsageError(f"Unknown option {unknown[0]!r}.{_did_you_mean(unknown[0])}")
-    sections = {}
+        raise UsageError(f"Unknown option {unknown[0]!r}.{did_you_mean(unknown[0])}")
     options = {"work_dir": Execution.work_dir, **options}  # so that it is made absolute, too
-    for name, kind in _SECTIONS.items():
-        hints = typing.get_type_hints(kind)
-        given = {key: options[key] for key in hints if key in options}
-        values = {key: coerce_option(key, hints[key], value) for key, value in given.items()}
-        sections[name] = kind(**values)
-    return Settings(
-        bids_dir=bids_dir.absolute(),
-        output_dir=output_dir.absolute(),
-        analysis_level=analysis_level,
-        **sections,
-    )
+    values = {name: known[name].take(value) for name, value in options.items()}
+    chosen = {
+        section: kind(**{key: values[key] for key in values if known[key].section == section})
+        for section, kind in sections().items()
+    }
+    return Settings(bids_dir.absolute(), output_dir.absolute(), analysis_level, **chosen)
 
 
-def option_names() -> list[str]:
-    """Names of all options: the fields of the five sections."""
-    return [item.name for kind in _SECTIONS.values() for item in dataclasses.fields(kind)]
-
-
-def _did_you_mean(name: str) -> str:
-    close = difflib.get_close_matches(name, option_names(), n=1)
+def did_you_mean(name: str) -> str:
+    """A sentence with the option that is spelled nearly so; empty if there is none."""
+    close = difflib.get_close_matches(name, all_options(), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
-
-
-def coerce_option(name: str, hint: Any, value: Any) -> Any:
-    """Turn a value from the command line or from TOML into the type of its field."""
-    arguments = typing.get_args(hint)
-    if type(None) in arguments:
-        inner = [argument for argument in arguments if argument is not type(None)]
-        return None if value is None else coerce_option(name, inner[0], value)
-    origin = typing.get_origin(hint)
-    if origin is Literal:
-        if value not in arguments:
-            raise UsageError(f"{name} = {value!r}: choose one of {', '.join(arguments)}.")
-        return value
-    if origin is tuple:
-        return _coerce_tuple(name, arguments, value)
-    if hint is Path and isinstance(value, (str, Path)):
-        return Path(value).expanduser().absolute()
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not hint:
-        raise UsageError(f"{name} = {value!r}: expected {hint.__name__}.")
-    return value
-
-
-def _coerce_tuple(name: str, arguments: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
-    if not isinstance(value, (list, tuple)):
-        raise UsageError(f"{name} = {value!r}: expected a list.")
-    if arguments[-1] is Ellipsis:
-        return tuple(coerce_option(name, arguments[0], item) for item in value)
-    if len(value) != len(arguments):
-        raise UsageError(f"{name} = {value!r}: expected {len(arguments)} values.")
-    return tuple(
-        coerce_option(name, kind, item) for kind, item in zip(arguments, value, strict=True)
-    )
-
-
-def to_toml(settings: Settings) -> str:
-    """The configuration of a run as TOML, readable by ``--config-file``.
-
-    No path of the machine is told: the three folders of the run are written as ``<bids_dir>``,
-    ``<output_dir>`` and ``<work_dir>``, and of any other path only its name.
-    """
-    import tomli_w
-
-    from bidsapp_brainage import __version__
-
-    roots = private_roots(settings)
-    execution = dataclasses.asdict(settings.execution)
-    content: dict[str, Any] = {
-        "run": {
-            "app_version": __version__,
-            "analysis_level": list(settings.analysis_level),
-            "configuration_hash": settings.configuration_hash(),
-            "run_uuid": execution["run_uuid"],
-            "command_line": execution["command_line"],
-        }
-    }
-    for name in _SECTIONS:
-        values = dataclasses.asdict(getattr(settings, name))
-        content[name] = {
-            key: _public(value, roots)
-            for key, value in values.items()
-            if value is not None and key not in _RECORD_ONLY
-        }
-    return tomli_w.dumps(content)
-
-
-def private_roots(settings: Settings) -> dict[str, Path]:
-    """Folders whose place is nobody's business, with what is written in their stead."""
-    return {
-        "<output_dir>": settings.output_dir,
-        "<work_dir>": settings.execution.work_dir.absolute(),
-        "<bids_dir>": settings.bids_dir,
-    }
-
-
-def _public(value: Any, roots: Mapping[str, Path]) -> Any:
-    """A value without private paths, as TOML can hold it."""
-    if isinstance(value, Path):
-        return public_path(value, roots)
-    if isinstance(value, tuple):
-        return [_public(item, roots) for item in value]
-    if isinstance(value, str) and value.startswith("file:"):
-        return "file:" + public_path(Path(value.removeprefix("file:")).absolute(), roots)
-    if isinstance(value, str) and "/" in value:  # a model or an atlas may be given as a path
-        return public_path(Path(value).absolute(), roots)
-    return value
-
-
-def public_path(path: Path, roots: Mapping[str, Path]) -> str:
-    """``<bids_dir>/x`` for a path inside a known folder, ``<elsewhere>/x`` for any other."""
-    for placeholder, root in roots.items():
-        if path.is_relative_to(root):
-            inside = path.relative_to(root)
-            return placeholder if inside == Path() else f"{placeholder}/{inside.as_posix()}"
-    return f"{_ELSEWHERE}/{path.name}"
-
-
-def read_toml(path: Path, *, bids_dir: Path, output_dir: Path) -> dict[str, Any]:
-    """Options in a ``--config-file``, by field name.
-
-    Parameters
-    ----------
-    path : Path
-        TOML with the sections ``[selection]``, ``[resources]``, ``[processing]``, ``[group]``
-        and ``[execution]``; a section ``[run]`` (a record of an earlier run) is passed over.
-    bids_dir, output_dir : Path
-        Put in the place of ``<bids_dir>`` and ``<output_dir>``.
-
-    Raises
-    ------
-    UsageError
-        The file is missing or not TOML, or has an unknown section or option.
-    """
-    import tomllib
-
-    try:
-        content = tomllib.loads(Path(path).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config-file {path} cannot be read ({error}).") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"--config-file {path} is not valid TOML: {error}.") from error
-    content.pop("run", None)
-    options: dict[str, Any] = {}
-    for section, values in content.items():
-        if section not in _SECTIONS or not isinstance(values, dict):
-            raise UsageError(
-                f"--config-file {path}: unknown section [{section}]; known: {', '.join(_SECTIONS)}."
-            )
-        known = {item.name for item in dataclasses.fields(_SECTIONS[section])}
-        for key, value in values.items():
-            if key not in known:
-                raise UsageError(
-                    f"--config-file {path}: [{section}] has no option {key!r}.{_did_you_mean(key)}"
-                )
-            options[key] = value
-    return {
-        key: _private(value, {"<bids_dir>": bids_dir, "<output_dir>": output_dir})
-        for key, value in options.items()
-        if key not in _RECORD_ONLY and not _is_placeholder(value, "<work_dir>")
-    }
-
-
-def _private(value: Any, roots: Mapping[str, Path]) -> Any:
-    """Put the folders of this run in the place of their placeholders."""
-    if isinstance(value, list):
-        return [_private(item, roots) for item in value]
-    if isinstance(value, str):
-        for placeholder, root in roots.items():
-            value = value.replace(placeholder, str(root.absolute()))
-    return value
-
-
-def _is_placeholder(value: Any, placeholder: str) -> bool:
-    return isinstance(value, str) and value == placeholder
-
-
-def elsewhere(value: Any) -> bool:
-    """Whether a value from a configuration file names a path that it does not tell."""
-    if isinstance(value, (list, tuple)):
-        return any(elsewhere(item) for item in value)
-    return _ELSEWHERE in str(value)

@@ -32,6 +32,7 @@ TITLES = {
 def options_page() -> str:
     """Return the page of all command-line options, in the order of ``--help``."""
     from bidsapp_brainage.cli.parser import build_parser
+    from bidsapp_brainage.errors import ExitCode
 
     parser = build_parser()
     lines = [GENERATED, "# Options", "", "```text", _usage(parser), "```", ""]
@@ -46,6 +47,8 @@ def options_page() -> str:
         lines += ["| option | meaning |", "|---|---|"]
         lines += [_option_row(parser, action) for action in actions]
         lines.append("")
+    lines += ["## Exit status", "", "| status | meaning |", "|---|---|"]
+    lines += [f"| {code} | {code.meaning} |" for code in ExitCode]
     return "\n".join(lines)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from bidsapp_brainage.settings import in_flags
+
 LOGGER_NAME = "bidsapp_brainage"
 #: What nipreps apps show by default from the libraries; each -v lowers it by five.
 _LIBRARY_LEVEL = 25
@@ -26,10 +28,18 @@ def own_level(verbose: int) -> int:
     return logging.DEBUG if verbose else logging.INFO
 
 
+class _Formatter(logging.Formatter):
+    """Names options as the command line does."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line of one message."""
+        return in_flags(super().formatMessage(record))
+
+
 def configure_logging(verbose: int = 0) -> None:
     """Send messages to standard error, ours from INFO on, those of libraries from 25 on."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(_FORMAT, datefmt="%H:%M:%S"))
+    handler.setFormatter(_Formatter(_FORMAT, datefmt="%H:%M:%S"))
     root = logging.getLogger()
     for old in [old for old in root.handlers if getattr(old, "brainage", False)]:
         root.removeHandler(old)
@@ -49,7 +59,7 @@ class _Keeper(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
-        self.setFormatter(logging.Formatter(_FORMAT))
+        self.setFormatter(_Formatter(_FORMAT))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one message."""

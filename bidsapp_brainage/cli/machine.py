@@ -4,29 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
-_MEMORY = re.compile(r"^(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?$", re.IGNORECASE)
-_GB_PER_UNIT = {"K": 1 / 1024**2, "M": 1 / 1024, "": 1 / 1024, "G": 1.0, "T": 1024.0}
 _USABLE_MEMORY = 0.9  # the rest is for the system and this process itself
-
-
-def parse_memory(text: str) -> float:
-    """Gigabytes (GiB) from ``8G``, ``8000M``, ``8000`` (megabytes), ``1T``.
-
-    Raises
-    ------
-    ValueError
-        The text is not a positive amount of memory.
-    """
-    match = _MEMORY.match(text.strip())
-    if not match or float(match[1]) <= 0:
-        raise ValueError(f"{text!r} is not an amount of memory; write 8G, 8000M or 8000 (MB)")
-    return float(match[1]) * _GB_PER_UNIT[match[2].upper()]
 
 
 def available_cpus(cgroup: Path = _CGROUP, membership: Path = _MEMBERSHIP) -> int:

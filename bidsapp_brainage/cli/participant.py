@@ -276,7 +276,7 @@ def _write_configuration(run: _Run) -> None:
     """Keep the settings of this run beside its logs."""
     from bidsapp_brainage import io
     from bidsapp_brainage.bids.names import log_dir
-    from bidsapp_brainage.settings import to_toml
+    from bidsapp_brainage.configuration import to_toml
 
     text = to_toml(run.settings)
     for subject in run.subjects:

@@ -8,9 +8,10 @@ import re
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from bidsapp_brainage import __version__
 from bidsapp_brainage.cli.logs import (
@@ -26,26 +27,14 @@ from bidsapp_brainage.cli.signals import (
     signals_ignored,
     sigterm_raises,
 )
-from bidsapp_brainage.errors import BrainageError, UsageError
+from bidsapp_brainage.configuration import elsewhere, private_roots, public_path, read_toml
+from bidsapp_brainage.errors import BrainageError, ExitCode, UsageError
 from bidsapp_brainage.io import remove_temporary
-from bidsapp_brainage.settings import (
-    Settings,
-    build_settings,
-    elsewhere,
-    private_roots,
-    public_path,
-    read_toml,
-)
+from bidsapp_brainage.settings import AnalysisLevel, Settings, all_options, build_settings
 
 LOGGER = logging.getLogger(LOGGER_NAME)
 
-EX_SOFTWARE = 70
-EX_IO = 74
-EX_NO_COMMAND = 127
-EX_INTERRUPTED = 130
-EX_TERMINATED = 143
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-_POSITIONALS = ("bids_dir", "output_dir", "analysis_level")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,9 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 done, 1 some participants failed, 2 usage, 65 data, 66 nothing selected,
-        70 internal, 72 missing resource, 74 full disk, 127 missing program, 130 interrupted,
-        143 terminated.
+        One of :class:`~bidsapp_brainage.errors.ExitCode`.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = vars(build_parser().parse_args(arguments))
@@ -90,16 +77,18 @@ def _run(settings: Settings) -> int:
         LOGGER.error("%s", error)
         return error.exit_code
     except KeyboardInterrupt:
-        return _stopped("Interrupted", EX_INTERRUPTED, settings)
+        return _stopped("Interrupted", ExitCode.INTERRUPTED, settings)
     except Terminated:
-        return _stopped("Terminated", EX_TERMINATED, settings)
+        return _stopped("Terminated", ExitCode.TERMINATED, settings)
     except ModuleNotFoundError as error:
         LOGGER.error("The Python package %s is missing: install the app again.", error.name)
-        return EX_NO_COMMAND
+        return ExitCode.NO_PROGRAM
     except OSError as error:
         if error.errno not in _DISK_FULL:
             return _internal_error()
-        return _stopped(f"The disk is full ({error.strerror}): free space first", EX_IO, settings)
+        return _stopped(
+            f"The disk is full ({error.strerror}): free space first", ExitCode.DISK_FULL, settings
+        )
     except Exception:
         return _internal_error()
 
@@ -107,7 +96,7 @@ def _run(settings: Settings) -> int:
 def _internal_error() -> int:
     """Log the exception that is being handled."""
     LOGGER.exception("Internal error of %s %s; please report it.", PROGRAM, __version__)
-    return EX_SOFTWARE
+    return ExitCode.SOFTWARE
 
 
 def settings_from(options: Mapping[str, Any], arguments: Sequence[str] = ()) -> Settings:
@@ -120,27 +109,22 @@ def settings_from(options: Mapping[str, Any], arguments: Sequence[str] = ()) -> 
     UsageError
         The configuration file cannot be used.
     """
-    given = {key: value for key, value in options.items() if key not in _POSITIONALS}
-    given.pop("notrack", None)
     folders = {key: Path(options[key]) for key in ("bids_dir", "output_dir")}
-    config_file = given.get("config_file")
+    config_file = options.get("config_file")
     stored = {} if config_file is None else read_toml(config_file, **folders)
-    stored = {key: value for key, value in stored.items() if key not in given}
-    for key, value in stored.items():
-        if elsewhere(value):
+    typed = {key: value for key, value in options.items() if key in all_options()}
+    for key in stored.keys() - typed.keys():
+        if elsewhere(stored[key]):
             raise UsageError(
-                f"--config-file {config_file}: the path for {key!r} was not recorded; give it as "
-                f"--{key.replace('_', '-')}."
+                f"`config_file` {config_file}: the path for {key!r} was not recorded; give it as "
+                f"`{key}`."
             )
-    levels = tuple(dict.fromkeys(options["analysis_level"]))
-    ordered = tuple(sorted(levels, key=("participant", "group").index))
-    merged = _machine_defaults(stored | given)
+    levels = tuple(level for level in get_args(AnalysisLevel) if level in options["analysis_level"])
+    merged = _machine_defaults(stored | typed)
     merged["run_uuid"] = f"{datetime.now():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
-    settings = build_settings(analysis_level=ordered, options=merged, **folders)
-    line = public_command_line(arguments, settings)
-    return build_settings(
-        analysis_level=ordered, options=merged | {"command_line": line}, **folders
-    )
+    settings = build_settings(analysis_level=levels, options=merged, **folders)
+    typed_line = public_command_line(arguments, settings)
+    return replace(settings, execution=replace(settings.execution, command_line=typed_line))
 
 
 def _machine_defaults(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Checks of the choices of a run, before anything heavy is imported or any file is written.
 
+What an option by itself may be is checked where it is declared (`bidsapp_brainage.settings`).
 Each check returns one line with the remedy, or nothing. To add one, write the function and add
 it to the table.
 """
@@ -7,16 +8,14 @@ it to the table.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bidsapp_brainage import __version__
 from bidsapp_brainage.errors import UsageError
-from bidsapp_brainage.settings import Settings
+from bidsapp_brainage.options import Option
+from bidsapp_brainage.settings import MODES, Settings, all_options
 
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
-_BIAS = re.compile(r"none|model|file:.+")
 _SUFFIXES_OF_FILES = (".nii.gz", ".nii", ".json")
 
 
@@ -94,38 +93,28 @@ def _work_dir_writable(settings: Settings) -> str | None:
     return _writable(settings.execution.work_dir, "The work folder (-w)", settings)
 
 
-def _files_exist(settings: Settings) -> str | None:
-    selection, resources = settings.selection, settings.resources
-    files = [
-        ("--bids-filter-file", selection.bids_filter_file),
-        ("--age-file", selection.age_file),
-        ("--use-plugin", resources.plugin_file),
-    ]
-    bias = settings.processing.bias_correction
+def _paths_exist(settings: Settings) -> str | None:
+    for option, path in _named_paths(settings):
+        wanted = path.is_dir if option.exists == "folder" else path.is_file
+        if not wanted():
+            kind = option.exists or "file"
+            return f"{option.flag} {path} is not a {kind}: check the path (and bind mounts)."
+    return None
+
+
+def _named_paths(settings: Settings) -> Iterator[tuple[Option, Path]]:
+    """Options that name a file or a folder which must be there, with its path."""
+    options = all_options()
+    for option in options.values():
+        value = getattr(getattr(settings, option.section), option.name)
+        if option.exists and value is not None:
+            paths = [path for _, path in value] if option.several else [value]
+            yield from ((option, path) for path in paths)
+    bias, atlas = settings.processing.bias_correction, settings.processing.atlas
     if bias.startswith("file:"):
-        files.append(("--bias-correction", Path(bias.removeprefix("file:"))))
-    if settings.processing.atlas.endswith(_SUFFIXES_OF_FILES):
-        files.append(("--atlas", Path(settings.processing.atlas)))
-    for option, path in files:
-        if path is not None and not path.is_file():
-            return f"{option} {path} is not a file: check the path (and bind mounts)."
-    return None
-
-
-def _folders_exist(settings: Settings) -> str | None:
-    processing = settings.processing
-    folders = [("--models-dir", processing.models_dir), ("--atlases-dir", processing.atlases_dir)]
-    folders += [("--derivatives", path) for _, path in settings.selection.derivatives]
-    for option, path in folders:
-        if path is not None and not path.is_dir():
-            return f"{option} {path} is not a folder: check the path (and bind mounts)."
-    return None
-
-
-def _device_known(settings: Settings) -> str | None:
-    if _DEVICE.fullmatch(settings.resources.device):
-        return None
-    return f"--device {settings.resources.device}: use auto, cpu, cuda or cuda:N."
+        yield options["bias_correction"], Path(bias.removeprefix("file:"))
+    if atlas.endswith(_SUFFIXES_OF_FILES):
+        yield options["atlas"], Path(atlas)
 
 
 def _explanation_possible(settings: Settings) -> str | None:
@@ -135,36 +124,9 @@ def _explanation_possible(settings: Settings) -> str | None:
     return None
 
 
-def _bias_known(settings: Settings) -> str | None:
-    bias = settings.processing.bias_correction
-    if _BIAS.fullmatch(bias):
-        return None
-    return f"--bias-correction {bias}: use none, model or file:PATH."
-
-
-def _counts_positive(settings: Settings) -> str | None:
-    resources = settings.resources
-    counts = {
-        "--nprocs": resources.nprocs,
-        "--omp-nthreads": resources.omp_nthreads,
-        "--mem": 1 if resources.memory_gb is None else resources.memory_gb,
-        "--batch-size": 1 if resources.batch_size is None else resources.batch_size,
-        "--n-gpus": resources.n_gpus,
-    }
-    for option, count in counts.items():
-        if count <= 0:
-            return f"{option} must be more than zero, not {count}."
-    return None
-
-
 def _one_mode(settings: Settings) -> str | None:
-    execution = settings.execution
-    modes = {
-        "--dry-run": execution.dry_run,
-        "--boilerplate-only": execution.boilerplate_only,
-        "--reports-only": execution.reports_only,
-    }
-    chosen = [name for name, given in modes.items() if given]
+    modes = [option for option in all_options().values() if option.heading == MODES]
+    chosen = [mode.flag for mode in modes if getattr(settings.execution, mode.name)]
     return f"{' and '.join(chosen)} exclude each other: give one." if len(chosen) > 1 else None
 
 
@@ -177,12 +139,8 @@ CHECKS: tuple[Callable[[Settings], str | None], ...] = (
     _work_dir_is_its_own,
     _work_dir_outside_input,
     _work_dir_writable,
-    _files_exist,
-    _folders_exist,
-    _device_known,
+    _paths_exist,
     _explanation_possible,
-    _bias_known,
-    _counts_positive,
     _one_mode,
 )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bidsapp_brainage.atlas.registry import Atlas
     from bidsapp_brainage.atlas.templates import TemplateFiles
     from bidsapp_brainage.model.cards import ModelCard
-    from bidsapp_brainage.settings import Baseline, Processing, Resources, Settings, SkullStrip
+    from bidsapp_brainage.settings import Processing, Resources, Settings, SkullStrip
 
 LOGGER = logging.getLogger("bidsapp_brainage")
 WORKFLOW_NAME = "bidsapp_brainage_wf"
@@ -79,7 +79,7 @@ class Explanation:
     """
 
     methods: tuple[str, ...] = ("occlusion",)
-    baselines: tuple[Baseline, ...] = ("background", "blur")
+    baselines: tuple[str, ...] = ("background", "blur")
     null_parcels: int = 50
     cube_mm: float = 8.0
     permutations: int = 20

@@ -8,8 +8,8 @@ from bidsapp_brainage.cli.machine import (
     available_cpus,
     available_memory_gb,
     default_threads,
-    parse_memory,
 )
+from bidsapp_brainage.options import read_memory
 
 
 @pytest.mark.parametrize(
@@ -27,13 +27,13 @@ from bidsapp_brainage.cli.machine import (
     ],
 )
 def test_memory(text, gigabytes):
-    assert parse_memory(text) == pytest.approx(gigabytes)
+    assert read_memory(text) == pytest.approx(gigabytes)
 
 
 @pytest.mark.parametrize("text", ["", "G", "-1", "0", "8X", "eight"])
 def test_bad_memory(text):
     with pytest.raises(ValueError, match="8G"):
-        parse_memory(text)
+        read_memory(text)
 
 
 @pytest.fixture

@@ -6,8 +6,11 @@ import sys
 import pytest
 
 from bidsapp_brainage import __version__
+from bidsapp_brainage.catalogue.baselines import BASELINES
+from bidsapp_brainage.catalogue.methods import METHODS
 from bidsapp_brainage.cli.parser import build_parser
-from bidsapp_brainage.settings import option_names
+from bidsapp_brainage.errors import ExitCode
+from bidsapp_brainage.settings import all_options, in_flags
 
 BASE = ["bids", "out", "participant"]
 HEAVY = ("torch", "nipype", "nibabel", "pandas", "numpy", "bids", "niworkflows", "templateflow")
@@ -93,7 +96,7 @@ def test_what_is_not_given_leaves_no_trace():
 
 def test_every_option_has_a_field():
     actions = build_parser()._actions
-    known = {*option_names(), "bids_dir", "output_dir", "analysis_level"}
+    known = {*all_options(), "bids_dir", "output_dir", "analysis_level"}
     assert {action.dest for action in actions} - known == {"help", "version", "notrack"}
 
 
@@ -138,3 +141,30 @@ def test_help_names_the_defaults(capsys):
     text = capsys.readouterr().out
     for word in ("BrainageDemo", "sfcn2mm", "--bids-filter-file", "Exit codes"):
         assert word in text
+
+
+def test_help_lists_every_method_baseline_and_exit_code(capsys):
+    with pytest.raises(SystemExit):
+        parse("--help")
+    text = " ".join(capsys.readouterr().out.split())
+    offered = [card for card in METHODS if card.chosen != "automatic"]
+    for card in (*offered, *BASELINES):
+        assert card.key in text
+        assert card.help in text
+    for code in ExitCode:
+        assert f"{code} {code.meaning}" in text
+
+
+@pytest.mark.parametrize("card", METHODS, ids=lambda card: card.key)
+def test_every_method_that_can_be_chosen_is_accepted(card):
+    if card.chosen == "automatic":
+        with pytest.raises(SystemExit):
+            parse("--explain", card.key)
+    else:
+        assert parse("--explain", card.key)["explain"] == (card.key,)
+
+
+def test_readers_of_messages_are_told_the_flags():
+    assert in_flags("Check `models_dir` and `memory_gb`; `no_option` stays.") == (
+        "Check --models-dir and --mem; `no_option` stays."
+    )

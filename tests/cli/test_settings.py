@@ -8,13 +8,9 @@ import pytest
 
 from bidsapp_brainage.cli.parser import build_parser
 from bidsapp_brainage.cli.run import public_command_line, settings_from
+from bidsapp_brainage.configuration import to_toml
 from bidsapp_brainage.errors import UsageError
-from bidsapp_brainage.settings import (
-    build_settings,
-    configuration_hash,
-    explanations,
-    to_toml,
-)
+from bidsapp_brainage.settings import build_settings, configuration_hash, explanations, in_flags
 
 FOLDERS = {"bids_dir": Path("/d/bids"), "output_dir": Path("/d/out")}
 
@@ -97,8 +93,9 @@ def test_configuration_tells_no_path():
 def test_path_that_was_not_recorded_must_be_given(tmp_path):
     path = tmp_path / "app.toml"
     path.write_text(to_toml(from_line("--models-dir", "/home/jane/models")))
-    with pytest.raises(UsageError, match="give it as --models-dir"):
+    with pytest.raises(UsageError) as caught:
         from_line("--config-file", str(path))
+    assert "give it as --models-dir" in in_flags(str(caught.value))
     settings = from_line("--config-file", str(path), "--models-dir", "/m")
     assert settings.processing.models_dir == Path("/m")
 
@@ -115,13 +112,49 @@ def test_path_that_was_not_recorded_must_be_given(tmp_path):
         ("[resources]\nnprocs = true", "expected int"),
         ("[selection]\nparticipant_label = '01'", "expected a list"),
         ("[selection]\nderivatives = [['a']]", "expected 2 values"),
+        ("[selection]\nparticipant_label = ['0 1']", "--participant-label: '0 1' is not a BIDS"),
+        ("[resources]\ndevice = 'gpu'", "--device: 'gpu' is not auto, cpu, cuda or cuda:N"),
+        ("[resources]\nnprocs = 0", "--nprocs: 0 is not a whole number of 1 or more"),
+        ("[resources]\nmemory_gb = -1.0", "--mem: -1.0 is not an amount of memory above zero"),
+        ("[processing]\nbias_correction = 'perhaps'", "'perhaps' is not none, model or file:PATH"),
+        ("[processing]\nshapley_permutations = 1", "2 or more"),
+        ("[processing]\ncube_mm = 0", "--cube-size: 0.0 is not a size in mm between 0 and 100"),
+        ("[processing]\noutput_spaces = ['MNI:2']", "res-N"),
     ],
 )
 def test_bad_configuration_files(tmp_path, text, words):
     path = tmp_path / "c.toml"
     path.write_text(text)
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError) as caught:
         from_line("--config-file", str(path))
+    assert words in in_flags(str(caught.value))
+
+
+def test_values_of_a_file_are_kept_like_those_of_the_command_line(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text(
+        "[selection]\nparticipant_label = ['sub-01']\n"
+        "[processing]\nbias_correction = 'file:b.json'\n"
+    )
+    settings = from_line("--config-file", str(path))
+    assert settings.selection.participant_label == ("01",)
+    assert settings.processing.bias_correction == f"file:{Path('b.json').absolute()}"
+
+
+#: Hashes stand in derivatives that people have: equal choices must keep them.
+@pytest.mark.parametrize(
+    ("arguments", "digits"),
+    [
+        ((), "2511c7b1"),
+        (("--explain", "cubes, shapley"), "a43a5a6e"),
+        (("--level", "minimal"), "02f7549e"),
+        (("--bias-correction", "file:x/b.json"), "0cff84a4"),
+        (("--cube-size", "6.5", "--null-parcels", "0", "--shapley-permutations", "9"), "2bf04253"),
+        (("--output-spaces", "A:res-2", "B", "--random-seed", "4", "--sloppy"), "1c7ea436"),
+    ],
+)
+def test_hash_of_equal_choices_stays(arguments, digits):
+    assert from_line(*arguments).configuration_hash() == digits
 
 
 def test_missing_configuration_file(tmp_path):
