@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from bidsapp_brainage.running.outcome import Crash, Failure
     from bidsapp_brainage.settings import Settings
     from bidsapp_brainage.workflows.plan import RunPlan
-    from bidsapp_brainage.workflows.precomputed import Precomputed
 
 LOGGER = logging.getLogger(LOGGER_NAME)
 _NIPYPE_LOGGERS = ("nipype.workflow", "nipype.interface", "nipype.utils")
@@ -31,7 +30,6 @@ class _Run:
     settings: Settings
     scans: Sequence[Scan]
     plan: RunPlan
-    given: Mapping[str, Precomputed]
     workflow: Any
     methods: str
     warnings: Sequence[str] = ()
@@ -115,15 +113,15 @@ def _prepare(
 
     plan = make_plan(settings, home)
     datasets = settings.selection.derivatives
-    given = {
+    precomputed = {
         scan.label: collect_derivatives(datasets, scan.entities, plan.template.name)
         for scan in scans
     }
     if datasets:
-        reused = sum(bool(found.dataset) for found in given.values())
+        reused = sum(bool(files.dataset) for files in precomputed.values())
         LOGGER.info("Earlier derivatives are used for %d of %d scans.", reused, len(scans))
-    workflow = init_brainage_wf(scans, plan, given)
-    return _Run(settings, scans, plan, given, workflow, workflow.visit_desc(), warnings)
+    workflow = init_brainage_wf(scans, plan, precomputed)
+    return _Run(settings, scans, plan, workflow, workflow.visit_desc(), warnings)
 
 
 def _execute(run: _Run, absent: Sequence[str]) -> int:
@@ -285,8 +283,8 @@ def _write_configuration(run: _Run) -> None:
 
 def _clean(settings: Settings, scans: Sequence[Scan]) -> None:
     """Remove the scratch of these scans only: other jobs may use the same work folder."""
-    from bidsapp_brainage.workflows.base import scan_workflow_name
     from bidsapp_brainage.workflows.plan import WORKFLOW_NAME
+    from bidsapp_brainage.workflows.scan import scan_workflow_name
 
     root = settings.execution.work_dir / WORKFLOW_NAME
     for scan in scans:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.bids.names import log_dir
 from bidsapp_brainage.interfaces.metering import read_timing, timing_is_older
-from bidsapp_brainage.workflows.base import scan_workflow_name
+from bidsapp_brainage.workflows.scan import scan_workflow_name
 
 if TYPE_CHECKING:
     from bidsapp_brainage.bids.collect import Scan

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.interfaces.sinks import DerivativeSink
-from bidsapp_brainage.workflows.base import scan_workflow_name
+from bidsapp_brainage.workflows.scan import scan_workflow_name
 
 if TYPE_CHECKING:
     from bidsapp_brainage.bids.collect import Scan

@@ -30,7 +30,7 @@ def init_anat_fit_wf(
     *,
     skull_strip: SkullStrip = "auto",
     label: str = "",
-    given_t1w: Path | None = None,
+    precomputed_t1w: Path | None = None,
     name: str = "anat_fit_wf",
 ) -> Workflow:
     """Bring one T1w image to a common form and correct its intensities.
@@ -41,7 +41,7 @@ def init_anat_fit_wf(
         How to tell whether the image shows only the brain.
     label : str
         How messages call the image.
-    given_t1w : Path, optional
+    precomputed_t1w : Path, optional
         Bias-corrected T1w from ``--derivatives``; then N4 is not run.
     name : str
         Name of the workflow.
@@ -82,14 +82,14 @@ intensity non-uniformity with N4 [@n4] as implemented in SimpleITK [@simpleitk].
         (t1w_buffer, outputnode, [("t1w_preproc", "t1w_preproc")]),
     ])  # fmt:skip
     workflow.connect(inputnode, "t1w", conform, "in_file")
-    if given_t1w is None:
+    if precomputed_t1w is None:
         n4 = pe.Node(CorrectBias(), name="n4", mem_gb=1.0)
         workflow.connect([
             (conform, n4, [("out_file", "in_file")]),
             (n4, t1w_buffer, [("out_file", "t1w_preproc")]),
         ])  # fmt:skip
     else:
-        reuse = pe.Node(Conform(in_file=str(given_t1w)), name="conform_given", mem_gb=1.0)
+        reuse = pe.Node(Conform(in_file=str(precomputed_t1w)), name="conform_given", mem_gb=1.0)
         workflow.connect(reuse, "out_file", t1w_buffer, "t1w_preproc")
         workflow.__desc__ = "A T1-weighted (T1w) image that was preprocessed before was used.\n"
     return workflow
@@ -98,7 +98,7 @@ intensity non-uniformity with N4 [@n4] as implemented in SimpleITK [@simpleitk].
 def init_brain_mask_wf(
     *,
     skull_strip: SkullStrip = "auto",
-    given_mask: Path | None = None,
+    precomputed_mask: Path | None = None,
     name: str = "brain_mask_wf",
 ) -> Workflow:
     """Make the brain mask of one T1w image.
@@ -107,7 +107,7 @@ def init_brain_mask_wf(
     ----------
     skull_strip : {"auto", "skip", "force"}
         For the methods text.
-    given_mask : Path, optional
+    precomputed_mask : Path, optional
         Brain mask from ``--derivatives``, on any grid.
     name : str
         Name of the workflow.
@@ -136,11 +136,11 @@ def init_brain_mask_wf(
     outputnode = pe.Node(niu.IdentityInterface(fields=["mask"]), name="outputnode")
     mask_buffer = pe.Node(niu.IdentityInterface(fields=["mask"]), name="mask_buffer")
     workflow.connect(mask_buffer, "mask", outputnode, "mask")
-    if given_mask is not None:
+    if precomputed_mask is not None:
         workflow.__desc__ = "A brain mask that was computed before was used.\n"
         same_grid = pe.Node(
             Resample(
-                in_file=str(given_mask),
+                in_file=str(precomputed_mask),
                 interpolation="nearest",
                 dtype="uint8",
                 out_name="mask.nii.gz",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
@@ -22,7 +22,7 @@ _WARP_TEXT = "and then nonlinearly with greedy's diffeomorphic algorithm [@greed
 def init_norm_fit_wf(
     template: TemplateFiles,
     *,
-    given: Precomputed,
+    precomputed: Precomputed,
     warp: bool = True,
     sloppy: bool = False,
     seed: int = 0,
@@ -35,7 +35,7 @@ def init_norm_fit_wf(
     ----------
     template : TemplateFiles
         Where to register to.
-    given : Precomputed
+    precomputed : Precomputed
         Transforms from ``--derivatives``; what is there is not computed.
     warp : bool
         Whether the nonlinear part is needed.
@@ -72,8 +72,6 @@ poses{", " + _WARP_TEXT if warp else ""}.
     outputnode = pe.Node(
         niu.IdentityInterface(fields=["affine", "forward", "inverse"]), name="outputnode"
     )
-    affine_buffer = pe.Node(niu.IdentityInterface(fields=["affine"]), name="affine_buffer")
-    warp_buffer = pe.Node(niu.IdentityInterface(fields=["forward", "inverse"]), name="warp_buffer")
     images = {
         "template": str(template.t1w),
         "template_mask": str(template.mask),
@@ -81,32 +79,44 @@ poses{", " + _WARP_TEXT if warp else ""}.
         "seed": seed,
         "n_threads": n_threads,
     }
-    if given.affine is not None:
-        affine_buffer.inputs.affine = str(given.affine)
-    else:
-        affine = pe.Node(FitAffine(**images), name="affine", mem_gb=1.0, n_procs=n_threads)
-        workflow.connect([
-            (inputnode, affine, [("t1w_preproc", "in_file"), ("stripped", "stripped")]),
-            (affine, affine_buffer, [("affine", "affine")]),
-        ])  # fmt:skip
-    if given.has_warp:
-        warp_buffer.inputs.forward = str(given.forward)
-        warp_buffer.inputs.inverse = str(given.inverse)
-    elif warp:
-        nonlinear = pe.Node(FitWarp(**images), name="warp", mem_gb=2.0, n_procs=n_threads)
-        workflow.connect([
-            (inputnode, nonlinear, [("t1w_preproc", "in_file")]),
-            (affine_buffer, nonlinear, [("affine", "affine")]),
-            (nonlinear, warp_buffer, [("forward", "forward"), ("inverse", "inverse")]),
-        ])  # fmt:skip
-    if given.affine is not None and (given.has_warp or not warp):
-        workflow.add_nodes([inputnode])  # nothing else hangs on it
-    workflow.connect(affine_buffer, "affine", outputnode, "affine")
-    if warp or given.has_warp:
-        workflow.connect([
-            (warp_buffer, outputnode, [("forward", "forward"), ("inverse", "inverse")]),
-        ])  # fmt:skip
+    workflow.add_nodes([inputnode])  # nothing else hangs on it where all is precomputed
+    affine = _add_affine(workflow, images, precomputed)
+    workflow.connect(affine, "affine", outputnode, "affine")
+    if warp or precomputed.has_warp:
+        both = _add_warp(workflow, images, precomputed)
+        workflow.connect([(both, outputnode, [("forward", "forward"), ("inverse", "inverse")])])
     return workflow
+
+
+def _add_affine(workflow: Workflow, images: dict[str, Any], precomputed: Precomputed) -> pe.Node:
+    """Node with the affine matrix, computed or taken."""
+    buffer = pe.Node(niu.IdentityInterface(fields=["affine"]), name="affine_buffer")
+    if precomputed.affine is not None:
+        buffer.inputs.affine = str(precomputed.affine)
+        return buffer
+    affine = pe.Node(FitAffine(**images), name="affine", mem_gb=1.0, n_procs=images["n_threads"])
+    inputnode = workflow.get_node("inputnode")
+    workflow.connect([
+        (inputnode, affine, [("t1w_preproc", "in_file"), ("stripped", "stripped")]),
+        (affine, buffer, [("affine", "affine")]),
+    ])  # fmt:skip
+    return buffer
+
+
+def _add_warp(workflow: Workflow, images: dict[str, Any], precomputed: Precomputed) -> pe.Node:
+    """Node with both directions of the nonlinear transform, computed or taken."""
+    buffer = pe.Node(niu.IdentityInterface(fields=["forward", "inverse"]), name="warp_buffer")
+    if precomputed.has_warp:
+        buffer.inputs.forward = str(precomputed.forward)
+        buffer.inputs.inverse = str(precomputed.inverse)
+        return buffer
+    warp = pe.Node(FitWarp(**images), name="warp", mem_gb=2.0, n_procs=images["n_threads"])
+    workflow.connect([
+        (workflow.get_node("inputnode"), warp, [("t1w_preproc", "in_file")]),
+        (workflow.get_node("affine_buffer"), warp, [("affine", "affine")]),
+        (warp, buffer, [("forward", "forward"), ("inverse", "inverse")]),
+    ])  # fmt:skip
+    return buffer
 
 
 def init_norm_apply_wf(template: Path, *, name: str = "norm_apply_wf") -> Workflow:

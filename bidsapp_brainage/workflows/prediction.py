@@ -69,36 +69,17 @@ def init_prediction_wf(
     """
     workflow = Workflow(name=name)
     workflow.__desc__ = _describe(card)
-    inputnode = pe.Node(
-        niu.IdentityInterface(
-            fields=["t1w_conformed", "t1w_preproc", "facts", "stripped", "mask", "affine"]
-        ),
-        name="inputnode",
-    )
-    outputnode = pe.Node(
-        niu.IdentityInterface(
-            fields=["volume", "volume_mask", "brainage", "agedist", "qc", "ood_flag"]
-        ),
-        name="outputnode",
-    )
+    seen = ["t1w_conformed", "t1w_preproc", "facts", "stripped", "mask", "affine"]
+    made = ["volume", "volume_mask", "brainage", "agedist", "qc", "ood_flag"]
+    inputnode = pe.Node(niu.IdentityInterface(fields=seen), name="inputnode")
+    outputnode = pe.Node(niu.IdentityInterface(fields=made), name="outputnode")
     model_input = pe.Node(ModelInput(card=str(card_path)), name="model_input", mem_gb=1.0)
     quality = pe.Node(
         MeasureQuality(template=str(template.t1w), template_mask=str(template.mask)),
         name="quality",
         mem_gb=1.5,
     )
-    predict = pe.Node(
-        Predict(
-            **network_inputs(card, card_path, scan, compute),
-            identity=identity(scan),
-            age_source=scan.age.source,
-            label=scan.relative_path,
-            bias_correction=bias_correction,
-        ),
-        name="predict",
-        mem_gb=_GPU_MEMORY_GB,
-        n_procs=1 if compute.use_gpu else compute.n_threads,
-    )
+    predict = _predict_node(scan, card, card_path, compute, bias_correction)
     workflow.connect([
         (inputnode, model_input, [("t1w_preproc", "t1w"), ("mask", "mask"), ("affine", "affine")]),
         (inputnode, quality, [
@@ -120,6 +101,23 @@ def init_prediction_wf(
         ]),
     ])  # fmt:skip
     return workflow
+
+
+def _predict_node(
+    scan: Scan, card: ModelCard, card_path: Path, compute: Compute, bias_correction: str
+) -> pe.Node:
+    return pe.Node(
+        Predict(
+            **network_inputs(card, card_path, scan, compute),
+            identity=identity(scan),
+            age_source=scan.age.source,
+            label=scan.relative_path,
+            bias_correction=bias_correction,
+        ),
+        name="predict",
+        mem_gb=_GPU_MEMORY_GB,
+        n_procs=1 if compute.use_gpu else compute.n_threads,
+    )
 
 
 def network_inputs(

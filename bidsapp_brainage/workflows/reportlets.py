@@ -44,10 +44,8 @@ def init_reportlets_wf(
         Output folder and entities of the scan.
     template : TemplateFiles
         The model's template.
-    model : str
-        Label of the model.
-    model_facts : dict
-        What the sidecars say about the model; the training cohort is drawn from it.
+    model, model_facts : str, dict
+        Label of the model; what sidecars say about it (the training cohort is drawn).
     atlas : dict or None
         Entities of the atlas; None without explanation.
     cubes : bool
@@ -69,8 +67,10 @@ def init_reportlets_wf(
         From the explanation workflow.
     """
     workflow = Workflow(name=name)
+    space: dict[str, Any] = {"space": template.name}
     fields = ["t1w_preproc", "mask", "xfm", "volume", "brainage", "agedist", "map_t1w", "cubes"]
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
+    outline = pe.Node(MaskFigure(), name="mask")
     normalised = pe.Node(
         Resample(reference=str(template.t1w), standard=True, out_name="t1w_std.nii.gz"),
         name="normalised",
@@ -79,47 +79,43 @@ def init_reportlets_wf(
         RegistrationFigure(template=str(template.t1w), mask=str(template.mask)),
         name="registration",
     )
-    mask = pe.Node(MaskFigure(), name="mask")
     seen = pe.Node(InputFigure(), name="model_input")
     age = pe.Node(AgeFigure(model_facts=model_facts), name="age")
-    kept = {
-        "mask": sink("ds_mask_fig", dest, **_SVG, suffix="mask", desc="brain"),
-        "before": sink("ds_before", dest, **_SVG, suffix="T1w", space=template.name, desc="before"),
-        "after": sink("ds_after", dest, **_SVG, suffix="T1w", space=template.name, desc="after"),
-        "input": sink("ds_input_fig", dest, **_SVG, suffix="T1w", desc=f"{model}input"),
-        "age": sink("ds_age_fig", dest, **_SVG, suffix="agedist", desc=model),
-    }
     workflow.connect([
-        (inputnode, mask, [("t1w_preproc", "t1w"), ("mask", "mask")]),
+        (inputnode, outline, [("t1w_preproc", "t1w"), ("mask", "mask")]),
         (inputnode, normalised, [("t1w_preproc", "in_file"), ("xfm", "transforms")]),
         (normalised, registration, [("out_file", "t1w")]),
         (inputnode, seen, [("volume", "volume")]),
-        (mask, kept["mask"], [("out_file", "in_file")]),
-        (registration, kept["before"], [("before", "in_file")]),
-        (registration, kept["after"], [("after", "in_file")]),
-        (seen, kept["input"], [("out_file", "in_file")]),
         (inputnode, age, [("brainage", "brainage")]),
-        (age, kept["age"], [("out_file", "in_file")]),
     ])  # fmt:skip
     if distribution:
         workflow.connect(inputnode, "agedist", age, "agedist")
+    for node, field, name, entities in (
+        (outline, "out_file", "ds_mask_fig", {"suffix": "mask", "desc": "brain"}),
+        (registration, "before", "ds_before", {"suffix": "T1w", **space, "desc": "before"}),
+        (registration, "after", "ds_after", {"suffix": "T1w", **space, "desc": "after"}),
+        (seen, "out_file", "ds_input_fig", {"suffix": "T1w", "desc": f"{model}input"}),
+        (age, "out_file", "ds_age_fig", {"suffix": "agedist", "desc": model}),
+    ):
+        workflow.connect(node, field, sink(name, dest, **_SVG, **entities), "in_file")
     if atlas is not None:
-        effects = pe.Node(MapFigure(), name="effects")
-        ds_effects = sink(
-            "ds_effects", dest, **_SVG, suffix="occlusionmap", space="T1w", **atlas, desc=model
-        )
-        workflow.connect([
-            (inputnode, effects, [("map_t1w", "map_file"), ("t1w_preproc", "background")]),
-            (effects, ds_effects, [("out_file", "in_file")]),
-        ])  # fmt:skip
+        in_t1w = {"space": "T1w", **atlas, "desc": model}
+        _draw_map(workflow, "effects", ("map_t1w", "t1w_preproc"), dest, in_t1w)
     if cubes:
-        cube_map = pe.Node(MapFigure(), name="cube_map")
-        ds_cubes = sink(
-            "ds_cubes_fig", dest, **_SVG, suffix="occlusionmap", space=template.name,
-            desc=f"{model}cubes",
-        )  # fmt: skip
-        workflow.connect([
-            (inputnode, cube_map, [("cubes", "map_file"), ("volume", "background")]),
-            (cube_map, ds_cubes, [("out_file", "in_file")]),
-        ])  # fmt:skip
+        in_grid = {**space, "desc": f"{model}cubes"}
+        _draw_map(workflow, "cube_map", ("cubes", "volume"), dest, in_grid)
     return workflow
+
+
+def _draw_map(
+    workflow: Workflow, name: str, fields: tuple[str, str], dest: Destination, entities: Any
+) -> None:
+    """Add the figure of a map over an image; `fields` of the input node hold the two."""
+    figure = pe.Node(MapFigure(), name=name)
+    kept = sink(f"ds_{name}", dest, **_SVG, suffix="occlusionmap", **entities)
+    workflow.connect([
+        (workflow.get_node("inputnode"), figure, [
+            (fields[0], "map_file"), (fields[1], "background"),
+        ]),
+        (figure, kept, [("out_file", "in_file")]),
+    ])  # fmt:skip

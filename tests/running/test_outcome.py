@@ -21,7 +21,8 @@ from bidsapp_brainage.running.outcome import (
     hide_paths,
     read_crashes,
 )
-from bidsapp_brainage.workflows.base import init_brainage_wf, scan_workflow_name
+from bidsapp_brainage.workflows.base import init_brainage_wf
+from bidsapp_brainage.workflows.scan import scan_workflow_name
 
 TRACEBACK = """\
 Node: bidsapp_brainage_wf.sub_01_wf.anat_fit_wf.conform

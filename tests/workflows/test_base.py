@@ -13,9 +13,10 @@ from nipype.pipeline.engine.utils import generate_expanded_graph
 from bidsapp_brainage.bids.collect import Scan
 from bidsapp_brainage.bids.names import derivative_path
 from bidsapp_brainage.errors import MissingExecutableError
-from bidsapp_brainage.workflows.base import init_brainage_wf, scan_workflow_name
+from bidsapp_brainage.workflows.base import init_brainage_wf
 from bidsapp_brainage.workflows.plan import Explanation, RunPlan, check_libraries
 from bidsapp_brainage.workflows.precomputed import Precomputed, collect_derivatives
+from bidsapp_brainage.workflows.scan import scan_workflow_name
 from tests.workflows.stand_ins import make_template
 
 TEMPLATE = "MNI152NLin2009aSym"

@@ -1,0 +1,265 @@
+"""One scan through all stages, and everything of it that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from niworkflows.engine.workflows import LiterateWorkflow as Workflow
+
+from bidsapp_brainage.bids.names import Destination
+from bidsapp_brainage.workflows.anatomical import init_anat_fit_wf, init_brain_mask_wf
+from bidsapp_brainage.workflows.explanation import init_explanation_wf
+from bidsapp_brainage.workflows.normalisation import init_norm_apply_wf, init_norm_fit_wf
+from bidsapp_brainage.workflows.outputs import (
+    init_ds_anat_wf,
+    init_ds_explanation_wf,
+    init_ds_prediction_wf,
+    init_ds_std_wf,
+    sink,
+)
+from bidsapp_brainage.workflows.precomputed import Precomputed
+from bidsapp_brainage.workflows.prediction import init_prediction_wf
+from bidsapp_brainage.workflows.reportlets import init_reportlets_wf
+
+if TYPE_CHECKING:
+    from bidsapp_brainage.atlas.templates import TemplateFiles
+    from bidsapp_brainage.bids.collect import Scan
+    from bidsapp_brainage.workflows.plan import RunPlan
+
+
+def scan_workflow_name(label: str) -> str:
+    """Name of the workflow of one scan: only letters, digits and underscores."""
+    return label.replace("+", "plus").replace("-", "_") + "_wf"
+
+
+def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Workflow:
+    """Wire one scan: anatomical, normalisation, prediction, explanation, outputs, figures.
+
+    Parameters
+    ----------
+    scan : Scan
+        The image and its person.
+    run_plan : RunPlan
+        Resources and choices.
+    precomputed : Precomputed
+        What need not be computed.
+    """
+    workflow = Workflow(name=scan_workflow_name(scan.label))
+    dest = Destination(run_plan.output_dir, scan.entities, f"bids:raw:{scan.relative_path}")
+    # Both labels and mask come through the warp.
+    warp = run_plan.atlas is not None or precomputed.mask is None
+    threads = run_plan.compute.n_threads
+    anat = init_anat_fit_wf(
+        skull_strip=run_plan.skull_strip, label=scan.relative_path, precomputed_t1w=precomputed.t1w
+    )
+    anat.inputs.inputnode.t1w = str(scan.path)
+    norm = init_norm_fit_wf(
+        run_plan.template,
+        precomputed=precomputed,
+        warp=warp,
+        sloppy=run_plan.sloppy,
+        seed=run_plan.seed,
+        n_threads=threads,
+    )
+    mask = init_brain_mask_wf(skull_strip=run_plan.skull_strip, precomputed_mask=precomputed.mask)
+    mask.inputs.inputnode.template_mask = str(run_plan.template.mask)
+    prediction = init_prediction_wf(
+        scan,
+        run_plan.card,
+        run_plan.card_path,
+        run_plan.template,
+        compute=run_plan.compute,
+        bias_correction=run_plan.bias_correction,
+    )
+    workflow.connect([
+        (anat, norm, _between(("t1w_preproc", "stripped"))),
+        (anat, mask, _between(("t1w_preproc", "stripped"))),
+        (anat, prediction, _between(("t1w_conformed", "t1w_preproc", "facts", "stripped"))),
+        (mask, prediction, _between(("mask",))),
+        (norm, prediction, _between(("affine",))),
+    ])  # fmt:skip
+    if precomputed.mask is None:
+        workflow.connect(norm, "outputnode.inverse", mask, "inputnode.inverse_xfm")
+    explanation = _connect_explanation(workflow, scan, run_plan, (anat, norm, prediction))
+    parts = {"anat": anat, "norm": norm, "mask": mask, "prediction": prediction}
+    parts |= {} if explanation is None else {"explanation": explanation}
+    _connect_sinks(workflow, dest, run_plan, parts, precomputed=precomputed, warp=warp)
+    _connect_reportlets(workflow, dest, run_plan, parts, xfm="forward" if warp else "affine")
+    for template in run_plan.extra_templates:
+        _connect_extra_space(workflow, dest, run_plan, template, parts)
+    return workflow
+
+
+def _between(fields: Sequence[str]) -> list[tuple[str, str]]:
+    """Connections from one workflow's output node to another's input node, same names."""
+    return [(f"outputnode.{field}", f"inputnode.{field}") for field in fields]
+
+
+def _connect_explanation(
+    workflow: Workflow, scan: Scan, run_plan: RunPlan, parts: tuple[Workflow, Workflow, Workflow]
+) -> Workflow | None:
+    """Add the explanation, if there is an atlas."""
+    if run_plan.atlas is None or run_plan.atlas_table is None:
+        return None
+    anat, norm, prediction = parts
+    explanation = init_explanation_wf(
+        scan,
+        run_plan.card,
+        run_plan.card_path,
+        run_plan.atlas,
+        run_plan.atlas_table,
+        compute=run_plan.compute,
+        explanation=run_plan.explanation,
+        template=run_plan.template,
+    )
+    workflow.connect([
+        (anat, explanation, _between(("t1w_preproc",))),
+        (norm, explanation, _between(("affine", "inverse"))),
+        (prediction, explanation, _between(("volume", "volume_mask", "ood_flag"))),
+    ])  # fmt:skip
+    return explanation
+
+
+def _connect_sinks(
+    workflow: Workflow,
+    dest: Destination,
+    run_plan: RunPlan,
+    parts: Mapping[str, Workflow],
+    *,
+    precomputed: Precomputed,
+    warp: bool,
+) -> None:
+    """Add everything that writes derivatives in the model's spaces."""
+    anat, norm, mask = parts["anat"], parts["norm"], parts["mask"]
+    sources = precomputed.uris() or [dest.source]
+    ds_anat = init_ds_anat_wf(
+        dest,
+        template=run_plan.template.name,
+        sources=sources,
+        warp=warp,
+    )
+    fields = ("affine", "forward", "inverse") if warp else ("affine",)
+    common: dict[str, Any] = {
+        "model": run_plan.model_label,
+        "resolution": run_plan.model_resolution,
+        "provenance": run_plan.provenance,
+    }
+    ds_prediction = init_ds_prediction_wf(
+        dest,
+        run_plan.template,
+        stripped_input=bool(run_plan.card.input.get("skull_stripped", True)),
+        distribution=run_plan.card.age_head.has_distribution,
+        **common,
+    )
+    workflow.connect([
+        (anat, ds_anat, _between(("t1w_preproc", "stripped"))),
+        (mask, ds_anat, _between(("mask",))),
+        (norm, ds_anat, _between(fields)),
+        (parts["prediction"], ds_prediction, _between(("volume", "qc", *_tables(run_plan)))),
+    ])  # fmt:skip
+    if warp:
+        _connect_std(workflow, dest, run_plan.template, parts, norm)
+    if "explanation" in parts:
+        ds_explanation = init_ds_explanation_wf(
+            dest,
+            run_plan.template,
+            run_plan.atlas_entities,
+            explanation=run_plan.explanation,
+            **common,
+        )
+        further = (*run_plan.explanation.tables, *run_plan.explanation.maps)
+        kept = ("labels_t1w", "table", "map_grid", "map_t1w", *further)
+        workflow.connect([(parts["explanation"], ds_explanation, _between(kept))])
+
+
+def _tables(run_plan: RunPlan) -> tuple[str, ...]:
+    """Tables of the prediction; a network that answers with one number has no distribution."""
+    return ("brainage", "agedist") if run_plan.card.age_head.has_distribution else ("brainage",)
+
+
+def _connect_std(
+    workflow: Workflow,
+    dest: Destination,
+    template: TemplateFiles,
+    parts: Mapping[str, Workflow],
+    norm: Workflow,
+) -> None:
+    """Resample image and mask through the warp of `norm` onto a template, and keep them."""
+    prefix = norm.name.removesuffix("fit_wf")
+    apply_wf = init_norm_apply_wf(template.t1w, name=f"{prefix}apply_wf")
+    ds_std = init_ds_std_wf(dest, template, name=f"{prefix}ds_wf")
+    workflow.connect([
+        (parts["anat"], apply_wf, _between(("t1w_preproc",))),
+        (parts["anat"], ds_std, _between(("stripped",))),
+        (parts["mask"], apply_wf, _between(("mask",))),
+        (norm, apply_wf, [("outputnode.forward", "inputnode.xfm")]),
+        (apply_wf, ds_std, _between(("t1w_std", "mask_std"))),
+    ])  # fmt:skip
+
+
+def _connect_extra_space(
+    workflow: Workflow,
+    dest: Destination,
+    run_plan: RunPlan,
+    template: TemplateFiles,
+    parts: Mapping[str, Workflow],
+) -> None:
+    """Register to one more template and keep image, mask and transforms."""
+    prefix = f"{template.name}_norm_"
+    norm = init_norm_fit_wf(
+        template,
+        precomputed=Precomputed(),
+        sloppy=run_plan.sloppy,
+        seed=run_plan.seed,
+        n_threads=run_plan.compute.n_threads,
+        name=f"{prefix}fit_wf",
+    )
+    workflow.connect([(parts["anat"], norm, _between(("t1w_preproc", "stripped")))])
+    _connect_std(workflow, dest, template, parts, norm)
+    metadata = {"Sources": [dest.uri(suffix="T1w", desc="preproc")]}
+    for field, start, end in (
+        ("forward", "T1w", template.name),
+        ("inverse", template.name, "T1w"),
+    ):
+        node = sink(
+            f"{prefix}ds_{field}",
+            dest,
+            suffix="xfm",
+            extension=".h5",
+            from_=start,
+            to=end,
+            mode="image",
+            metadata=metadata,
+        )
+        workflow.connect(norm, f"outputnode.{field}", node, "in_file")
+
+
+def _connect_reportlets(
+    workflow: Workflow,
+    dest: Destination,
+    run_plan: RunPlan,
+    parts: Mapping[str, Workflow],
+    *,
+    xfm: str,
+) -> None:
+    """Add the figures of the report."""
+    cubes = "explanation" in parts and "cubes" in run_plan.explanation.extra
+    reportlets = init_reportlets_wf(
+        dest,
+        run_plan.template,
+        model=run_plan.model_label,
+        model_facts=run_plan.provenance["Model"],
+        atlas=run_plan.atlas_entities if "explanation" in parts else None,
+        cubes=cubes,
+        distribution=run_plan.card.age_head.has_distribution,
+    )
+    workflow.connect([
+        (parts["anat"], reportlets, _between(("t1w_preproc",))),
+        (parts["mask"], reportlets, _between(("mask",))),
+        (parts["norm"], reportlets, [(f"outputnode.{xfm}", "inputnode.xfm")]),
+        (parts["prediction"], reportlets, _between(("volume", *_tables(run_plan)))),
+    ])  # fmt:skip
+    if "explanation" in parts:
+        maps = ("map_t1w", "cubes") if cubes else ("map_t1w",)
+        workflow.connect([(parts["explanation"], reportlets, _between(maps))])
