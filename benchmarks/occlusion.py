@@ -143,8 +143,8 @@ def embedded_row(repeats: int, *, quick: bool) -> Row:
     """The public function on the ensemble that comes with the app: everything included."""
     from bidsapp_brainage.explain.occlusion import occlude
     from bidsapp_brainage.model.cards import find_card
-    from bidsapp_brainage.model.loading import load_members
     from bidsapp_brainage.model.prediction import decoder
+    from bidsapp_brainage.model.weights.loading import load_members
 
     card = find_card(EMBEDDED_MODEL)
     members = load_members(card)

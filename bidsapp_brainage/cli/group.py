@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bidsapp_brainage.group.people import Roles
     from bidsapp_brainage.group.summary import Summary
-    from bidsapp_brainage.model.cards import BiasCorrection
+    from bidsapp_brainage.model.bias_correction import BiasCorrection
     from bidsapp_brainage.settings import Settings
 
 LOGGER = logging.getLogger("bidsapp_brainage")
@@ -118,10 +118,12 @@ def _roles(settings: Settings) -> Roles:
 
 def _line(settings: Settings) -> BiasCorrection | None:
     """The line of ``--bias-correction file:``; other words are the participant level's."""
-    from bidsapp_brainage.model.cards import read_bias
+    from bidsapp_brainage.model.bias_correction import read_bias_correction
 
     spec = settings.processing.bias_correction
-    return read_bias(Path(spec.removeprefix("file:"))) if spec.startswith("file:") else None
+    return (
+        read_bias_correction(Path(spec.removeprefix("file:"))) if spec.startswith("file:") else None
+    )
 
 
 def _dataset_name(output_dir: Path) -> str:

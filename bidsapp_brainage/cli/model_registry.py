@@ -92,7 +92,7 @@ def show_model(options: argparse.Namespace) -> int:
 def fetch_models(options: argparse.Namespace) -> int:
     """Download the named models."""
     from bidsapp_brainage.model.cards import fetched_folder, find_card
-    from bidsapp_brainage.model.fetching import fetch
+    from bidsapp_brainage.model.weights.fetching import fetch
 
     folder = fetched_folder(options.models_dir)
     for name in options.names:
@@ -113,7 +113,8 @@ def fetch_models(options: argparse.Namespace) -> int:
 def verify_models(options: argparse.Namespace) -> int:
     """Hash weights; exits with the code of the first fault after all were looked at."""
     from bidsapp_brainage.errors import ResourceError
-    from bidsapp_brainage.model.cards import find_card, verify_weights
+    from bidsapp_brainage.model.cards import find_card
+    from bidsapp_brainage.model.weights.files import verify_weights
 
     if options.names:
         chosen = [find_card(name, options.models_dir) for name in options.names]
@@ -196,7 +197,7 @@ def _mae(card: ModelCard) -> float | None:
 
 
 def _state(card: ModelCard) -> str:
-    from bidsapp_brainage.model.cards import weights_present
+    from bidsapp_brainage.model.weights.files import weights_present
 
     if weights_present(card):
         return "ready"

@@ -24,17 +24,6 @@ def exact_arithmetic() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread inside each operation: sums keep their order on any number of processors."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def reraise_unless_oom(error: Exception, n_regions: int) -> None:
     """Return when memory ran out while several regions were occluded together.
 

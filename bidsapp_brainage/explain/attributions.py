@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bidsapp_brainage.model.prediction import cpu_threads
+from bidsapp_brainage.model.device import cpu_threads
 
 from .engine.geometry import Patch
 from .gradients import integrated_gradients, relevance

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from bidsapp_brainage.group.notes import Note, notes_of
-from bidsapp_brainage.model.cards import BiasCorrection
+from bidsapp_brainage.model.bias_correction import BiasCorrection
 from bidsapp_brainage.stats import linear
 from bidsapp_brainage.stats.bias import KFoldCorrection
 from bidsapp_brainage.stats.reliability import MIN_PEOPLE, reliability

@@ -13,7 +13,8 @@ from bidsapp_brainage.group.collect import AtlasResult, ModelResult
 from bidsapp_brainage.group.leakage import training_overlap
 from bidsapp_brainage.group.notes import Note, notes_of
 from bidsapp_brainage.group.people import Roles
-from bidsapp_brainage.model.cards import BiasCorrection, ModelCard
+from bidsapp_brainage.model.bias_correction import BiasCorrection
+from bidsapp_brainage.model.cards import ModelCard
 from bidsapp_brainage.stats import accuracy, bias, linear, outliers, regions
 from bidsapp_brainage.stats.accuracy import Accuracy
 

@@ -41,16 +41,17 @@ class _ExplainInterface(StageInterface):
 
         from bidsapp_brainage import io
         from bidsapp_brainage.explain.methods import ExplanationInput
-        from bidsapp_brainage.model import cards, loading, prediction
+        from bidsapp_brainage.model import cards, prediction
         from bidsapp_brainage.model.intensity import background_value
-        from bidsapp_brainage.model.uncertainty import left_right
+        from bidsapp_brainage.model.uncertainty import left_right_axis
+        from bidsapp_brainage.model.weights.loading import load_members
 
         inputs = self.inputs
         card = cards.load_card(Path(inputs.card))
         image = io.load_nifti(Path(inputs.labels))
         volume = io.load_nifti(Path(inputs.volume)).get_fdata(dtype="float32")
         return ExplanationInput(
-            members=tuple(loading.load_members(card)),
+            members=tuple(load_members(card)),
             volume=volume,
             labels=np.asarray(image.dataobj).astype(np.int32),
             atlas=io.read_tsv(Path(inputs.atlas_table)),
@@ -64,7 +65,7 @@ class _ExplainInterface(StageInterface):
             batch_size=inputs.batch_size or None,
             n_threads=inputs.n_threads,
             progress=self._progress,
-            mirror_axis=left_right(card.input) - 2,  # without batch and channel
+            mirror_axis=left_right_axis(card.input),
         )
 
     def _mask(self) -> Any:

@@ -90,12 +90,14 @@ class Predict(StageInterface):
         import pandas as pd
 
         from bidsapp_brainage import io
-        from bidsapp_brainage.model import cards, loading, prediction
+        from bidsapp_brainage.model import cards, prediction
+        from bidsapp_brainage.model.bias_correction import resolve_bias_correction
+        from bidsapp_brainage.model.weights.loading import load_members
 
         quality = self._quality()
         card = cards.load_card(Path(self.inputs.card))
         found = prediction.predict(
-            loading.load_members(card, self.inputs.device),
+            load_members(card, self.inputs.device),
             io.load_nifti(Path(self.inputs.volume)).get_fdata(dtype="float32"),
             card,
             stripped_source=self.inputs.stripped,
@@ -108,7 +110,7 @@ class Predict(StageInterface):
             identity=self.inputs.identity,
             chronological_age=self.inputs.age,
             age_source=self.inputs.age_source,
-            bias=cards.resolve_bias(self.inputs.bias_correction, card),
+            bias_correction=resolve_bias_correction(self.inputs.bias_correction, card),
             qc_flag=quality,
         )
         self._results["ood_flag"] = found.ood_flag

@@ -1,10 +1,12 @@
-"""Which processor computes: what the user asked for against what is there."""
+"""Which processor computes, and with how many threads."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bidsapp_brainage.errors import UsageError
@@ -40,6 +42,20 @@ def resolve_device(spec: str) -> tuple[str, str]:
             "(Apptainer) or --gpus all (Docker); without a GPU use --device cpu."
         )
     return f"cuda:{index}", f"Predicting on CUDA device {index}."
+
+
+@contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Let torch use `count` CPU threads inside the block (None: as many as now)."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        if count is not None:
+            torch.set_num_threads(count)
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _automatic(count: int) -> tuple[str, str]:

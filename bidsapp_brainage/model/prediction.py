@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,9 @@ from torch import nn
 
 from bidsapp_brainage.errors import DataError, ResourceError
 from bidsapp_brainage.model import outputs, uncertainty
-from bidsapp_brainage.model.cards import BiasCorrection, ModelCard
+from bidsapp_brainage.model.bias_correction import BiasCorrection, correct_gap
+from bidsapp_brainage.model.cards import ModelCard
+from bidsapp_brainage.model.device import cpu_threads
 
 _NORMAL_95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
 EDGE_MASS = 0.2  # more than this in the first or last bin: the true age may lie outside the bins
@@ -93,7 +94,7 @@ def predict(
     Parameters
     ----------
     members : sequence of torch.nn.Module
-        From :func:`bidsapp_brainage.model.loading.load_members`, on ``device``.
+        From :func:`bidsapp_brainage.model.weights.loading.load_members`, on ``device``.
     volume : ndarray, shape (D, H, W)
         On the card's grid, scaled as the card says.
     card : ModelCard
@@ -266,19 +267,6 @@ def quantiles(
     return [float(q) for q in np.interp(levels, cumulative[rising], edges[rising])]
 
 
-def correct_gap(
-    predicted: float, chronological: float, bias: BiasCorrection | None
-) -> float | None:
-    """Gap freed from the dependence on age: ``predicted - (slope * age + intercept)``.
-
-    De Lange & Cole 2020 (NeuroImage: Clinical 26:102229). Coefficients come from other people
-    than those corrected; accuracy must never be computed from corrected values.
-    """
-    if bias is None:
-        return None
-    return predicted - (bias.slope * chronological + bias.intercept)
-
-
 def prediction_row(
     prediction: Prediction,
     card: ModelCard,
@@ -286,7 +274,7 @@ def prediction_row(
     identity: Mapping[str, Any],
     chronological_age: float | None,
     age_source: str,
-    bias: BiasCorrection | None,
+    bias_correction: BiasCorrection | None,
     qc_flag: str,
 ) -> dict[str, Any]:
     """One row of ``*_brainage.tsv``; None where something is unknown.
@@ -301,8 +289,7 @@ def prediction_row(
         Years.
     age_source : str
         Which file the age was read from.
-    bias : BiasCorrection or None
-        From :func:`bidsapp_brainage.model.cards.resolve_bias`.
+    bias_correction : BiasCorrection or None
     qc_flag : str
         Decision of the image quality control.
     """
@@ -310,9 +297,9 @@ def prediction_row(
     gap = corrected = z_score = None
     if known and chronological_age is not None:
         gap = prediction.mean - chronological_age
-        corrected = correct_gap(prediction.mean, chronological_age, bias)
-        if bias is not None and corrected is not None and bias.residual_sd:
-            z_score = corrected / bias.residual_sd
+        corrected = correct_gap(prediction.mean, chronological_age, bias_correction)
+        if bias_correction and corrected is not None and bias_correction.residual_sd:
+            z_score = corrected / bias_correction.residual_sd
     return {
         "participant_id": identity["participant_id"],
         "session_id": identity.get("session_id"),
@@ -330,7 +317,7 @@ def prediction_row(
         "gap": gap,
         "gap_corrected": corrected,
         "gap_z": z_score,
-        "bias_model": "none" if bias is None else bias.source,
+        "bias_model": bias_correction.source if bias_correction else "none",
         "in_age_range": prediction.in_age_range,
         "ood_flag": prediction.ood_flag,
         "qc_flag": qc_flag,
@@ -349,18 +336,6 @@ def distribution_table(prediction: Prediction) -> pd.DataFrame:
             "probability": prediction.probabilities,
         }
     )
-
-
-@contextmanager
-def cpu_threads(count: int | None) -> Iterator[None]:
-    """Let torch use ``count`` CPU threads inside the block, and as before after it."""
-    before = torch.get_num_threads()
-    try:
-        if count is not None:
-            torch.set_num_threads(count)
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _flag(

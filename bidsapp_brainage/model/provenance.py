@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bidsapp_brainage.model.cards import ModelCard, file_sha256
+from bidsapp_brainage.model.cards import ModelCard
+from bidsapp_brainage.model.weights.files import file_sha256
 
 
 @dataclass(frozen=True)

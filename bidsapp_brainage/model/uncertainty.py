@@ -44,7 +44,7 @@ def views(
     tta = prediction.get("tta", {})
     yield volume
     if tta.get("flip"):
-        yield volume.flip(left_right(spec))
+        yield volume.flip(2 + left_right_axis(spec))
     step = int(tta.get("shift_voxels", 0))
     if step:
         background = background_value(spec, volume)
@@ -53,10 +53,10 @@ def views(
                 yield _shifted(volume, axis, signed, background)
 
 
-def left_right(spec: Mapping[str, Any]) -> int:
-    """Axis from left to right of a batch (N, 1, D, H, W) of a card's ``input``."""
+def left_right_axis(spec: Mapping[str, Any]) -> int:
+    """Axis from left to right of a volume (D, H, W) on the grid of a card's ``input``."""
     orientation = str(spec.get("orientation", "RAS"))
-    return 2 + next(axis for axis, letter in enumerate(orientation) if letter in "RL")
+    return next(axis for axis, letter in enumerate(orientation) if letter in "RL")
 
 
 def interval(

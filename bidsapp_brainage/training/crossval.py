@@ -22,6 +22,7 @@ from bidsapp_brainage.io import atomic_path, read_tsv, write_json, write_tsv
 from bidsapp_brainage.model.networks import build_network
 from bidsapp_brainage.model.networks.linear import TissueLinear
 from bidsapp_brainage.model.outputs import heads
+from bidsapp_brainage.model.uncertainty import left_right_axis
 from bidsapp_brainage.training.cohort import Cohort
 from bidsapp_brainage.training.decode import average_tables, decode_table
 from bidsapp_brainage.training.folds import assign_folds, hold_out
@@ -227,7 +228,10 @@ def _learn(run: Run, task: Task, split: Split, folder: Path, seed: int) -> torch
     """Train by steps, or in closed form if the network can be."""
     network = build_network(task.recipe.card["architecture"])
     if isinstance(network, TissueLinear):
-        return fit_ridge(network, task.pool, run.cohort.ages, split.train, run.cohort.units)
+        return fit_ridge(
+            network, task.pool, run.cohort.ages, split.train, run.cohort.units,
+            mirror_axis=left_right_axis(run.recipe.card["input"]),
+        )  # fmt: skip
     return train_network(task, split, folder=folder, seed=seed)
 
 

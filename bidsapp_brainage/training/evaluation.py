@@ -13,9 +13,10 @@ import torch
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import read_tsv
 from bidsapp_brainage.model.cards import ModelCard
-from bidsapp_brainage.model.loading import load_members
+from bidsapp_brainage.model.device import cpu_threads
 from bidsapp_brainage.model.outputs import AGE, Head, heads
-from bidsapp_brainage.model.prediction import cpu_threads, predict
+from bidsapp_brainage.model.prediction import predict
+from bidsapp_brainage.model.weights.loading import load_members
 from bidsapp_brainage.stats import accuracy
 from bidsapp_brainage.stats.classes import class_metrics
 from bidsapp_brainage.training.cohort import Cohort, load_volume

@@ -17,7 +17,7 @@ from torch import nn
 
 from bidsapp_brainage.io import atomic_path, write_tsv
 from bidsapp_brainage.model.networks import build_network
-from bidsapp_brainage.model.uncertainty import left_right
+from bidsapp_brainage.model.uncertainty import left_right_axis
 from bidsapp_brainage.training.freezing import freeze, take_over
 from bidsapp_brainage.training.losses import Objective
 from bidsapp_brainage.training.pool import Pool
@@ -243,9 +243,8 @@ def _draw(
             targets[:, part.columns] += pool.years(scans, copies)[:, None]
     if task.recipe.flip:
         mirrored = torch.from_numpy(generator.random(len(scans)) < 0.5)
-        x = torch.where(
-            mirrored[:, None, None, None, None], x.flip(left_right(task.recipe.card["input"])), x
-        )
+        axis = 2 + left_right_axis(task.recipe.card["input"])
+        x = torch.where(mirrored[:, None, None, None, None], x.flip(axis), x)
     return x.contiguous(memory_format=torch.channels_last_3d), targets
 
 

@@ -10,7 +10,9 @@ import pandas as pd
 
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.io import atomic_path, write_json, write_tsv
-from bidsapp_brainage.model.cards import ModelCard, bundled_folder, check_card, verify_weights
+from bidsapp_brainage.model.card_checks import check_card
+from bidsapp_brainage.model.cards import ModelCard, bundled_folder
+from bidsapp_brainage.model.weights.files import verify_weights
 from bidsapp_brainage.training import calibration
 
 

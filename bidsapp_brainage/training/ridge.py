@@ -1,4 +1,4 @@
-"""Ridge regression for networks whose answer is linear in fixed maps."""
+"""Ridge regression for networks that are linear in fixed maps."""
 
 from __future__ import annotations
 
@@ -30,7 +30,13 @@ class _Rows:
 
 
 def fit_ridge(
-    network: TissueLinear, pool: Pool, ages: np.ndarray, scans: np.ndarray, units: Sequence[str]
+    network: TissueLinear,
+    pool: Pool,
+    ages: np.ndarray,
+    scans: np.ndarray,
+    units: Sequence[str],
+    *,
+    mirror_axis: int,
 ) -> TissueLinear:
     """Fit the weights of the sum to scans and their augmented copies.
 
@@ -49,9 +55,11 @@ def fit_ridge(
         Those to learn from.
     units : sequence of str
         Person or family of every scan of the cohort.
+    mirror_axis : int
+        From left to right, of volumes (D, H, W).
     """
     network.eval()
-    rows = _rows(network, pool, scans)
+    rows = _rows(network, pool, scans, mirror_axis)
     inner = assign_folds([units[scan] for scan in scans], ages[scans], INNER_FOLDS, 0)
     errors = [_inner_error(rows, ages, scans, inner, penalty) for penalty in PENALTIES]
     penalty = PENALTIES[int(np.argmin(errors))]
@@ -62,15 +70,15 @@ def fit_ridge(
     return network
 
 
-def _rows(network: TissueLinear, pool: Pool, scans: np.ndarray) -> _Rows:
+def _rows(network: TissueLinear, pool: Pool, scans: np.ndarray, mirror_axis: int) -> _Rows:
     copies = np.arange(1 + pool.copies)
     pairs = np.array([(scan, copy) for copy in copies for scan in scans])
     content = np.empty((len(pairs), network.sum.in_features), dtype=np.float32)
     with torch.inference_mode():
         for first in range(0, len(pairs), BATCH):
             part = pairs[first : first + BATCH]
-            found = network.amount_maps(pool.batch(part[:, 0], part[:, 1]))
-            content[first : first + BATCH] = ((found + found.flip(2)) / 2).flatten(1)
+            maps = network.amount_maps(pool.batch(part[:, 0], part[:, 1]))
+            content[first : first + BATCH] = ((maps + maps.flip(2 + mirror_axis)) / 2).flatten(1)
     mean = content.mean(axis=0)
     content -= mean
     return _Rows(content, pairs[:, 0], mean, (content @ content.T).astype(np.float64))

@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 from bidsapp_brainage.errors import ResourceError, UsageError
 from bidsapp_brainage.io import atomic_path
 from bidsapp_brainage.model.cards import ModelCard
-from bidsapp_brainage.model.loading import load_members
 from bidsapp_brainage.model.networks import ARCHITECTURES, build_network
 from bidsapp_brainage.model.networks.mixture import Mixture
 from bidsapp_brainage.model.outputs import AGE, heads, n_outputs
+from bidsapp_brainage.model.weights.loading import load_members
 from bidsapp_brainage.training.cohort import Cohort
 from bidsapp_brainage.training.recipe import Augmentation, Recipe, bundled_recipe, load_recipe
 from bidsapp_brainage.training.targets import Target, make_output

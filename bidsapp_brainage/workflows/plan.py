@@ -211,13 +211,15 @@ def make_plan(settings: Settings, home: Path) -> RunPlan:
     from bidsapp_brainage.atlas.registry import load_atlas
     from bidsapp_brainage.atlas.templates import get_template, templates_of
     from bidsapp_brainage.imaging.network_input import write_network_grid
-    from bidsapp_brainage.model import cards
+    from bidsapp_brainage.model.bias_correction import resolve_bias_correction
+    from bidsapp_brainage.model.cards import find_card
+    from bidsapp_brainage.model.weights.files import verify_weights
 
     processing, resources = settings.processing, settings.resources
-    card = cards.find_card(processing.model, processing.models_dir)
+    card = find_card(processing.model, processing.models_dir)
     _ = card.age_head  # a model of other things is refused here, not in the first node
-    cards.verify_weights(card)
-    cards.resolve_bias(processing.bias_correction, card)
+    verify_weights(card)
+    resolve_bias_correction(processing.bias_correction, card)
     template = get_template(card.input["template"])
     work_dir = settings.execution.work_dir.absolute() / WORKFLOW_NAME
     shared = work_dir / "shared"

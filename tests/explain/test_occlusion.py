@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from bidsapp_brainage.errors import BrainageError, UsageError
 from bidsapp_brainage.explain import occlusion_engines
 from bidsapp_brainage.explain.occlusion import occlude
-from bidsapp_brainage.model.loading import load_members
 from bidsapp_brainage.model.prediction import decoder, predict
+from bidsapp_brainage.model.weights.loading import load_members
 from tests.explain.toy import N_BINS, decode, tiny_network
 from tests.model.tiny import make_card
 

@@ -13,8 +13,8 @@ from bidsapp_brainage.explain.occlusion import occlude
 from bidsapp_brainage.imaging.network_input import card_grid, model_input
 from bidsapp_brainage.imaging.transforms import apply_xfm
 from bidsapp_brainage.model.cards import find_card
-from bidsapp_brainage.model.loading import load_members
 from bidsapp_brainage.model.prediction import decoder, predict
+from bidsapp_brainage.model.weights.loading import load_members
 
 REGIONS = (1, 28, 44, 89, 97, 109, 113, 120)
 EXACT_YEARS = 1e-4

@@ -10,8 +10,9 @@ import pytest
 
 from bidsapp_brainage.cli.models import main
 from bidsapp_brainage.errors import ResourceError, UsageError
-from bidsapp_brainage.model.cards import find_card, load_card, verify_weights
-from bidsapp_brainage.model.fetching import fetch
+from bidsapp_brainage.model.cards import find_card, load_card
+from bidsapp_brainage.model.weights.fetching import fetch
+from bidsapp_brainage.model.weights.files import verify_weights
 from tests.model.tiny import make_card
 
 

@@ -10,11 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.model.cards import BiasCorrection
-from bidsapp_brainage.model.loading import load_members
+from bidsapp_brainage.model.bias_correction import BiasCorrection, correct_gap
+from bidsapp_brainage.model.device import cpu_threads
 from bidsapp_brainage.model.prediction import (
-    correct_gap,
-    cpu_threads,
     decoder,
     distribution_table,
     predict,
@@ -22,6 +20,7 @@ from bidsapp_brainage.model.prediction import (
     quantiles,
     summarise,
 )
+from bidsapp_brainage.model.weights.loading import load_members
 from tests.model.tiny import make_card
 
 N_BINS = 37
@@ -172,7 +171,7 @@ def row(card, age, bias):
         identity={"participant_id": "sub-01", "run_id": "1"},
         chronological_age=age,
         age_source="participants.tsv",
-        bias=bias,
+        bias_correction=bias,
         qc_flag="accept",
     )
 
@@ -230,7 +229,7 @@ def test_a_scalar_network_gets_no_invented_distribution(tmp_path):
     assert distribution_table(result).empty
     row = prediction_row(
         result, card, identity={"participant_id": "sub-1"}, chronological_age=40.0,
-        age_source="x", bias=None, qc_flag="pass",
+        age_source="x", bias_correction=None, qc_flag="pass",
     )  # fmt: skip
     for name in ("predicted_age_median", "predicted_age_mode", "predicted_age_sd", "entropy",
                  "ci95_lower", "ci95_upper"):  # fmt: skip

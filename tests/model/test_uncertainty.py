@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from bidsapp_brainage.errors import ResourceError
-from bidsapp_brainage.model.cards import load_card, verify_weights
-from bidsapp_brainage.model.loading import load_members
+from bidsapp_brainage.model.cards import load_card
 from bidsapp_brainage.model.prediction import predict, prediction_row
 from bidsapp_brainage.model.uncertainty import calibrated_sd, interval, n_views, views
+from bidsapp_brainage.model.weights.files import verify_weights
+from bidsapp_brainage.model.weights.loading import load_members
 from tests.model.tiny import make_card
 
 SPEC = {"orientation": "RAS", "background": 0.0}
@@ -61,7 +62,7 @@ def test_prediction_averages_the_views_and_counts_them(tmp_path):
     assert predict(members, volume, plain).n_tta == 1
     row = prediction_row(
         found, card, identity={"participant_id": "sub-1"}, chronological_age=None,
-        age_source="n/a", bias=None, qc_flag="accept",
+        age_source="n/a", bias_correction=None, qc_flag="accept",
     )  # fmt: skip
     assert row["n_tta"] == 8
 

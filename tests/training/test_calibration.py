@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bidsapp_brainage.errors import DataError, UsageError
-from bidsapp_brainage.model.cards import find_card, load_card, verify_weights
+from bidsapp_brainage.model.cards import find_card, load_card
+from bidsapp_brainage.model.weights.files import verify_weights
 from bidsapp_brainage.training import calibration
 from bidsapp_brainage.training.recalibrate import recalibrate
 from tests.model.tiny import make_card

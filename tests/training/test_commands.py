@@ -21,9 +21,10 @@ from safetensors.torch import load_file
 
 from bidsapp_brainage.cli.models import build_parser, main
 from bidsapp_brainage.io import read_tsv, save_nifti, write_tsv
-from bidsapp_brainage.model.cards import load_card, verify_weights
-from bidsapp_brainage.model.loading import load_members
+from bidsapp_brainage.model.cards import load_card
 from bidsapp_brainage.model.prediction import predict
+from bidsapp_brainage.model.weights.files import verify_weights
+from bidsapp_brainage.model.weights.loading import load_members
 from bidsapp_brainage.training.crossval import Run
 from tests.training.people import SHAPE, brain, recipe, toys, write_people
 

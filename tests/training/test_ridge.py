@@ -43,7 +43,7 @@ def predicted(fitted: TissueLinear, pool: Pool, scans: np.ndarray) -> np.ndarray
 def test_it_learns_a_planted_effect_and_weighs_left_and_right_alike():
     pool, ages = planted(40)
     people = [f"sub-{k}" for k in range(40)]
-    fitted = fit_ridge(network(), pool, ages, np.arange(30), people)
+    fitted = fit_ridge(network(), pool, ages, np.arange(30), people, mirror_axis=0)
     tested = np.arange(30, 40)
     assert np.abs(predicted(fitted, pool, tested) - ages[tested]).mean() < 3
     weights = fitted.sum.weight.reshape(2, 4, 4, 4)
@@ -53,7 +53,9 @@ def test_it_learns_a_planted_effect_and_weighs_left_and_right_alike():
 def test_shuffled_ages_give_no_skill():
     pool, ages = planted(40)
     shuffled = np.random.default_rng(1).permutation(ages)
-    fitted = fit_ridge(network(), pool, shuffled, np.arange(30), [f"sub-{k}" for k in range(40)])
+    fitted = fit_ridge(
+        network(), pool, shuffled, np.arange(30), [f"sub-{k}" for k in range(40)], mirror_axis=0
+    )
     tested = np.arange(30, 40)
     error = np.abs(predicted(fitted, pool, tested) - ages[tested]).mean()
     assert error > 0.8 * np.abs(ages[:30].mean() - ages[tested]).mean()

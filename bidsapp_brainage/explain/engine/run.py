@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from bidsapp_brainage.errors import UsageError
-from bidsapp_brainage.explain.arithmetic import exact_arithmetic, one_thread, reraise_unless_oom
+from bidsapp_brainage.explain.arithmetic import exact_arithmetic, reraise_unless_oom
+from bidsapp_brainage.model.device import cpu_threads
 
 from .full_pass import Activations, full_pass
 from .graph import Network
@@ -125,7 +126,8 @@ class Run:
         return self.network.device.type == "cpu"
 
     def _threads(self) -> AbstractContextManager[None]:
-        return one_thread() if self._on_cpu else nullcontext()
+        # One thread inside each operation: sums keep their order on any number of processors.
+        return cpu_threads(1) if self._on_cpu else nullcontext()
 
     def _intact_rows(self, n: int) -> list[Tensor]:
         """Rows of each head, n times: (n, positions, channels)."""

@@ -11,8 +11,8 @@ from typing import IO, TypeAlias
 
 from bidsapp_brainage import __version__, io
 from bidsapp_brainage.errors import ResourceError, UsageError
-from bidsapp_brainage.model import cards
-from bidsapp_brainage.model.cards import ModelCard, WeightFile
+from bidsapp_brainage.model.cards import ModelCard, load_card
+from bidsapp_brainage.model.weights.files import WeightFile, weight_fault
 
 Progress: TypeAlias = Callable[[str, int, int | None], None]
 """Called with (file, bytes there, bytes in all or None)."""
@@ -71,14 +71,14 @@ def fetch(
         raise ResourceError(
             f"Model {card.name} cannot be kept in {place}: {error}. Give another --models-dir."
         ) from error
-    return cards.load_card(place / f"{card.name}.json")
+    return load_card(place / f"{card.name}.json")
 
 
 def _fetch_file(
     card: ModelCard, weight: WeightFile, final: Path, progress: Progress | None
 ) -> None:
     if final.is_file():
-        if not (fault := cards.weight_fault(weight, final)):
+        if not (fault := weight_fault(weight, final)):
             return
         raise ResourceError(
             f"{final} is there but is not the file of model card {card.name}: {fault}. "
@@ -91,7 +91,7 @@ def _fetch_file(
         )
     partial = final.with_name(final.name + _PARTIAL)
     _download(weight, partial, progress)
-    if fault := cards.weight_fault(weight, partial):
+    if fault := weight_fault(weight, partial):
         partial.unlink()
         raise ResourceError(
             f"What {weight.url} gave is not the file of model card {card.name}: {fault}. "
@@ -106,13 +106,13 @@ def _download(weight: WeightFile, partial: Path, progress: Progress | None) -> N
     if start and start == weight.size:
         return
     try:
-        with _open(weight.url, start) as answer:
-            resumed = start > 0 and answer.status == http.HTTPStatus.PARTIAL_CONTENT
+        with _open(weight.url, start) as response:
+            resumed = start > 0 and response.status == http.HTTPStatus.PARTIAL_CONTENT
             done = start if resumed else 0
-            length = answer.headers.get("Content-Length")
+            length = response.headers.get("Content-Length")
             total = weight.size if length is None else done + int(length)
             with partial.open("ab" if resumed else "wb") as stream:
-                done = _copy(answer, stream, done, total, partial, progress)
+                done = _copy(response, stream, done, total, partial, progress)
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
             return  # nothing is left to send; the checksum tells whether this is the file
@@ -136,19 +136,19 @@ def _open(url: str, start: int) -> http.client.HTTPResponse:
     if start:
         headers["Range"] = f"bytes={start}-"
     request = urllib.request.Request(url, headers=headers)
-    answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
-    return answer
+    response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
+    return response
 
 
 def _copy(
-    answer: http.client.HTTPResponse,
+    response: http.client.HTTPResponse,
     stream: IO[bytes],
     done: int,
     total: int | None,
     partial: Path,
     progress: Progress | None,
 ) -> int:
-    while block := answer.read(_BLOCK):
+    while block := response.read(_BLOCK):
         stream.write(block)
         done += len(block)
         if progress is not None:

@@ -61,8 +61,7 @@ class OnnxNetwork(nn.Module):
         if isinstance(x, torch.fx.Proxy):  # the incremental engine asks what it computes
             raise TypeError("ONNX networks run outside of PyTorch")
         volumes = self._arranged(x.detach().cpu().numpy())
-        found = self._run(volumes)
-        return torch.from_numpy(np.array(found)).to(x.device).flatten(1)
+        return torch.from_numpy(np.array(self._run(volumes))).to(x.device).flatten(1)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the session behind: copies make their own."""

@@ -59,13 +59,13 @@ def _stored_layers(group: Any) -> list[tuple[str, dict[str, np.ndarray]]]:
     """Names and weights of the layers that have weights, in the order of the model."""
     if "layer_names" not in group.attrs:
         raise ValueError("not a weight file of TensorFlow 2 (there is no list of layers in it)")
-    found = []
+    stored = []
     for layer in _texts(group.attrs["layer_names"]):
         names = _texts(group[layer].attrs.get("weight_names", ()))
         if names:
             kinds = {name.split("/")[-1].split(":")[0]: name for name in names}
-            found.append((layer, {kind: group[layer][name][()] for kind, name in kinds.items()}))
-    return found
+            stored.append((layer, {kind: group[layer][name][()] for kind, name in kinds.items()}))
+    return stored
 
 
 def _texts(values: Any) -> list[str]:

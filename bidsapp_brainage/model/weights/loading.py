@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from bidsapp_brainage.errors import ResourceError
-from bidsapp_brainage.model.cards import ModelCard, WeightFile, verify_weights
+from bidsapp_brainage.model.cards import ModelCard
 from bidsapp_brainage.model.networks import ONNX, build_network
+from bidsapp_brainage.model.weights.files import WeightFile, verify_weights
 
 
 def load_members(card: ModelCard, device: str = "cpu") -> list[nn.Module]:
@@ -45,7 +46,7 @@ def _load_member(card: ModelCard, weight: WeightFile) -> nn.Module:
 
 def _member(card: ModelCard, weight: WeightFile) -> nn.Module:
     if card.architecture["id"] == ONNX:
-        from bidsapp_brainage.model.onnx import OnnxNetwork
+        from bidsapp_brainage.model.networks.onnx import OnnxNetwork
 
         return OnnxNetwork(weight.path)
     network = build_network(card.architecture)
@@ -56,7 +57,7 @@ def _member(card: ModelCard, weight: WeightFile) -> nn.Module:
 
 def _state(weight: WeightFile, network: nn.Module) -> dict[str, torch.Tensor]:
     if weight.format == "keras_h5":
-        from bidsapp_brainage.model.keras import keras_state
+        from bidsapp_brainage.model.weights.keras import keras_state
 
         return keras_state(weight.path, network)
     if weight.format == "safetensors":
@@ -73,11 +74,11 @@ def _state(weight: WeightFile, network: nn.Module) -> dict[str, torch.Tensor]:
 def _unpickled(weight: WeightFile) -> dict[str, Any]:
     """Content of a PyTorch file; only tensors and plain containers are ever unpickled."""
     try:
-        found: dict[str, Any] = torch.load(weight.path, map_location="cpu", weights_only=True)
+        content: dict[str, Any] = torch.load(weight.path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
             "it holds more than tensors, or is damaged, and code in weight files is never run: "
             "where you trust the file, load it, and save its state dict as safetensors with a "
             f"card of your own ({str(error).splitlines()[0]})"
         ) from error
-    return found
+    return content

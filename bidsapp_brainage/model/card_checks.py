@@ -1,0 +1,119 @@
+"""What is wrong with a model card: compared with the schema, and with itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bidsapp_brainage.errors import ResourceError
+from bidsapp_brainage.model import outputs
+
+
+def check_card(raw: Any, path: Path) -> None:
+    """Compare a card with the schema and with itself.
+
+    Raises
+    ------
+    ResourceError
+        Lists every field at fault and what was expected there.
+    """
+    faults = [*_schema_faults(raw)] or [*_consistency_faults(raw)]
+    if faults:
+        listing = "\n  ".join(faults)
+        raise ResourceError(
+            f"Model card {path} is not valid:\n  {listing}\n"
+            "Correct these fields; docs/models.md explains each of them."
+        )
+
+
+def _schema_faults(raw: object) -> Iterator[str]:
+    import jsonschema  # imported here so that listing names stays fast
+
+    path = resources.files("bidsapp_brainage") / "data" / "models" / "card.schema.json"
+    validator = jsonschema.Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
+    for fault in sorted(validator.iter_errors(raw), key=lambda f: list(map(str, f.path))):
+        field = ".".join(str(part) for part in fault.path) or "(top level)"
+        message = fault.message
+        if len(message) > 200:  # the value at fault is quoted, and can be thousands of numbers
+            message = f"{message[:80]} ... {message[-100:]}"
+        yield f"{field}: {message}"
+
+
+def _consistency_faults(raw: dict[str, Any]) -> Iterator[str]:
+    """Faults that a schema cannot see: fields that contradict each other."""
+    low, high = raw["age_range"]
+    if not low < high:
+        yield f"age_range: the lower end {low} is not below the upper end {high}"
+    affine = np.asarray(raw["input"]["affine"], dtype=np.float64)
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.allclose(steps, raw["input"]["resolution_mm"], atol=1e-3):
+        yield f"input.affine: voxel sizes {steps.tolist()} are not input.resolution_mm"
+    if (codes := axis_codes(affine)) != raw["input"]["orientation"]:
+        yield f"input.affine: its axes run {codes}, input.orientation says otherwise"
+    yield from _source_faults(raw["input"])
+    yield from _weight_faults(raw["weights"])
+    formats = {weight.get("format", "safetensors") for weight in raw["weights"]}
+    if (raw["architecture"]["id"] == "onnx") != ("onnx" in formats):
+        yield "architecture.id: 'onnx' goes with weights of format 'onnx', and with no other"
+    yield from _output_faults(raw)
+
+
+def axis_codes(affine: ArrayLike) -> str:
+    """Directions in which the voxel axes run, such as ``RAS`` or ``LIA``; ``?`` if unclear."""
+    from nibabel.orientations import aff2axcodes
+
+    matrix = np.asarray(affine, dtype=np.float64)
+    return "?" if abs(np.linalg.det(matrix[:3, :3])) < 1e-6 else "".join(aff2axcodes(matrix))
+
+
+def _source_faults(spec: dict[str, Any]) -> Iterator[str]:
+    source, native = spec.get("source_grid"), spec["registration"] == "native"
+    if source is None:
+        if native or spec["intensity"].get("at") == "source":
+            yield "input.source_grid: missing; native images and scaling at the source need it"
+    elif native and "resolution_mm" not in source:
+        yield "input.source_grid.resolution_mm: missing; the grid of native images needs it"
+    elif not native and "affine" not in source:
+        yield "input.source_grid.affine: missing; the grid lies in the template"
+    elif "affine" in source and axis_codes(source["affine"]) != spec["orientation"]:
+        yield "input.source_grid.affine: its axes do not run as input.orientation says"
+    if native and spec.get("crop") != "brain":
+        yield "input.crop: native images have no place of their own; it must be 'brain'"
+
+
+def _weight_faults(weights: list[dict[str, Any]]) -> Iterator[str]:
+    for place, weight in enumerate(weights):
+        if "sha256" not in weight and "git_blob_id" not in weight:
+            yield f"weights.{place}: 'sha256' or 'git_blob_id' is needed to verify the file"
+    names = [weight["file"] for weight in weights]
+    if len(set(names)) < len(names):
+        yield "weights: two entries have the same file"
+    if len({weight.get("format", "safetensors") for weight in weights}) > 1:
+        yield "weights: all members must have the same format"
+
+
+def _output_faults(raw: dict[str, Any]) -> Iterator[str]:
+    parts = outputs.heads(raw["output"])
+    several = "heads" in raw["output"]
+    for head in parts:
+        field = f"output.heads.{head.name}" if several else "output"
+        if head.clip and not head.clip[0] < head.clip[1]:
+            yield f"{field}.clip: the lower end {head.clip[0]} is not below {head.clip[1]}"
+        if head.scale == 0:
+            yield f"{field}.scale: 0 would give everybody the same value"
+        if head.name == outputs.AGE and head.coding == "classes":
+            yield f"{field}.coding: an age is coded as bins, scalar or ranks, not as classes"
+        elif head.name == outputs.AGE and head.unit != "year":
+            yield f"{field}.unit: an age is in 'year', not '{head.unit}'"
+    total = outputs.n_outputs(parts)
+    for parameter in ("n_bins", "n_outputs"):
+        stated = raw["architecture"]["parameters"].get(parameter, total)
+        if stated != total:
+            field = "output.heads" if several else "output.n_bins"
+            yield f"{field}: {total} numbers, but architecture.parameters.{parameter} is {stated}"

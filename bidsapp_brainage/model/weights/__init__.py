@@ -1,0 +1,1 @@
+"""Files of weights: described, fetched, verified and loaded into networks."""
