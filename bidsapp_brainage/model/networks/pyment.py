@@ -16,8 +16,8 @@ class PymentSFCN(nn.Module):
 
     Leonardsen et al. 2022 (NeuroImage 256:119210), published as Keras weights; modules are
     registered in the order of the Keras layers, as
-    :func:`bidsapp_brainage.model.weights.keras.keras_state` needs it. The last layer has no activation
-    here: what its numbers mean is the card's ``output``.
+    :func:`bidsapp_brainage.model.weights.keras.keras_state` needs it. The last layer has no
+    activation here: what its numbers mean is the card's ``output``.
 
     Parameters
     ----------
