@@ -1,5 +1,6 @@
 # make demo   environment, installation, sample data, participant and group run, offline
 # make test   environment, installation, lint, types, layers, all tests
+# make test-oldest   the tests with the oldest version of every requirement (constraints-oldest.txt)
 # make bench-occlusion   what occlusion costs on this machine, against full passes and captum
 # Every target sets up what it needs, and does nothing twice.
 
@@ -10,16 +11,22 @@ BIN := $(VENV)/bin
 DEMO := demo-output
 IMAGE ?= bidsapp-brainage
 PYTEST_ARGS ?=
+OLDEST := .venv-oldest
+# One process per core, at most 8; a module's tests stay in one process, so that what they share
+# is made once. 20 minutes are more than ten times what the slowest test takes on two cores.
+PYTEST := -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder --timeout 1200
+# What pytest measures has its floor in pyproject.toml.
+COVERAGE := --cov=bidsapp_brainage --cov-report=
 
 # Packages of the user's own site and of a surrounding environment stay out.
 export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH PYTHONHOME
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-METADATA := setup.cfg pyproject.toml constraints.txt
+METADATA := setup.cfg pyproject.toml constraints.txt constraints-oldest.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly env browser lint types layers format docs bench-occlusion bench-gpu image clean
+.PHONY: help demo test test-oldest nightly env browser lint types layers format docs bench-occlusion bench-gpu image clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -29,7 +36,10 @@ demo: $(VENV)/.installed
 	$(BIN)/brainage-demo run $(DEMO)
 
 test: $(VENV)/.installed-test browser lint types layers
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python $(PYTEST) $(COVERAGE) $(PYTEST_ARGS)
+
+test-oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/python $(PYTEST) -m "not slow and not browser" $(PYTEST_ARGS)
 
 # Thousands of random networks, new ones every night, against full passes.
 nightly: $(VENV)/.installed-test
@@ -68,7 +78,7 @@ image:
 	docker build -t $(IMAGE) .
 
 clean:
-	rm -rf $(VENV) docs/_build build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(OLDEST) docs/_build build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 $(BIN)/python:
 	scripts/make_venv.sh $(VENV) $(PYTHON)
@@ -89,3 +99,9 @@ $(VENV)/.installed-docs: $(METADATA) | $(BIN)/python
 $(VENV)/.installed-bench: $(METADATA) | $(BIN)/python
 	$(PIP) install --quiet -c constraints.txt -e '.[bench]'
 	@touch $@ $(VENV)/.installed
+
+$(OLDEST)/.installed: $(METADATA)
+	scripts/make_venv.sh $(OLDEST) $(PYTHON)
+	$(OLDEST)/bin/python -m pip --disable-pip-version-check --no-input install --quiet \
+	  -c constraints-oldest.txt -e '.[unit]'
+	@touch $@

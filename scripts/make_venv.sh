@@ -8,7 +8,7 @@ python=${2:-}
 usable() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
 if [ -z "$python" ]; then
-  for candidate in python3.11 python3 python3.12 python; do
+  for candidate in python3.11 python3 python3.12 python3.13 python; do
     if command -v "$candidate" >/dev/null && usable "$candidate"; then python=$candidate; break; fi
   done
 fi

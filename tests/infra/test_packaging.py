@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bidsapp_brainage import __version__
+from scripts.oldest_versions import oldest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,8 +28,7 @@ def _canonical(name: str) -> str:
 def _requirements() -> list[str]:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
-    extras = config["options.extras_require"]
-    texts = [config["options"]["install_requires"], extras["test"], extras["docs"], extras["bench"]]
+    texts = [config["options"]["install_requires"], *config["options.extras_require"].values()]
     return [line.split(">=")[0].strip() for text in texts for line in text.split("\n") if line]
 
 
@@ -38,6 +38,17 @@ def test_every_requirement_has_an_exact_version() -> None:
     }
     missing = [name for name in _requirements() if _canonical(name) not in pinned]
     assert not missing, f"add to constraints.txt: {missing}"
+
+
+def test_the_oldest_versions_are_the_lower_bounds() -> None:
+    setup_cfg, constraints = _read("setup.cfg"), _read("constraints.txt")
+    text = oldest(setup_cfg, constraints)
+    assert text == _read("constraints-oldest.txt"), "python scripts/oldest_versions.py"
+    assert "torch==2.5\n" in text
+    raised = oldest(setup_cfg.replace("torch >= 2.5", "torch >= 2.6"), constraints)
+    assert "torch==2.6\n" in raised
+    with pytest.raises(ValueError, match="torch has no lower bound"):
+        oldest(setup_cfg.replace("torch >= 2.5", "torch"), constraints)
 
 
 def test_the_version_is_the_same_everywhere() -> None:
@@ -54,7 +65,7 @@ def test_requirements_for_the_image_are_those_of_the_package() -> None:
         text=True,
         check=True,
     ).stdout.split("\n")
-    assert {"torch >= 2.3", "captum >= 0.7"} <= set(printed)
+    assert {"torch >= 2.5", "captum >= 0.7"} <= set(printed)
     assert not any("pytest" in line for line in printed)
 
 
