@@ -380,10 +380,18 @@ def all_options() -> Mapping[str, Option]:
     }
 
 
-def in_flags(text: str) -> str:
-    """A message with the flags of the command line in the place of fields in backticks."""
-    known = all_options()
-    return re.sub(r"`(\w+)`", lambda m: known[m[1]].flag if m[1] in known else m[0], text)
+def in_flags(text: str, **others: str) -> str:
+    """A message with the flags of the command line in the place of fields in backticks.
+
+    Parameters
+    ----------
+    text : str
+        The message.
+    **others : str
+        Flags of further fields.
+    """
+    flags = {name: item.flag for name, item in all_options().items()} | others
+    return re.sub(r"`(\w+)`", lambda match: flags.get(match[1], match[0]), text)
 
 
 def build_settings(

@@ -172,12 +172,12 @@ def _search(spec: str, patterns: list[str], folder: Path | None, remedy: str) ->
             found = [path for path in found if "_dseg.nii" in path.name]
     if len(found) > 1:
         names = ", ".join(str(path) for path in found[:4])
-        raise UsageError(f"--atlas {spec} could be any of {names}: pass the path of one of them.")
+        raise UsageError(f"`atlas` {spec} could be any of {names}: pass the path of one of them.")
     if found:
         return found[0]
     if remedy:
-        raise ResourceError(f"Atlas {spec} is not in --atlases-dir {folder}. {remedy}")
-    where = f" and nothing in --atlases-dir {folder} is called *atlas-{spec}*_dseg.nii.gz"
+        raise ResourceError(f"Atlas {spec} is not in `atlases_dir` {folder}. {remedy}")
+    where = f" and nothing in `atlases_dir` {folder} is called *atlas-{spec}*_dseg.nii.gz"
     raise UsageError(
         f"There is no atlas {spec!r}{where if folder else ''}. Known: "
         f"{', '.join(list_atlases(folder))}; or pass the path of a *_dseg.nii.gz with its .tsv."
@@ -196,7 +196,7 @@ def _from_templateflow(card: Mapping[str, Any], home: Path | None) -> Atlas:
             atlas = card["image"]["atlas"]
             raise ResourceError(
                 f"The {what} of atlas {card['name']} is not in TEMPLATEFLOW_HOME. "
-                f"{fetch_hint(template, f'--atlas {atlas} --suffix dseg', home=home)}"
+                f"{fetch_hint(template, {'atlas': atlas, 'suffix': 'dseg'}, home=home)}"
             )
     assert image is not None and table is not None
     read_resource(image, template, home=home)
@@ -214,7 +214,7 @@ def _from_templateflow(card: Mapping[str, Any], home: Path | None) -> Atlas:
 def _from_path(path: Path, card: Mapping[str, Any]) -> Atlas:
     """An atlas from a file of the user; `card` may say what its name does not."""
     if not path.is_file():
-        raise UsageError(f"The atlas {path} does not exist: check --atlas.")
+        raise UsageError(f"The atlas {path} does not exist: check `atlas`.")
     entities = _entities(path)
     table = read_label_table(_find_table(path), card.get("table"))
     sidecar = _sidecar(path)

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -119,7 +119,7 @@ def prepare_home(work_dir: Path) -> Path:
     except OSError as error:
         raise UsageError(
             f"The template folder {home} cannot be written ({error}): choose another work folder "
-            "with --work-dir, on a writable disk with at least 100 MB free."
+            "with `work_dir`, on a writable disk with at least 100 MB free."
         ) from error
     return home
 
@@ -279,7 +279,7 @@ def get_template(
     raise ResourceError(
         f"Template {name} ({wanted}, T1w and brain mask) is not in TEMPLATEFLOW_HOME "
         f"({user_home(home)}){found if misfits else ''}. "
-        f"{fetch_hint(name, '--suffix T1w --suffix mask', home=home)}"
+        f"{fetch_hint(name, {'suffix': ('T1w', 'mask')}, home=home)}"
     )
 
 
@@ -301,12 +301,12 @@ def templates_of(spaces: Iterable[str], *, besides: str) -> tuple[TemplateFiles,
     return tuple(templates.values())
 
 
-def fetch_hint(name: str, options: str, *, home: Path | None = None) -> str:
+def fetch_hint(name: str, entities: Mapping[str, Any], *, home: Path | None = None) -> str:
     """One sentence with the command that fetches files of template `name`."""
     return (
-        "On a machine with network run "
-        f"`TEMPLATEFLOW_HOME={user_home(home)} templateflow get {name} {options}`, or set "
-        "TEMPLATEFLOW_HOME to a folder that holds the template."
+        f"On a machine with network run `TEMPLATEFLOW_HOME={user_home(home)} templateflow get "
+        f"{name}{_as_options(entities)}`, or set TEMPLATEFLOW_HOME to a folder that holds the "
+        "template."
     )
 
 
@@ -320,7 +320,7 @@ def query_one(name: str, *, home: Path | None = None, **entities: Any) -> Path |
         ambiguous.
     """
     entities.setdefault("extension", _IMAGE_EXTENSIONS)
-    hint = fetch_hint(name, _as_options(entities), home=home)
+    hint = fetch_hint(name, entities, home=home)
     try:
         found = _template_get(name, home, **entities)
     except (OSError, RuntimeError) as error:  # requests' ConnectionError is an OSError
@@ -347,10 +347,14 @@ def _plain(entities: dict[str, Any]) -> str:
     return ", ".join(f"{key}: {value}" for key, value in shown.items() if value is not None)
 
 
-def _as_options(entities: dict[str, Any]) -> str:
-    """A query as options of ``templateflow get``."""
-    kept = ("suffix", "atlas", "desc", "resolution")
-    return " ".join(f"--{key} {entities[key]}" for key in kept if entities.get(key) is not None)
+def _as_options(entities: Mapping[str, Any]) -> str:
+    """A query as options of ``templateflow get``, each after a space."""
+    options = ""
+    for key in ("atlas", "suffix", "desc", "resolution"):
+        wanted = entities.get(key)
+        values = wanted if isinstance(wanted, tuple) else () if wanted is None else (wanted,)
+        options += "".join(f" --{key} {value}" for value in values)
+    return options
 
 
 def _template_get(name: str, home: Path | None, **entities: Any) -> Path | list[Path]:
@@ -401,5 +405,5 @@ def read_resource(path: Path, name: str, *, home: Path | None = None) -> nib.Nif
         return io.load_nifti(path)
     except DataError as error:
         raise ResourceError(
-            f"{error} It belongs to template {name}: delete it. {fetch_hint(name, '', home=home)}"
+            f"{error} It belongs to template {name}: delete it. {fetch_hint(name, {}, home=home)}"
         ) from error

@@ -1,6 +1,6 @@
 """Chronological ages: where they stand in a BIDS dataset and how they are read.
 
-Order of the sources, first hit wins: ``--age-file``, ``sub-X_sessions.tsv``, ``*_scans.tsv``,
+Order of the sources, first hit wins: ``age_file``, ``sub-X_sessions.tsv``, ``*_scans.tsv``,
 ``participants.tsv``. An age is never invented: what cannot be understood is ``n/a`` with a note
 that says why and what to change.
 """
@@ -349,17 +349,17 @@ class AgeBook:
 
 
 def _load_age_file(path: Path | None, age_column: str) -> _Table | None:
-    """The table of ``--age-file``, checked."""
+    """The table of ``age_file``, checked."""
     if path is None:
         return None
     table = _load_table(path, [path.with_suffix(".json")], age_column)
     if table is None:
-        raise UsageError(f"--age-file {path} does not exist.")
+        raise UsageError(f"`age_file` {path} does not exist.")
     if table.column is None or "participant_id" not in table.frame.columns:
         raise UsageError(
-            f"--age-file {path} needs the columns participant_id and {age_column} (tab-separated); "
+            f"`age_file` {path} needs the columns participant_id and {age_column} (tab-separated); "
             f"it has: {', '.join(map(str, table.frame.columns))}. Another name is given by "
-            "--age-column."
+            "`age_column`."
         )
     return _checked(table)
 

@@ -107,7 +107,7 @@ def cited_keys(text: str) -> list[str]:
 def write_citation(settings: Settings, text_parts: Sequence[str]) -> None:
     """Write ``logs/CITATION.{md,html,tex,bib}`` from paragraphs of methods text.
 
-    With ``--md-only-boilerplate`` only the Markdown and the bibliography are written.
+    With ``md_only_boilerplate`` only the Markdown and the bibliography are written.
     """
     text = "\n\n".join(part.strip() for part in text_parts if part.strip()) + "\n"
     folder = settings.output_dir / "logs"

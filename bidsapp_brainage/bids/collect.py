@@ -155,7 +155,7 @@ def wanted_participants(bids_dir: Path, labels: Sequence[str]) -> list[str]:
     unknown = [label for label in labels if label not in known]
     if unknown:
         raise UsageError(
-            f"--participant-label {' '.join(unknown)}: not in {bids_dir}. Known labels: "
+            f"`participant_label` {' '.join(unknown)}: not in {bids_dir}. Known labels: "
             f"{_shorten(known)}."
         )
     return list(dict.fromkeys(labels)) or known
@@ -188,22 +188,22 @@ def build_query(selection: Selection) -> dict[str, Any]:
 
 
 def read_filter_file(path: Path) -> dict[str, Any]:
-    """The ``t1w`` part of a ``--bids-filter-file``."""
+    """The ``t1w`` part of a ``bids_filter_file``."""
     try:
         content = json.loads(Path(path).read_text("utf-8-sig"))
     except FileNotFoundError as error:
-        raise UsageError(f"--bids-filter-file {path} does not exist.") from error
+        raise UsageError(f"`bids_filter_file` {path} does not exist.") from error
     except (OSError, ValueError) as error:
-        raise UsageError(f"--bids-filter-file {path} is not valid JSON ({error}).") from error
+        raise UsageError(f"`bids_filter_file` {path} is not valid JSON ({error}).") from error
     if not isinstance(content, dict) or not isinstance(content.get(_FILTER_KEY, {}), dict):
         raise UsageError(
-            f'--bids-filter-file {path} must look like {{"t1w": {{"acquisition": "mprage"}}}}.'
+            f'`bids_filter_file` {path} must look like {{"t1w": {{"acquisition": "mprage"}}}}.'
         )
     filters = content.get(_FILTER_KEY, {})
     unknown = sorted(set(filters) - set(_FILTER_ENTITIES))
     if unknown:
         raise UsageError(
-            f"--bids-filter-file {path}: {', '.join(unknown)} is not an entity of a T1w image; "
+            f"`bids_filter_file` {path}: {', '.join(unknown)} is not an entity of a T1w image; "
             f"known: {', '.join(_FILTER_ENTITIES)}."
         )
     return dict(filters)
@@ -301,7 +301,7 @@ def _nothing_found(
     hint = f" Sessions of these participants: {_shorten(present)}." if present else ""
     return (
         f"No T1w image in {settings.bids_dir} matches {shown}.{hint} Check the labels and "
-        "--bids-filter-file; the files must be named sub-<label>[_ses-<label>]_T1w.nii.gz in anat/."
+        "`bids_filter_file`; the files must be named sub-<label>[_ses-<label>]_T1w.nii.gz in anat/."
     )
 
 
@@ -317,7 +317,7 @@ def _with_people(paths: Sequence[Path], settings: Settings) -> list[Scan]:
         scans.append(Scan(path, entities, person.age, person.sex, person.site, relative))
     if selection.age_column not in (DEFAULT_AGE_COLUMN, *book.columns()):
         raise UsageError(
-            f"--age-column {selection.age_column}: no table of {settings.bids_dir} has it. "
+            f"`age_column` {selection.age_column}: no table of {settings.bids_dir} has it. "
             f"Columns found: {', '.join(book.columns()) or 'none'}."
         )
     _check_unique(scans)
@@ -332,7 +332,7 @@ def _check_unique(scans: Sequence[Scan]) -> None:
         files = [scan.relative_path for scan in scans if scan.label == doubled[0]]
         raise DataError(
             f"{doubled[0]} has several T1w files with the same outputs ({', '.join(files)}): "
-            "keep one, or choose with --bids-filter-file."
+            "keep one, or choose with `bids_filter_file`."
         )
 
 
@@ -384,7 +384,7 @@ def _age_messages(scans: Sequence[Scan]) -> list[str]:
     if unknown:
         messages.append(
             f"No age for {_shorten(unknown)}: the brain-age gap will be n/a. Give ages in "
-            "participants.tsv, sub-<label>_sessions.tsv or --age-file."
+            "participants.tsv, sub-<label>_sessions.tsv or `age_file`."
         )
     return messages
 

@@ -48,7 +48,7 @@ def check_dataset(bids_dir: Path) -> list[str]:
         return []
     lines = [
         f"The BIDS validator finds {len(errors)} errors in {bids_dir} (going on; "
-        "--skip-bids-validation leaves this out)."
+        "`skip_bids_validation` leaves this out)."
     ]
     for issue in errors[:_SHOWN]:
         lines.append(f"  {issue.get('code', '?')}: {issue.get('location', '')}")

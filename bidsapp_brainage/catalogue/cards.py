@@ -98,9 +98,9 @@ class Baseline:
     Attributes
     ----------
     key : str
-        Word of ``--occlusion-baseline`` and of the column ``baseline``.
+        Word of ``occlusion_baseline`` and of the column ``baseline``.
     help : str
-        For ``--help``.
+        For the help of the command line.
     level : str
         What the word means in a data dictionary.
     title : str
@@ -126,18 +126,18 @@ class Method:
     Attributes
     ----------
     key : str
-        Word of ``--explain``; the module ``explain/methods/<key>.py`` holds its function.
+        Word of ``explain``; the module ``explain/methods/<key>.py`` holds its function.
     family : str
         Occlusion, attribution to voxels, comparison of explanations, or a check of them.
     chosen : str
-        ``always``: whenever something is explained; ``option``: by ``--explain``; ``automatic``:
+        ``always``: whenever something is explained; ``option``: by ``explain``; ``automatic``:
         when there is something to compare.
     stage : str
         Words for the progress log and the table of timings.
     title : str
         Words for reports.
     help : str
-        For ``--help``.
+        For the help of the command line.
     text : str
         Sentence of the methods section with its citations; fields of the settings may stand in
         braces.

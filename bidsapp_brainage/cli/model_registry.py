@@ -115,6 +115,7 @@ def verify_models(options: argparse.Namespace) -> int:
     from bidsapp_brainage.errors import ResourceError
     from bidsapp_brainage.model.cards import find_card
     from bidsapp_brainage.model.weights.files import verify_weights
+    from bidsapp_brainage.settings import in_flags
 
     if options.names:
         chosen = [find_card(name, options.models_dir) for name in options.names]
@@ -126,7 +127,7 @@ def verify_models(options: argparse.Namespace) -> int:
         try:
             verify_weights(card)
         except ResourceError as error:
-            print(f"{card.name}: FAILED: {error}")
+            print(f"{card.name}: FAILED: {in_flags(str(error))}")
             code = error.exit_code
         else:
             print(f"{card.name}: ok ({len(card.weights)} files)")

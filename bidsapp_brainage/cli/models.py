@@ -8,6 +8,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 PROGRAM = "brainage-model"
 # Modules that add subcommands through ``add_commands(subparsers)``. They import nothing heavy:
@@ -45,13 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
     from bidsapp_brainage.errors import BrainageError
 
-    options = build_parser().parse_args(argv)
+    parser = build_parser()
+    options = parser.parse_args(argv)
     try:
         code = _handler(options.handler)(options)
         sys.stdout.flush()
         return code
     except BrainageError as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: error: {_in_flags(str(error), parser)}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -59,6 +61,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"{PROGRAM}: interrupted", file=sys.stderr)
         return 130
+
+
+def _in_flags(text: str, parser: argparse.ArgumentParser) -> str:
+    """A message with the flags of the subcommands, else of the app, instead of fields."""
+    from bidsapp_brainage.settings import in_flags
+
+    commands: Any = next(action.choices for action in parser._actions if action.choices)
+    actions = (action for command in commands.values() for action in command._actions)
+    flags = {action.dest: action.option_strings[-1] for action in actions if action.option_strings}
+    return in_flags(text, **flags)
 
 
 def _handler(name: str) -> Callable[[argparse.Namespace], int]:

@@ -62,11 +62,13 @@ def run_participant(settings: Settings) -> int:
     from bidsapp_brainage.atlas.templates import prepare_home
     from bidsapp_brainage.bids.collect import collect_scans, without_scans
     from bidsapp_brainage.running.execute import environment
+    from bidsapp_brainage.settings import in_flags
 
     execution = settings.execution
     if execution.reports_only:
         return _reports_only(settings)
     scans, messages = collect_scans(settings)
+    messages = [in_flags(message) for message in messages]
     for message in messages:
         LOGGER.warning("%s", message)
     if execution.clean_workdir:

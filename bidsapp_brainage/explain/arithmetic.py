@@ -42,5 +42,5 @@ def reraise_unless_oom(error: Exception, n_regions: int) -> None:
     if n_regions == 1:
         raise BrainageError(
             "Not enough memory to occlude a single region at a time; "
-            "free memory, raise the job's memory limit, or use --device cpu."
+            "free memory, raise the job's memory limit, or use `device` cpu."
         ) from error

@@ -45,7 +45,7 @@ def captum_attr(method: str) -> ModuleType:
         import captum.attr
     except ImportError as error:
         raise MissingExecutableError(
-            f"--explain {method} needs the library captum: pip install 'bidsapp-brainage[xai]'."
+            f"`explain` {method} needs the library captum: pip install 'bidsapp-brainage[xai]'."
         ) from error
     return captum.attr  # type: ignore[no-any-return]
 
@@ -156,7 +156,7 @@ def relevance(
     except (TypeError, RuntimeError, AssertionError, fx.proxy.TraceError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(
-            f"--explain lrp: relevance cannot be propagated through this network ({reason}); "
+            f"`explain` lrp: relevance cannot be propagated through this network ({reason}); "
             "leave lrp out."
         ) from error
     return _minus(found)

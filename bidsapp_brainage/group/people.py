@@ -108,20 +108,20 @@ def _text(value: object) -> str | None:
 
 
 def _check(roles: Roles, known: list[str], of_scans: list[str]) -> None:
-    asked = [("--group-column", roles.group), ("--site-column", roles.site)]
+    asked = [("`group_column`", roles.group), ("`site_column`", roles.site)]
     for option, name in asked:
         if name and name not in known:
             raise UsageError(_unknown(option, name, known))
     for name in roles.covariates:
         if name in RESERVED:
             raise UsageError(
-                f"--covariates {name}: age is in the models already, and the gap is what they "
+                f"`covariates` {name}: age is in the models already, and the gap is what they "
                 "explain; leave it out."
             )
         if name not in known and name not in of_scans:
-            raise UsageError(_unknown("--covariates", name, [*known, *of_scans]))
+            raise UsageError(_unknown("`covariates`", name, [*known, *of_scans]))
     if roles.reference and not roles.group:
-        raise UsageError("--reference-group needs --group-column: name the column of the groups.")
+        raise UsageError("`reference_group` needs `group_column`: name the column of the groups.")
 
 
 def _unknown(option: str, name: str, known: list[str]) -> str:
@@ -141,6 +141,6 @@ def _check_reference(roles: Roles, people: pd.DataFrame) -> None:
         close = difflib.get_close_matches(roles.reference, groups, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise UsageError(
-            f"--reference-group {roles.reference}: no such value in column {roles.group!r}.{hint} "
+            f"`reference_group` {roles.reference}: no such value in column {roles.group!r}.{hint} "
             f"Known: {', '.join(groups)}."
         )

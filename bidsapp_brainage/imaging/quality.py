@@ -12,6 +12,8 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
+from bidsapp_brainage.errors import DataError
+
 # Affinely aligned scans of healthy adults correlate with the template at 0.44 to 0.66 inside its
 # brain mask (141 of IXI; ds000011 lies within); noise and wrong organs stay near zero.
 FAIL_CORRELATION = 0.30
@@ -105,6 +107,30 @@ def decide(row: dict[str, Any]) -> tuple[str, str]:
     if warnings:
         return "warn", "; ".join(warnings)
     return "pass", "n/a"
+
+
+def usable_quality(decision: str, reason: str, label: str) -> str:
+    """Return the decision of the quality control of an image that may get an age.
+
+    Parameters
+    ----------
+    decision, reason : str
+        As :func:`decide` gave them.
+    label : str
+        How messages call the image.
+
+    Raises
+    ------
+    DataError
+        The image failed.
+    """
+    if decision == "fail":
+        raise DataError(
+            f"{label}: the quality control failed ({reason}), so no age is predicted. Look at "
+            "brain mask and registration in the report; if the image is no T1w of a whole brain, "
+            "exclude it, else give `skull_strip` or `derivatives`."
+        )
+    return str(decision)
 
 
 def _noise_metrics(data: np.ndarray, inside: np.ndarray) -> dict[str, float | None]:

@@ -84,7 +84,7 @@ def extract_brain(
         raise DataError(
             f"The brain mask holds {volume_ml:.0f} ml (at least {MIN_BRAIN_ML:.0f} expected). "
             "The image may not be a T1w head scan, or it is badly cropped: look at it, and if the "
-            "brain is already extracted, run with --skull-strip skip."
+            "brain is already extracted, run with `skull_strip` skip."
         )
     return nib.Nifti1Image(mask.astype(np.uint8), t1w.affine)
 

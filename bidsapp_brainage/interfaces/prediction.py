@@ -124,16 +124,9 @@ class Predict(StageInterface):
     def _quality(self) -> str:
         """Decision of the quality control; an image that failed it gets no age."""
         from bidsapp_brainage import io
-        from bidsapp_brainage.errors import DataError
+        from bidsapp_brainage.imaging.quality import usable_quality
 
         if not isdefined(self.inputs.qc_table):
             return "n/a"
         row = io.read_tsv(Path(self.inputs.qc_table)).iloc[0]
-        if row["decision"] == "fail":
-            raise DataError(
-                f"{self.inputs.label}: the quality control failed ({row['decision_reason']}), so "
-                "no age is predicted. Look at brain mask and registration in the report; if the "
-                "image is no T1w of a whole brain, exclude it, else give --skull-strip or "
-                "--derivatives."
-            )
-        return str(row["decision"])
+        return usable_quality(row["decision"], row["decision_reason"], self.inputs.label)

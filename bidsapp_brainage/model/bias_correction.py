@@ -38,7 +38,7 @@ class BiasCorrection:
 
 
 def resolve_bias_correction(spec: str, card: ModelCard) -> BiasCorrection | None:
-    """Turn ``--bias-correction {none,model,file:PATH}`` into a correction, or None.
+    """Turn ``none``, ``model`` or ``file:PATH`` into a correction, or None.
 
     The file is JSON with ``slope`` and ``intercept`` (years), and optionally ``residual_sd``.
 
@@ -53,7 +53,7 @@ def resolve_bias_correction(spec: str, card: ModelCard) -> BiasCorrection | None
         return card.bias_correction
     if not spec.startswith("file:"):
         raise UsageError(
-            f"--bias-correction '{spec}' is unknown. Use none, model or file:PATH (a JSON file)."
+            f"`bias_correction` '{spec}' is unknown. Use none, model or file:PATH (a JSON file)."
         )
     return read_bias_correction(Path(spec.removeprefix("file:")))
 
@@ -72,7 +72,7 @@ def read_bias_correction(path: Path) -> BiasCorrection:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"--bias-correction file {path} cannot be used ({type(error).__name__}: {error}). "
+            f"`bias_correction` file {path} cannot be used ({type(error).__name__}: {error}). "
             'It must be JSON such as {"slope": 0.8, "intercept": 9.1}.'
         ) from error
 

@@ -117,7 +117,7 @@ def load_card(path: Path) -> ModelCard:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ResourceError(f"Model card {path} does not exist. Check --models-dir.") from error
+        raise ResourceError(f"Model card {path} does not exist. Check `models_dir`.") from error
     except (OSError, ValueError) as error:
         raise ResourceError(f"Model card {path} cannot be read as JSON: {error}") from error
     check_card(raw, path)
@@ -142,7 +142,7 @@ def find_card(name: str, models_dir: Path | None = None) -> ModelCard:
     places = list(_places(name, models_dir))
     if not places:
         known = ", ".join(list_cards(models_dir)) or "none"
-        raise UsageError(f"Unknown model '{name}' (--model). Known models: {known}.")
+        raise UsageError(f"Unknown model '{name}' (`model`). Known models: {known}.")
     own = [path for path in places if models_dir and path.is_relative_to(models_dir)]
     cards = [load_card(path) for path in own or places]
     return next((card for card in cards if weights_present(card)), cards[0])

@@ -13,7 +13,7 @@ from bidsapp_brainage.errors import UsageError
 
 
 def resolve_device(spec: str) -> tuple[str, str]:
-    """Turn ``--device {auto,cpu,cuda[:N]}`` into a torch device and a line for the log.
+    """Turn ``auto``, ``cpu`` or ``cuda[:N]`` into a torch device and a line for the log.
 
     Returns
     -------
@@ -29,7 +29,7 @@ def resolve_device(spec: str) -> tuple[str, str]:
     """
     match = re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", spec)
     if match is None:
-        raise UsageError(f"--device '{spec}' is unknown. Use auto, cpu, cuda or cuda:N.")
+        raise UsageError(f"`device` '{spec}' is unknown. Use auto, cpu, cuda or cuda:N.")
     if spec == "cpu":
         return "cpu", "Predicting on the CPU."
     count = _cuda_count()
@@ -38,8 +38,8 @@ def resolve_device(spec: str) -> tuple[str, str]:
     index = int(match.group(1) or 0)
     if index >= count:
         raise UsageError(
-            f"--device {spec}: {count} CUDA devices are visible. In a container pass --nv "
-            "(Apptainer) or --gpus all (Docker); without a GPU use --device cpu."
+            f"`device` {spec}: {count} CUDA devices are visible. In a container pass --nv "
+            "(Apptainer) or --gpus all (Docker); without a GPU use `device` cpu."
         )
     return f"cuda:{index}", f"Predicting on CUDA device {index}."
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.interfaces.sinks import DerivativeSink
+from bidsapp_brainage.settings import in_flags
 from bidsapp_brainage.workflows.scan import scan_workflow_name
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def read_crashes(folder: Path, places: Mapping[str, str]) -> list[Crash]:
             path.unlink()
             path = path.with_name(f"crash-{match[1]}-{node.rpartition('.')[2]}-{match[2]}.txt")
         path.write_text(text, encoding="utf-8")
-        crashes.append(Crash(node, explain(text), text, path))
+        crashes.append(Crash(node, in_flags(explain(text)), text, path))
     return crashes
 
 

@@ -183,7 +183,7 @@ def find_table(folder: Path) -> Path:
     for root in places:
         if (root / "participants.tsv").is_file():
             return root / "participants.tsv"
-    raise NoInputError(f"{folder} has no participants.tsv: give it with --participants.")
+    raise NoInputError(f"{folder} has no participants.tsv: give it with `participants`.")
 
 
 def load_volume(path: Path, spec: dict[str, Any], *, prepared: bool = True) -> np.ndarray:
@@ -296,8 +296,8 @@ def _nothing(folder: Path, source: Source) -> str:
     if raw and not any(Path(folder).glob("sub-*/**/*_desc-*input_T1w.nii*")):
         return (
             f"{folder} holds T1w images but no {name}: networks learn from what the app makes of "
-            "them. Run `bidsapp-brainage BIDS_DIR OUT participant --explain none` and give OUT, "
-            "or name images that are aligned already with --input-desc and --input-suffix."
+            "them. Run bidsapp-brainage BIDS_DIR OUT participant `explain` none and give OUT, "
+            "or name images that are aligned already with `input_desc` and `input_suffix`."
         )
     return f"No {name} under {folder}. Run the participant level there first."
 

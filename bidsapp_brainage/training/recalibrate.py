@@ -48,7 +48,7 @@ def recalibrate(
         The card comes with the package and ``out`` is not given.
     """
     if out is None and card.folder.resolve() == bundled_folder().resolve():
-        raise UsageError(f"{card.name} comes with the package: give --out for a copy of it.")
+        raise UsageError(f"{card.name} comes with the package: give `out` for a copy of it.")
     people = calibration.check(table)
     facts = calibration.calibrate(table, source, method)
     age, predicted = (people[name].to_numpy(dtype=float) for name in ("age", "predicted_age"))

@@ -121,7 +121,7 @@ def tuning_recipe(
     card["description"] = f"{source.name} {source.version}, fine-tuned for {words}."
     card["licence"] = f"derived from {source.name}: {source.licence}"
     if card["name"] == source.name:
-        raise UsageError(f"--name {source.name} is the model that you start from: choose another.")
+        raise UsageError(f"`name` {source.name} is the model that you start from: choose another.")
     recipe = Recipe(card=card, augmentation=Augmentation(**shifts), **choices)
     return _changed(recipe, card, changes)
 
@@ -172,11 +172,11 @@ def with_outputs(architecture: Mapping[str, Any], count: int) -> dict[str, Any]:
     maker = ARCHITECTURES.get(identity)
     if maker is None:
         known = ", ".join(sorted(ARCHITECTURES))
-        raise ResourceError(f"--architecture '{identity}' is unknown. Known: {known}.")
+        raise ResourceError(f"`architecture` '{identity}' is unknown. Known: {known}.")
     if identity in DESCRIBED and not parameters:
         raise UsageError(
             f"The architecture {identity} cannot be given by name alone: describe it in a recipe "
-            "(--recipe FILE.json)."
+            "(`recipe` FILE.json)."
         )
     if identity == "mixture":
         return {"id": identity, "parameters": parameters}  # its parts say how many
@@ -210,7 +210,9 @@ def _changed(recipe: Recipe, card: Mapping[str, Any], changes: Mapping[str, Any]
     given = {key: value for key, value in changes.items() if value is not None}
     names = [head.name for head in heads(card["output"])]
     if given.get("refine_years") and (names != [AGE] or card["output"].get("coding") != "bins"):
-        raise UsageError("--refine corrects an age over bins: use it with --target age alone.")
+        raise UsageError(
+            "`refine_years` corrects an age over bins: use it with `target` age alone."
+        )
     try:
         return dataclasses.replace(recipe, card=dict(card), **given)
     except ValueError as error:

@@ -42,10 +42,10 @@ def parse_targets(text: str) -> tuple[Target, ...]:
     for part in text.split(","):
         name, _, kind = part.strip().partition(":")
         if not name or kind not in ("", *KINDS):
-            raise UsageError(f"--target '{part}': use NAME or NAME:KIND with {', '.join(KINDS)}.")
+            raise UsageError(f"`target` '{part}': use NAME or NAME:KIND with {', '.join(KINDS)}.")
         found.append(Target(name, kind))
     if len({target.name for target in found}) < len(found):
-        raise UsageError(f"--target {text} names a column twice.")
+        raise UsageError(f"`target` {text} names a column twice.")
     return tuple(found)
 
 
@@ -78,7 +78,7 @@ def _head(target: Target, cohort: Cohort, age_bins: dict[str, Any]) -> dict[str,
     values = cohort.values(target.name)
     known = values[np.isfinite(values)]
     if known.size < 2 or np.ptp(known) == 0:
-        raise DataError(f"--target {target.name}: the column holds no numbers that differ.")
+        raise DataError(f"`target` {target.name}: the column holds no numbers that differ.")
     unit = "year" if target.name == "age" else "1"
     if kind == "scalar":
         spread, middle = round(float(known.std()), 6), round(float(known.mean()), 6)
@@ -96,12 +96,12 @@ def _classes(target: Target, kind: str, cohort: Cohort) -> dict[str, Any]:
     labels = sorted(set(texts))
     if kind == "binary" and len(labels) != 2:
         raise DataError(
-            f"--target {target.name}:binary: the column has {len(labels)} values "
+            f"`target` {target.name}:binary: the column has {len(labels)} values "
             f"({', '.join(labels[:6])}), not 2."
         )
     if not 2 <= len(labels) <= 20:
         raise DataError(
-            f"--target {target.name}: {len(labels)} classes; 2 to 20 can be learnt. "
+            f"`target` {target.name}: {len(labels)} classes; 2 to 20 can be learnt. "
             f"For a number say {target.name}:scalar."
         )
     return {"coding": "classes", "classes": labels}

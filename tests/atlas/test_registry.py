@@ -115,9 +115,9 @@ def test_atlas_that_was_not_fetched(tiny_home: Path) -> None:
 
 
 def test_brainnetome_must_come_from_the_user(tmp_path: Path) -> None:
-    with pytest.raises(ResourceError, match=r"non-commercial.*--atlases-dir"):
+    with pytest.raises(ResourceError, match=r"non-commercial.*`atlases_dir`"):
         load_atlas("Brainnetome246")
-    with pytest.raises(ResourceError, match="not in --atlases-dir"):
+    with pytest.raises(ResourceError, match="not in `atlases_dir`"):
         load_atlas("Brainnetome246", atlases_dir=tmp_path)
 
 

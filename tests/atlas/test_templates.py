@@ -147,7 +147,7 @@ def test_links_are_replaced_by_copies_where_there_are_none(
 
 def test_unwritable_work_folder_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="--work-dir"):
+    with pytest.raises(UsageError, match="`work_dir`"):
         prepare_home(tmp_path / "file" / "work")
 
 

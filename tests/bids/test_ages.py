@@ -202,7 +202,7 @@ def test_participant_per_session_is_not_double(tmp_path):
     [
         ({"participants.tsv": "id age\n1 30"}, DataError, "no column participant_id"),
         (PARTICIPANTS | {"participants.json": "{"}, DataError, "participants.json is not valid"),
-        ({"ages.tsv": "participant_id years\n01 3"}, UsageError, "--age-column"),
+        ({"ages.tsv": "participant_id years\n01 3"}, UsageError, "`age_column`"),
         ({"ages.tsv": "participant_id age\n01 3\n01 4"}, DataError, "more than once"),
         ({}, UsageError, "does not exist"),
     ],

@@ -74,7 +74,7 @@ def test_index_has_only_the_wanted_participants(make_dataset):
 
 
 def test_unknown_label_lists_the_known(two_people):
-    with pytest.raises(UsageError, match=r"--participant-label 7: .* Known labels: 01 02"):
+    with pytest.raises(UsageError, match=r"`participant_label` 7: .* Known labels: 01 02"):
         collect_scans(settings_for(two_people, participant_label=("7",)))
 
 
@@ -188,7 +188,7 @@ def test_age_column(make_dataset):
     )
     scans, _ = collect_scans(settings_for(root, age_column="scan_age"))
     assert scans[0].age.value == 35.0
-    with pytest.raises(UsageError, match=r"--age-column years: .*age, participant_id, scan_age"):
+    with pytest.raises(UsageError, match=r"`age_column` years: .*age, participant_id, scan_age"):
         collect_scans(settings_for(root, age_column="years"))
 
 

@@ -241,5 +241,5 @@ def test_relevance_refuses_what_it_cannot_pass(network, reason):
 
 def test_gradients_say_which_method_needs_captum(monkeypatch):
     monkeypatch.setitem(sys.modules, "captum.attr", None)
-    with pytest.raises(MissingExecutableError, match="--explain lrp"):
+    with pytest.raises(MissingExecutableError, match="`explain` lrp"):
         gradients.captum_attr("lrp")

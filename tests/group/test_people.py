@@ -53,13 +53,13 @@ def test_raw_data_are_not_needed(folders):
 @pytest.mark.parametrize(
     ("roles", "words"),
     [
-        (Roles(group="diagnosys"), ["--group-column", "Did you mean 'diagnosis'"]),
-        (Roles(group="empty"), ["--group-column", "Known: age, diagnosis"]),
-        (Roles(site="scaner"), ["--site-column", "'scanner'"]),
-        (Roles(covariates=("iqq",)), ["--covariates", "'iq'"]),
+        (Roles(group="diagnosys"), ["`group_column`", "Did you mean 'diagnosis'"]),
+        (Roles(group="empty"), ["`group_column`", "Known: age, diagnosis"]),
+        (Roles(site="scaner"), ["`site_column`", "'scanner'"]),
+        (Roles(covariates=("iqq",)), ["`covariates`", "'iq'"]),
         (Roles(covariates=("age",)), ["leave it out"]),
-        (Roles(reference="HC"), ["needs --group-column"]),
-        (Roles("diagnosis", "hc"), ["--reference-group", "Known: HC, SZ"]),
+        (Roles(reference="HC"), ["needs `group_column`"]),
+        (Roles("diagnosis", "hc"), ["`reference_group`", "Known: HC, SZ"]),
     ],
 )
 def test_wrong_columns_are_named_with_a_remedy(folders, roles, words):

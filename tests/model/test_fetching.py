@@ -186,7 +186,7 @@ def test_no_address_no_fetch(tmp_path):
 
 def test_a_non_commercial_licence_must_be_accepted(tmp_path, server):
     card = published(tmp_path / "cards", server, non_commercial=True, licence="CC BY-NC 4.0")
-    with pytest.raises(UsageError, match=r"CC BY-NC 4\.0.*--accept-licence"):
+    with pytest.raises(UsageError, match=r"CC BY-NC 4\.0.*`accept_licence`"):
         fetch(card, tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
     verify_weights(fetch(card, tmp_path / "kept", accept_licence=True))

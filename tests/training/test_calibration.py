@@ -124,5 +124,5 @@ def test_a_card_is_recalibrated_in_place(tmp_path):
 
 
 def test_cards_of_the_package_are_left_alone():
-    with pytest.raises(UsageError, match="--out"):
+    with pytest.raises(UsageError, match="`out`"):
         recalibrate(find_card("sfcn2mm"), people(), "x", method="auto", out=None)

@@ -118,7 +118,7 @@ def test_targets_are_read_and_coded_by_what_the_column_holds():
 
 @pytest.mark.parametrize("text", ["age:number", "", "age,,sex", "age,age"])
 def test_unreadable_targets_are_refused(text):
-    with pytest.raises(UsageError, match="--target"):
+    with pytest.raises(UsageError, match="`target`"):
         parse_targets(text)
 
 

@@ -59,7 +59,7 @@ def fetch(
     if card.non_commercial and not accept_licence:
         raise UsageError(
             f"Model {card.name} is under a non-commercial licence: {card.licence}. "
-            "If you accept it, add --accept-licence."
+            "If you accept it, add `accept_licence`."
         )
     place = Path(folder) / card.name
     try:
@@ -69,7 +69,7 @@ def fetch(
         io.write_json(place / f"{card.name}.json", card.raw)
     except OSError as error:
         raise ResourceError(
-            f"Model {card.name} cannot be kept in {place}: {error}. Give another --models-dir."
+            f"Model {card.name} cannot be kept in {place}: {error}. Give another `models_dir`."
         ) from error
     return load_card(place / f"{card.name}.json")
 

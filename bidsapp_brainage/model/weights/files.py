@@ -111,6 +111,6 @@ def _digest(path: Path, digest: hashlib._Hash) -> str:
 
 def _remedy(card: ModelCard, weight: WeightFile) -> str:
     if weight.url:
-        accept = " --accept-licence" if card.non_commercial else ""
+        accept = " (its licence has to be accepted)" if card.non_commercial else ""
         return f"Fetch it with: brainage-model fetch {card.name}{accept}"
     return "Reinstall bidsapp-brainage, or copy the file that came with the card to this place."
