@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import GroupKFold
+
+from bidsapp_brainage.stats.folds import assign_folds
 
 N_FOLDS = 10
 MIN_REFERENCE = 20  # participants; fewer do not determine a line
@@ -54,7 +55,7 @@ def kfold_correction(
     reference : Series of bool
         Scans of the reference group, same index.
     n_folds : int
-        Folds over participants.
+        Folds over participants, each over the whole range of ages.
 
     Returns
     -------
@@ -74,12 +75,12 @@ def kfold_correction(
         )
     slope, intercept = _line(fit)
     expected = slope * age + intercept
-    folds = GroupKFold(n_splits=min(n_folds, n_people))
-    for train, test in folds.split(fit, groups=fit["participant_id"]):
-        a, b = _line(fit.iloc[train])
-        rows = fit.index[test]
-        expected.loc[rows] = a * age.loc[rows] + b
     ages = fit["chronological_age"]
+    folds = assign_folds(fit["participant_id"].tolist(), ages.to_numpy(), n_folds, seed=0)
+    for fold in np.unique(folds):
+        a, b = _line(fit[folds != fold])
+        rows = fit.index[folds == fold]
+        expected.loc[rows] = a * age.loc[rows] + b
     return KFoldCorrection(
         gap=(predicted - expected).where(known),
         slope=slope,

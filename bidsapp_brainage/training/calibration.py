@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.stats import accuracy
-from bidsapp_brainage.training.folds import assign_folds
+from bidsapp_brainage.stats.folds import assign_folds
 
 Floats = NDArray[np.float64]
 

@@ -23,9 +23,9 @@ from bidsapp_brainage.model.networks import build_network
 from bidsapp_brainage.model.networks.linear import TissueLinear
 from bidsapp_brainage.model.outputs import heads
 from bidsapp_brainage.model.uncertainty import left_right_axis
+from bidsapp_brainage.stats.folds import assign_folds, hold_out
 from bidsapp_brainage.training.cohort import Cohort
 from bidsapp_brainage.training.decode import average_tables, decode_table
-from bidsapp_brainage.training.folds import assign_folds, hold_out
 from bidsapp_brainage.training.freezing import blocks
 from bidsapp_brainage.training.loop import Split, Start, Task, predict_scans, train_network
 from bidsapp_brainage.training.losses import Objective, encode

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from bidsapp_brainage.model.networks.linear import TissueLinear
-from bidsapp_brainage.training.folds import assign_folds
+from bidsapp_brainage.stats.folds import assign_folds
 from bidsapp_brainage.training.pool import Pool
 
 LOGGER = logging.getLogger(__name__)
