@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Level = Literal["subject", "figures", "template", "atlas", "group", "phenotype", "dataset"]
@@ -23,6 +23,10 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     derivative: bool | None = None
+
+    def worded(self, description: str) -> Column:
+        """The same column where it means something a little different."""
+        return replace(self, description=description)
 
     def as_bids(self) -> dict[str, Any]:
         """Content of a data dictionary; what is not known is left out."""
@@ -65,6 +69,10 @@ class Output:
         Of the voxels of an image.
     columns : tuple of Column
         Of a table, in their order.
+    space : str
+        Label of its space where it is always the same.
+    always : bool
+        Written whatever the input is like.
     bids : bool
         BIDS knows such names; all others stand in ``.bidsignore``.
     pooled : bool
@@ -82,6 +90,8 @@ class Output:
     desc: str = ""
     units: str = ""
     columns: tuple[Column, ...] = ()
+    space: str = ""
+    always: bool = True
     bids: bool = False
     pooled: bool = False
 

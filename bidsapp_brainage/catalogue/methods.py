@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from .cards import Method, Output
+from . import explanation_columns as e
+from .cards import Column, Method, Output
 
 _TABLE = ("space", "atlas", "seg", "scale", "desc")
-_MAP = ("space", "atlas", "seg", "scale", "res", "desc")
+_MAP = ("space", "res", "desc")
 
 
 def _table(
-    key: str, suffix: str, title: str, description: str, *, pooled: bool = False
+    key: str, suffix: str, title: str, description: str, columns: tuple[Column, ...], *,
+    pooled: bool = False,
 ) -> Output:  # fmt: skip
     return Output(
         key, suffix, ".tsv", description, title,
-        entities=_TABLE, required=("desc",), desc="{model}", pooled=pooled,
+        entities=_TABLE, required=("space", "atlas", "desc"), desc="{model}", columns=columns, pooled=pooled,
     )  # fmt: skip
 
 
@@ -23,7 +25,7 @@ def _map(
 ) -> Output:  # fmt: skip
     return Output(
         key, suffix, ".nii.gz", description, title,
-        entities=_MAP, required=("space", "desc"), units=units, desc=desc,
+        entities=_MAP, required=_MAP, units=units, desc=desc,
     )  # fmt: skip
 
 
@@ -42,6 +44,7 @@ METHODS: tuple[Method, ...] = (
                 "occlusion",
                 "Contributions of regions",
                 "contributions: one row per atlas region, also for empty ones",
+                e.OCCLUSION,
                 pooled=True,
             ),
             _table(
@@ -49,6 +52,7 @@ METHODS: tuple[Method, ...] = (
                 "occlusiongroups",
                 "Networks, lobes and hemispheres",
                 "contributions of networks, lobes and hemispheres, each occluded as a whole",
+                e.GROUPS,
                 pooled=True,
             ),
             _table(
@@ -57,6 +61,7 @@ METHODS: tuple[Method, ...] = (
                 "Contributions with every baseline",
                 "contributions with every baseline of the run, long; the first baseline is that "
                 "of the main table",
+                e.BASELINES,
                 pooled=True,
             ),
             _table(
@@ -65,6 +70,7 @@ METHODS: tuple[Method, ...] = (
                 "Controls",
                 "per baseline: outside the brain, outside the atlas, all regions at once against "
                 "the sum of single regions",
+                e.CONTROLS,
             ),
         ),
         options=("null_parcels",),
@@ -101,6 +107,7 @@ METHODS: tuple[Method, ...] = (
                 "shapley",
                 "Shapley values",
                 "values of regions that add up to the change with all regions occluded",
+                e.SHAPLEY,
             ),
         ),
         options=("shapley_permutations",),
@@ -119,6 +126,7 @@ METHODS: tuple[Method, ...] = (
                 "occlusioncurve",
                 "Is the ranking faithful?",
                 "deletion and insertion of ranked regions, beside random orders",
+                e.CURVES,
             ),
         ),
     ),
@@ -135,6 +143,7 @@ METHODS: tuple[Method, ...] = (
                 "occlusionpairs",
                 "Interactions of the top regions",
                 "interactions of the regions with the largest contributions",
+                e.PAIRS,
             ),
         ),
     ),
@@ -152,6 +161,7 @@ METHODS: tuple[Method, ...] = (
                 "lrp",
                 "Layer-wise relevance propagation",
                 "relevance summed over the same regions",
+                e.LRP,
             ),
             _map(
                 "lrp_map",
@@ -177,6 +187,7 @@ METHODS: tuple[Method, ...] = (
                 "ig",
                 "Integrated gradients",
                 "integrated gradients summed over the same regions, with every baseline",
+                e.IG,
             ),
             _map(
                 "ig_map",
@@ -202,6 +213,7 @@ METHODS: tuple[Method, ...] = (
                 "noise",
                 "Learned noise",
                 "how little noise each region bears before the prediction changes",
+                e.NOISE,
             ),
             _map(
                 "noise_map",
@@ -227,6 +239,7 @@ METHODS: tuple[Method, ...] = (
                 "randomisation",
                 "Randomised networks",
                 "agreement of explanations with those of ever more randomised networks",
+                e.RANDOMISATION,
             ),
         ),
     ),
@@ -245,6 +258,7 @@ METHODS: tuple[Method, ...] = (
                 "Do explanations agree?",
                 "rank agreement over regions between all explanations of this scan, one row per "
                 "pair",
+                e.AGREEMENT,
                 pooled=True,
             ),
         ),
