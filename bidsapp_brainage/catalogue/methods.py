@@ -15,7 +15,8 @@ def _table(
 ) -> Output:  # fmt: skip
     return Output(
         key, suffix, ".tsv", description, title,
-        entities=_TABLE, required=("space", "atlas", "desc"), desc="{model}", columns=columns, pooled=pooled,
+        entities=_TABLE, required=("space", "atlas", "desc"), desc="{model}",
+        columns=columns, pooled=pooled,
     )  # fmt: skip
 
 
