@@ -54,8 +54,8 @@ class Output:
         End of its name.
     description : str
         What it is, in one sentence, for the documentation and the sidecar of images.
-    title : str
-        Heading in reports.
+    title, reading : str
+        Heading in reports; how to read it there.
     level : str
         Where it lies: beside the images of a participant, among the figures, with a template, at
         the root with an atlas, with the group's tables, in ``phenotype`` or at the root.
@@ -77,6 +77,8 @@ class Output:
         BIDS knows such names; all others stand in ``.bidsignore``.
     pooled : bool
         The group level gathers this table over the scans.
+    drawn : bool
+        A picture of this map, over what the network saw, is made for the individual report.
     """
 
     key: str
@@ -94,6 +96,8 @@ class Output:
     always: bool = True
     bids: bool = False
     pooled: bool = False
+    reading: str = ""
+    drawn: bool = False
 
     @property
     def is_table(self) -> bool:

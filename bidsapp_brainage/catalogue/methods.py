@@ -11,22 +11,23 @@ _MAP = ("space", "res", "desc")
 
 def _table(
     key: str, suffix: str, title: str, description: str, columns: tuple[Column, ...], *,
-    pooled: bool = False,
+    pooled: bool = False, reading: str = "",
 ) -> Output:  # fmt: skip
     return Output(
         key, suffix, ".tsv", description, title,
         entities=_TABLE, required=("space", "atlas", "desc"), desc="{model}",
-        columns=columns, pooled=pooled,
+        columns=columns, pooled=pooled, reading=reading,
     )  # fmt: skip
 
 
 def _map(
     key: str, suffix: str, title: str, description: str, *, units: str = "year",
-    desc: str = "{model}",
+    desc: str = "{model}", reading: str = "", drawn: bool = False,
 ) -> Output:  # fmt: skip
     return Output(
         key, suffix, ".nii.gz", description, title,
         entities=_MAP, required=_MAP, units=units, desc=desc,
+        reading=reading, drawn=drawn,
     )  # fmt: skip
 
 
@@ -55,6 +56,8 @@ METHODS: tuple[Method, ...] = (
                 "contributions of networks, lobes and hemispheres, each occluded as a whole",
                 e.GROUPS,
                 pooled=True,
+                reading="Each group was hidden as a whole. Where this differs from the sum of its "
+                "regions, the regions act together.",
             ),
             _table(
                 "baselines",
@@ -72,6 +75,8 @@ METHODS: tuple[Method, ...] = (
                 "per baseline: outside the brain, outside the atlas, all regions at once against "
                 "the sum of single regions",
                 e.CONTROLS,
+                reading="Hiding what should not matter, and everything at once, shows how far the "
+                "numbers of single regions can be trusted.",
             ),
         ),
         options=("null_parcels",),
@@ -87,9 +92,11 @@ METHODS: tuple[Method, ...] = (
             _map(
                 "cubes_map",
                 "occlusionmap",
-                "Occlusion of cubes",
+                "Cube by cube",
                 "Change of the predicted age when a cube around the voxel is occluded.",
                 desc="{model}cubes",
+                reading="The brain was hidden cube by cube, without an atlas.",
+                drawn=True,
             ),
         ),
         options=("cube_mm",),
@@ -109,6 +116,7 @@ METHODS: tuple[Method, ...] = (
                 "Shapley values",
                 "values of regions that add up to the change with all regions occluded",
                 e.SHAPLEY,
+                reading="The mean effect of hiding a region after others, in random order.",
             ),
         ),
         options=("shapley_permutations",),
@@ -128,6 +136,9 @@ METHODS: tuple[Method, ...] = (
                 "Is the ranking faithful?",
                 "deletion and insertion of ranked regions, beside random orders",
                 e.CURVES,
+                reading="Regions were hidden (deletion) or shown again (insertion) one after "
+                "another, the most important first. The ranking is faithful to the network if the "
+                "area is larger than with random orders.",
             ),
         ),
     ),
@@ -145,6 +156,7 @@ METHODS: tuple[Method, ...] = (
                 "Interactions of the top regions",
                 "interactions of the regions with the largest contributions",
                 e.PAIRS,
+                reading="What hiding two regions at once does beyond hiding each of them.",
             ),
         ),
     ),
@@ -241,6 +253,9 @@ METHODS: tuple[Method, ...] = (
                 "Randomised networks",
                 "agreement of explanations with those of ever more randomised networks",
                 e.RANDOMISATION,
+                reading="Weights were replaced by random ones, from the output down. An "
+                "explanation that depends on what the network learned changes: its rank "
+                "correlation with that of the trained network falls.",
             ),
         ),
     ),
@@ -261,6 +276,10 @@ METHODS: tuple[Method, ...] = (
                 "pair",
                 e.AGREEMENT,
                 pooled=True,
+                reading="Rank correlation over regions between explanations of this scan: 1 is "
+                "the same order, 0 none. Numbers marked (size) compare sizes only, because one of "
+                "the two has no sign; they tend to be high, as large regions have large "
+                "contributions in every explanation.",
             ),
         ),
     ),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from . import dataset, group_atlases, group_models, participant
 from .cards import Output
-from .lookup import method_outputs
+from .lookup import map_figures, method_outputs
 
 OUTPUTS: tuple[Output, ...] = (
     *participant.OUTPUTS,
     *method_outputs(),
+    *map_figures(),
     *group_models.TABLES,
     *group_atlases.TABLES,
     *dataset.OUTPUTS,

@@ -317,9 +317,6 @@ FIGURES: tuple[Output, ...] = (
         "map_figure", "occlusionmap", "contributions of regions", "{model}", "space", "atlas",
         optional=("seg", "scale"),
     ),
-    _figure(
-        "cubes_figure", "occlusionmap", "occlusion of cubes", "{model}cubes", "space", optional=()
-    ),
 )  # fmt: skip
 
 OUTPUTS: tuple[Output, ...] = (*IMAGES, *TABLES, *FIGURES)
