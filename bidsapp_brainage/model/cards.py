@@ -62,6 +62,11 @@ class ModelCard:
         return dict(self.raw.get("metrics", {}))
 
     @property
+    def citation_keys(self) -> tuple[str, ...]:
+        """What the methods text cites, by keys of the app's bibliography."""
+        return tuple(self.raw.get("citation_keys", ()))
+
+    @property
     def prediction(self) -> dict[str, Any]:
         """How to predict: ``{"tta": {"flip": ..., "shift_voxels": ...}}``, or nothing."""
         return dict(self.raw.get("prediction", {}))

@@ -110,7 +110,8 @@ def tuning_recipe(
     shifts = {k: v for k, v in known.get("augmentation", {}).items() if k in bounds}
     choices |= {"freeze": 0, "unfreeze_every": 0, "refine_years": 0.0, **FINE_TUNING}
     raw = source.raw
-    card = {key: raw[key] for key in ("schema_version", "input", "licence", "citation")}
+    kept = ("schema_version", "input", "licence", "citation", "citation_keys")
+    card = {key: raw[key] for key in kept if key in raw}
     card["output"] = make_output(targets, cohort, _age_bins(raw))
     wanted = learnable(raw["architecture"])
     card["architecture"] = with_outputs(wanted, n_outputs(heads(card["output"])))

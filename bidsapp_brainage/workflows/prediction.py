@@ -9,8 +9,10 @@ from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
+from bidsapp_brainage.bids.citation import bibliography
 from bidsapp_brainage.interfaces.prediction import ModelInput, Predict
 from bidsapp_brainage.interfaces.quality import MeasureQuality
+from bidsapp_brainage.model.description import input_text, network_text, training_text
 
 if TYPE_CHECKING:
     from bidsapp_brainage.atlas.templates import TemplateFiles
@@ -19,11 +21,6 @@ if TYPE_CHECKING:
     from bidsapp_brainage.workflows.plan import Compute
 
 _GPU_MEMORY_GB = 2.0
-_TRANSFORM_TEXT = {
-    "affine": "with the affine transform only",
-    "rigid": "with the rotation and shift of the affine transform only",
-    "native": "in the participant's own space",
-}
 
 
 def init_prediction_wf(
@@ -143,24 +140,18 @@ def identity(scan: Scan) -> dict[str, str]:
 
 def _describe(card: ModelCard) -> str:
     """Methods text about the model."""
-    spacing = float(card.input["resolution_mm"])
-    shape = " x ".join(str(size) for size in card.input["shape"])
-    members = len(card.weights)
-    kind = f"an ensemble of {members} networks" if members > 1 else "one network"
-    architecture = card.architecture["id"]
-    known = " [@sfcn]" if architecture == "sfcn" else ""
-    cite = f" The model asks for citation of: {'; '.join(card.citation)}." if card.citation else ""
-    brain = "the brain-masked T1w image" if card.input.get("skull_stripped") else "the T1w image"
-    transform = _TRANSFORM_TEXT[card.input.get("registration", "affine")]
     form = (
-        ", as a probability distribution over age bins whose mean is the predicted age"
+        " The network answers with a probability distribution over age bins, whose mean is the "
+        "predicted age."
         if card.age_head.has_distribution
         else ""
     )
+    references = bibliography()
+    cited = [references[key].fields.get("doi", key) for key in card.citation_keys]
+    others = [text.rstrip(".") for text in card.citation if not any(doi in text for doi in cited)]
+    asks = f" The model asks for citation of: {'; '.join(others)}." if others else ""
     return f"""\
-For the prediction, {brain} was resampled {transform} to {shape} voxels of
-{spacing:g} mm and scaled as the model card prescribes. The age was predicted with the model
-*{card.name}* (version {card.version}; {kind} of type {architecture}{known}, trained on people
-aged {card.age_range[0]:g} to {card.age_range[1]:g} years){form}. The brain-age gap is the
-predicted minus the chronological age.{cite}
+For the prediction, {input_text(card)}. The age was predicted with the model *{card.name}*
+(version {card.version}), {network_text(card)}.{form} {training_text(card)} The brain-age gap is
+the predicted minus the chronological age.{asks}
 """

@@ -51,6 +51,8 @@ def make_plan(folder: Path) -> RunPlan:
         age_head=SimpleNamespace(has_distribution=True),
         licence="CC0",
         citation=(),
+        citation_keys=(),
+        metrics={},
         folder=resources,
     )
     atlas = Atlas("BrainageDemo", None, 40, template.name, template.mask, regions)

@@ -1,0 +1,58 @@
+"""A model in plain words, for the methods section of a paper: all that its card tells."""
+
+from __future__ import annotations
+
+from bidsapp_brainage.model.cards import ModelCard
+
+_REGISTRATION = {
+    "affine": "with the affine transform only",
+    "rigid": "with the rotation and shift of the affine transform only",
+    "native": "in the participant's own space",
+}
+_SCALING = {
+    "brain_zscore": "to mean 0 and standard deviation 1",
+    "brain_robust": "to median 0 and interquartile range 1.349",
+    "divide_by_mean": "by division by their mean",
+    "divide_by_max": "by division by their maximum",
+    "min_max": "to the range from 0 to 1",
+    "white_matter": "so that the peak of white matter lies at 1",
+    "tissue": "so that fluid is 0, grey matter 1 and white matter 2",
+}
+
+
+def input_text(card: ModelCard) -> str:
+    """What was done to an image before the network saw it, as a clause."""
+    spec = card.input
+    brain = "the brain-masked T1w image" if spec.get("skull_stripped") else "the T1w image"
+    transform = _REGISTRATION[spec.get("registration", "affine")]
+    shape = " x ".join(str(size) for size in spec["shape"])
+    known = _SCALING.get(spec.get("intensity", {}).get("scaling", ""))
+    scaling = f"its intensities were scaled {known}" if known else "its intensities were kept"
+    return (
+        f"{brain} was resampled {transform} to {shape} voxels of "
+        f"{float(spec['resolution_mm']):g} mm, and {scaling}"
+    )
+
+
+def network_text(card: ModelCard) -> str:
+    """Kind and number of the networks with citation keys, as a noun."""
+    kind = card.architecture.get("text", f"a network of type {card.architecture['id']}")
+    cited = f" [{'; '.join(f'@{key}' for key in card.citation_keys)}]" if card.citation_keys else ""
+    members = len(card.weights)
+    return f"{kind}{cited}" + (f"; mean of an ensemble of {members} networks" * (members > 1))
+
+
+def training_text(card: ModelCard) -> str:
+    """Whom the model was trained on and how well it did on others, as far as the card tells."""
+    trained, tested = card.training, card.metrics.get("cross_validation", {})
+    people = f"{trained['n_people']} people" if trained.get("n_people") else "people"
+    cohort = f" of {trained['cohort']}" if trained.get("cohort") else ""
+    scanners = f" ({trained['scanners']})" if trained.get("scanners") else ""
+    ages = f"aged {card.age_range[0]:g} to {card.age_range[1]:g} years"
+    if trained.get("age_mean") is not None and trained.get("age_sd") is not None:
+        ages += f" (mean {trained['age_mean']:.1f}, SD {trained['age_sd']:.1f})"
+    text = f"It was trained on {people}{cohort}{scanners} {ages}."
+    if tested.get("mae") is not None:
+        text += f" In cross-validation its mean absolute error was {tested['mae']:.1f} years"
+        text += f" (N = {tested['n']})." if tested.get("n") else "."
+    return text
