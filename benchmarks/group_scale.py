@@ -119,6 +119,7 @@ def _write_regions(root: Path, person, regions: pd.DataFrame, delta, rng) -> Non
         z_null=delta / 0.2,
     )
     _write(root, person, "occlusion", table)
+    _write(root, person, "occlusiongroups", _groups(table))
     columns = [*names, "baseline", "delta_age", "delta_age_sd_members", "delta_age_per_ml"]
     other = table[columns].assign(baseline="mean", delta_age=delta + rng.normal(0, 0.1, len(delta)))
     _write(root, person, "occlusionbaselines", pd.concat([table[columns], other]))
@@ -131,6 +132,23 @@ def _write_regions(root: Path, person, regions: pd.DataFrame, delta, rng) -> Non
         "spearman_abs_per_ml": rng.uniform(0.5, 0.9),
     }
     _write(root, person, "agreement", pd.DataFrame([agreement]))
+
+
+def _groups(regions: pd.DataFrame) -> pd.DataFrame:
+    """Networks, lobes and hemispheres occluded as one; their effect is the mean of the regions'."""
+    sums = {"n_regions": ("index", "size"), "n_voxels": ("n_voxels", "sum")}
+    sums |= {"volume_mm3": ("volume_mm3", "sum"), "delta_age": ("delta_age", "mean")}
+    sums |= {"sum_of_regions": ("delta_age", "sum")}
+    return pd.concat(
+        [
+            regions.groupby(level, sort=False)
+            .agg(**sums)
+            .rename_axis("name")
+            .reset_index()
+            .assign(level=level)
+            for level in ("network", "lobe", "hemisphere")
+        ]
+    )
 
 
 def main() -> int:

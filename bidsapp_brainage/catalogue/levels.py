@@ -51,11 +51,20 @@ def mean_level(key: str) -> str:
     return key + _MEAN
 
 
+def is_mean_level(key: str) -> bool:
+    """Whether this is a level of means over the regions of groups."""
+    return key.endswith(_MEAN)
+
+
+def group_level(key: str) -> str:
+    """The level whose groups a level is about."""
+    return key.removesuffix(_MEAN)
+
+
 def level_title(key: str) -> str:
     """Words of a level for reports; the key itself where it is unknown."""
-    base = key.removesuffix(_MEAN)
-    title = _TITLES.get(base, key)
-    return f"{title}, mean over its regions" if base != key and base in _TITLES else title
+    title = _TITLES.get(group_level(key), key)
+    return f"{title}, mean over its regions" if is_mean_level(key) else title
 
 
 def level_meanings() -> dict[str, str]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bidsapp_brainage.group.people import Roles
-    from bidsapp_brainage.group.summary import Summary
+    from bidsapp_brainage.group.analyses import Study, Summary
+    from bidsapp_brainage.group.collect import ModelResult
     from bidsapp_brainage.model.bias_correction import BiasCorrection
     from bidsapp_brainage.settings import Settings
 
@@ -22,7 +22,8 @@ def run_group(settings: Settings) -> int:
     ----------
     settings : Settings
         ``output_dir`` is read and written; of ``bids_dir`` at most ``participants.tsv``
-        is read. Of the selection, participant, session and run labels count.
+        is read. Of the selection, participant, session and run labels count. With
+        ``reports_only`` the pages are made again from the tables of the group that are there.
 
     Returns
     -------
@@ -32,98 +33,108 @@ def run_group(settings: Settings) -> int:
     Raises
     ------
     NoInputError
-        If the folder holds no predictions for the selection.
+        If the folder holds no predictions for the selection, or no tables of the group.
     """
+    if settings.execution.reports_only:
+        return _reports_only(settings)
     from bidsapp_brainage.group.collect import collect
-    from bidsapp_brainage.group.leakage import card_of
-    from bidsapp_brainage.group.people import load_people
-    from bidsapp_brainage.group.summary import Question, summarise
-    from bidsapp_brainage.group.tables import write_phenotype
+    from bidsapp_brainage.group.outputs import write_mean_map, write_phenotype, write_tables
 
     output_dir, selection = settings.output_dir, settings.selection
-    found = collect(
+    collection = collect(
         output_dir,
         participants=selection.participant_label,
         sessions=selection.session_label,
         runs=selection.run_label,
     )
-    for problem in found.unreadable:
+    for problem in collection.unreadable:
         LOGGER.warning("Left out: %s", problem)
-    roles = _roles(settings)
-    summaries = []
-    for model in found.models:
-        LOGGER.info(
-            "Group level, model %s: %d scans of %d participants",
-            model.label,
-            len(model.brainage),
-            model.brainage["participant_id"].nunique(),
-        )
-        people, problems = load_people(
-            output_dir, settings.bids_dir, roles, scan_columns=model.qc.columns
-        )
-        for problem in problems:
-            LOGGER.warning("%s", problem)
-        question = Question(
-            roles=roles,
-            dataset_name=_dataset_name(output_dir),
-            card=card_of(model.provenance, settings.processing.models_dir),
-            line=_line(settings),
-        )
-        seed = settings.processing.random_seed
-        summaries.append(summarise(model, people, question, seed=seed))
-        for sentence in summaries[-1].warnings:
-            LOGGER.warning("%s", sentence)
-    no_phenotype = write_phenotype(output_dir, summaries)
-    if no_phenotype:
-        LOGGER.info("%s", no_phenotype)
+    summaries = [_summary(settings, model, collection.unreadable) for model in collection.models]
+    for note in write_phenotype(output_dir, summaries):
+        LOGGER.info("%s", note.sentence)
     for summary in summaries:
-        page = _write_model(settings, summary, found.unreadable)
-        LOGGER.info("Group report: %s", page)
-    return 1 if found.unreadable else 0
+        write_tables(output_dir, summary)
+        for atlas in summary.model.atlases:
+            for note in write_mean_map(output_dir, summary.model.label, atlas):
+                LOGGER.warning("%s", note.sentence)
+        _write_page(settings, summary.model.label)
+    return 1 if collection.unreadable else 0
 
 
-def _write_model(settings: Settings, summary: Summary, unreadable: tuple[str, ...]) -> Path:
-    from bidsapp_brainage.group.tables import MeanMap, write_mean_map, write_tables
+def _reports_only(settings: Settings) -> int:
+    """Make the pages again from the tables of the group."""
+    from bidsapp_brainage.errors import NoInputError
+    from bidsapp_brainage.reports.group.stored import stored_models
+
+    labels = stored_models(settings.output_dir)
+    if not labels:
+        raise NoInputError(
+            f"{settings.output_dir} has no tables of the group (group_*_brainage.tsv): run the "
+            "group level without `reports_only` first."
+        )
+    for label in labels:
+        _write_page(settings, label)
+    return 0
+
+
+def _write_page(settings: Settings, label: str) -> None:
     from bidsapp_brainage.reports.group.page import write_group_report
 
-    output_dir = settings.output_dir
-    write_tables(output_dir, summary)
-    maps = {}
-    for atlas in summary.atlases:
-        answer = write_mean_map(output_dir, summary, atlas.result)
-        if isinstance(answer, MeanMap):
-            maps[atlas.result.title] = answer.path
-        else:
-            LOGGER.warning("%s", answer)
-    return write_group_report(
-        output_dir,
-        summary,
-        maps=maps,
-        unreadable=unreadable,
-        command_line=settings.execution.command_line,
+    command = settings.execution.command_line
+    page = write_group_report(settings.output_dir, label, command_line=command)
+    LOGGER.info("Group report: %s", page)
+
+
+def _summary(settings: Settings, model: ModelResult, unreadable: tuple[str, ...]) -> Summary:
+    from bidsapp_brainage.group.analyses import summarise
+    from bidsapp_brainage.group.people import load_people
+
+    LOGGER.info(
+        "Group level, model %s: %d scans of %d participants",
+        model.label,
+        len(model.brainage),
+        model.brainage["participant_id"].nunique(),
     )
+    study = _study(settings, model)
+    people, problems = load_people(
+        settings.output_dir, settings.bids_dir, study.columns, scan_columns=model.qc.columns
+    )
+    for problem in problems:
+        LOGGER.warning("%s", problem)
+    seed = settings.processing.random_seed
+    summary = summarise(model, people, study, seed=seed, unreadable=unreadable)
+    for note in summary.notes:
+        if note.severity == "warning" and note.topic != "unreadable":
+            LOGGER.warning("%s", note.sentence)
+    return summary
 
 
-def _roles(settings: Settings) -> Roles:
-    from bidsapp_brainage.group.people import Roles
+def _study(settings: Settings, model: ModelResult) -> Study:
+    from bidsapp_brainage.group.analyses import Study
+    from bidsapp_brainage.group.people import ParticipantColumns, card_of
 
     chosen = settings.group
-    return Roles(
-        group=chosen.group_column,
-        reference=chosen.reference_group,
-        site=chosen.site_column,
-        covariates=chosen.covariates,
+    return Study(
+        columns=ParticipantColumns(
+            group=chosen.group_column,
+            reference=chosen.reference_group,
+            site=chosen.site_column,
+            covariates=chosen.covariates,
+        ),
+        dataset_name=_dataset_name(settings.output_dir),
+        card=card_of(model.provenance, settings.processing.models_dir),
+        bias_correction=_bias_correction(settings),
     )
 
 
-def _line(settings: Settings) -> BiasCorrection | None:
-    """The line of ``--bias-correction file:``; other words are the participant level's."""
+def _bias_correction(settings: Settings) -> BiasCorrection | None:
+    """The line of ``bias_correction file:``; other words are the participant level's."""
     from bidsapp_brainage.model.bias_correction import read_bias_correction
 
-    spec = settings.processing.bias_correction
-    return (
-        read_bias_correction(Path(spec.removeprefix("file:"))) if spec.startswith("file:") else None
-    )
+    source = settings.processing.bias_correction
+    if not source.startswith("file:"):
+        return None
+    return read_bias_correction(Path(source.removeprefix("file:")))
 
 
 def _dataset_name(output_dir: Path) -> str:

@@ -59,6 +59,11 @@ class AtlasResult:
         return self.frames["baselines"]
 
     @property
+    def groups(self) -> pd.DataFrame:
+        """One row per scan and group of regions occluded as one."""
+        return self.frames["groups"]
+
+    @property
     def agreement(self) -> pd.DataFrame:
         """One row per scan and pair of explanations."""
         return self.frames["agreement"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+from bidsapp_brainage.catalogue.levels import group_level, mean_level
+from bidsapp_brainage.group.levels import Level
+from bidsapp_brainage.group.notes import Findings, findings
 
 MIN_PEOPLE = 10
 AGREES, PARTLY = 75.0, 50.0  # mean percentile of a structure's regions
@@ -71,6 +75,36 @@ _NETWORKS = (
     ),
     ("default-mode contribution follows an inverted U over the lifespan", ("default",)),
 )
+
+
+def published_claims(
+    occlusionstats: pd.DataFrame,
+    lifespanstats: pd.DataFrame | None,
+    levels: Sequence[Level],
+    ages: pd.Series,
+) -> Findings:
+    """Compare published claims with a sample; nothing without contributions of regions.
+
+    Parameters
+    ----------
+    occlusionstats : DataFrame
+        Mean contributions; those with the main baseline count.
+    lifespanstats : DataFrame or None
+        Tests of the curves over age.
+    levels : sequence of Level
+        Contributions with the main baseline.
+    ages : Series
+        Years, by participant.
+    """
+    by_name = {group_level(level.name): level for level in levels}
+    if "region" not in by_name:
+        return Findings({})
+    main = by_name["region"].rows["baseline"].iloc[0]
+    sides = None
+    if "hemisphere" in by_name:
+        sides = hemisphere_differences(by_name["hemisphere"].matrix, ages)
+    chosen = occlusionstats[occlusionstats["baseline"].isin([main])]
+    return findings("literature", literature_table(chosen, lifespanstats, sides))
 
 
 def literature_table(
@@ -151,25 +185,25 @@ def _network_rows(lifespan: pd.DataFrame | None) -> Iterable[dict[str, Any]]:
             "verdict": "cannot tell",
         }
         if lifespan is not None:
-            networks = lifespan[lifespan["level"] == "network"]
+            networks = lifespan[lifespan["level"].isin(["network", mean_level("network")])]
             name = networks["name"].astype(str).str.casefold()
-            found = networks[name.str.startswith(words)]
-            if len(found):
-                row |= _shape_facts(found)
+            named = networks[name.str.startswith(words)]
+            if len(named):
+                row |= _shape_facts(named)
         yield row
 
 
-def _shape_facts(found: pd.DataFrame) -> dict[str, Any]:
-    inverted = found["shape"] == "inverted_u"
-    sure = found["q_nonlinear"] < ALPHA
+def _shape_facts(networks: pd.DataFrame) -> dict[str, Any]:
+    inverted = networks["shape"] == "inverted_u"
+    sure = networks["q_nonlinear"] < ALPHA
     verdict = "cannot tell"
     if sure.any():
         agrees = inverted[sure]
         verdict = "agrees" if agrees.all() else "partly" if agrees.any() else "differs"
     return {
-        "regions": "; ".join(found["name"].astype(str)),
-        "value": float(found["q_nonlinear"].max()),
-        "n_regions": len(found),
+        "regions": "; ".join(networks["name"].astype(str)),
+        "value": float(networks["q_nonlinear"].max()),
+        "n_regions": len(networks),
         "verdict": verdict,
     }
 
@@ -184,10 +218,10 @@ def _hemisphere_row(hemispheres: pd.DataFrame | None) -> dict[str, Any]:
     }
     if hemispheres is None or len(hemispheres) < MIN_PEOPLE or np.ptp(hemispheres["age"]) == 0:
         return row
-    found = stats.spearmanr(hemispheres["age"], hemispheres["difference"])
-    row["value"] = float(found.statistic)
-    if found.pvalue < ALPHA:
-        row["verdict"] = "agrees" if found.statistic > 0 else "differs"
+    correlation = stats.spearmanr(hemispheres["age"], hemispheres["difference"])
+    row["value"] = float(correlation.statistic)
+    if correlation.pvalue < ALPHA:
+        row["verdict"] = "agrees" if correlation.statistic > 0 else "differs"
     return row
 
 

@@ -1,9 +1,10 @@
-"""Sentences that accompany the tables."""
+"""What an analysis gives: tables, and sentences that accompany them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -17,6 +18,20 @@ class Note:
     topic: str
     sentence: str
     severity: str = "note"
+
+
+class Findings(NamedTuple):
+    """Tables by the key of the output, only those that the sample supports, and notes."""
+
+    tables: Mapping[str, pd.DataFrame]
+    notes: Sequence[Note] = ()
+
+
+def findings(key: str, table: pd.DataFrame | None, why_not: str = "") -> Findings:
+    """One table if it has rows; else the note that says why there is none."""
+    if table is not None and not table.empty:
+        return Findings({key: table})
+    return Findings({}, [Note(key, why_not)] if why_not else [])
 
 
 def notes_of(topic: str, sentences: Iterable[str], severity: str = "note") -> list[Note]:

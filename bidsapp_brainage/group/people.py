@@ -1,24 +1,35 @@
-"""Who the people are: sex, site, group and covariates, from participants.tsv."""
+"""Who the people are: sex, site, group and covariates; whether the model has seen them."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from bidsapp_brainage.errors import DataError, UsageError
+from bidsapp_brainage.errors import BrainageError, DataError, UsageError
+from bidsapp_brainage.group.notes import Note
 from bidsapp_brainage.io import read_tsv
+from bidsapp_brainage.model.cards import ModelCard, find_card
 
 DEFAULT_SITE = "site"
 #: Columns that the group level makes itself; a covariate of this name would replace them.
 RESERVED = ("age", "gap", "participant_id")
+#: Words that say nothing about which dataset it is.
+_COMMON = frozenset(
+    {"age", "ages", "and", "brain", "cohort", "control", "controls", "data", "dataset"}
+    | {"derivatives", "for", "from", "hospital", "mri", "neuro", "open", "openneuro", "people"}
+    | {"raw", "sample", "simulated", "study", "sub", "test", "the", "training", "university"}
+    | {"with"}
+)
 
 
 @dataclass(frozen=True)
-class Roles:
+class ParticipantColumns:
     """Which columns of participants.tsv mean what.
 
     Attributes
@@ -41,7 +52,11 @@ class Roles:
 
 
 def load_people(
-    output_dir: Path, bids_dir: Path, roles: Roles, *, scan_columns: Iterable[str] = ()
+    output_dir: Path,
+    bids_dir: Path,
+    columns: ParticipantColumns,
+    *,
+    scan_columns: Iterable[str] = (),
 ) -> tuple[pd.DataFrame, list[str]]:
     """Read sex, site, group and covariates.
 
@@ -51,7 +66,7 @@ def load_people(
         Derivatives; their ``participants.tsv`` is a subset of the columns of the raw one.
     bids_dir : Path
         Raw dataset. Only its ``participants.tsv`` is read, and only if it is there.
-    roles : Roles
+    columns : ParticipantColumns
     scan_columns : iterable of str
         Columns of the quality table, which may serve as covariates, too.
 
@@ -80,15 +95,15 @@ def load_people(
     known = pd.DataFrame(index=pd.Index([], name="participant_id"))
     for table in tables:
         known = known.combine_first(table)
-    _check(roles, [str(name) for name in known.columns], [*map(str, scan_columns)])
+    _check(columns, [str(name) for name in known.columns], [*map(str, scan_columns)])
     people = pd.DataFrame(index=known.index)
-    sources = {"sex": "sex", "site": roles.site or DEFAULT_SITE, "group": roles.group}
+    sources = {"sex": "sex", "site": columns.site or DEFAULT_SITE, "group": columns.group}
     for name, source in sources.items():
         if source and source in known:
             people[name] = known[source].map(_text)
-    for name in (name for name in roles.covariates if name in known):
+    for name in (name for name in columns.covariates if name in known):
         people[name] = known[name]
-    _check_reference(roles, people)
+    _check_reference(columns, people)
     return people.rename_axis("participant_id").reset_index(), problems
 
 
@@ -107,12 +122,12 @@ def _text(value: object) -> str | None:
     return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
-def _check(roles: Roles, known: list[str], of_scans: list[str]) -> None:
-    asked = [("`group_column`", roles.group), ("`site_column`", roles.site)]
+def _check(columns: ParticipantColumns, known: list[str], of_scans: list[str]) -> None:
+    asked = [("`group_column`", columns.group), ("`site_column`", columns.site)]
     for option, name in asked:
         if name and name not in known:
             raise UsageError(_unknown(option, name, known))
-    for name in roles.covariates:
+    for name in columns.covariates:
         if name in RESERVED:
             raise UsageError(
                 f"`covariates` {name}: age is in the models already, and the gap is what they "
@@ -120,7 +135,7 @@ def _check(roles: Roles, known: list[str], of_scans: list[str]) -> None:
             )
         if name not in known and name not in of_scans:
             raise UsageError(_unknown("`covariates`", name, [*known, *of_scans]))
-    if roles.reference and not roles.group:
+    if columns.reference and not columns.group:
         raise UsageError("`reference_group` needs `group_column`: name the column of the groups.")
 
 
@@ -133,14 +148,86 @@ def _unknown(option: str, name: str, known: list[str]) -> str:
     )
 
 
-def _check_reference(roles: Roles, people: pd.DataFrame) -> None:
-    if not roles.reference:
+def _check_reference(columns: ParticipantColumns, people: pd.DataFrame) -> None:
+    if not columns.reference:
         return
     groups = sorted(people["group"].dropna().unique())
-    if roles.reference not in groups:
-        close = difflib.get_close_matches(roles.reference, groups, n=1)
+    if columns.reference not in groups:
+        close = difflib.get_close_matches(columns.reference, groups, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise UsageError(
-            f"`reference_group` {roles.reference}: no such value in column {roles.group!r}.{hint} "
-            f"Known: {', '.join(groups)}."
+            f"`reference_group` {columns.reference}: no such value in column {columns.group!r}."
+            f"{hint} Known: {', '.join(groups)}."
         )
+
+
+def card_of(provenance: dict[str, Any], models_dir: Path | None) -> ModelCard | None:
+    """Card of the model that made the predictions, or None if it is not installed here."""
+    facts = provenance.get("Model")
+    name = facts.get("Name") if isinstance(facts, dict) else None
+    if not name:
+        return None
+    try:
+        return find_card(str(name), models_dir)
+    except BrainageError:
+        return None
+
+
+def training_notes(
+    card: ModelCard | None, dataset_name: str, participants: Sequence[str]
+) -> list[Note]:
+    """Notes about whether people were in the training set; see :func:`training_overlap`."""
+    if card is None:
+        sentence = (
+            "The card of the model is not installed here, so that nobody checked whether these "
+            "people were in its training set."
+        )
+        return [Note("leakage", sentence)]
+    sentence = training_overlap(card, dataset_name, participants)
+    return [Note("leakage", sentence, "warning")] if sentence else []
+
+
+def training_overlap(card: ModelCard, dataset_name: str, participants: Sequence[str]) -> str:
+    """Warn if the name of the dataset or of its participants points to the training cohort.
+
+    Parameters
+    ----------
+    card : ModelCard
+        ``training.cohort`` is compared.
+    dataset_name : str
+        ``Name`` of the dataset description.
+    participants : sequence of str
+        Labels such as ``sub-IXI012``: letters before the number often name the study.
+
+    Returns
+    -------
+    str
+        A sentence; empty if nothing was found. Names are all that is compared: an empty answer
+        is no proof.
+    """
+    cohort = str(card.training.get("cohort", ""))
+    words, name = _words(cohort), _words(dataset_name)
+    prefixes = {_prefix(label) for label in participants}
+    shared = [word for word in words if word in name]
+    by_label = [word for word in words if word in prefixes]
+    if not shared and not by_label:
+        return ""
+    what = (
+        f"the name of this dataset ({dataset_name})" if shared else "the labels of its participants"
+    )
+    return (
+        f"Model {card.name} was trained on '{cohort}', and {what} contains "
+        f"'{(shared or by_label)[0].upper()}': some of these people were probably in its training "
+        "set. Their errors are too small then, and accuracy, gaps and intervals must not be "
+        "reported as those of new people."
+    )
+
+
+def _words(text: str) -> list[str]:
+    words = re.findall(r"[a-z]+[a-z0-9]*", text.casefold().replace("-", ""))
+    return [word for word in words if len(word) > 2 and word not in _COMMON]
+
+
+def _prefix(label: str) -> str:
+    match = re.match(r"[a-z]+", label.removeprefix("sub-").casefold())
+    return match[0] if match else ""

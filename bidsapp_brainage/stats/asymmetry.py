@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from bidsapp_brainage.catalogue.levels import bare_name
+from bidsapp_brainage.stats.means import mean_with_interval
 from bidsapp_brainage.stats.permutation import false_discovery, sign_flip_max_t
 
-MIN_PEOPLE = 3
 COLUMNS = (
     "pair",
     "index_left",
@@ -120,14 +119,7 @@ def _describe(left: np.ndarray, right: np.ndarray, index: np.ndarray) -> dict[st
         "mean_difference": difference.mean() if len(difference) else np.nan,
         "mean_asymmetry": np.nanmean(index) if np.isfinite(index).any() else np.nan,
     }
-    tested = ("ci95_lower", "ci95_upper", "t", "p", "effect_size")
-    if len(difference) < MIN_PEOPLE or np.ptp(difference) == 0:
-        return facts | dict.fromkeys(tested, np.nan)
-    found = stats.ttest_1samp(difference, 0.0)
-    bounds = found.confidence_interval(0.95)
-    effect = difference.mean() / difference.std(ddof=1)
-    answers = (bounds.low, bounds.high, found.statistic, found.pvalue, effect)
-    return facts | {name: float(v) for name, v in zip(tested, answers, strict=True)}
+    return facts | mean_with_interval(difference).tested
 
 
 def _with_flip(

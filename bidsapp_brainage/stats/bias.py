@@ -42,7 +42,7 @@ class KFoldCorrection:
 
 def kfold_correction(
     scans: pd.DataFrame, reference: pd.Series, *, n_folds: int = N_FOLDS
-) -> KFoldCorrection | str:
+) -> tuple[KFoldCorrection | None, list[str]]:
     """Subtract a line fitted on reference people of the same dataset (de Lange and Cole 2020).
 
     Each reference person gets the line of folds without this person; everybody else gets the
@@ -59,8 +59,9 @@ def kfold_correction(
 
     Returns
     -------
-    KFoldCorrection or str
-        A sentence that says why there is none.
+    correction : KFoldCorrection or None
+    notes : list of str
+        Sentences: why there is none, or why it may not be trusted.
     """
     age, predicted = scans["chronological_age"], scans["predicted_age"]
     known = age.notna() & predicted.notna()
@@ -68,11 +69,11 @@ def kfold_correction(
     n_people = fit["participant_id"].nunique()
     span = np.ptp(fit["chronological_age"]) if len(fit) else 0.0
     if n_people < MIN_REFERENCE or span == 0:
-        return (
+        return None, [
             f"No correction was fitted within the dataset: the reference group has {n_people} "
             f"participants of known age spanning {span:.1f} years; at least {MIN_REFERENCE} of "
             "different age are needed."
-        )
+        ]
     slope, intercept = _line(fit)
     expected = slope * age + intercept
     ages = fit["chronological_age"]
@@ -81,14 +82,16 @@ def kfold_correction(
         a, b = _line(fit[folds != fold])
         rows = fit.index[folds == fold]
         expected.loc[rows] = a * age.loc[rows] + b
-    return KFoldCorrection(
+    warnings = _warnings(n_people, ages, age[known & ~reference.astype(bool)])
+    correction = KFoldCorrection(
         gap=(predicted - expected).where(known),
         slope=slope,
         intercept=intercept,
         n_reference=n_people,
         age_range=(float(ages.min()), float(ages.max())),
-        warnings=tuple(_warnings(n_people, ages, age[known & ~reference.astype(bool)])),
+        warnings=tuple(warnings),
     )
+    return correction, [f"Correction within the dataset: {text}." for text in warnings]
 
 
 def _line(scans: pd.DataFrame) -> tuple[float, float]:
@@ -97,15 +100,15 @@ def _line(scans: pd.DataFrame) -> tuple[float, float]:
 
 
 def _warnings(n_people: int, ages: pd.Series, others: pd.Series) -> list[str]:
-    found = []
+    sentences = []
     if n_people < SURE_REFERENCE:
-        found.append(
+        sentences.append(
             f"the line rests on {n_people} participants; below {SURE_REFERENCE} it is uncertain"
         )
     outside = (others < ages.min()) | (others > ages.max())
     if outside.any():
-        found.append(
+        sentences.append(
             f"{int(outside.sum())} scans outside the reference group are younger than "
             f"{ages.min():.1f} or older than {ages.max():.1f} years: the line is extrapolated"
         )
-    return found
+    return sentences

@@ -1,4 +1,4 @@
-"""Mean contribution of regions, networks and hemispheres over participants."""
+"""Mean contribution of regions and of groups of regions over participants."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bidsapp_brainage.catalogue import levels as words
+from bidsapp_brainage.stats.means import MIN_FOR_INTERVAL, mean_with_interval
 from bidsapp_brainage.stats.permutation import false_discovery, one_sample_t, sign_flip_max_t
 from bidsapp_brainage.stats.stability import rank_intervals
 
-MIN_FOR_INTERVAL = 3  # participants
 REGION = ["index", "name", "hemisphere", "lobe", "network"]
-GROUPINGS = ("network", "hemisphere", "lobe")
-LEVELS = ("region", *GROUPINGS)
 COLUMNS = (
     "level",
     *REGION,
@@ -52,25 +51,34 @@ _SCAN = ["participant_id", "session_id", "run_id", "scan"]
 
 def level_key(level: str) -> str:
     """Column that names the rows of a level: ``index`` for regions."""
-    return "index" if level == "region" else level
+    return "index" if level == words.REGION.key else "name"
 
 
-def level_rows(regions: pd.DataFrame, level: str) -> pd.DataFrame:
-    """One row per scan and region, network, lobe or hemisphere.
+def level_rows(regions: pd.DataFrame, groups: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """One row per scan and region or group, by level.
 
     Parameters
     ----------
     regions : DataFrame
-        Long table of one baseline.
-    level : str
-        One of ``LEVELS``.
+        Long table of one baseline, a row per scan and region.
+    groups : DataFrame
+        Groups of regions occluded as one, with the same baseline: ``level``, ``name`` and the
+        values of regions; may be empty.
 
     Returns
     -------
-    DataFrame
-        The table itself for regions; else means over the regions of a group, weighted by volume.
+    dict
+        ``region``; the levels of `groups`; and, under a name of their own
+        (:func:`bidsapp_brainage.catalogue.levels.mean_level`), means over the regions of a group
+        weighted by volume. The latter are no effect of the group: regions share what the network
+        sees around them.
     """
-    return regions if level == "region" else _combine(regions, level)
+    rows = {words.REGION.key: regions}
+    keys = [level.key for level in words.GROUPINGS]
+    occluded = groups["level"] if "level" in groups else pd.Series(dtype=object)
+    rows |= {key: groups[occluded == key] for key in keys if (occluded == key).any()}
+    known = [key for key in keys if key in regions and regions[key].notna().any()]
+    return rows | {words.mean_level(key): _mean_over_regions(regions, key) for key in known}
 
 
 def person_matrix(rows: pd.DataFrame, level: str, value: str = "delta_age") -> pd.DataFrame:
@@ -81,7 +89,7 @@ def person_matrix(rows: pd.DataFrame, level: str, value: str = "delta_age") -> p
     rows : DataFrame
         From :func:`level_rows`.
     level : str
-        One of ``LEVELS``.
+        Its level.
     value : str
         Column to be averaged.
     """
@@ -90,43 +98,48 @@ def person_matrix(rows: pd.DataFrame, level: str, value: str = "delta_age") -> p
 
 
 def contribution_table(
-    regions: pd.DataFrame, *, seed: int = 0, n_permutations: int = 999
+    regions: pd.DataFrame,
+    groups: pd.DataFrame | None = None,
+    *,
+    seed: int = 0,
+    n_permutations: int = 999,
 ) -> pd.DataFrame:
-    """Mean signed contribution per region, network, hemisphere and lobe.
+    """Mean signed contribution per region and group of regions.
 
     Parameters
     ----------
     regions : DataFrame
         Long table, one row per scan and region: ``participant_id`` and the columns of
         ``*_occlusion.tsv``. Several baselines may be present; each gets its own rows.
+    groups : DataFrame, optional
+        The same for groups occluded as one, with ``baseline`` and ``level``.
     seed, n_permutations : int
         Of sign flips and, for intervals of ranks, bootstrap samples.
 
     Returns
     -------
     DataFrame
-        Columns ``COLUMNS``; ``level`` is ``region``, ``network``, ``hemisphere`` or ``lobe``. The
-        unit is the participant: scans of one person are averaged first. Networks, hemispheres and
-        lobes are means over their regions weighted by volume, made per scan. ``ci95_*`` are
+        Columns ``COLUMNS``; ``level`` is one of :func:`level_rows`. The unit is the participant:
+        scans of one person are averaged first. ``ci95_*`` are
         t intervals of the mean; ``t``, ``p`` test whether the sign is the same across
         participants (mean against zero), ``q`` is ``p`` with Benjamini-Hochberg control within
         a level; ``effect_size`` is mean / SD. Columns with ``null`` compare regions with random
         parcels of the same size. Intervals and tests need three participants, intervals of ranks
         six. ``rank`` orders by absolute mean, within level.
     """
+    if regions.empty:
+        return pd.DataFrame(columns=list(COLUMNS))
     tables = []
     for baseline, part in regions.groupby("baseline", dropna=False, sort=True):
-        levels = ["region", *(name for name in GROUPINGS if part[name].notna().any())]
+        same = pd.DataFrame() if groups is None else groups[groups["baseline"].eq(baseline)]
         tables += [
-            _level(level_rows(part, level), level, seed, n_permutations).assign(baseline=baseline)
-            for level in levels
+            _level(rows, level, seed, n_permutations).assign(baseline=baseline)
+            for level, rows in level_rows(part, same).items()
         ]
-    if not tables:
-        return pd.DataFrame(columns=list(COLUMNS))
     return pd.concat(tables, ignore_index=True).reindex(columns=list(COLUMNS))
 
 
-def _combine(regions: pd.DataFrame, grouping: str) -> pd.DataFrame:
+def _mean_over_regions(regions: pd.DataFrame, grouping: str) -> pd.DataFrame:
     """One row per scan and group: means over its regions, weighted by volume."""
     keys = [*(name for name in _SCAN if name in regions), grouping]
     used = regions[regions["n_voxels"] > 0].dropna(subset=[grouping, "delta_age"])
@@ -138,13 +151,13 @@ def _combine(regions: pd.DataFrame, grouping: str) -> pd.DataFrame:
     sums = groups.sum(min_count=1)
     complete = values.notna().groupby([used[name] for name in keys], dropna=False).all()
     sums[_VALUES] = sums[_VALUES].div(sums["volume_mm3"], axis=0).where(complete[_VALUES])
-    return sums.reset_index()
+    return sums.reset_index().rename(columns={grouping: "name"})
 
 
 def _level(rows: pd.DataFrame, level: str, seed: int, n_permutations: int) -> pd.DataFrame:
     """Statistics over participants of each region or group."""
-    keys = REGION if level == "region" else [level]
-    null = _NULL if level == "region" else []
+    single = level == words.REGION.key
+    keys, null = (REGION, _NULL) if single else (["name"], [])
     rows = rows.reindex(columns=[*rows.columns, *(name for name in null if name not in rows)])
     values = [name for name in (*_VALUES, *null, "volume_mm3", "n_regions") if name in rows]
     person = rows.groupby([*keys, "participant_id"], dropna=False, sort=False)[values].mean()
@@ -161,7 +174,7 @@ def _level(rows: pd.DataFrame, level: str, seed: int, n_permutations: int) -> pd
     table["rank_ci95_lower"], table["rank_ci95_upper"] = rank_intervals(
         wide.to_numpy(dtype=np.float64), seed=seed
     )
-    if level == "region":
+    if single:
         excess = wide - person_matrix(rows, level, "null_mean").reindex(columns=order)
         table = table.assign(**_against_null(excess.to_numpy(float), seed, n_permutations))
     return table
@@ -187,12 +200,12 @@ def _as_tuple(key: Any) -> tuple[Any, ...]:
 
 
 def _describe(person: pd.DataFrame) -> dict[str, Any]:
-    delta = person["delta_age"].dropna().to_numpy(dtype=float)
+    delta = mean_with_interval(person["delta_age"])
     facts: dict[str, Any] = {
         "n_regions": person["n_regions"].max() if "n_regions" in person else 1,
-        "n_participants": len(delta),
-        "mean_delta_age": delta.mean() if len(delta) else np.nan,
-        "sd_delta_age": delta.std(ddof=1) if len(delta) > 1 else np.nan,
+        "n_participants": delta.n,
+        "mean_delta_age": delta.mean,
+        "sd_delta_age": delta.sd,
         "mean_abs_delta_age": person["abs_delta_age"].mean(),
         "mean_volume_mm3": person["volume_mm3"].mean(),
         "mean_delta_age_per_ml": person["delta_age_per_ml"].mean(),
@@ -202,21 +215,7 @@ def _describe(person: pd.DataFrame) -> dict[str, Any]:
         facts["mean_null"] = person["null_mean"].mean()
         facts["mean_z_null"] = person["z_null"].mean()
         facts["null_percentile"] = 100 * stats.norm.cdf(facts["mean_z_null"])
-    return facts | _test_sign(delta)
-
-
-def _test_sign(delta: np.ndarray) -> dict[str, float]:
-    if len(delta) < MIN_FOR_INTERVAL or np.ptp(delta) == 0:
-        return dict.fromkeys(("ci95_lower", "ci95_upper", "t", "p", "effect_size"), np.nan)
-    found = stats.ttest_1samp(delta, 0.0)
-    interval = found.confidence_interval(0.95)
-    return {
-        "ci95_lower": float(interval.low),
-        "ci95_upper": float(interval.high),
-        "t": float(found.statistic),
-        "p": float(found.pvalue),
-        "effect_size": float(delta.mean() / delta.std(ddof=1)),
-    }
+    return facts | delta.tested
 
 
 def notes(table: pd.DataFrame) -> list[str]:

@@ -15,6 +15,7 @@ from bidsapp_brainage.io import save_nifti, write_json, write_tsv
 SHAPE = (20, 24, 20)
 AFFINE = np.array([[8.0, 0, 0, -76], [0, 8, 0, -108], [0, 0, 8, -68], [0, 0, 0, 1]])
 TEMPLATE = "MNI152NLin2009aSym"
+GROUP_EFFECT = 5.0  # years
 NETWORKS = ("Visual", "Default", "Frontoparietal", "Limbic")
 
 
@@ -54,10 +55,13 @@ def write_derivatives(
     unknown_age: tuple[int, ...] = (),
     flagged: tuple[int, ...] = (),
     maps: bool = True,
+    groups: bool = True,
     seed: int = 0,
 ) -> Path:
     """Write a derivatives folder and return its path.
 
+    With ``groups`` every network and hemisphere was occluded as one, with an effect that is
+    ``GROUP_EFFECT`` years beyond the sum of its regions.
     ``unknown_age`` and ``flagged`` number participants from 0; predictions regress to the mean.
     """
     rng = np.random.default_rng(seed)
@@ -71,7 +75,7 @@ def write_derivatives(
             old = None if age is None else age + 2 * number
             for model in models:
                 _write_scan(root, scan, model, old, rng, flagged=person in flagged)
-                _write_regions(root, scan, model, old, rng, n_regions, maps=maps)
+                _write_regions(root, scan, model, old, rng, n_regions, maps=maps, groups=groups)
         rows.append((f"sub-{person + 1:02d}", age, sex[person], "A" if person < 6 else "B"))
     people = pd.DataFrame(rows, columns=["participant_id", "age", "sex", "site"])
     write_tsv(root / "participants.tsv", people)
@@ -120,7 +124,7 @@ def _write_scan(root, scan, model, age, rng, *, flagged):
     _write(root, scan, {"desc": model}, "qc", pd.DataFrame([qc]))
 
 
-def _write_regions(root, scan, model, age, rng, n_regions, *, maps):
+def _write_regions(root, scan, model, age, rng, n_regions, *, maps, groups):
     labels = atlas_labels(n_regions)
     index = np.arange(1, n_regions + 1)
     count = np.array([(labels == i).sum() for i in index])
@@ -143,12 +147,26 @@ def _write_regions(root, scan, model, age, rng, n_regions, *, maps):
     table["delta_age_mirrored"] = delta + 0.01
     where = {"space": TEMPLATE, "atlas": "Blocks", "scale": str(n_regions), "desc": model}
     _write(root, scan, where, "occlusion", table)
+    if groups:
+        _write(root, scan, where, "occlusiongroups", _groups(table))
     if maps:
         image = nib.Nifti1Image(paint_map(labels, index, delta), AFFINE)
         path = derivative_path(
             root, scan, suffix="occlusionmap", extension=".nii.gz", res="2", **where
         )
         save_nifti(image, path)
+
+
+def _groups(regions):
+    """Networks and hemispheres, occluded as one."""
+    rows = []
+    for level in ("network", "hemisphere"):
+        for name, part in regions[regions["n_voxels"] > 0].groupby(level):
+            total = part["delta_age"].sum()
+            sizes = {"n_voxels": part["n_voxels"].sum(), "volume_mm3": part["volume_mm3"].sum()}
+            effect = {"delta_age": total + GROUP_EFFECT, "sum_of_regions": total}
+            rows.append({"level": level, "name": name, "n_regions": len(part), **sizes, **effect})
+    return pd.DataFrame(rows)
 
 
 def _write(root, scan, more, suffix, table):

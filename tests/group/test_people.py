@@ -8,8 +8,12 @@ import pandas as pd
 import pytest
 
 from bidsapp_brainage.errors import UsageError
-from bidsapp_brainage.group import leakage
-from bidsapp_brainage.group.people import Roles, load_people
+from bidsapp_brainage.group.people import (
+    ParticipantColumns,
+    card_of,
+    load_people,
+    training_overlap,
+)
 from bidsapp_brainage.io import write_tsv
 from bidsapp_brainage.model.cards import find_card
 
@@ -34,8 +38,8 @@ def folders(tmp_path):
 
 
 def test_derivatives_first_then_the_raw_table(folders):
-    roles = Roles("diagnosis", "HC", "scanner", ("iq", "cnr"))
-    people, problems = load_people(*folders, roles, scan_columns=["cnr"])
+    columns = ParticipantColumns("diagnosis", "HC", "scanner", ("iq", "cnr"))
+    people, problems = load_people(*folders, columns, scan_columns=["cnr"])
     people = people.set_index("participant_id")
     assert problems == []
     assert people.loc["sub-1"].to_dict() == {"sex": "F", "site": "1", "group": "HC", "iq": 100}
@@ -43,34 +47,35 @@ def test_derivatives_first_then_the_raw_table(folders):
 
 
 def test_raw_data_are_not_needed(folders):
-    people, problems = load_people(folders[0], folders[1] / "nowhere", Roles())
+    people, problems = load_people(folders[0], folders[1] / "nowhere", ParticipantColumns())
     assert list(people.columns) == ["participant_id", "sex"]
     assert problems == []
-    people, problems = load_people(folders[1] / "nowhere", folders[1] / "nowhere", Roles())
+    nowhere = folders[1] / "nowhere"
+    people, problems = load_people(nowhere, nowhere, ParticipantColumns())
     assert people.empty
 
 
 @pytest.mark.parametrize(
-    ("roles", "words"),
+    ("columns", "words"),
     [
-        (Roles(group="diagnosys"), ["`group_column`", "Did you mean 'diagnosis'"]),
-        (Roles(group="empty"), ["`group_column`", "Known: age, diagnosis"]),
-        (Roles(site="scaner"), ["`site_column`", "'scanner'"]),
-        (Roles(covariates=("iqq",)), ["`covariates`", "'iq'"]),
-        (Roles(covariates=("age",)), ["leave it out"]),
-        (Roles(reference="HC"), ["needs `group_column`"]),
-        (Roles("diagnosis", "hc"), ["`reference_group`", "Known: HC, SZ"]),
+        (ParticipantColumns(group="diagnosys"), ["`group_column`", "Did you mean 'diagnosis'"]),
+        (ParticipantColumns(group="empty"), ["`group_column`", "Known: age, diagnosis"]),
+        (ParticipantColumns(site="scaner"), ["`site_column`", "'scanner'"]),
+        (ParticipantColumns(covariates=("iqq",)), ["`covariates`", "'iq'"]),
+        (ParticipantColumns(covariates=("age",)), ["leave it out"]),
+        (ParticipantColumns(reference="HC"), ["needs `group_column`"]),
+        (ParticipantColumns("diagnosis", "hc"), ["`reference_group`", "Known: HC, SZ"]),
     ],
 )
-def test_wrong_columns_are_named_with_a_remedy(folders, roles, words):
+def test_wrong_columns_are_named_with_a_remedy(folders, columns, words):
     with pytest.raises(UsageError) as caught:
-        load_people(*folders, roles, scan_columns=["cnr"])
+        load_people(*folders, columns, scan_columns=["cnr"])
     assert all(word in str(caught.value) for word in words)
 
 
 def test_an_unreadable_table_is_told(folders):
     (folders[0] / "participants.tsv").write_bytes(b"\xff\xfe\x00")
-    people, problems = load_people(*folders, Roles())
+    people, problems = load_people(*folders, ParticipantColumns())
     assert "participants.tsv" in problems[0]
     assert people.set_index("participant_id").loc["sub-1", "sex"] == "M"
 
@@ -89,12 +94,12 @@ def test_an_unreadable_table_is_told(folders):
 def test_training_cohorts_are_recognised_by_name(name, labels, word):
     card = find_card("sfcn2mm")
     card = dataclasses.replace(card, raw={"training": {"cohort": "IXI, Hammersmith Hospital"}})
-    sentence = leakage.training_overlap(card, name, labels)
+    sentence = training_overlap(card, name, labels)
     assert word in sentence
     assert bool(sentence) == bool(word)
 
 
 def test_card_of_a_model_that_is_not_installed(tmp_path):
-    assert leakage.card_of({"Model": {"Name": "sfcn2mm"}}, None).name == "sfcn2mm"
-    assert leakage.card_of({"Model": {"Name": "unheard"}}, tmp_path) is None
-    assert leakage.card_of({}, None) is None
+    assert card_of({"Model": {"Name": "sfcn2mm"}}, None).name == "sfcn2mm"
+    assert card_of({"Model": {"Name": "unheard"}}, tmp_path) is None
+    assert card_of({}, None) is None

@@ -11,7 +11,7 @@ from bidsapp_brainage.bids.dictionaries import undescribed
 from bidsapp_brainage.bids.names import parse_name
 from bidsapp_brainage.cli.group import run_group
 from bidsapp_brainage.errors import UsageError
-from bidsapp_brainage.group import contributions, literature, sample, summary
+from bidsapp_brainage.group import analyses, literature, repeats
 from bidsapp_brainage.io import read_tsv
 from bidsapp_brainage.settings import GroupLevel, Processing, Settings
 from tests.group.derivatives import write_derivatives
@@ -32,8 +32,8 @@ def cohort(tmp_path_factory):
     make_derivatives(root, 80, seed=1)
     chosen = GroupLevel("diagnosis", "control", "site", ("snr",))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(summary, "N_BOOT", 99)
-        patch.setattr(contributions, "N_PERMUTATIONS", 199)
+        patch.setattr(analyses, "N_BOOT", 99)
+        patch.setattr(analyses, "N_PERMUTATIONS", 199)
         assert run_group(Settings(root / "raw", root, ("group",), group=chosen)) == 0
     return root
 
@@ -122,8 +122,8 @@ def test_an_unknown_group_column_stops_with_a_remedy(cohort):
 
 
 def test_tables_that_the_sample_no_longer_supports_are_removed(tmp_path, monkeypatch):
-    monkeypatch.setattr(summary, "N_BOOT", 49)
-    monkeypatch.setattr(contributions, "N_PERMUTATIONS", 19)
+    monkeypatch.setattr(analyses, "N_BOOT", 49)
+    monkeypatch.setattr(analyses, "N_PERMUTATIONS", 19)
     write_derivatives(tmp_path, n_participants=6, sessions=("1", "2"), maps=False)
     run_group(Settings(tmp_path / "raw", tmp_path, ("group",)))
     reliable = table(tmp_path, "reliability").set_index("measure")
@@ -142,7 +142,7 @@ def test_tables_that_the_sample_no_longer_supports_are_removed(tmp_path, monkeyp
 
 @pytest.mark.parametrize("n", [1, 2, 4])
 def test_tiny_samples_have_small_tables_and_reasons(tmp_path, monkeypatch, n):
-    monkeypatch.setattr(contributions, "N_PERMUTATIONS", 19)
+    monkeypatch.setattr(analyses, "N_PERMUTATIONS", 19)
     write_derivatives(tmp_path, n_participants=n, maps=False)
     assert run_group(Settings(tmp_path / "raw", tmp_path, ("group",))) == 0
     kinds = {path.stem.rsplit("_", 1)[1] for path in tmp_path.glob("group_*.tsv")}
@@ -152,7 +152,7 @@ def test_tiny_samples_have_small_tables_and_reasons(tmp_path, monkeypatch, n):
 
 
 def test_a_line_from_a_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(contributions, "N_PERMUTATIONS", 19)
+    monkeypatch.setattr(analyses, "N_PERMUTATIONS", 19)
     write_derivatives(tmp_path, n_participants=6, maps=False)
     line = tmp_path / "line.json"
     line.write_text('{"slope": 0.6, "intercept": 20}')
@@ -175,7 +175,7 @@ def test_change_per_year_needs_time_between_scans():
             "gap": [0, 4, 0, 0.9],
         }
     )
-    got = sample.change_table(scans).set_index("participant_id")
+    got = repeats.change_table(scans).set_index("participant_id")
     assert got.loc["sub-1", "predicted_age_per_year"] == pytest.approx(3)
     assert got.loc["sub-1", "gap_per_year"] == pytest.approx(2)
     assert np.isnan(got.loc["sub-2", "gap_per_year"])

@@ -16,10 +16,10 @@ from bidsapp_brainage.bids.dictionaries import undescribed
 from bidsapp_brainage.bids.names import parse_name
 from bidsapp_brainage.cli.group import run_group
 from bidsapp_brainage.errors import NoInputError
-from bidsapp_brainage.group import contributions, summary
+from bidsapp_brainage.group import analyses
 from bidsapp_brainage.io import read_tsv
 from bidsapp_brainage.reports.figures import drawing
-from bidsapp_brainage.settings import Selection, Settings
+from bidsapp_brainage.settings import Execution, Selection, Settings
 from tests.group.derivatives import write_derivatives
 
 SAMPLE = (
@@ -34,14 +34,17 @@ ATLAS = (
 
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
-    monkeypatch.setattr(summary, "N_BOOT", 99)
+    monkeypatch.setattr(analyses, "N_BOOT", 99)
     monkeypatch.setattr(drawing, "DPI", 72)
-    monkeypatch.setattr(contributions, "N_PERMUTATIONS", 49)
+    monkeypatch.setattr(analyses, "N_PERMUTATIONS", 49)
 
 
-def settings(root, **selection):
+def settings(root, *, reports_only=False, **selection):
     nowhere = Path(os.devnull) / "raw data are not needed"
-    return Settings(nowhere, root, ("group",), selection=Selection(**selection))
+    execution = Execution(reports_only=reports_only)
+    return Settings(
+        nowhere, root, ("group",), selection=Selection(**selection), execution=execution
+    )
 
 
 def written(root):
@@ -95,6 +98,40 @@ def test_all_files_with_dictionaries_and_the_same_bytes_again(tmp_path):
     before = {name: (tmp_path / name).read_bytes() for name in files}
     assert run_group(settings(tmp_path)) == 0
     assert {name: (tmp_path / name).read_bytes() for name in written(tmp_path)} == before
+
+
+def test_reports_only_makes_the_page_again_from_the_tables(tmp_path, monkeypatch):
+    write_derivatives(tmp_path, n_participants=6, flagged=(1,))
+    assert run_group(settings(tmp_path)) == 0
+    before = {name: (tmp_path / name).read_bytes() for name in written(tmp_path)}
+    page = tmp_path / "group_desc-sfcn2mm_brainage.html"
+    page.unlink()
+    for table in tmp_path.glob("sub-*/anat/*.tsv"):  # nothing is computed again
+        table.unlink()
+    monkeypatch.setattr(analyses, "summarise", None)
+    assert run_group(settings(tmp_path, reports_only=True)) == 0
+    assert {name: (tmp_path / name).read_bytes() for name in written(tmp_path)} == before
+    table = tmp_path / "group_desc-sfcn2mm_metrics.tsv"
+    table.write_text(table.read_text().replace("raw\tall\tmae\t", "raw\tall\tmae\t9"))
+    assert run_group(settings(tmp_path, reports_only=True)) == 0
+    assert page.read_bytes() != before[page.name]
+
+
+def test_reports_only_without_tables_names_the_remedy(tmp_path):
+    write_derivatives(tmp_path, n_participants=2, maps=False)
+    with pytest.raises(NoInputError, match="without `reports_only` first"):
+        run_group(settings(tmp_path, reports_only=True))
+
+
+def test_a_mean_map_that_is_no_more_is_removed(tmp_path):
+    write_derivatives(tmp_path, n_participants=3)
+    run_group(settings(tmp_path))
+    (mean,) = tmp_path.glob("tpl-*/anat/*_occlusionmap.nii.gz")
+    for path in tmp_path.glob("sub-*/anat/*_occlusionmap.nii.gz"):
+        path.unlink()
+    run_group(settings(tmp_path))
+    assert not mean.exists()
+    assert not list(tmp_path.glob("tpl-*/anat/*.json"))
 
 
 def test_phenotype_only_with_one_image_per_participant(tmp_path, caplog):

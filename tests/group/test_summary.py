@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.group import maps, summary
+from bidsapp_brainage.group import analyses, outputs
 from bidsapp_brainage.group.collect import collect
 from bidsapp_brainage.io import load_nifti, read_tsv
 from tests.group.derivatives import write_derivatives
@@ -16,44 +16,49 @@ from tests.group.derivatives import write_derivatives
 
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
-    monkeypatch.setattr(summary, "N_BOOT", 99)
+    monkeypatch.setattr(analyses, "N_BOOT", 99)
 
 
 def summarise(root):
     (model,) = collect(root).models
-    return summary.summarise(model, read_tsv(root / "participants.tsv"), seed=1)
+    return analyses.summarise(model, read_tsv(root / "participants.tsv"), seed=1)
+
+
+def said(got, topic):
+    return [note.sentence for note in got.notes if note.topic == topic]
 
 
 def test_sample_with_flags_and_unknown_ages(tmp_path):
     write_derivatives(tmp_path, n_participants=14, unknown_age=(0,), flagged=(3,))
     got = summarise(tmp_path)
-    metrics = got.accuracy.table.set_index(["prediction", "subset", "metric"])
+    metrics = got.tables["metrics"].set_index(["prediction", "subset", "metric"])
     assert metrics.loc[("raw", "all", "mae"), "n_scans"].item() == 13
     assert metrics.loc[("raw", "unflagged", "mae"), "n_scans"].item() == 12
     assert ("raw", "sex=F", "mae") in metrics.index
     assert ("raw", "site=B", "mean_gap") in metrics.index
     assert ("corrected", "all", "bias_slope") in metrics.index
     assert ("corrected", "all", "mae") not in metrics.index
-    assert got.scans["flagged"].sum() == 1
-    assert ("sub-04", "snr") in set(zip(got.outliers["scan"], got.outliers["metric"], strict=True))
-    assert got.exclusions["reason"].tolist() == ["chronological age unknown"]
-    assert any("age=" in note for note in got.accuracy.notes)
+    assert got.tables["brainage"]["flagged"].sum() == 1
+    outliers = got.tables["outliers"]
+    assert ("sub-04", "snr") in set(zip(outliers["scan"], outliers["metric"], strict=True))
+    assert got.tables["exclusions"]["reason"].tolist() == ["chronological age unknown"]
+    assert any("age=" in text for text in said(got, "metrics"))
 
 
 def test_nobody_has_an_age(tmp_path):
     write_derivatives(tmp_path, n_participants=2, unknown_age=(0, 1))
     got = summarise(tmp_path)
-    assert got.accuracy.table.empty
-    assert "known age" in got.accuracy.notes[0]
-    assert len(got.atlases[0].table) > 12
-    assert got.atlases[0].notes
+    assert got.tables["metrics"].empty
+    assert "known age" in said(got, "metrics")[0]
+    assert len(got.atlas_tables[0]["occlusionstats"]) > 12
+    assert said(got, "occlusionstats")
 
 
 def test_participants_file_is_optional(tmp_path):
     write_derivatives(tmp_path, n_participants=5)
     (model,) = collect(tmp_path).models
-    got = summary.summarise(model, pd.DataFrame(), seed=1)
-    assert got.scans[["sex", "site"]].isna().all(axis=None)
+    got = analyses.summarise(model, pd.DataFrame(), seed=1)
+    assert got.tables["brainage"][["sex", "site"]].isna().all(axis=None)
 
 
 def test_mean_map_weighs_people_not_scans(tmp_path):
@@ -61,10 +66,10 @@ def test_mean_map_weighs_people_not_scans(tmp_path):
     for name, value in {"sub-1_ses-1": 1.0, "sub-1_ses-2": 3.0, "sub-2_ses-1": 4.0}.items():
         paths[name] = tmp_path / f"{name}.nii"
         nib.save(nib.Nifti1Image(np.full((2, 2, 2), value, "f4"), np.eye(4)), paths[name])
-    image, n_people = maps.mean_map(paths)
+    image, n_people = outputs.mean_map(paths)
     assert n_people == 2
     assert (image.get_fdata() == 3.0).all()
     nib.save(nib.Nifti1Image(np.zeros((2, 2, 3), "f4"), np.eye(4)), paths["sub-2_ses-1"])
     with pytest.raises(DataError, match="grid"):
-        maps.mean_map(paths)
+        outputs.mean_map(paths)
     assert load_nifti(paths["sub-1_ses-1"]).shape == (2, 2, 2)

@@ -13,9 +13,9 @@ import nibabel as nib
 import pytest
 
 from bidsapp_brainage.bids.names import derivative_path
-from bidsapp_brainage.group import contributions, summary
+from bidsapp_brainage.group import analyses
 from bidsapp_brainage.group.collect import collect
-from bidsapp_brainage.group.tables import write_tables
+from bidsapp_brainage.group.outputs import write_tables
 from bidsapp_brainage.io import read_tsv, save_nifti
 from bidsapp_brainage.reports.figures import drawing
 from bidsapp_brainage.reports.group.page import write_group_report
@@ -47,14 +47,13 @@ def group_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(1, 9):
         (root / f"sub-{number:02d}.html").write_text("<!DOCTYPE html><title>a person</title>")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(summary, "N_BOOT", 99)
-        patch.setattr(contributions, "N_PERMUTATIONS", 49)
+        patch.setattr(analyses, "N_BOOT", 99)
+        patch.setattr(analyses, "N_PERMUTATIONS", 49)
         patch.setattr(drawing, "DPI", 72)
         (model,) = collect(root).models
-        found = summary.summarise(model, read_tsv(root / "participants.tsv"), seed=1)
-        write_tables(root, found)
+        write_tables(root, analyses.summarise(model, read_tsv(root / "participants.tsv"), seed=1))
         write_group_results(root, label="sfcn2mm", atlas=atlas)
-        return write_group_report(root, found, maps={})
+        return write_group_report(root, model.label)
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 
 from bidsapp_brainage.bids.names import derivative_path
-from bidsapp_brainage.group import contributions, summary
+from bidsapp_brainage.group import analyses
 from bidsapp_brainage.group.collect import collect
-from bidsapp_brainage.group.tables import write_mean_map, write_tables
+from bidsapp_brainage.group.outputs import write_mean_map, write_tables
 from bidsapp_brainage.io import read_tsv, save_nifti
 from bidsapp_brainage.reports.figures import drawing
 from bidsapp_brainage.reports.figures.drawing import Point, interactive_svg, marked_svg
@@ -32,8 +32,8 @@ from tests.reports.synthetic_group import WARNING, write_group_results
 
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
-    monkeypatch.setattr(summary, "N_BOOT", 99)
-    monkeypatch.setattr(contributions, "N_PERMUTATIONS", 49)
+    monkeypatch.setattr(analyses, "N_BOOT", 99)
+    monkeypatch.setattr(analyses, "N_PERMUTATIONS", 49)
     monkeypatch.setattr(drawing, "DPI", 72)
 
 
@@ -65,18 +65,15 @@ def page_text(root, **facts):
     return [path.read_text("utf-8") for path in root.glob("group*.html")]
 
 
-def page(root, *, tables=None, **facts):
+def page(root, *, tables=None, unreadable=(), **facts):
     (model,) = collect(root).models
-    found = summary.summarise(model, read_tsv(root / "participants.tsv"), seed=1)
-    maps = {}
-    for atlas in found.atlases:
-        answer = write_mean_map(root, found, atlas.result)
-        if not isinstance(answer, str):
-            maps[atlas.result.title] = answer.path
-    write_tables(root, found)
+    people = read_tsv(root / "participants.tsv")
+    for atlas in model.atlases:
+        write_mean_map(root, model.label, atlas)
+    write_tables(root, analyses.summarise(model, people, seed=1, unreadable=unreadable))
     if tables is not None:
         tables()
-    path = write_group_report(root, found, maps=maps, **facts)
+    path = write_group_report(root, model.label, **facts)
     return Page(path.read_text("utf-8"))
 
 

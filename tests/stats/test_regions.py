@@ -68,13 +68,33 @@ def test_empty_regions_keep_their_row(long_table):
 def test_groups_are_volume_weighted_and_absent_levels_are_absent(long_table):
     one = long_table[long_table["scan"] == "sub-0_ses-0"]
     table = regions.contribution_table(one)
-    assert set(table["level"]) == {"region", "network", "hemisphere"}
-    got = table[table["network"].eq("Default") & (table["level"] == "network")].iloc[0]
+    assert set(table["level"]) == {"region", "network_mean", "hemisphere_mean"}
+    got = table[table["name"].eq("Default") & (table["level"] == "network_mean")].iloc[0]
     delta = one.set_index("name")["delta_age"]
     assert got["mean_delta_age"] == pytest.approx((delta["a"] * 80 + delta["c"] * 240) / 320)
     assert got["n_regions"] == 2
     assert np.isnan(got["ci95_lower"])
     assert "1 participant only" in regions.notes(table)[0]
+
+
+def test_groups_occluded_as_one_are_no_mean_of_their_regions(long_table):
+    scans = long_table.drop_duplicates("scan")[["participant_id", "scan"]]
+    groups = scans.assign(
+        baseline="background", level="network", name="Default", n_regions=2, volume_mm3=320.0,
+        delta_age=np.linspace(9, 12, len(scans)), nosa_importance=np.nan,
+    )  # fmt: skip
+    groups = groups.assign(abs_delta_age=groups["delta_age"], delta_age_per_ml=groups["delta_age"])
+    both = pd.concat([long_table, long_table.assign(baseline="mean")])
+    table = regions.contribution_table(both, groups).set_index(["baseline", "level", "name"])
+    whole = table.loc[("background", "network", "Default")]
+    per_person = groups.groupby("participant_id")["delta_age"].mean()
+    assert whole["mean_delta_age"] == pytest.approx(per_person.mean())
+    assert whole["p"] == pytest.approx(stats.ttest_1samp(per_person, 0).pvalue)
+    assert table.loc[("background", "network_mean", "Default"), "mean_delta_age"] < 0
+    assert ("mean", "network", "Default") not in table.index
+    alone = regions.contribution_table(long_table).set_index(["baseline", "level", "name"])
+    same = [row for row in alone.index if row in table.index]
+    pd.testing.assert_frame_equal(table.loc[same], alone.loc[same])
 
 
 def test_ranks_order_by_absolute_mean(long_table):

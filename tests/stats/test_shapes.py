@@ -68,7 +68,7 @@ def test_line_within_the_dataset_is_recovered_and_applied_to_others():
     scans = scans_of(300)
     patients = scans.index >= 200
     scans.loc[patients, "predicted_age"] += 5
-    got = kfold_correction(scans, pd.Series(~patients, scans.index))
+    got, _ = kfold_correction(scans, pd.Series(~patients, scans.index))
     assert got.slope == pytest.approx(0.7, abs=0.03)
     assert got.intercept == pytest.approx(15, abs=1.5)
     assert got.n_reference == 200
@@ -82,20 +82,23 @@ def test_nobody_is_corrected_with_a_line_that_saw_them():
     scans = scans_of(30, per_person=2)
     mine = scans["participant_id"] == "sub-007"
     everybody = pd.Series(True, scans.index)
-    plain = kfold_correction(scans, everybody).gap[mine]
+    plain = kfold_correction(scans, everybody)[0].gap[mine]
     scans.loc[mine, "predicted_age"] += 100
-    shifted = kfold_correction(scans, everybody).gap[mine]
+    shifted = kfold_correction(scans, everybody)[0].gap[mine]
     np.testing.assert_allclose(shifted - plain, 100)
 
 
 def test_warnings_of_the_correction():
     scans = scans_of(60)
     young = scans["chronological_age"] < 50
-    got = kfold_correction(scans, young)
+    got, notes = kfold_correction(scans, young)
+    assert [got.warnings[0] in notes[0], got.warnings[1] in notes[1]] == [True, True]
     assert "below 100" in got.warnings[0]
     assert "extrapolated" in got.warnings[1]
-    assert "at least 20" in kfold_correction(scans, scans.index.to_series() < 10)
-    assert kfold_correction(scans_of(120), pd.Series(True, range(120))).warnings == ()
+    nothing, reasons = kfold_correction(scans, scans.index.to_series() < 10)
+    assert nothing is None
+    assert "at least 20" in reasons[0]
+    assert kfold_correction(scans_of(120), pd.Series(True, range(120)))[0].warnings == ()
 
 
 def test_pairs_of_common_atlases():

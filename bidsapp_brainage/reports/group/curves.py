@@ -9,6 +9,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
+from bidsapp_brainage.catalogue.levels import mean_level
 from bidsapp_brainage.reports.figures.drawing import STYLE
 from bidsapp_brainage.reports.group.figures import BLUE, GREY, ORANGE, short_name
 
@@ -20,7 +21,8 @@ _LEVELS = ("network", "lobe", "hemisphere")
 def best_level(rows: pd.DataFrame) -> str:
     """Coarsest useful level of a table: networks, else lobes, else hemispheres; or none."""
     there = set(rows["level"].astype(str))
-    return next((level for level in _LEVELS if level in there), "")
+    wanted = (key for level in _LEVELS for key in (level, mean_level(level)))
+    return next((level for level in wanted if level in there), "")
 
 
 def lifespan_curves(rows: pd.DataFrame) -> Figure:

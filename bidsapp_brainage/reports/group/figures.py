@@ -108,7 +108,7 @@ def age_histogram(ages: pd.Series, sex: pd.Series) -> Figure:
         figure, axes = _figure(4.9, 2.2)
         start = 5 * np.floor(ages.min() / 5)
         edges = np.arange(start, ages.max() + 5.01, 5)
-        named = sex.reindex(ages.index).fillna("not known").astype(str)
+        named = sex.reindex(ages.index).astype(object).fillna("not known").astype(str)
         kinds = sorted(named.unique())
         colours = [BLUE, ORANGE, GREEN, GREY]
         axes.hist(
@@ -127,7 +127,7 @@ def age_histogram(ages: pd.Series, sex: pd.Series) -> Figure:
         return figure
 
 
-def contribution_bars(table: pd.DataFrame, label: str) -> Figure:
+def contribution_bars(table: pd.DataFrame, how: str = "") -> Figure:
     """Mean signed contribution with intervals, strongest first.
 
     Parameters
@@ -135,8 +135,9 @@ def contribution_bars(table: pd.DataFrame, label: str) -> Figure:
     table : DataFrame
         Rows of one level of
         :func:`bidsapp_brainage.stats.regions.contribution_table`, in years.
-    label : str
-        Column with the names. At most 24 rows are drawn.
+        At most 24 rows are drawn.
+    how : str
+        How the values of groups were made, below the axis.
     """
     shown = table.dropna(subset=["mean_delta_age"]).sort_values("rank", kind="stable")
     shown = shown.head(MANY_BARS)[::-1]
@@ -150,12 +151,15 @@ def contribution_bars(table: pd.DataFrame, label: str) -> Figure:
         bounds = shown[["ci95_lower", "ci95_upper"]].to_numpy(dtype=float)
         known = np.isfinite(bounds).all(axis=1)
         axes.hlines(place[known], *bounds[known].T, color="#111827", lw=1.2)
-        axes.set_yticks(place, [short_name(name) for name in shown[label]])
+        axes.set_yticks(place, [short_name(name) for name in shown["name"]])
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(-0.7, len(shown) - 0.3)
         most = np.nanmax(np.abs(np.column_stack([mean, bounds]))) if len(shown) else 1.0
         axes.set_xlim(-ZOOM * most, ZOOM * most)
-        axes.set_xlabel("change of predicted age when occluded (years), mean and 95 % interval")
+        axes.set_xlabel(
+            "change of predicted age when occluded (years), mean and 95 % interval"
+            + (f"\n{how}" if how else "")
+        )
         return figure
 
 

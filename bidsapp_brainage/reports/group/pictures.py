@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from bidsapp_brainage.bids.names import derivative_path, find_outputs, parse_name, report_path
+from bidsapp_brainage.bids.names import derivative_path, find_outputs, report_path
 from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.group.summary import AtlasSummary, Summary
 from bidsapp_brainage.io import load_nifti
 from bidsapp_brainage.reports.figures import drawing
 from bidsapp_brainage.reports.figures.mosaic import Volume, read_volume
 from bidsapp_brainage.reports.group import figures as group_figures
+from bidsapp_brainage.reports.group.stored import MeanMap, StoredResults
 from bidsapp_brainage.reports.html import number, svg_uri
 from bidsapp_brainage.reports.individual.region_volumes import Measure, Viewer, mean_grey, pack
 
@@ -64,9 +64,8 @@ class Picture:
 class Gallery:
     """Makes the pictures of one model's page and writes their files."""
 
-    def __init__(self, output_dir: Path, summary: Summary) -> None:
-        self._output_dir = output_dir
-        self._label = summary.model.label
+    def __init__(self, results: StoredResults) -> None:
+        self._results = results
 
     def picture(
         self,
@@ -102,23 +101,16 @@ class Gallery:
         marked = drawing.marked_svg(figure)
         plain = drawing.plain_svg(marked)
         files = drawing.write_figure(
-            self._output_dir, figure, plain, kind=kind, desc=self._label, entities=where
-        )
+            self._results.output_dir, figure, plain, kind=kind, desc=self._results.label,
+            entities=where,
+        )  # fmt: skip
         links = list(files.items())
-        table = self.table_name(data, where) if data else ""
-        if table and (self._output_dir / table).is_file():
-            links.append(("data (TSV)", table))
+        if data and (table := self._results.path(data, where)).is_file():
+            links.append(("data (TSV)", table.name))
         if points:
             svg = drawing.interactive_svg(marked, points, identifier=kind, label=alt)
             return Picture("", alt, caption, look, Markup(svg), tuple(links))
         return Picture(svg_uri(plain), alt, caption, look, files=tuple(links))
-
-    def table_name(self, suffix: str, entities: Mapping[str, str]) -> str:
-        """File name of a group table."""
-        return derivative_path(
-            self._output_dir, entities, suffix=suffix, extension=".tsv", datatype="group",
-            desc=self._label,
-        ).name  # fmt: skip
 
 
 def report_link(output_dir: Path, participant: object) -> str:
@@ -152,30 +144,30 @@ def _flags(row: Mapping[str, object]) -> str:
 
 
 def group_viewer(
-    output_dir: Path, summary: Summary, atlas: AtlasSummary, regions: pd.DataFrame, identifier: str
+    results: StoredResults, entities: Mapping[str, str], regions: pd.DataFrame, identifier: str
 ) -> Viewer | None:
     """Map of mean contributions to move through; None without the atlas on the network's grid."""
-    labels = _atlas_labels(output_dir, atlas)
-    if labels is None or regions["mean_delta_age"].isna().all():
+    mean_map = results.mean_map(entities)
+    labels = None if mean_map is None else _atlas_labels(results, entities, mean_map)
+    if mean_map is None or labels is None or regions["mean_delta_age"].isna().all():
         return None
     rows = regions.reset_index(drop=True)
     size = int(max(labels.data.max(), rows["index"].max())) + 1
     positions = np.zeros(size, np.uint16)
     positions[rows["index"].to_numpy(dtype=int)] = np.arange(1, len(rows) + 1)
     placed = Volume(positions[labels.data.astype(int)], labels.affine)
-    found = anatomies(output_dir, summary, atlas.result.space, placed.data.shape, placed.affine)
-    grey = mean_grey([np.asarray(image.dataobj, dtype=np.float32) for image in found])
+    images = anatomies(results, mean_map.space, placed.data.shape, placed.affine)
+    grey = mean_grey([np.asarray(image.dataobj, dtype=np.float32) for image in images])
     return pack(identifier, placed, grey, rows, _MEASURES)
 
 
-def _atlas_labels(output_dir: Path, atlas: AtlasSummary) -> Volume | None:
-    """The atlas on the grid of the maps, as the participant level left it."""
-    if not atlas.result.maps:
-        return None
-    res = parse_name(next(iter(atlas.result.maps.values()))).get("res")
+def _atlas_labels(
+    results: StoredResults, entities: Mapping[str, str], mean_map: MeanMap
+) -> Volume | None:
+    """The atlas on the grid of the mean map, as the participant level left it."""
     path = derivative_path(
-        output_dir, atlas.result.entities, suffix="dseg", extension=".nii.gz",
-        tpl=atlas.result.space, res=res,
+        results.output_dir, entities, suffix="dseg", extension=".nii.gz",
+        tpl=mean_map.space, res=mean_map.res,
     )  # fmt: skip
     try:
         return read_volume(path)
@@ -184,12 +176,12 @@ def _atlas_labels(output_dir: Path, atlas: AtlasSummary) -> Volume | None:
 
 
 def anatomies(
-    output_dir: Path, summary: Summary, space: str, shape: tuple[int, ...], affine: np.ndarray
+    results: StoredResults, space: str, shape: tuple[int, ...], affine: np.ndarray
 ) -> list[nib.Nifti1Image]:
     """Inputs of the network on one grid, of at most 20 scans."""
     paths = find_outputs(
-        output_dir, suffix="T1w", extension=".nii.gz", space=space,
-        desc=f"{summary.model.label}input",
+        results.output_dir, suffix="T1w", extension=".nii.gz", space=space,
+        desc=f"{results.label}input",
     )  # fmt: skip
     images = []
     for path in paths[:MAX_ANATOMIES]:
@@ -202,8 +194,8 @@ def anatomies(
     return images
 
 
-def mean_map_figure(output_dir: Path, summary: Summary, atlas: AtlasSummary, path: Path) -> Figure:
+def mean_map_figure(results: StoredResults, mean_map: MeanMap) -> Figure:
     """Slices of the mean map over the mean anatomy."""
-    image = load_nifti(path)
-    found = anatomies(output_dir, summary, atlas.result.space, image.shape, image.affine)
-    return group_figures.map_slices(image, group_figures.mean_anatomy(found) if found else None)
+    image = load_nifti(mean_map.path)
+    below = anatomies(results, mean_map.space, image.shape, image.affine)
+    return group_figures.map_slices(image, group_figures.mean_anatomy(below) if below else None)

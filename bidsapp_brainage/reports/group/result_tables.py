@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from bidsapp_brainage.bids.dictionaries import describe_columns
-from bidsapp_brainage.bids.names import derivative_path
-from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.io import read_tsv
+from bidsapp_brainage.catalogue.levels import level_title
+from bidsapp_brainage.reports.group.stored import StoredResults
 from bidsapp_brainage.reports.html import (
     Cell,
     Column,
@@ -32,13 +30,6 @@ from bidsapp_brainage.reports.html import (
 _P_LEAST = 0.001
 _VERDICTS = {"agrees": "ok", "partly": "warn", "differs": "bad"}
 MANY_ROWS = 25
-_TOPICS = {
-    "leakage": "people of the training cohort",
-    "collection": "scans that were not processed alike",
-    "gapmodel and occlusionmodel": "models",
-    "occlusionstats": "contributions",
-    "metrics": "accuracy",
-}
 
 
 @dataclass(frozen=True)
@@ -52,7 +43,7 @@ class Show:
     title : str
         Empty: the long name of the dictionary.
     kind : str
-        ``text``, ``number``, ``signed``, ``count``, ``p``, ``interval`` (of the columns
+        ``text``, ``level``, ``number``, ``signed``, ``count``, ``p``, ``interval`` (of the columns
         ``<name>_lower`` and ``<name>_upper``), ``verdict`` or ``long`` for sentences.
     digits : int
     """
@@ -171,14 +162,14 @@ SENSITIVITY = Result(
 REGION_MODEL = Result(
     "occlusionmodel", "What explains the contributions",
     "Per region and network: the contribution explained by age and the other columns at once.",
-    (Show("name", "Region or network"), Show("level"),
+    (Show("name", "Region or network"), Show("level", kind="level"),
      *_terms(Show("q", "q", "p"), Show("p_maxt", "p (max-T)", "p"))),
     order="p",
 )  # fmt: skip
 REGION_RELIABILITY = Result(
     "occlusionreliability", "Agreement of repeated scans", "",
     (
-        Show("name", "Region"), Show("level"), Show("icc21", "ICC(2,1)", "number"),
+        Show("name", "Region"), Show("level", kind="level"), Show("icc21", "ICC(2,1)", "number"),
         Show("icc21_ci95", "95 % interval", "interval"), Show("within_sd", kind="number", digits=3),
         Show("smallest_detectable_change", kind="number", digits=3),
         Show("n_participants", "People", "count"),
@@ -187,7 +178,8 @@ REGION_RELIABILITY = Result(
 LIFESPAN_TESTS = Result(
     "lifespanstats", "Tests of the curves", "",
     (
-        Show("name"), Show("level"), Show("slope_per_decade", kind="signed", digits=3),
+        Show("name"), Show("level", kind="level"),
+        Show("slope_per_decade", kind="signed", digits=3),
         Show("spearman_age", "Rank correlation with age", "signed"),
         Show("peak_age", kind="number", digits=0), Show("q_age", "q, any change", "p"),
         Show("q_nonlinear", "q, not a line", "p"), Show("n_participants", "People", "count"),
@@ -209,7 +201,7 @@ ASYMMETRY = Result(
 STABILITY = Result(
     "stability", "Does the ranking repeat?",
     "How much of the ranking is found again in other people.",
-    (Show("level"), Show("measure"), Show("value", kind="number"),
+    (Show("level", kind="level"), Show("measure"), Show("value", kind="number"),
      Show("ci95", "95 % interval", "interval"), Show("n_repeats", kind="count"),
      Show("n_regions", kind="count")),
 )  # fmt: skip
@@ -250,67 +242,31 @@ class Shown:
     file_name: str
 
 
-class Results:
-    """Reads the group tables of one model."""
+def shown_tables(
+    results: StoredResults,
+    kinds: Sequence[Result],
+    identifier: str = "group",
+    entities: Mapping[str, str] | None = None,
+) -> list[Shown]:
+    """Tables of these kinds that have rows.
 
-    def __init__(self, output_dir: Path, label: str) -> None:
-        self._output_dir = output_dir
-        self._label = label
-
-    def rows(self, suffix: str, entities: Mapping[str, str] | None = None) -> pd.DataFrame | None:
-        """Rows of a table; None when there is no such table, it is empty or unreadable."""
-        path = self.path(suffix, entities)
-        if not path.is_file():
-            return None
-        try:
-            rows = read_tsv(path)
-        except DataError:
-            return None
-        return rows if len(rows) else None
-
-    def path(self, suffix: str, entities: Mapping[str, str] | None = None) -> Path:
-        """Where a group table lies."""
-        return derivative_path(
-            self._output_dir, dict(entities or {}), suffix=suffix, extension=".tsv",
-            datatype="group", desc=self._label,
-        )  # fmt: skip
-
-    def shown(
-        self,
-        kinds: Sequence[Result],
-        identifier: str = "group",
-        entities: Mapping[str, str] | None = None,
-    ) -> list[Shown]:
-        """Tables of these kinds that exist.
-
-        Parameters
-        ----------
-        kinds : sequence of Result
-        identifier : str
-            Start of the HTML identifiers.
-        entities : mapping, optional
-            Atlas of the tables.
-        """
-        found = []
-        for kind in kinds:
-            rows = self.rows(kind.suffix, entities)
-            if rows is not None:
-                name = self.path(kind.suffix, entities).name
-                table = result_table(kind, rows, f"{identifier}-{kind.suffix}")
-                found.append(Shown(kind.suffix, kind.heading, kind.text, table, name))
-        return found
-
-    def notes(self) -> list[tuple[str, str, str]]:
-        """Severity, topic and sentence of every note, warnings first."""
-        rows = self.rows("notes")
-        if rows is None or not {"topic", "severity", "sentence"} <= set(rows):
-            return []
-        found = [
-            (str(row["severity"]), str(row["topic"]), str(row["sentence"]))
-            for row in rows.to_dict("records")
-        ]
-        found = [(severity, _TOPICS.get(topic, topic), text) for severity, topic, text in found]
-        return sorted(found, key=lambda note: note[0] != "warning")
+    Parameters
+    ----------
+    results : StoredResults
+    kinds : sequence of Result
+    identifier : str
+        Start of the HTML identifiers.
+    entities : mapping, optional
+        Atlas of the tables.
+    """
+    shown = []
+    for kind in kinds:
+        rows = results.rows(kind.suffix, entities)
+        if len(rows):
+            name = results.path(kind.suffix, entities).name
+            table = result_table(kind, rows, f"{identifier}-{kind.suffix}")
+            shown.append(Shown(kind.suffix, kind.heading, kind.text, table, name))
+    return shown
 
 
 def result_table(kind: Result, rows: pd.DataFrame, identifier: str) -> Table:
@@ -369,6 +325,8 @@ def _cell(row: Mapping[str, Any], show: Show) -> Cell:
             return text_cell(value)
     if show.kind == "verdict":
         return Cell(str(value), level=_VERDICTS.get(str(value), ""))
+    if show.kind == "level":
+        return Cell(level_title(str(value)))
     text = significant(value)
     return Cell(text.replace("_", " ") if show.kind == "text" else text)
 

@@ -1,0 +1,332 @@
+"""The participant level: from settings to derivatives, reports and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bidsapp_brainage.cli.logs import LOGGER_NAME, library_level
+from bidsapp_brainage.cli.machine import available_memory_gb
+
+if TYPE_CHECKING:
+    from bidsapp_brainage.bids.collect import Scan
+    from bidsapp_brainage.running.outcome import Crash, Failure
+    from bidsapp_brainage.settings import Settings
+    from bidsapp_brainage.workflows.plan import RunPlan
+
+LOGGER = logging.getLogger(LOGGER_NAME)
+_NIPYPE_LOGGERS = ("nipype.workflow", "nipype.interface", "nipype.utils")
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What one invocation has found out before anything is computed."""
+
+    settings: Settings
+    scans: Sequence[Scan]
+    plan: RunPlan
+    workflow: Any
+    methods: str
+    warnings: Sequence[str] = ()
+
+    @property
+    def subjects(self) -> list[str]:
+        """Participants in their order."""
+        return list(dict.fromkeys(scan.subject for scan in self.scans))
+
+
+def run_participant(settings: Settings) -> int:
+    """Process every scan that was asked for.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    int
+        0 if everything is complete, 1 if a participant failed (a table says which, where, why
+        and what to do).
+
+    Raises
+    ------
+    BrainageError
+        Before anything is computed: a selection, model, template, atlas or device that cannot
+        be used.
+    """
+    from bidsapp_brainage.atlas.templates import prepare_home
+    from bidsapp_brainage.bids.collect import collect_scans, without_scans
+    from bidsapp_brainage.running.execute import environment
+    from bidsapp_brainage.settings import in_flags
+
+    execution = settings.execution
+    if execution.reports_only:
+        return _reports_only(settings)
+    scans, messages = collect_scans(settings)
+    messages = [in_flags(message) for message in messages]
+    for message in messages:
+        LOGGER.warning("%s", message)
+    if execution.clean_workdir:
+        _clean(settings, scans)
+    home = prepare_home(execution.work_dir)
+    threads = str(settings.resources.omp_nthreads)
+    with environment(
+        TEMPLATEFLOW_HOME=str(home),
+        NO_ET="1",  # nipype must not ask the network for its newest version
+        OMP_NUM_THREADS=threads,
+        OPENBLAS_NUM_THREADS=threads,
+        ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS="1",  # N4's field depends on the number of threads
+        MPLCONFIGDIR=str(execution.work_dir / "matplotlib"),
+    ):
+        run = _prepare(settings, scans, home, messages)
+        absent = without_scans(settings, scans)
+        return _boilerplate_or_run(run, absent)
+
+
+def _boilerplate_or_run(run: _Run, absent: Sequence[str]) -> int:
+    """Do what the options ask for, once everything is prepared."""
+    from bidsapp_brainage.bids.citation import write_citation
+    from bidsapp_brainage.running.execute import draw_graph
+
+    settings = run.settings
+    execution = settings.execution
+    _write_root_files(run)
+    write_citation(settings, [run.methods])
+    if execution.write_graph:
+        LOGGER.info("Workflow graph: %s", draw_graph(run.workflow, settings.output_dir / "logs"))
+    if execution.boilerplate_only:
+        LOGGER.info("Methods text: %s", settings.output_dir / "logs" / "CITATION.md")
+        return 0
+    return _execute(run, absent)
+
+
+def _prepare(
+    settings: Settings, scans: Sequence[Scan], home: Path, warnings: Sequence[str]
+) -> _Run:
+    """Find all resources and wire the workflow."""
+    from bidsapp_brainage.workflows.base import init_brainage_wf
+    from bidsapp_brainage.workflows.plan import make_plan
+    from bidsapp_brainage.workflows.precomputed import collect_derivatives
+
+    plan = make_plan(settings, home)
+    datasets = settings.selection.derivatives
+    precomputed = {
+        scan.label: collect_derivatives(datasets, scan.entities, plan.template.name)
+        for scan in scans
+    }
+    if datasets:
+        reused = sum(bool(files.dataset) for files in precomputed.values())
+        LOGGER.info("Earlier derivatives are used for %d of %d scans.", reused, len(scans))
+    workflow = init_brainage_wf(scans, plan, precomputed)
+    return _Run(settings, scans, plan, workflow, workflow.visit_desc(), warnings)
+
+
+def _execute(run: _Run, absent: Sequence[str]) -> int:
+    """Run the workflow, write the reports, and say what failed."""
+    from bidsapp_brainage.running.execute import configure, run_workflow
+    from bidsapp_brainage.running.monitor import Monitor
+    from bidsapp_brainage.running.outcome import Failure, find_failures
+
+    settings, plan = run.settings, run.plan
+    verbose = settings.execution.verbose
+    # Without -v nipype is silent: our own lines tell of failures, the crash files tell all.
+    level = library_level(verbose) if verbose else logging.CRITICAL
+    for name in _NIPYPE_LOGGERS:
+        logging.getLogger(name).setLevel(level)
+        logging.getLogger(name).propagate = False  # nipype prints by itself
+    configure(
+        run.workflow,
+        run.scans,
+        output_dir=plan.output_dir,
+        run_uuid=plan.run_uuid,
+        stop_on_first_crash=settings.execution.stop_on_first_crash,
+        keep_everything=settings.execution.debug,
+    )
+    monitor = Monitor(run.scans)
+    LOGGER.info("Processing %d scans of %d participants.", len(run.scans), len(run.subjects))
+    _write_configuration(run)
+    try:
+        run_workflow(
+            run.workflow,
+            settings.resources,
+            monitor,
+            memory_gb=settings.resources.memory_gb or available_memory_gb(),
+            log_level=level,
+        )
+    finally:  # also when the run is interrupted
+        for subject in run.subjects:
+            monitor.write_logs(plan.output_dir, subject, plan.run_uuid)
+        crashes = _collect_crashes(run)
+    failures = find_failures(
+        run.workflow, run.scans, monitor, [crash for found in crashes.values() for crash in found]
+    )
+    failures += [
+        Failure(f"sub-{label}", "input", "No T1w image matches the selection.") for label in absent
+    ]
+    bad_reports = _write_reports(settings, run.subjects, run.methods, crashes, run.warnings)
+    _remove_shared_nodes(run)
+    return _conclude(run, failures, bad_reports)
+
+
+def _conclude(run: _Run, failures: Sequence[Failure], bad_reports: int) -> int:
+    """Say how it went; the exit code."""
+    from bidsapp_brainage.running.outcome import failure_table
+
+    failed = {failure.scan for failure in failures}
+    complete = sum(scan.label not in failed for scan in run.scans)
+    LOGGER.info("%d of %d scans are complete.", complete, len(run.scans))
+    if failures:
+        LOGGER.error("Not complete:\n%s", failure_table(failures))
+        LOGGER.error("Details: sub-*/log/%s/crash-*.txt and the reports.", run.plan.run_uuid)
+    return int(bool(failures) or bad_reports > 0)
+
+
+def _collect_crashes(run: _Run) -> dict[str, list[Crash]]:
+    """Crash files of this run by participant; the key ``""`` holds those of shared steps."""
+    from bidsapp_brainage.bids.names import log_dir
+    from bidsapp_brainage.running.outcome import read_crashes
+
+    output_dir, uuid = run.plan.output_dir, run.plan.run_uuid
+    folders = {subject: log_dir(output_dir, subject, uuid) for subject in run.subjects}
+    folders[""] = output_dir / "logs" / uuid
+    places = _places(run.settings)
+    return {subject: read_crashes(folder, places) for subject, folder in folders.items()}
+
+
+def _reports_only(settings: Settings) -> int:
+    """Write the pages again from what lies in the output folder; needs no raw data."""
+    from bidsapp_brainage.bids.names import find_outputs, log_dir, parse_name
+    from bidsapp_brainage.errors import NoInputError
+    from bidsapp_brainage.running.outcome import read_crashes
+
+    output_dir, wanted = settings.output_dir, settings.selection.participant_label
+    found = find_outputs(output_dir, suffix="brainage", extension=".tsv")
+    subjects = sorted({parse_name(path)["sub"] for path in found})
+    subjects = [subject for subject in subjects if not wanted or subject in wanted]
+    if not subjects:
+        raise NoInputError(
+            f"{output_dir} has no predictions of the wanted participants: run the participant "
+            "level without --reports-only first."
+        )
+    crashes = {}
+    for subject in subjects:
+        logs = sorted(log_dir(output_dir, subject, "run").parent.glob("*/"))
+        crashes[subject] = read_crashes(logs[-1], _places(settings)) if logs else []
+    citation = output_dir / "logs" / "CITATION.md"
+    methods = citation.read_text("utf-8") if citation.is_file() else ""
+    return int(_write_reports(settings, subjects, methods, crashes) > 0)
+
+
+def _write_reports(
+    settings: Settings,
+    subjects: Sequence[str],
+    methods: str,
+    crashes: Mapping[str, Sequence[Crash]],
+    warnings: Sequence[str] = (),
+) -> int:
+    """Write the page of every participant; the number of those that could not be written."""
+    from bidsapp_brainage.reports.individual.page import write_individual_report
+
+    failed = 0
+    for subject in subjects:
+        errors = [*crashes.get(subject, ()), *crashes.get("", ())]
+        facts = {
+            "command_line": settings.execution.command_line,
+            "version": _versions()["bidsapp_brainage"],
+            "run_uuid": settings.execution.run_uuid,
+            "versions": _versions(),
+            "methods_md": methods,
+            "warnings": [text for text in warnings if re.search(rf"\bsub-{subject}\b", text)],
+            "errors": [
+                {"node": crash.node, "message": crash.reason, "traceback": crash.traceback}
+                for crash in errors
+            ],
+        }
+        try:
+            page = write_individual_report(settings.output_dir, subject, run=facts)
+        except Exception as error:  # one broken page must not hide the others
+            LOGGER.error("sub-%s: the report could not be written: %s", subject, error)
+            failed += 1
+        else:
+            LOGGER.info("sub-%s: report %s", subject, page.name)
+    return failed
+
+
+def _write_root_files(run: _Run) -> None:
+    """Write what lies at the root of the dataset: description, tables, the atlas."""
+    from bidsapp_brainage.bids.dataset import write_atlas_files, write_dataset_files
+
+    atlas = run.plan.atlas
+    write_dataset_files(
+        run.settings,
+        card=run.plan.card,
+        atlas_facts=None if atlas is None else atlas.description,
+        scans=run.scans,
+    )
+    if atlas is not None:
+        write_atlas_files(run.plan.output_dir, atlas)
+
+
+def _write_configuration(run: _Run) -> None:
+    """Keep the settings of this run beside its logs."""
+    from bidsapp_brainage import io
+    from bidsapp_brainage.bids.names import log_dir
+    from bidsapp_brainage.configuration import to_toml
+
+    text = to_toml(run.settings)
+    for subject in run.subjects:
+        io.write_text(log_dir(run.plan.output_dir, subject, run.plan.run_uuid) / "app.toml", text)
+
+
+def _clean(settings: Settings, scans: Sequence[Scan]) -> None:
+    """Remove the scratch of these scans only: other jobs may use the same work folder."""
+    from bidsapp_brainage.workflows.plan import WORKFLOW_NAME
+    from bidsapp_brainage.workflows.scan import scan_workflow_name
+
+    root = settings.execution.work_dir / WORKFLOW_NAME
+    for scan in scans:
+        shutil.rmtree(root / scan_workflow_name(scan.label), ignore_errors=True)
+
+
+def _remove_shared_nodes(run: _Run) -> None:
+    """Remove this run's own folder of the atlas nodes; the warped atlas itself stays."""
+    label = "".join(character for character in run.plan.run_uuid if character.isalnum())
+    shutil.rmtree(run.plan.work_dir / f"atlas_{label}_wf", ignore_errors=True)
+    shutil.rmtree(run.plan.work_dir / "ds_atlas", ignore_errors=True)
+
+
+def _places(settings: Settings) -> dict[str, str]:
+    """Host paths that must not stand in anything that is shared."""
+    import sys
+
+    places = {
+        settings.bids_dir: "<bids_dir>",
+        settings.output_dir: "<output_dir>",
+        settings.execution.work_dir: "<work_dir>",
+        Path(__file__).parents[1]: "<package>",
+        Path(sys.prefix): "<python>",
+        Path(sys.base_prefix): "<python>",
+        Path.home(): "<home>",
+    }
+    return {str(path): name for path, name in places.items()}
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what the results depend on."""
+    from importlib import metadata
+
+    from bidsapp_brainage import __version__
+
+    names = ("nipype", "niworkflows", "nibabel", "numpy", "SimpleITK", "picsl-greedy", "torch")
+    found = {"bidsapp_brainage": __version__}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "unknown"
+    return found

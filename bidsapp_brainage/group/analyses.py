@@ -1,0 +1,312 @@
+"""All analyses of a group, in one list: what each needs and the outputs that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from bidsapp_brainage.group import (
+    comparisons,
+    contributions,
+    literature,
+    predictions,
+    repeats,
+    sample,
+)
+from bidsapp_brainage.group.collect import AtlasResult, ModelResult
+from bidsapp_brainage.group.levels import Level, atlas_levels, occluded_groups
+from bidsapp_brainage.group.notes import Findings, Note, findings, notes_of, notes_table
+from bidsapp_brainage.group.people import ParticipantColumns, training_notes
+from bidsapp_brainage.model.bias_correction import BiasCorrection
+from bidsapp_brainage.model.cards import ModelCard
+from bidsapp_brainage.stats import linear
+from bidsapp_brainage.stats.bias import KFoldCorrection, kfold_correction
+
+N_BOOT = 2000
+N_PERMUTATIONS = 999
+Tables = Mapping[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is known of a study besides the derivatives.
+
+    Attributes
+    ----------
+    columns : ParticipantColumns
+        Which columns of participants.tsv mean what.
+    dataset_name : str
+        Name of the dataset, to be compared with the training cohort.
+    card : ModelCard or None
+        Card of the model, if it is installed here.
+    bias_correction : BiasCorrection or None
+        A correction that the user gives to the group level.
+    """
+
+    columns: ParticipantColumns = field(default_factory=ParticipantColumns)
+    dataset_name: str = ""
+    card: ModelCard | None = None
+    bias_correction: BiasCorrection | None = None
+
+
+@dataclass(frozen=True)
+class AtlasSample:
+    """Contributions with one atlas, ready for the analyses.
+
+    ``levels`` are those of the main baseline; ``groups`` were occluded as one.
+    """
+
+    result: AtlasResult
+    groups: pd.DataFrame
+    levels: tuple[Level, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The people of one model, ready for the analyses.
+
+    Attributes
+    ----------
+    model : ModelResult
+    study : Study
+    scans : DataFrame
+        One row per scan: the predictions with ``sex``, ``site`` and ``flagged``.
+    people : DataFrame
+        One row per participant.
+    kfold : KFoldCorrection or None
+        Correction of the gap fitted within the dataset.
+    design : Design or None
+        Linear model that the sample supports.
+    repeats : Repeats or None
+        Scans of people with several.
+    atlases : tuple of AtlasSample
+    n_boot, n_permutations, seed : int
+        Of bootstrap and permutations.
+    """
+
+    model: ModelResult
+    study: Study
+    scans: pd.DataFrame
+    people: pd.DataFrame
+    kfold: KFoldCorrection | None
+    design: linear.Design | None
+    repeats: repeats.Repeats | None
+    atlases: tuple[AtlasSample, ...]
+    n_boot: int
+    n_permutations: int
+    seed: int
+
+    @property
+    def flagged(self) -> frozenset[str]:
+        """Names of flagged scans."""
+        return frozenset(self.scans.loc[self.scans["flagged"], "scan"])
+
+
+@dataclass(frozen=True)
+class OfSample:
+    """An analysis of the whole sample; it may read the tables made before it."""
+
+    outputs: tuple[str, ...]
+    run: Callable[[Sample, Tables], Findings]
+
+
+@dataclass(frozen=True)
+class OfAtlas:
+    """An analysis of each atlas; it may read the tables of this atlas made before it."""
+
+    outputs: tuple[str, ...]
+    run: Callable[[Sample, AtlasSample, Tables], Findings]
+
+
+#: Each analysis by itself takes frames and explicit parameters; here stands what it is given.
+ANALYSES: tuple[OfSample | OfAtlas, ...] = (
+    OfSample(("brainage",), lambda s, _: Findings({"brainage": _predictions(s)})),
+    OfSample(("qc",), lambda s, _: findings("qc", s.model.qc)),
+    OfSample(
+        ("sample",),
+        lambda s, _: findings("sample", sample.sample_table(s.scans, len(s.model.missing))),
+    ),
+    OfSample(
+        ("exclusions",),
+        lambda s, _: Findings(
+            {"exclusions": sample.exclusion_table(s.scans, s.model.missing, s.model.atlases)}
+        ),
+    ),
+    OfSample(
+        ("outliers",),
+        lambda s, _: Findings({"outliers": sample.outlier_table(s.scans, s.model.qc)}),
+    ),
+    OfSample(
+        ("gaps",),
+        lambda s, _: predictions.gaps(
+            s.scans, s.kfold, s.study.columns.group, s.study.bias_correction
+        ),
+    ),
+    OfSample(("gapmodel",), lambda s, _: predictions.gap_model(s.people, s.design)),
+    OfSample(
+        ("reliability", "change"), lambda s, _: repeats.reliability_and_change(s.scans, s.repeats)
+    ),
+    OfAtlas(("occlusion",), lambda s, a, _: Findings({"occlusion": a.result.table})),
+    OfAtlas(
+        ("occlusionstats",),
+        lambda s, a, _: contributions.mean_contributions(
+            a.result.table,
+            a.result.baselines,
+            a.groups,
+            n_permutations=s.n_permutations,
+            seed=s.seed,
+        ),
+    ),
+    OfAtlas(
+        ("occlusionmodel",),
+        lambda s, a, _: contributions.models(
+            a.levels, s.design, n_permutations=s.n_permutations, seed=s.seed
+        ),
+    ),
+    OfAtlas(
+        ("occlusionreliability",),
+        lambda s, a, _: repeats.contribution_reliability(a.levels, s.repeats),
+    ),
+    OfAtlas(
+        ("lifespan", "lifespanstats"),
+        lambda s, a, _: contributions.lifespan_curves(a.levels, s.people["age"]),
+    ),
+    OfAtlas(("agegroups",), lambda s, a, _: contributions.age_groups(a.levels, s.people["age"])),
+    OfAtlas(
+        ("asymmetry",),
+        lambda s, a, _: contributions.left_against_right(
+            a.levels, n_permutations=s.n_permutations, seed=s.seed
+        ),
+    ),
+    OfAtlas(("stability",), lambda s, a, _: contributions.ranking_stability(a.levels, seed=s.seed)),
+    OfAtlas(("agreementstats",), lambda s, a, _: comparisons.agreement(a.result.agreement)),
+    OfAtlas(
+        ("literature",),
+        lambda s, a, made: literature.published_claims(
+            made["occlusionstats"], made.get("lifespanstats"), a.levels, s.people["age"]
+        ),
+    ),
+    OfSample(("metrics",), lambda s, _: predictions.metrics(s.scans, n_boot=s.n_boot, seed=s.seed)),
+    OfSample(
+        ("sensitivity",),
+        lambda s, made: comparisons.sensitivity(
+            made["metrics"], [(a.result, a.levels) for a in s.atlases], s.flagged
+        ),
+    ),
+)
+NOTES = "notes"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One model's results for a sample.
+
+    Attributes
+    ----------
+    model : ModelResult
+    tables : dict
+        Tables of the sample by the key of the output; only those that the sample supports.
+    atlas_tables : tuple of dict
+        The same for each atlas of the model, in their order.
+    notes : tuple of Note
+        Sentences about all tables; they are the table ``notes``, too.
+    """
+
+    model: ModelResult
+    tables: Tables
+    atlas_tables: tuple[Tables, ...]
+    notes: tuple[Note, ...]
+
+
+def summarise(
+    model: ModelResult,
+    participants: pd.DataFrame,
+    study: Study | None = None,
+    *,
+    seed: int,
+    unreadable: tuple[str, ...] = (),
+) -> Summary:
+    """Run all analyses of one model's results.
+
+    Parameters
+    ----------
+    model : ModelResult
+    participants : DataFrame
+        ``participant_id`` and, where known, ``sex``, ``site``, ``group`` and covariates; may be
+        empty.
+    study : Study, optional
+    seed : int
+        Seed of bootstrap and permutations.
+    unreadable : tuple of str
+        Sentences about tables of participants that could not be read.
+    """
+    prepared, notes = prepare(model, participants, study or Study(), seed=seed)
+    notes = [*notes_of("unreadable", unreadable, "warning"), *notes]
+    tables: dict[str, pd.DataFrame] = {}
+    of_atlas: tuple[dict[str, pd.DataFrame], ...] = tuple({} for _ in prepared.atlases)
+    notes_of_atlas: tuple[list[Note], ...] = tuple([] for _ in prepared.atlases)
+    notes_of_sample: list[Note] = []
+    for analysis in ANALYSES:
+        if isinstance(analysis, OfSample):
+            merged = [(tables, notes_of_sample, analysis.run(prepared, tables))]
+        else:
+            places = zip(prepared.atlases, of_atlas, notes_of_atlas, strict=True)
+            merged = [(made, said, analysis.run(prepared, a, made)) for a, made, said in places]
+        for made, said, result in merged:
+            made.update(result.tables)
+            said.extend(result.notes)
+    every_note = (*notes, *(note for said in notes_of_atlas for note in said), *notes_of_sample)
+    return Summary(model, {**tables, NOTES: notes_table(every_note)}, of_atlas, every_note)
+
+
+def prepare(
+    model: ModelResult, participants: pd.DataFrame, study: Study, *, seed: int
+) -> tuple[Sample, list[Note]]:
+    """Everything that several analyses need, and notes about what the sample does not support."""
+    columns = study.columns
+    scans = sample.scan_table(model.brainage, participants, columns)
+    kfold, kfold_notes = kfold_correction(scans, sample.in_reference_group(scans, columns))
+    if kfold is not None:
+        scans["gap_kfold"] = kfold.gap
+    people = sample.person_table(scans, model.qc, columns.covariates)
+    design, design_notes = linear.make_design(
+        people, covariates=columns.covariates, reference=columns.reference
+    )
+    chosen, repeat_notes = repeats.choose_repeats(scans)
+    atlases, atlas_notes = [], []
+    for result in model.atlases:
+        groups = occluded_groups(result, scans)
+        levels, level_notes = atlas_levels(result, groups)
+        atlases.append(AtlasSample(result, groups, tuple(levels)))
+        atlas_notes += level_notes
+    labels = sorted(set(model.brainage["participant_id"]))
+    prepared = Sample(
+        model=model,
+        study=study,
+        scans=scans,
+        people=people,
+        kfold=kfold,
+        design=design,
+        repeats=chosen,
+        atlases=tuple(atlases),
+        n_boot=N_BOOT,
+        n_permutations=N_PERMUTATIONS,
+        seed=seed,
+    )
+    return prepared, [
+        *training_notes(study.card, study.dataset_name, labels),
+        *notes_of("collection", model.notes, "warning"),
+        *notes_of("gaps", kfold_notes),
+        *notes_of("gapmodel and occlusionmodel", design_notes),
+        *repeat_notes,
+        *atlas_notes,
+    ]
+
+
+def _predictions(prepared: Sample) -> pd.DataFrame:
+    """Predictions as the participant level wrote them, with what is known of the people."""
+    names = ("sex", "site", "group", "flagged", "gap_kfold")
+    known = {name: prepared.scans[name] for name in names if name in prepared.scans}
+    return prepared.model.brainage.assign(**known)

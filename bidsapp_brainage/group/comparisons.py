@@ -1,0 +1,152 @@
+"""Comparisons: between explanations, and of the main results with other choices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence, Set
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from bidsapp_brainage.group.collect import AtlasResult
+from bidsapp_brainage.group.levels import Level
+from bidsapp_brainage.group.notes import Findings, findings
+from bidsapp_brainage.stats import regions, stability
+from bidsapp_brainage.stats.means import mean_with_interval
+
+AGREEMENT = ("spearman", "spearman_abs", "spearman_abs_per_ml")
+SENSITIVITY = (
+    "analysis",
+    "atlas",
+    "measure",
+    "main",
+    "value",
+    "difference",
+    "unit",
+    "n_participants",
+)
+
+
+def agreement(table: pd.DataFrame) -> Findings:
+    """Mean over participants of the rank agreement between explanations.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per scan and pair of explanations; may be empty.
+    """
+    if table.empty or "explanation_a" not in table:
+        return Findings({})
+    rows = []
+    for (one, two), part in table.groupby(["explanation_a", "explanation_b"], sort=False):
+        for measure in (name for name in AGREEMENT if name in part):
+            values = pd.to_numeric(part[measure], errors="coerce")
+            mean = mean_with_interval(values.groupby(part["participant_id"]).mean())
+            if mean.n:
+                row = {"explanation_a": one, "explanation_b": two, "measure": measure}
+                row |= {"n_participants": mean.n, "mean": mean.mean}
+                if np.isfinite(mean.lower):
+                    row |= {"sd": mean.sd, "ci95_lower": mean.lower, "ci95_upper": mean.upper}
+                rows.append(row)
+    return findings("agreementstats", pd.DataFrame(rows))
+
+
+def sensitivity(
+    metrics: pd.DataFrame, atlases: Sequence[tuple[AtlasResult, Sequence[Level]]], flagged: Set[str]
+) -> Findings:
+    """What changes without flagged scans, with other fills and between members (T7).
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        Accuracy with the subsets ``all`` and ``unflagged``.
+    atlases : sequence of (AtlasResult, levels)
+        Contributions with every atlas; the first level is that of regions.
+    flagged : set of str
+        Names of flagged scans.
+    """
+    raw = metrics[metrics["prediction"] == "raw"]
+    main = raw[raw["subset"] == "all"].set_index("metric")
+    rows = [
+        {
+            "analysis": "unflagged",
+            "atlas": None,
+            "measure": row["metric"],
+            "main": main["value"].get(row["metric"]),
+            "value": row["value"],
+            "difference": row["value"] - main["value"].get(row["metric"]),
+            "unit": row["unit"],
+            "n_participants": row["n_participants"],
+        }
+        for _, row in raw[raw["subset"] == "unflagged"].iterrows()
+    ]
+    for atlas, levels in atlases:
+        rows += [
+            {"atlas": atlas.title, "main": np.nan, "difference": np.nan, **row}
+            for level in levels[:1]
+            for row in _other_contributions(level, atlas.baselines, flagged)
+        ]
+    return findings("sensitivity", pd.DataFrame(rows, columns=list(SENSITIVITY)))
+
+
+def _other_contributions(
+    level: Level, baselines: pd.DataFrame, flagged: Set[str]
+) -> list[dict[str, Any]]:
+    """Mean contributions without flagged scans, with other fills, over members."""
+    main = level.matrix
+    rows = []
+    kept = level.rows[~level.rows["scan"].isin(flagged)]
+    if flagged and not kept.empty:
+        rows += _compare("unflagged", main, regions.person_matrix(kept, "region"))
+    if not baselines.empty:
+        first = level.rows["baseline"].iloc[0]
+        for name, part in baselines.groupby("baseline", sort=True):
+            if name != first:
+                other = regions.person_matrix(part, "region")
+                people = main.index.intersection(other.index)
+                rows += _compare(f"baseline={name}", main.loc[people], other)
+    return rows + _members(level)
+
+
+def _compare(analysis: str, main: pd.DataFrame, other: pd.DataFrame) -> list[dict[str, Any]]:
+    one, two = main.mean().align(other.mean(), join="inner")
+    known = one.notna() & two.notna()
+    if known.sum() < stability.MIN_REGIONS:
+        return []
+    one, two = one[known].to_numpy(), two[known].to_numpy()
+    measures: list[tuple[str, Callable[..., float]]] = [
+        ("spearman", lambda a, b: float(stats.spearmanr(a, b).statistic)),
+        ("spearman_abs", lambda a, b: float(stats.spearmanr(np.abs(a), np.abs(b)).statistic)),
+    ]
+    if len(one) >= 2 * stability.TOP:
+        measures.append(("top10_overlap", stability.top_overlap))
+    return [
+        {
+            "analysis": analysis,
+            "measure": name,
+            "value": function(one, two),
+            "unit": "1",
+            "n_participants": len(other),
+        }
+        for name, function in measures
+    ]
+
+
+def _members(level: Level) -> list[dict[str, Any]]:
+    """Spread over the members of the ensemble, against the size of the contribution."""
+    if "delta_age_sd_members" not in level.rows:
+        return []
+    spread = regions.person_matrix(level.rows, "region", "delta_age_sd_members")
+    if not spread.notna().to_numpy().any():
+        return []
+    relative = spread.mean() / level.matrix.abs().mean()
+    return [
+        {
+            "analysis": "ensemble_members",
+            "measure": "relative_sd_of_members",
+            "value": float(relative.median()),
+            "unit": "1",
+            "n_participants": len(spread),
+        }
+    ]

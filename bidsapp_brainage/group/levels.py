@@ -1,0 +1,147 @@
+"""Contributions of one atlas, level by level: regions, and groups of regions occluded as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bidsapp_brainage.catalogue import levels as words
+from bidsapp_brainage.explain.scores import nosa_importance
+from bidsapp_brainage.group.collect import AtlasResult
+from bidsapp_brainage.group.notes import Note
+from bidsapp_brainage.stats import regions
+
+
+@dataclass(frozen=True)
+class Level:
+    """Contributions of one level with the main baseline.
+
+    Attributes
+    ----------
+    name : str
+        ``region``, a level of groups, or that of means over the regions of groups.
+    rows : DataFrame
+        One row per scan and region or group.
+    matrix : DataFrame
+        Participants by regions (label) or groups (name), years.
+    labels : DataFrame
+        What describes a column of the matrix: ``index``, ``name`` and so on, in its order.
+    """
+
+    name: str
+    rows: pd.DataFrame
+    matrix: pd.DataFrame
+    labels: pd.DataFrame
+
+    @property
+    def titles(self) -> list[str]:
+        """Names for people, in the order of the matrix."""
+        return [str(name) for name in self.labels["name"]]
+
+    @property
+    def by_scan(self) -> pd.DataFrame:
+        """Scans by regions or groups, years."""
+        key = regions.level_key(self.name)
+        return self.rows.groupby(["scan", key])["delta_age"].first().unstack()
+
+
+def occluded_groups(atlas: AtlasResult, scans: pd.DataFrame) -> pd.DataFrame:
+    """Groups of regions that were occluded as one, with the columns of the regions' table.
+
+    Parameters
+    ----------
+    atlas : AtlasResult
+        ``groups`` holds a row per scan and group; ``baseline`` is that of the scan's regions.
+    scans : DataFrame
+        ``scan``, ``predicted_age`` and ``chronological_age`` (years), for the published importance.
+
+    Returns
+    -------
+    DataFrame
+        Empty where the derivatives have no such table.
+    """
+    groups = atlas.groups
+    if groups.empty or atlas.table.empty:
+        return pd.DataFrame(columns=["participant_id", "scan", "baseline", "level", "name"])
+    millilitres = groups["volume_mm3"].astype(float) / 1000
+    delta = groups["delta_age"].astype(float)
+    baselines = atlas.table.drop_duplicates("scan").set_index("scan")["baseline"]
+    return groups.assign(
+        baseline=groups["scan"].map(baselines),
+        delta_age=delta,
+        abs_delta_age=delta.abs(),
+        delta_age_per_ml=delta / millilitres.where(millilitres > 0),
+        nosa_importance=_importance(groups["scan"], delta, scans),
+    )
+
+
+def _importance(scan_of_row: pd.Series, delta: pd.Series, scans: pd.DataFrame) -> pd.Series:
+    """Published importance of every row, from the predicted and the chronological age."""
+    ages = scans.drop_duplicates("scan").set_index("scan")[["predicted_age", "chronological_age"]]
+    importance = pd.Series(np.nan, index=delta.index)
+    for scan, part in delta.groupby(scan_of_row):
+        if scan in ages.index:
+            predicted, age = ages.loc[scan]
+            importance[part.index] = nosa_importance(predicted + part.to_numpy(), predicted, age)
+    return importance
+
+
+def atlas_levels(atlas: AtlasResult, groups: pd.DataFrame) -> tuple[list[Level], list[Note]]:
+    """Levels of the main baseline, the first one of the table.
+
+    Parameters
+    ----------
+    atlas : AtlasResult
+    groups : DataFrame
+        From :func:`occluded_groups`.
+
+    Returns
+    -------
+    levels : list of Level
+        Regions, then groups occluded as one. A level of groups that nobody occluded is the mean
+        over their regions, under a name of its own.
+    notes : list of Note
+        Where and why that is so.
+    """
+    if atlas.table.empty:
+        return [], []
+    baseline = atlas.table["baseline"].iloc[0]
+    main = atlas.table[atlas.table["baseline"].isin([baseline])]
+    rows = regions.level_rows(main, groups[groups["baseline"].isin([baseline])])
+    replaced = {words.mean_level(name) for name in rows}
+    levels = [_level(main, name, rows[name]) for name in rows if name not in replaced]
+    return levels, _missing_groups(levels, main, groups)
+
+
+def _level(main: pd.DataFrame, name: str, rows: pd.DataFrame) -> Level:
+    matrix = regions.person_matrix(rows, name)
+    if name == words.REGION.key:
+        matrix = matrix.dropna(axis="columns", how="all")
+        labels = main.drop_duplicates("index").set_index("index")[regions.REGION[1:]]
+        return Level(name, rows, matrix, labels.loc[matrix.columns].reset_index())
+    return Level(name, rows, matrix, pd.DataFrame({"name": matrix.columns.astype(str)}))
+
+
+def _missing_groups(
+    levels: Sequence[Level], main: pd.DataFrame, groups: pd.DataFrame
+) -> list[Note]:
+    means = [level.name for level in levels if words.is_mean_level(level.name)]
+    n_without = len(set(main["scan"]) - set(groups["scan"]))
+    remedy = "run the participant level again to have them occluded as one"
+    if means:
+        sentence = (
+            f"Nobody's derivatives hold these groups occluded as one: {', '.join(means)} are means "
+            "over their regions, each occluded by itself, weighted by volume. That is no effect "
+            f"of the group; {remedy}."
+        )
+        return [Note("occlusionstats", sentence)]
+    if n_without and not groups.empty:
+        who = "1 scan has" if n_without == 1 else f"{n_without} scans have"
+        sentence = (
+            f"{who} no table of groups occluded as one: not in the levels of groups; {remedy}."
+        )
+        return [Note("occlusionstats", sentence)]
+    return []

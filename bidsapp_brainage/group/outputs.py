@@ -1,0 +1,234 @@
+"""Write the group's tables, dictionaries and mean maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from bidsapp_brainage.bids.dictionaries import sidecar
+from bidsapp_brainage.bids.names import bids_uri, derivative_path, parse_name, sidecar_path
+from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.group.analyses import ANALYSES, OfAtlas, OfSample, Summary, Tables
+from bidsapp_brainage.group.collect import AtlasResult
+from bidsapp_brainage.group.notes import Note
+from bidsapp_brainage.io import load_nifti, save_nifti, write_json, write_tsv
+
+_PHENOTYPE = (
+    "participant_id",
+    "model",
+    "chronological_age",
+    "predicted_age",
+    "predicted_age_sd",
+    "ci95_lower",
+    "ci95_upper",
+    "gap",
+    "gap_corrected",
+    "ood_flag",
+    "qc_flag",
+)
+
+
+def group_path(output_dir: Path, label: str, key: str, entities: Mapping[str, str]) -> Path:
+    """Where a table of the group lies: ``group[_atlas-A]_desc-<label>_<key>.tsv``."""
+    return derivative_path(
+        output_dir, entities, suffix=key, extension=".tsv", datatype="group", desc=label
+    )
+
+
+def write_tables(output_dir: Path, summary: Summary) -> list[Path]:
+    """Write all tables of one model, and remove those of an earlier run that are no more.
+
+    Parameters
+    ----------
+    output_dir : Path
+        Root of the derivatives dataset.
+    summary : Summary
+
+    Returns
+    -------
+    list of Path
+        The TSV files; each has its dictionary beside it.
+    """
+    atlases = zip(summary.model.atlases, summary.atlas_tables, strict=True)
+    places: list[tuple[type, Tables, Mapping[str, str]]] = [
+        (OfSample, summary.tables, {}),
+        *((OfAtlas, tables, atlas.entities) for atlas, tables in atlases),
+    ]
+    written = []
+    for kind, tables, entities in places:
+        keys = [key for entry in ANALYSES if isinstance(entry, kind) for key in entry.outputs]
+        for key in (key for key in keys if key not in tables):
+            path = group_path(output_dir, summary.model.label, key, entities)
+            path.unlink(missing_ok=True)
+            sidecar_path(path).unlink(missing_ok=True)
+        for key, table in tables.items():
+            path = group_path(output_dir, summary.model.label, key, entities)
+            write_tsv(path, table)
+            content = sidecar(key, list(table.columns), **_provenance(summary))
+            write_json(sidecar_path(path), content)
+            written.append(path)
+    return written
+
+
+def _provenance(summary: Summary) -> dict[str, Any]:
+    shared = summary.model.provenance
+    facts = {
+        name: shared[name] for name in ("Model", "Software", "BiasCorrection") if name in shared
+    }
+    topics = ("collection", "metrics")
+    sentences = [note.sentence for note in summary.notes if note.topic in topics]
+    return facts | ({"Notes": sentences} if sentences else {})
+
+
+def write_phenotype(output_dir: Path, summaries: Sequence[Summary]) -> list[Note]:
+    """Write ``phenotype/brainage.tsv`` if there is one image per participant and one model.
+
+    Parameters
+    ----------
+    output_dir : Path
+        Root of the derivatives dataset.
+    summaries : sequence of Summary
+        One per model.
+
+    Returns
+    -------
+    list of Note
+        Why there is no such table; an older one is removed then. BIDS allows one row per
+        participant in a phenotype table.
+    """
+    path = derivative_path(
+        output_dir, (), suffix="brainage", extension=".tsv", datatype="phenotype"
+    )
+    why = _no_phenotype(summaries)
+    if why:
+        path.unlink(missing_ok=True)
+        sidecar_path(path).unlink(missing_ok=True)
+        return [Note("phenotype", f"phenotype/brainage.tsv is not written: {why}.")]
+    (summary,) = summaries
+    table = summary.model.brainage.reindex(columns=list(_PHENOTYPE))
+    write_tsv(path, table)
+    content = sidecar("brainage", list(table.columns), **_provenance(summary))
+    write_json(sidecar_path(path), content)
+    return []
+
+
+def _no_phenotype(summaries: Sequence[Summary]) -> str:
+    if len(summaries) != 1:
+        return f"it has one row per participant and here are {len(summaries)} models"
+    if summaries[0].model.brainage["participant_id"].duplicated().any():
+        return "it has one row per participant and some participants have several images"
+    return ""
+
+
+def mean_map_path(output_dir: Path, label: str, entities: Mapping[str, str]) -> Path | None:
+    """Mean occlusion map of an atlas in template space, if it was written."""
+    wanted = {"desc": f"{label}mean", "suffix": "occlusionmap"}
+    for path in sorted(Path(output_dir).glob("tpl-*/anat/tpl-*_occlusionmap.nii.gz")):
+        name = parse_name(path)
+        atlas = {key: name[key] for key in ("atlas", "seg", "scale") if key in name}
+        if wanted.items() <= name.items() and atlas == dict(entities):
+            return path
+    return None
+
+
+def write_mean_map(output_dir: Path, label: str, atlas: AtlasResult) -> list[Note]:
+    """Write the mean occlusion map of one atlas in template space.
+
+    Parameters
+    ----------
+    output_dir : Path
+        Root of the derivatives dataset.
+    label : str
+        ``desc-`` label of the model's files.
+    atlas : AtlasResult
+
+    Returns
+    -------
+    list of Note
+        Why there is none; an older one is removed then.
+    """
+    older = mean_map_path(output_dir, label, atlas.entities)
+    if older is not None:
+        older.unlink()
+        sidecar_path(older).unlink(missing_ok=True)
+    if not atlas.maps:
+        sentence = f"No occlusion maps in template space for atlas {atlas.title}: no mean map."
+        return [Note("map", sentence)]
+    try:
+        image, n_participants = mean_map(atlas.maps)
+    except DataError as error:
+        return [Note("map", f"No mean map for atlas {atlas.title}: {error}")]
+    first = next(iter(atlas.maps.values()))
+    res = parse_name(first).get("res")
+    path = derivative_path(
+        output_dir,
+        atlas.entities,
+        suffix="occlusionmap",
+        extension=".nii.gz",
+        tpl=atlas.space,
+        res=res,
+        desc=f"{label}mean",
+    )
+    save_nifti(image, path)
+    write_json(
+        sidecar_path(path),
+        {
+            "Description": "Mean over participants of the change of predicted age when a region "
+            "is occluded (occluded minus intact); scans of one person are averaged first",
+            "Units": "year",
+            "NumberOfParticipants": n_participants,
+            "SpatialReference": atlas.space,
+            "SkullStripped": True,
+            **({"Resolution": "Grid of the participants' occlusion maps"} if res else {}),
+            "Sources": [bids_uri(source, output_dir) for source in atlas.maps.values()],
+        },
+    )
+    return []
+
+
+def mean_map(maps: Mapping[str, Path]) -> tuple[nib.Nifti1Image, int]:
+    """Mean over participants of their occlusion maps, each the mean over their scans.
+
+    Parameters
+    ----------
+    maps : mapping
+        Map in template space by scan name (``sub-01_ses-1``), at least one.
+
+    Returns
+    -------
+    image : nibabel.Nifti1Image
+        float32, years, on the grid of the maps.
+    n_participants : int
+
+    Raises
+    ------
+    DataError
+        If a map cannot be read or the maps have different grids.
+    """
+    by_person: dict[str, list[Path]] = {}
+    for scan, path in maps.items():
+        by_person.setdefault(scan.split("_")[0], []).append(path)
+    reference = load_nifti(next(iter(maps.values())))
+    total = np.zeros(reference.shape, dtype=np.float64)
+    for paths in by_person.values():
+        total += sum(_values(path, reference) for path in paths) / len(paths)
+    mean = (total / len(by_person)).astype(np.float32)
+    image = nib.Nifti1Image(mean, reference.affine)
+    image.set_sform(reference.affine, code=int(reference.header["sform_code"]) or 4)
+    image.set_qform(reference.affine, code=int(reference.header["qform_code"]) or 4)
+    return image, len(by_person)
+
+
+def _values(path: Path, reference: nib.Nifti1Image) -> np.ndarray:
+    image = load_nifti(path)
+    if image.shape != reference.shape or not np.allclose(image.affine, reference.affine):
+        raise DataError(
+            f"{path} has another grid than the other occlusion maps. A model whose card says "
+            "'crop: brain' or 'rigid' has a grid for each person, and no mean map; else rerun the "
+            "participant level for this scan with the same model and atlas."
+        )
+    return np.asarray(image.get_fdata(dtype=np.float32), dtype=np.float64)

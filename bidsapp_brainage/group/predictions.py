@@ -1,0 +1,190 @@
+"""How good the predictions of a sample are: metrics, gaps and what explains them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bidsapp_brainage.group.notes import Findings, findings, notes_of
+from bidsapp_brainage.group.sample import subsets
+from bidsapp_brainage.model.bias_correction import BiasCorrection
+from bidsapp_brainage.stats import accuracy, linear
+from bidsapp_brainage.stats.accuracy import Accuracy
+from bidsapp_brainage.stats.bias import KFoldCorrection
+from bidsapp_brainage.stats.means import MIN_FOR_INTERVAL, mean_with_interval
+
+MIN_FOR_LINE = 5
+
+
+def metrics(scans: pd.DataFrame, *, n_boot: int, seed: int) -> Findings:
+    """Accuracy of raw predictions, of all, unflagged and parts of the sample (T2)."""
+    parts = [*_overall(scans, "all", n_boot, seed)]
+    if scans["flagged"].any() and not scans["flagged"].all():
+        parts += _overall(scans[~scans["flagged"]], "unflagged", n_boot, seed)
+    for prefix, labels in _partitions(scans):
+        parts.append(accuracy.by_subset(scans, labels, prefix=prefix, n_boot=n_boot, seed=seed))
+    corrected = scans["gap_corrected"]
+    if corrected.notna().any():
+        parts.append(
+            accuracy.corrected_gap(
+                scans["chronological_age"].to_numpy(),
+                corrected.to_numpy(),
+                scans["participant_id"].to_numpy(),
+                n_boot=n_boot,
+                seed=seed,
+            )
+        )
+    measured = accuracy.join(parts)
+    return Findings({"metrics": measured.table}, notes_of("metrics", measured.notes))
+
+
+def _partitions(scans: pd.DataFrame) -> Sequence[tuple[str, pd.Series]]:
+    names = [name for name in ("sex", "site", "group") if name in scans]
+    decade = (scans["chronological_age"] // 10 * 10).map(_decade_name, na_action="ignore")
+    return [*((name, scans[name]) for name in names), ("age", decade)]
+
+
+def _decade_name(start: float) -> str:
+    return f"{start:.0f}-{start + 9:.0f}"
+
+
+def _overall(scans: pd.DataFrame, subset: str, n_boot: int, seed: int) -> list[Accuracy]:
+    names = ("chronological_age", "predicted_age", "ci95_lower", "ci95_upper", "participant_id")
+    age, predicted, lower, upper, people = (scans[name].to_numpy() for name in names)
+    return [
+        accuracy.metrics(age, predicted, people, n_boot=n_boot, seed=seed, subset=subset),
+        accuracy.coverage(age, lower, upper, people, subset=subset),
+    ]
+
+
+def gaps(
+    scans: pd.DataFrame,
+    kfold: KFoldCorrection | None,
+    group_column: str,
+    bias_correction: BiasCorrection | None = None,
+) -> Findings:
+    """Mean gap and its slope on age, raw and corrected, all and by group (T3).
+
+    Parameters
+    ----------
+    scans : DataFrame
+        One row per scan.
+    kfold : KFoldCorrection or None
+        Correction fitted within the dataset, if it supports one.
+    group_column : str
+        Where groups come from, for the text; empty for none.
+    bias_correction : BiasCorrection, optional
+        A further line, given by the user.
+    """
+    corrections: list[tuple[pd.Series, dict[str, Any]]] = [
+        (scans["gap"], {"correction": "raw", "source": "as predicted"})
+    ]
+    if scans["gap_corrected"].notna().any():
+        corrections.append((scans["gap_corrected"], _applied(scans)))
+    if bias_correction is not None:
+        expected = bias_correction.slope * scans["chronological_age"] + bias_correction.intercept
+        corrections.append((scans["predicted_age"] - expected, _of_file(bias_correction)))
+    if kfold is not None:
+        corrections.append((kfold.gap, _within(kfold, group_column)))
+    rows = []
+    for gap, facts in corrections:
+        values = scans.assign(value=gap)
+        for name, part in subsets(values):
+            if name == "all" or name.startswith(("group=", "sex=")):
+                rows.append({**facts, "subset": name, **_gap_row(part)})
+    return findings("gaps", pd.DataFrame(rows).reindex(columns=_GAP_COLUMNS))
+
+
+_GAP_COLUMNS = [
+    "correction",
+    "source",
+    "subset",
+    "n_participants",
+    "mean_gap",
+    "ci95_lower",
+    "ci95_upper",
+    "sd_gap",
+    "age_slope",
+    "age_slope_ci95_lower",
+    "age_slope_ci95_upper",
+    "line_slope",
+    "line_intercept",
+    "n_reference",
+    "reference_age_min",
+    "reference_age_max",
+    "warning",
+]
+
+
+def _applied(scans: pd.DataFrame) -> dict[str, Any]:
+    """The line that the participant level subtracted, read back from what it left."""
+    expected = scans["predicted_age"] - scans["gap_corrected"]
+    known = expected.notna() & scans["chronological_age"].notna()
+    age, expected = scans.loc[known, "chronological_age"], expected[known]
+    sources = scans.get("bias_model", pd.Series(dtype=object)).dropna().unique()
+    facts: dict[str, Any] = {
+        "correction": "applied",
+        "source": "; ".join(sorted(map(str, sources))) or "n/a",
+    }
+    if age.nunique() < 2:
+        return facts
+    slope, intercept = np.polyfit(age, expected, 1)
+    if np.abs(slope * age + intercept - expected).max() > 0.01:
+        return facts | {"warning": "not the same line for all scans"}
+    return facts | {"line_slope": slope, "line_intercept": intercept}
+
+
+def _of_file(bias_correction: BiasCorrection) -> dict[str, Any]:
+    return {
+        "correction": "file",
+        "source": bias_correction.source,
+        "line_slope": bias_correction.slope,
+        "line_intercept": bias_correction.intercept,
+    }
+
+
+def _within(kfold: KFoldCorrection, group_column: str) -> dict[str, Any]:
+    who = f"reference group of column {group_column}" if group_column else "all participants"
+    return {
+        "correction": "kfold",
+        "source": f"cross-validation within this dataset, {who}",
+        "line_slope": kfold.slope,
+        "line_intercept": kfold.intercept,
+        "n_reference": kfold.n_reference,
+        "reference_age_min": kfold.age_range[0],
+        "reference_age_max": kfold.age_range[1],
+        "warning": "; ".join(kfold.warnings) or None,
+    }
+
+
+def _gap_row(scans: pd.DataFrame) -> dict[str, Any]:
+    people = scans.groupby("participant_id")[["value", "chronological_age"]].mean().dropna()
+    gap, age = people["value"], people["chronological_age"]
+    mean = mean_with_interval(gap)
+    row: dict[str, Any] = {"n_participants": mean.n, "mean_gap": mean.mean}
+    if mean.n < MIN_FOR_INTERVAL:
+        return row
+    row |= {"sd_gap": mean.sd, "ci95_lower": mean.lower, "ci95_upper": mean.upper}
+    if mean.n < MIN_FOR_LINE or age.nunique() < MIN_FOR_LINE:
+        return row
+    import statsmodels.api as sm
+
+    fitted = sm.OLS(gap.to_numpy(), sm.add_constant(age.to_numpy())).fit(cov_type="HC3", use_t=True)
+    low, high = np.asarray(fitted.conf_int())[1]
+    return row | {
+        "age_slope": fitted.params[1],
+        "age_slope_ci95_lower": low,
+        "age_slope_ci95_upper": high,
+    }
+
+
+def gap_model(people: pd.DataFrame, design: linear.Design | None) -> Findings:
+    """The raw gap explained by what is known of the people, if the sample supports a model."""
+    if design is None or people["gap"].notna().sum() == 0:
+        return Findings({})
+    table = linear.fit(people["gap"], design)
+    table.insert(0, "outcome", "gap")
+    return findings("gapmodel", table)

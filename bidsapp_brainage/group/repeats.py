@@ -1,0 +1,155 @@
+"""Repeated scans of the same people: reliability and change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bidsapp_brainage.group.levels import Level
+from bidsapp_brainage.group.notes import Findings, Note, findings
+from bidsapp_brainage.stats.means import MIN_FOR_INTERVAL, mean_with_interval
+from bidsapp_brainage.stats.reliability import MIN_PEOPLE, reliability
+
+MIN_YEARS = 0.5  # between scans; less makes a change per year of noise
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Which scans are compared: the same number for everybody, in the order of age and name."""
+
+    scans: pd.DataFrame  # participants by number of the scan: names of scans
+
+    @property
+    def n_sessions(self) -> int:
+        """Scans per participant."""
+        return self.scans.shape[1]
+
+    def matrix(self, values: pd.Series) -> np.ndarray:
+        """Values by scan name as people by sessions, complete rows only."""
+        table = self.scans.apply(lambda column: column.map(values)).astype(float)
+        return np.asarray(table.dropna().to_numpy(dtype=np.float64))
+
+
+def choose_repeats(scans: pd.DataFrame) -> tuple[Repeats | None, list[Note]]:
+    """Choose the scans of people who have several; the note says why there are none.
+
+    The number of scans per person is the one that uses most scans.
+    """
+    ordered = scans.sort_values(["participant_id", "chronological_age", "scan"])
+    number = ordered.groupby("participant_id").cumcount()
+    counts = scans["participant_id"].value_counts()
+    if counts.max() < 2:
+        return None, [Note("reliability", "Everybody has one scan: no reliability.")]
+    used = max(range(2, int(counts.max()) + 1), key=lambda k: k * int((counts >= k).sum()))
+    n_people = int((counts >= used).sum())
+    if n_people < MIN_PEOPLE:
+        sentence = (
+            f"{n_people} participants have several scans: too few for reliability "
+            f"(at least {MIN_PEOPLE} are needed)."
+        )
+        return None, [Note("reliability", sentence)]
+    wide = ordered.assign(number=number).pivot(
+        index="participant_id", columns="number", values="scan"
+    )
+    return Repeats(wide.iloc[:, :used].dropna()), []
+
+
+def _reliability_row(values: np.ndarray) -> dict[str, Any] | None:
+    """Columns of a reliability table; None for too few people."""
+    if len(values) < MIN_PEOPLE:
+        return None
+    agreement = reliability(values)
+    row: dict[str, Any] = {
+        "n_participants": agreement.n_people,
+        "n_sessions": agreement.n_sessions,
+        "within_sd": agreement.within_sd,
+    }
+    for name, icc in (("icc21", agreement.icc21), ("icc31", agreement.icc31)):
+        row |= dict(zip((name, f"{name}_ci95_lower", f"{name}_ci95_upper"), icc, strict=True))
+    return row | {"smallest_detectable_change": agreement.smallest_detectable_change}
+
+
+def reliability_and_change(scans: pd.DataFrame, repeats: Repeats | None) -> Findings:
+    """Reliability of predicted age and gap, their change per year, and that of each person (T4)."""
+    change = change_table(scans)
+    tables = {"change": change, "reliability": _reliability_table(scans, repeats, change)}
+    return Findings({key: table for key, table in tables.items() if not table.empty})
+
+
+def _reliability_table(
+    scans: pd.DataFrame, repeats: Repeats | None, change: pd.DataFrame
+) -> pd.DataFrame:
+    if repeats is None:
+        return pd.DataFrame()
+    by_scan = scans.drop_duplicates("scan").set_index("scan")
+    rows = []
+    for measure in ("predicted_age", "gap"):
+        row = _reliability_row(repeats.matrix(by_scan[measure]))
+        if row is not None:
+            rows.append({"measure": measure, **row, **_change_row(change, f"{measure}_per_year")})
+    return pd.DataFrame(rows)
+
+
+def _change_row(change: pd.DataFrame, column: str) -> dict[str, float]:
+    years = change["age_last"] - change["age_first"]
+    rate = mean_with_interval(change[column])
+    enough = rate.n >= MIN_FOR_INTERVAL
+    return {
+        "years_between_mean": years.mean(),
+        "change_per_year": rate.mean if enough else np.nan,
+        "change_per_year_ci95_lower": rate.lower,
+        "change_per_year_ci95_upper": rate.upper,
+        "change_per_year_sd": rate.sd if enough else np.nan,
+    }
+
+
+def change_table(scans: pd.DataFrame) -> pd.DataFrame:
+    """First and last scan of each participant with several, and the change between them."""
+    ordered = scans.sort_values(["participant_id", "chronological_age", "scan"])
+    rows = [
+        _person_change(str(person), part)
+        for person, part in ordered.groupby("participant_id", sort=True)
+        if len(part) > 1
+    ]
+    return pd.DataFrame(rows)
+
+
+def _person_change(person: str, scans: pd.DataFrame) -> dict[str, Any]:
+    first, last = scans.iloc[0], scans.iloc[-1]
+    known = scans.dropna(subset=["chronological_age", "predicted_age"])
+    long_enough = len(known) > 1 and np.ptp(known["chronological_age"]) >= MIN_YEARS
+    slope = (
+        float(np.polyfit(known["chronological_age"], known["predicted_age"], 1)[0])
+        if long_enough
+        else np.nan
+    )
+    return {
+        "participant_id": person,
+        "n_scans": len(scans),
+        "first_scan": first["scan"],
+        "last_scan": last["scan"],
+        "age_first": first["chronological_age"],
+        "age_last": last["chronological_age"],
+        "predicted_age_change": last["predicted_age"] - first["predicted_age"],
+        "gap_change": last["gap"] - first["gap"],
+        "predicted_age_per_year": slope,
+        "gap_per_year": slope - 1,
+    }
+
+
+def contribution_reliability(levels: Sequence[Level], repeats: Repeats | None) -> Findings:
+    """Reliability of the contribution of each region and group."""
+    if repeats is None:
+        return Findings({})
+    rows = []
+    for level in levels:
+        for place, column in enumerate(level.matrix):
+            row = _reliability_row(repeats.matrix(level.by_scan[column]))
+            if row is not None:
+                labels = level.labels.iloc[place].to_dict()
+                rows.append({"level": level.name, "index": None, **labels, **row})
+    return findings("occlusionreliability", pd.DataFrame(rows))

@@ -1,0 +1,159 @@
+"""What the group page says about model, sample and accuracy at a glance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from bidsapp_brainage.reports.group import figures
+from bidsapp_brainage.reports.group.accuracy_tables import interval, part_of
+from bidsapp_brainage.reports.group.pictures import Gallery, Picture, scan_points
+from bidsapp_brainage.reports.group.stored import StoredResults
+from bidsapp_brainage.reports.html import number
+
+
+def subtitle(scans: pd.DataFrame) -> str:
+    """How many people and scans."""
+    people = count(scans["participant_id"].nunique(), "participant")
+    return f"{people}, {count(len(scans), 'scan')}"
+
+
+def count(n: int, what: str) -> str:
+    """A number with its noun."""
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def model_facts(results: StoredResults, scans: pd.DataFrame) -> list[tuple[str, str]]:
+    """What is known of the model that made the predictions."""
+    card = results.model_facts()
+    facts = [("Model", f"{card.get('Name', results.label)} {card.get('Version', '')}".strip())]
+    ages = card.get("AgeRange")
+    if isinstance(ages, list) and len(ages) == 2:
+        facts.append(("Trained on ages", f"{number(ages[0], 0)} to {number(ages[1], 0)} years"))
+    weights = card.get("WeightsSHA256") or []
+    weights = weights if isinstance(weights, list) else [weights]
+    if weights:
+        facts.append(("Weights (SHA-256)", ", ".join(str(code)[:12] + "…" for code in weights)))
+    licence = card.get("License") or card.get("Licence")
+    if licence:
+        facts.append(("Licence of the model", str(licence)))
+    if "bias_model" in scans:
+        sources = sorted(scans["bias_model"].dropna().astype(str).unique())
+        facts.append(("Bias correction", "; ".join(sources) or "none"))
+    return facts
+
+
+def tiles(metrics: pd.DataFrame, scans: pd.DataFrame) -> list[dict[str, Any]]:
+    """The most important metrics, and the number of flagged scans."""
+    overall = part_of(metrics, "raw", "all")
+    shown = []
+    for name, what, unit, digits in (
+        ("mae", "Mean absolute error", "years", 1),
+        ("mae_mean_age", "Answering the mean age", "years", 1),
+        ("pearson_r", "Correlation with age", "", 2),
+        ("mean_gap", "Mean gap", "years", 1),
+        ("coverage95", "Ages inside the 95 % interval", "%", 0),
+    ):
+        if name not in overall.index:
+            continue
+        scale = 100 if unit == "%" else 1
+        row = overall.loc[name]
+        bounds = interval(scale * row["ci95_lower"], scale * row["ci95_upper"], digits)
+        shown.append(
+            {
+                "what": what,
+                "value": number(scale * row["value"], digits),
+                "unit": unit,
+                "note": "too few people for an interval"
+                if bounds == "n/a"
+                else f"95 % CI {bounds}",
+                "main": name == "mae",
+            }
+        )
+    n_flagged = int(scans["flagged"].sum())
+    flagged = {"what": "Flagged scans", "value": str(n_flagged), "unit": f"of {len(scans)}"}
+    return [*shown, {**flagged, "note": "kept, never dropped silently", "main": False}]
+
+
+def sample_facts(results: StoredResults, scans: pd.DataFrame) -> list[tuple[str, str]]:
+    """Numbers of people, their ages and what else is known of them."""
+    ages = scans["chronological_age"].dropna()
+    people = scans.drop_duplicates("participant_id")
+    repeated = int((scans["participant_id"].value_counts() > 1).sum())
+    rows = [
+        ("Participants", str(len(people))),
+        ("Scans", f"{len(scans)} ({count(repeated, 'participant')} with several)"),
+        ("Age known", f"{len(ages)} of {count(len(scans), 'scan')}"),
+    ]
+    if len(ages):
+        spread = number(ages.std(ddof=1)) if len(ages) > 1 else "n/a"
+        rows += [
+            ("Age, mean (SD)", f"{number(ages.mean())} ({spread}) years"),
+            ("Age, range", f"{number(ages.min())} to {number(ages.max())} years"),
+        ]
+    predicted = scans["predicted_age"]
+    low, high = number(predicted.min()), number(predicted.max())
+    rows.append(("Predicted age, range", f"{low} to {high} years"))
+    for name in ("sex", "site"):
+        counts = (
+            people[name].astype(object).fillna("not known").astype(str).value_counts().sort_index()
+        )
+        if list(counts.index) != ["not known"]:
+            parts = [f"{level} {count}" for level, count in counts.items()]
+            rows.append((f"{name.capitalize()}, participants", ", ".join(parts)))
+    return [*rows, *_beyond_training(results, scans)]
+
+
+def _beyond_training(results: StoredResults, scans: pd.DataFrame) -> list[tuple[str, str]]:
+    """Scans of people younger or older than everybody whom the model was trained on."""
+    ages = results.model_facts().get("AgeRange")
+    if not isinstance(ages, list) or len(ages) != 2:
+        return []
+    known = scans["chronological_age"].dropna()
+    if known.empty:
+        return []
+    beyond = count(int((~known.between(*ages)).sum()), "scan")
+    span = f"trained on {number(ages[0], 0)} to {number(ages[1], 0)} years"
+    return [("Beyond training", f"{beyond} ({span})")]
+
+
+def sample_figures(
+    results: StoredResults, scans: pd.DataFrame, gallery: Gallery
+) -> dict[str, Picture]:
+    """Scatter plots of age and gap and the histogram of ages; nothing if no age is known."""
+    known = scans.dropna(subset=["chronological_age", "predicted_age"])
+    if known.empty:
+        return {}
+    known = known.assign(gap=known["predicted_age"] - known["chronological_age"])
+    n = count(len(known), "scan")
+    points = scan_points(results.output_dir, known)
+    return {
+        "scatter": gallery.picture(
+            figures.age_scatter(known),
+            "agescatter",
+            f"Scatter plot of predicted against chronological age, {n}",
+            "Predicted against chronological age. Dashed: perfect prediction. Dotted: answering "
+            "everybody with the sample's mean age. Pale bars: 95 % intervals. Open circles: "
+            "flagged. Thin lines join scans of one person.",
+            data="brainage",
+            points=points,
+        ),
+        "gap": gallery.picture(
+            figures.gap_scatter(known),
+            "agegap",
+            f"Scatter plot of the gap against chronological age, {n}",
+            "Gap against chronological age. A falling line is regression to the mean, which "
+            "every model shows: the young are overestimated, the old underestimated. Use age as "
+            "a covariate when gaps are compared.",
+            data="brainage",
+            points=points,
+        ),
+        "ages": gallery.picture(
+            figures.age_histogram(known["chronological_age"], known["sex"]),
+            "agehistogram",
+            f"Histogram of chronological ages, {n}",
+            "Ages of the scans. All accuracy metrics depend on this range.",
+            data="brainage",
+        ),
+    }

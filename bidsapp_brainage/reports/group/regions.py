@@ -1,0 +1,179 @@
+"""What the group page shows about the regions of one atlas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from bidsapp_brainage.catalogue import levels as words
+from bidsapp_brainage.reports.group import curves, figures, region_tables
+from bidsapp_brainage.reports.group.overview import count
+from bidsapp_brainage.reports.group.pictures import (
+    Gallery,
+    Picture,
+    group_viewer,
+    mean_map_figure,
+)
+from bidsapp_brainage.reports.group.result_tables import ATLAS_RESULTS, shown_tables
+from bidsapp_brainage.reports.group.stored import StoredResults
+from bidsapp_brainage.stats.regions import notes
+
+#: Suffix of a table, its figure, description, caption.
+_CURVES = (
+    (
+        "lifespan",
+        curves.lifespan_curves,
+        "Curves of the contribution over age",
+        "Contribution over age: natural cubic splines with 95 % bands, one value per person. Below "
+        "zero the parts make brains of this age look older. People of different age are different "
+        "people: this is no course of ageing.",
+    ),
+    (
+        "agegroups",
+        curves.age_groups,
+        "Mean contributions in groups of age",
+        "Means in the age groups of He et al. (2025), as a description. Red: makes brains of this "
+        "age look older; blue: younger.",
+    ),
+    (
+        "asymmetry",
+        curves.asymmetry_pairs,
+        "Contributions of left and right regions",
+        "The pairs with the largest difference between left and right; a star marks q < 0.05.",
+    ),
+)
+
+
+def atlas_section(
+    results: StoredResults, entities: Mapping[str, str], gallery: Gallery, *, position: int
+) -> dict[str, Any]:
+    """Everything that the page shows about one atlas.
+
+    Parameters
+    ----------
+    results : StoredResults
+    entities : mapping
+        ``atlas`` and, where the atlas has them, ``seg`` and ``scale``.
+    gallery : Gallery
+    position : int
+        Number of the atlas, for identifiers.
+    """
+    identifier = f"regions-{position}"
+    table = results.rows("occlusionstats", entities)
+    parts = list(table.groupby("baseline", dropna=False, sort=True))
+    first = parts[0][1]
+    return {
+        "id": identifier,
+        "title": " ".join(entities.values()),
+        "notes": notes(table),
+        "viewer": group_viewer(
+            results, entities, first[first["level"] == "region"], f"{identifier}-brain"
+        ),
+        "map": _map_picture(results, entities, gallery),
+        "baselines": [
+            _baseline(str(name), part, f"{identifier}-{fill}", entities, gallery)
+            for fill, (name, part) in enumerate(parts)
+        ],
+        "curves": _curve_pictures(results, entities, gallery),
+        "further": shown_tables(results, ATLAS_RESULTS, identifier, entities),
+    }
+
+
+def _curve_pictures(
+    results: StoredResults, entities: Mapping[str, str], gallery: Gallery
+) -> dict[str, Picture | None]:
+    """Lifespan, age groups and asymmetry, as far as there are tables of them."""
+    drawn: dict[str, Picture | None] = {suffix: None for suffix, *_ in _CURVES}
+    for suffix, draw, alt, caption in _CURVES:
+        rows = results.rows(suffix, entities)
+        if rows.empty or not {"name", "pair"} & set(rows):
+            continue
+        rows = _one_baseline(rows)
+        level = curves.best_level(rows) if "level" in rows else "pair"
+        if not level:
+            continue
+        part = rows[rows["level"] == level] if "level" in rows else rows
+        figure = draw(part.replace({"name": words.SIDES}))
+        title = f"{alt} by {words.level_title(level).lower()}"
+        drawn[suffix] = gallery.picture(
+            figure, suffix, title, caption, entities=entities, data=suffix
+        )
+    return drawn
+
+
+def _one_baseline(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the first baseline, where a table has several."""
+    if "baseline" not in rows or rows["baseline"].isna().all():
+        return rows
+    return rows[rows["baseline"] == rows["baseline"].dropna().iloc[0]]
+
+
+def _baseline(
+    name: str, table: pd.DataFrame, identifier: str, entities: Mapping[str, str], gallery: Gallery
+) -> dict[str, Any]:
+    regions = table[table["level"] == words.REGION.key]
+    shown = min(figures.MANY_BARS, int((regions["n_participants"] > 0).sum()))
+    where: dict[str, Any] = {"entities": entities, "data": "occlusionstats"}
+    fill = "" if identifier.endswith("-0") else "".join(filter(str.isalnum, name))
+    groups = []
+    for level in _group_levels(table):
+        part = table[table["level"] == level].replace({"name": words.SIDES})
+        kind = "".join(filter(str.isalnum, level))
+        how = region_tables.how_occluded(level)
+        groups.append(
+            {
+                "title": words.level_title(level),
+                "picture": gallery.picture(
+                    figures.contribution_bars(part, how),
+                    f"{kind}contribution{fill}",
+                    f"Bar chart of the mean contribution by {words.level_title(level).lower()}",
+                    "",
+                    **where,
+                ),
+                "table": region_tables.group_table(part, level, identifier=f"{identifier}-{kind}"),
+            }
+        )
+    return {
+        "name": name,
+        "ranking": gallery.picture(
+            figures.contribution_bars(regions),
+            f"regioncontribution{fill}",
+            f"Bar chart of the mean contribution of {count(shown, 'region')}",
+            f"The {count(shown, 'region')} whose occlusion changes the predicted age most.",
+            **where,
+        ),
+        "groups": groups,
+        "table": region_tables.region_table(regions, identifier=f"{identifier}-table"),
+    }
+
+
+def _group_levels(table: pd.DataFrame) -> list[str]:
+    """Levels of groups occluded as one; where there are none, of means over their regions."""
+    there = set(table["level"])
+    best = (
+        next((key for key in (level.key, words.mean_level(level.key)) if key in there), "")
+        for level in words.GROUPINGS
+    )
+    return [key for key in best if key]
+
+
+def _map_picture(
+    results: StoredResults, entities: Mapping[str, str], gallery: Gallery
+) -> Picture | None:
+    mean_map = results.mean_map(entities)
+    if mean_map is None:
+        return None
+    people = count(mean_map.n_participants, "participant")
+    return gallery.picture(
+        mean_map_figure(results, mean_map),
+        "meanmap",
+        "Axial slices of the mean occlusion map",
+        f"Mean change of predicted age over {people}, aligned affinely to {mean_map.space}. "
+        "Red: the region makes the brain look older; blue: younger. Left of the picture is left "
+        "of the brain.",
+        entities=entities,
+        data="occlusionstats",
+        look="brain",
+    )

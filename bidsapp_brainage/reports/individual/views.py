@@ -1,0 +1,382 @@
+"""What the templates of the individual report show, computed from tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bidsapp_brainage.catalogue.levels import SIDES
+from bidsapp_brainage.model.provenance import TrainingCohort
+from bidsapp_brainage.reports import wording
+from bidsapp_brainage.reports.html import (
+    MISSING,
+    Cell,
+    Column,
+    Table,
+    decimals,
+    is_missing,
+    number,
+    number_cell,
+    significant,
+    text_cell,
+)
+from bidsapp_brainage.reports.individual.explanation_tables import further_tables
+from bidsapp_brainage.reports.individual.results import (
+    PredictionResult,
+    RegionResult,
+    ScanResult,
+    TableFile,
+)
+from bidsapp_brainage.reports.wording import Notice
+
+NEGLIGIBLE_YEARS = 0.1
+_LEVELS = {"pass": "ok", "warn": "warn", "fail": "bad"}
+_IDENTITY = ("participant_id", "session_id", "run_id", "scan", "model")
+
+
+@dataclass(frozen=True)
+class AgeLine:
+    """Marks on a line of ages, in per cent of its width; None where unknown."""
+
+    first: str
+    last: str
+    predicted: float
+    actual: float | None
+    low: float | None
+    width: float | None
+
+
+@dataclass(frozen=True)
+class PredictionView:
+    """Numbers and words about one prediction."""
+
+    row: Mapping[str, Any]
+    age_range: tuple[float, float] | None
+    notices: tuple[Notice, ...]
+    line: AgeLine | None
+    numbers: Table
+    expected: tuple[float, float] | None
+
+    @property
+    def interval(self) -> str:
+        """95 % interval as text."""
+        low, high = self.row.get("ci95_lower"), self.row.get("ci95_upper")
+        if is_missing(low) or is_missing(high):
+            return MISSING
+        return f"{number(low)} to {number(high)}"
+
+
+@dataclass(frozen=True)
+class RegionsView:
+    """Tables about the contributions of regions."""
+
+    title: str
+    sentence: str
+    regions: Table | None
+    further: tuple[tuple[str, str, Table], ...]
+    notes: tuple[str, ...]
+
+
+def slug(*parts: str) -> str:
+    """HTML identifier made of labels."""
+    kept = "-".join(parts).lower()
+    return "".join(letter if letter.isalnum() else "-" for letter in kept)
+
+
+def age_range(sidecar: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Training ages from a sidecar, None if it does not tell."""
+    return TrainingCohort.from_model(sidecar.get("Model")).age_range
+
+
+def prediction_view(scan: ScanResult, result: PredictionResult) -> PredictionView | None:
+    """Give what is shown of one prediction; None when there is none."""
+    if result.prediction is None or not result.prediction.first:
+        return None
+    row = result.prediction.first
+    if is_missing(row.get("predicted_age")):
+        return None
+    known_range = age_range(result.prediction.sidecar)
+    checks = result.quality.first if result.quality else {}
+    decision = checks.get("decision", row.get("qc_flag"))
+    notices = [
+        *wording.doubt(row.get("ood_flag")),
+        *wording.quality(decision, checks.get("decision_reason")),
+        *wording.ages(row, known_range),
+    ]
+    table = _dictionary_table(
+        result.prediction,
+        slug("numbers", scan.label, result.model),
+        f"All numbers of this prediction ({result.prediction.path.name}).",
+    )
+    line = _age_line(row, result.distribution, known_range)
+    return PredictionView(row, known_range, tuple(notices), line, table, _expected(result, row))
+
+
+def _expected(result: PredictionResult, row: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Mean and SD of predictions for unseen people of the same age; None if unknown."""
+    age = row.get("chronological_age")
+    if result.prediction is None or is_missing(age):
+        return None
+    return TrainingCohort.from_model(result.prediction.sidecar.get("Model")).expected(
+        float(str(age))
+    )
+
+
+def age_caption(result: PredictionResult) -> str:
+    """Caption of the figure of the predicted age."""
+    rows = None if result.distribution is None else result.distribution.rows
+    if rows is None or "probability" not in rows or rows["probability"].isna().all():
+        above = (
+            "This model answers with one number, so there is no distribution of ages to show, only "
+            "the interval, where the model has one."
+        )
+    else:
+        above = (
+            "Bars: probability of each age bin as the network gave it, darker inside the 95 % "
+            "interval, which is stretched by the calibration factor of the model card. The "
+            "predicted age is the mean of this distribution."
+        )
+    cohort = TrainingCohort()
+    if result.prediction is not None:
+        cohort = TrainingCohort.from_model(result.prediction.sidecar.get("Model"))
+    if cohort.age_range is None:
+        return above
+    who = f" ({cohort.n_people} people, {cohort.name})" if cohort.n_people and cohort.name else ""
+    return (
+        f"{above} Hatched: ages that the model was not trained on. Below: the training cohort{who}"
+        " and the predictions for reference people of this age; thin lines are the 95 % interval "
+        "(of ages: youngest to oldest), thick ones the mean with one standard deviation."
+    )
+
+
+def quality_table(scan: ScanResult, result: PredictionResult) -> Table | None:
+    """Metrics with what they mean; None when there are none."""
+    if result.quality is None or not result.quality.first:
+        return None
+    return _dictionary_table(
+        result.quality,
+        slug("quality", scan.label, result.model),
+        f"Image quality and registration ({result.quality.path.name}).",
+    )
+
+
+def regions_view(scan: ScanResult, model: str, result: RegionResult) -> RegionsView:
+    """Tables of one atlas; ``regions`` is None when the file is missing or broken."""
+    title = result.atlas or "Atlas"
+    rows = region_rows(result)
+    if rows is None or result.table is None:
+        return RegionsView(title, "The table of regions is missing or unreadable.", None, (), ())
+    known = rows.dropna(subset=["delta_age"])
+    identifier = slug("regions", scan.label, model, result.atlas)
+    return RegionsView(
+        title=title,
+        sentence=_region_sentence(rows, known),
+        regions=_region_table(rows, identifier, result.table.path.name),
+        further=tuple(further_tables(result.tables, identifier)),
+        notes=_region_notes(rows),
+    )
+
+
+def region_rows(result: RegionResult) -> pd.DataFrame | None:
+    """Rows of the table of regions with all columns that are looked at; None when unreadable."""
+    if result.table is None or result.table.rows is None or result.table.rows.empty:
+        return None
+    return _with_columns(result.table.rows)
+
+
+def scan_table(scans: Sequence[tuple[ScanResult, str, PredictionView | None]]) -> Table:
+    """One row per scan and model."""
+    columns = [
+        Column("Scan"), Column("Model"), Column("Predicted age", numeric=True),
+        Column("95 % interval"), Column("Chronological age", numeric=True),
+        Column("Gap", numeric=True, help="predicted minus chronological age, years"),
+        Column("Corrected gap", numeric=True, help="freed from the model's regression to the mean"),
+        Column("Verdict"),
+    ]  # fmt: skip
+    rows = [_scan_row(*item) for item in scans]
+    caption = "All T1w images of this participant; ages and gaps in years."
+    return Table("scans", caption, columns, rows, sortable=len(rows) > 1)
+
+
+def _scan_row(scan: ScanResult, model: str, view: PredictionView | None) -> list[Cell]:
+    if view is None:
+        empty = [text_cell(None) for _ in range(5)]
+        return [Cell(scan.label), text_cell(model), *empty, Cell("no prediction", level="bad")]
+    row = view.row
+    level = wording.worst(view.notices)
+    verdict = {"ok": "no flag", "warn": "look first", "bad": "do not use"}[level]
+    return [
+        Cell(scan.label),
+        Cell(model),
+        number_cell(row.get("predicted_age")),
+        text_cell(view.interval),
+        number_cell(row.get("chronological_age")),
+        number_cell(row.get("gap"), signed=True),
+        number_cell(row.get("gap_corrected"), signed=True),
+        Cell(verdict, level=level),
+    ]
+
+
+def _age_line(
+    row: Mapping[str, Any], distribution: TableFile | None, known: tuple[float, float] | None
+) -> AgeLine | None:
+    values = [
+        float(str(row[name]))
+        for name in ("predicted_age", "chronological_age", "ci95_lower", "ci95_upper")
+        if not is_missing(row.get(name))
+    ]
+    if distribution is not None and distribution.rows is not None:
+        values += [distribution.rows["age_lower"].min(), distribution.rows["age_upper"].max()]
+    values += list(known or ())
+    first, last = min(values), max(values)
+    if last <= first:
+        return None
+
+    def share(name: str) -> float | None:
+        if is_missing(row.get(name)):
+            return None
+        return round(100 * (float(str(row[name])) - first) / (last - first), 2)
+
+    low, high = share("ci95_lower"), share("ci95_upper")
+    return AgeLine(
+        first=number(first, 0),
+        last=number(last, 0),
+        predicted=share("predicted_age") or 0.0,
+        actual=share("chronological_age"),
+        low=low,
+        width=None if low is None or high is None else round(high - low, 2),
+    )
+
+
+def _dictionary_table(table: TableFile, identifier: str, caption: str) -> Table:
+    """Columns of a one-row table as rows, explained by its data dictionary."""
+    rows = []
+    for name, value in table.first.items():
+        if name in _IDENTITY:
+            continue
+        facts = table.sidecar.get(name)
+        facts = facts if isinstance(facts, dict) else {}
+        title = str(facts.get("LongName") or name)
+        shown = significant(value)
+        units = facts.get("Units")
+        if units and shown != MISSING:
+            shown += f" {units}" if units != "year" else " years"
+        rows.append(
+            [
+                Cell(title),
+                Cell(shown, level=_LEVELS.get(str(value), "")),
+                Cell(str(facts.get("Description", ""))),
+                Cell(name),
+            ]
+        )
+    columns = [Column("Measure"), Column("Value"), Column("Meaning", wrap=True), Column("Column")]
+    return Table(identifier, caption, columns, rows, sortable=False)
+
+
+def _with_columns(rows: pd.DataFrame) -> pd.DataFrame:
+    """Give the table all columns that are looked at, and words for sides."""
+    wanted = (
+        "name", "hemisphere", "lobe", "network", "baseline", "n_voxels", "volume_mm3", "delta_age",
+        "delta_age_per_ml", "delta_age_adj", "nosa_importance", "z_null", "rank",
+    )  # fmt: skip
+    full = rows.reindex(columns=[*rows.columns, *(name for name in wanted if name not in rows)])
+    return full.assign(hemisphere=full["hemisphere"].map(lambda side: SIDES.get(side, side)))
+
+
+def _region_table(rows: pd.DataFrame, identifier: str, file_name: str) -> Table:
+    """One row per region; columns without any value are left out."""
+    ordered = rows.sort_values("rank", kind="stable", na_position="last")
+    most = _most(ordered["delta_age"])
+    digits = decimals(most)
+    texts = {"lobe": "Lobe", "network": "Network"}
+    if rows["baseline"].nunique() > 1:
+        texts["baseline"] = "Filled with"
+    numbers = {
+        "delta_age_per_ml": (
+            "Per ml",
+            digits + 1,
+            True,
+            "contribution divided by volume, years per ml",
+        ),
+        "delta_age_adj": ("Size-adjusted", digits, True, "residual on the logarithm of the volume"),
+        "nosa_importance": (
+            "NOSA",
+            digits,
+            False,
+            "published definition; needs the true age",
+        ),
+        "z_null": ("z (null)", 1, True, "against control regions of the same size"),
+    }
+    texts = {key: title for key, title in texts.items() if ordered[key].notna().any()}
+    numbers = {key: facts for key, facts in numbers.items() if ordered[key].notna().any()}
+    columns = [
+        Column("Region"),
+        Column("Rank", numeric=True, ascending=True, sorted="ascending"),
+        Column("Side"),
+        *(Column(title) for title in texts.values()),
+        Column("Volume (ml)", numeric=True),
+        Column("Contribution", numeric=True, help="predicted age without minus with it, years"),
+        *(Column(title, numeric=True, help=help) for title, _, _, help in numbers.values()),
+    ]
+    cells = [
+        [
+            text_cell(row["name"]),
+            number_cell(row["rank"], 0),
+            text_cell(row["hemisphere"]),
+            *(text_cell(row[key]) for key in texts),
+            number_cell(row["volume_mm3"] / 1000, 1),
+            number_cell(row["delta_age"], digits, signed=True, most=most),
+            *(
+                number_cell(row[key], places, signed=signed)
+                for key, (_, places, signed, _) in numbers.items()
+            ),
+        ]
+        for row in ordered.to_dict("records")
+    ]
+    caption = f"Contributions of all {len(rows)} regions, in years ({file_name})."
+    return Table(identifier, caption, columns, cells, searchable=True)
+
+
+def _region_sentence(rows: pd.DataFrame, known: pd.DataFrame) -> str:
+    empty = int((rows["n_voxels"] == 0).sum())
+    parts = [f"{len(rows)} regions" + (f", {empty} of them empty in this scan." if empty else ".")]
+    if not known.empty:
+        strongest = known.loc[known["delta_age"].abs().idxmax()]
+        change = float(strongest["delta_age"])
+        effect = "older" if change < 0 else "younger"
+        parts.append(
+            f"Strongest: {strongest['name']}; without it the predicted age changes by "
+            f"{_years(change)} years, so it made this brain look {effect}."
+        )
+    return " ".join(parts)
+
+
+def _region_notes(rows: pd.DataFrame) -> tuple[str, ...]:
+    notes = []
+    most = _most(rows["delta_age"])
+    if most is not None and most < NEGLIGIBLE_YEARS:
+        notes.append(
+            f"No region changes the predicted age by more than {_years(most).lstrip('+')} years: "
+            "this model hardly uses single regions of this scan, and the order means little."
+        )
+    if rows["nosa_importance"].isna().all():
+        notes.append("NOSA importance is n/a: its definition needs the chronological age.")
+    if rows["z_null"].isna().all():
+        notes.append(
+            "No size-matched null was computed: large regions tend to have large contributions, "
+            "so compare the columns per ml and size-adjusted as well."
+        )
+    return tuple(notes)
+
+
+def _years(value: Any) -> str:
+    """Signed change of age with as many decimals as it needs."""
+    return number(value, decimals(float(value)), signed=True)
+
+
+def _most(values: pd.Series) -> float | None:
+    found = float(values.abs().max()) if values.notna().any() else 0.0
+    return found or None

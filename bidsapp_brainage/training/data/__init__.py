@@ -1,1 +1,0 @@
-"""People, their images and targets, and augmented copies to learn from."""

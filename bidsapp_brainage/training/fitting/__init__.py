@@ -1,1 +1,0 @@
-"""Fitting one network: losses, the loop over epochs, ridge regression."""
