@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import torch
 
-from bidsapp_brainage.training.augment import augment
+from bidsapp_brainage.training.data.augment import augment
 from bidsapp_brainage.training.recipe import Augmentation
 
 SHAPE = (80, 96, 80)

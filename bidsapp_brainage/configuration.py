@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,26 @@ def _public(value: Any, roots: Mapping[str, Path]) -> Any:
     if isinstance(value, str) and "/" in value:  # a model or an atlas may be given as a path
         return public_path(Path(value).absolute(), roots)
     return value
+
+
+def private_places(settings: Settings) -> dict[str, str]:
+    """Folders of the machine that must not stand in anything that is shared -> placeholder."""
+    places = {
+        **{root: name for name, root in private_roots(settings).items()},
+        Path(__file__).parent: "<package>",
+        Path(sys.prefix): "<python>",
+        Path(sys.base_prefix): "<python>",
+        Path.home(): "<home>",
+    }
+    return {str(path): name for path, name in places.items()}
+
+
+def hide_paths(text: str, places: Mapping[str, str]) -> str:
+    """Replace folders by placeholders, the longest first."""
+    for path in sorted(places, key=len, reverse=True):
+        if len(path) > 1:
+            text = text.replace(path, places[path])
+    return text
 
 
 def public_path(path: Path, roots: Mapping[str, Path]) -> str:

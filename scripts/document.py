@@ -1,4 +1,4 @@
-"""Write docs/options.md, atlases.md and columns.md from the parser, the cards and dictionaries.
+"""Write docs/options.md, atlases.md, columns.md and the tables of outputs.md from parser and cards.
 
 Usage: document.py [--check]. With --check nothing is written and the status is 1 if a page is
 not what the code says; the test suite does that, so the pages cannot go stale.
@@ -9,24 +9,24 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bidsapp_brainage.catalogue.cards import Column, Output
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 GENERATED = "<!-- made by scripts/document.py; do not edit -->\n"
-TITLES = {
-    "brainage": "`*_brainage.tsv`: predicted age",
-    "agedist": "`*_agedist.tsv`: distribution over age bins",
-    "occlusion": "`*_occlusion.tsv`: contribution of each region",
-    "qc": "`*_qc.tsv`: image quality",
-    "metrics": "`group_*_metrics.tsv`: accuracy",
-    "occlusionstats": "`group_*_occlusionstats.tsv`: contributions in the group",
-    "participants": "`participants.tsv`",
-    "dseg": "`atlas-*_dseg.tsv`",
-    "descriptions": "`descriptions.tsv`",
-}
+BEGIN = {
+    "dataset": "", "subject": "", "figures": "", "atlas": "", "group": "figures/group",
+    "template": "tpl-T/anat/tpl-T", "phenotype": "phenotype/",
+}  # fmt: skip
+LABELS = {
+    "space": "T", "atlas": "A", "seg": "S", "scale": "N", "res": "R",
+    "from": "T1w", "to": "T", "mode": "image",
+}  # fmt: skip
 
 
 def options_page() -> str:
@@ -53,9 +53,10 @@ def options_page() -> str:
 
 
 def columns_page() -> str:
-    """Return the page of all table columns, from the dictionaries written beside the tables."""
-    text = resources.files("bidsapp_brainage").joinpath("data/bids_columns.json").read_text("utf-8")
-    dictionaries = json.loads(text)
+    """Return the page of all table columns, from the cards that make the dictionaries, too."""
+    from bidsapp_brainage.catalogue.columns import SHARED
+    from bidsapp_brainage.catalogue.outputs import OUTPUTS
+
     lines = [
         GENERATED,
         "# Columns of the tables",
@@ -64,12 +65,78 @@ def columns_page() -> str:
         "",
         "## In several tables",
         "",
-        *_column_table(dictionaries["shared"]),
+        *_column_table(SHARED),
     ]
-    for kind, columns in dictionaries["kinds"].items():
-        if columns:
-            lines += [f"## {TITLES.get(kind, f'`*_{kind}.tsv`')}", "", *_column_table(columns)]
+    told = {("", column) for column in map(repr, SHARED)}
+    for card in (card for card in OUTPUTS if card.is_table):
+        names = ", ".join(f"`{column.name}`" for column in card.columns)
+        lines += [f"## `{_pattern(card)}`", "", f"{_sentence(card)} In this order: {names}.", ""]
+        new = [c for c in card.columns if not {("", repr(c)), (card.suffix, repr(c))} & told]
+        told |= {(card.suffix, repr(column)) for column in new}
+        lines += _column_table(new) if new else []
     return "\n".join(lines)
+
+
+def outputs_page() -> str:
+    """Return the page about outputs with its tables made anew; the words around them stay."""
+    from bidsapp_brainage.catalogue.outputs import OUTPUTS
+
+    page = (DOCS / "outputs.md").read_text(encoding="utf-8")
+    for name, chosen in _BLOCKS.items():
+        rows = [_output_row(card) for card in OUTPUTS if chosen(card)]
+        table = "\n".join(["| file | what it is |", "|---|---|", *rows, ""])
+        before, start, rest = page.partition(f"<!-- table: {name} -->\n")
+        after = rest[rest.index("<!-- end -->") :]
+        page = before + start + table + after
+    return page
+
+
+_BLOCKS: dict[str, Callable[[Output], object]] = {
+    "dataset": lambda card: card.level in ("dataset", "atlas", "template"),
+    "scan": lambda card: card.level == "subject",
+    "figures": lambda card: card.level == "figures",
+    "model": lambda card: card.level == "group" and card.suffix and "atlas" not in card.required,
+    "atlas": lambda card: card.level == "group" and "atlas" in card.required,
+    "elsewhere": lambda card: card.level == "phenotype" or not card.suffix,
+}
+
+
+def _output_row(card: Output) -> str:
+    mark = " *" if card.level == "group" and card.always and card.is_table else ""
+    text = card.description[:1].lower() + card.description[1:].rstrip(".")
+    return f"| `{_name(card)}`{mark} | {_cell(text)}{_condition(card)} |"
+
+
+def _condition(card: Output) -> str:
+    from bidsapp_brainage.catalogue.methods import METHODS
+
+    keys = [m.key for m in METHODS if card in m.outputs and m.chosen == "option"]
+    return f"; only with `--explain {keys[0]}`" if keys else ""
+
+
+def _name(card: Output) -> str:
+    """Name with capital letters for labels; what may be absent stands in brackets."""
+    if card.level == "group" and card.suffix:
+        return card.suffix + card.extension
+    labels = LABELS | {"desc": card.desc.replace("{model}", "MODEL")}
+    labels |= {"space": card.space} if card.space else {}
+    parts = (
+        f"_{key}-{labels[key]}" if key in card.required else f"[_{key}-{labels[key]}]"
+        for key in card.entities
+    )
+    end = f"_{card.suffix or 'FIGURE'}{card.extension}"
+    folder, _, name = (BEGIN[card.level] + "".join(parts) + end).rpartition("/")
+    return f"{folder}/{name.removeprefix('_')}".removeprefix("/")
+
+
+def _pattern(card: Output) -> str:
+    begin = {"group": "group_*_", "atlas": "atlas-*_", "subject": "*_"}.get(card.level)
+    return f"{BEGIN[card.level] if begin is None else begin}{card.suffix}{card.extension}"
+
+
+def _sentence(card: Output) -> str:
+    text = card.description
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def atlases_page() -> str:
@@ -118,20 +185,15 @@ def _value(action: argparse.Action) -> str:
     return name + (" ..." if action.nargs in ("+", "*") else "")
 
 
-def _column_table(columns: dict[str, dict[str, Any]]) -> list[str]:
+def _column_table(columns: Iterable[Column]) -> list[str]:
     lines = ["| column | unit | meaning |", "|---|---|---|"]
-    for name, facts in columns.items():
-        meaning = facts.get("Description", facts.get("LongName", ""))
-        levels = facts.get("Levels", {})
-        if levels:
-            meaning += " Levels: " + "; ".join(_level(k, v) for k, v in levels.items()) + "."
-        lines.append(f"| `{name}` | {facts.get('Units', '')} | {_cell(meaning)} |")
+    for column in columns:
+        meaning = column.description or column.long_name
+        if column.levels:
+            levels = (f"`{name}`: {text.rstrip('.')}" for name, text in column.levels.items())
+            meaning += f" Levels: {'; '.join(levels)}."
+        lines.append(f"| `{column.name}` | {column.units} | {_cell(meaning)} |")
     return [*lines, ""]
-
-
-def _level(name: str, meaning: Any) -> str:
-    text = meaning.get("Description", "") if isinstance(meaning, dict) else str(meaning)
-    return f"`{name}`: {text.rstrip('.')}"
 
 
 def _cell(text: str) -> str:
@@ -144,6 +206,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield DOCS / "options.md", options_page().rstrip() + "\n"
     yield DOCS / "atlases.md", atlases_page().rstrip() + "\n"
     yield DOCS / "columns.md", columns_page().rstrip() + "\n"
+    yield DOCS / "outputs.md", outputs_page()
 
 
 def main() -> int:

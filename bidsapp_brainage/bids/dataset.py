@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from bidsapp_brainage import __version__, io
 from bidsapp_brainage.bids.dictionaries import sidecar
 from bidsapp_brainage.bids.names import derivative_path
+from bidsapp_brainage.catalogue.dataset import LABELS
+from bidsapp_brainage.catalogue.outputs import OUTPUTS, columns_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +62,7 @@ def write_dataset_files(
     io.write_json(
         output_dir / "dataset_description.json", dataset_description(settings, atlas_facts)
     )
-    io.write_text(output_dir / ".bidsignore", _data_text("bids_ignore.txt"))
+    io.write_text(output_dir / ".bidsignore", bids_ignore())
     io.write_text(output_dir / "README.md", _data_text("boilerplate_readme.md"))
     io.write_text(
         output_dir / "CHANGES", f"{__version__}\n  - Written by {APP_NAME} {__version__}.\n"
@@ -111,20 +113,22 @@ def container_facts() -> dict[str, str]:
     return facts
 
 
+def bids_ignore() -> str:
+    """Content of ``.bidsignore``: reports, logs and the names that BIDS does not know yet."""
+    foreign = [card.suffix for card in OUTPUTS if card.level == "subject" and not card.bids]
+    lines = ["*.html", "figures", "log", "group_*", *(f"*_{name}.*" for name in foreign)]
+    return "\n".join(dict.fromkeys(lines)) + "\n"
+
+
 def descriptions(model: str) -> pd.DataFrame:
     """Rows of ``descriptions.tsv``: what each ``desc-`` label of the outputs means."""
     import pandas as pd
 
-    meanings = {
-        "preproc": "T1w image after conforming to RAS and correction of the bias field",
-        "brain": "Mask of the brain",
-        "affine": "Affine part of the transform alone",
-        model: f"Result of the model {model}",
-        f"{model}input": f"Exactly what the model {model} saw",
-        f"{model}mean": f"Mean over participants of results of the model {model}",
-    }
-    rows = [(f"desc-{label}", meaning) for label, meaning in meanings.items()]
-    return pd.DataFrame(rows, columns=["desc_id", "description"])
+    rows = [
+        (f"desc-{label.format(model=model)}", meaning.format(model=model))
+        for label, meaning in LABELS.items()
+    ]
+    return pd.DataFrame(rows, columns=columns_of("descriptions"))
 
 
 def participants(scans: Sequence[Scan]) -> pd.DataFrame:
@@ -143,7 +147,7 @@ def participants(scans: Sequence[Scan]) -> pd.DataFrame:
                 "site": own[0].site,
             }
         )
-    return pd.DataFrame(rows, columns=["participant_id", "age", "sex", "site"])
+    return pd.DataFrame(rows, columns=columns_of("participants"))
 
 
 def write_atlas_files(output_dir: Path, atlas: Atlas) -> None:

@@ -1,20 +1,21 @@
-"""Data dictionaries: what every column of every table means (``data/bids_columns.json``)."""
+"""Data dictionaries: what every column of every table means, from the cards of the outputs."""
 
 from __future__ import annotations
 
-import copy
 import functools
-import json
-from collections.abc import Iterable
-from importlib import resources
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from bidsapp_brainage.catalogue.cards import Column
+from bidsapp_brainage.catalogue.columns import SHARED
+from bidsapp_brainage.catalogue.outputs import OUTPUTS
 
-@functools.lru_cache(maxsize=1)
-def _dictionaries() -> dict[str, Any]:
-    text = resources.files("bidsapp_brainage").joinpath("data/bids_columns.json").read_text("utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
+
+@functools.lru_cache
+def _columns(kind: str) -> Mapping[str, Column]:
+    """Columns of all tables with one suffix, and those that mean the same in every table."""
+    own = [column for card in OUTPUTS if card.suffix == kind for column in card.columns]
+    return {column.name: column for column in (*SHARED, *own)}
 
 
 def describe_columns(kind: str, columns: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -23,8 +24,7 @@ def describe_columns(kind: str, columns: Iterable[str]) -> dict[str, dict[str, A
     Parameters
     ----------
     kind : str
-        Suffix of the table: ``"brainage"``, ``"agedist"``, ``"occlusion"``, ``"qc"``,
-        ``"metrics"``, ``"occlusionstats"``, ``"participants"``, ``"dseg"``, ``"descriptions"``.
+        Suffix of the table.
     columns : iterable of str
         Names in the order of the table.
 
@@ -35,11 +35,9 @@ def describe_columns(kind: str, columns: Iterable[str]) -> dict[str, dict[str, A
         ``Maximum`` and ``Derivative`` per column. A column that comes from a user's own table
         (an atlas may have any) has only its name.
     """
-    known = _dictionaries()
-    own = known["kinds"].get(kind, {})
+    known = _columns(kind)
     return {
-        name: copy.deepcopy(own.get(name) or known["shared"].get(name) or {"LongName": name})
-        for name in columns
+        name: known[name].as_bids() if name in known else {"LongName": name} for name in columns
     }
 
 

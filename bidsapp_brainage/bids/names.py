@@ -1,24 +1,30 @@
-"""The one place that knows file names: pybids path patterns in ``data/patterns.json``."""
+"""The one place that knows file names: pybids path patterns, made from the output cards."""
 
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
+from bidsapp_brainage.catalogue.cards import Output
+from bidsapp_brainage.catalogue.outputs import OUTPUTS
 from bidsapp_brainage.errors import WorkflowError
 
 #: Entities of a raw T1w file that its derivatives keep, in the order of the BIDS schema.
 SCAN_ENTITIES = ("sub", "ses", "acq", "ce", "rec", "run", "echo", "part")
 
-#: Suffixes of tables and images about an atlas that lie at the root of the dataset.
-_ATLAS_SUFFIXES = ("dseg", "description")
+#: How paths begin, by level; all entities follow the last of them.
+_BEGIN = {
+    "subject": "sub-{sub}[/ses-{ses}]/anat/",
+    "figures": "sub-{sub}/figures/",
+    "template": "tpl-{tpl}/anat/tpl-{tpl}",
+    "atlas": "",
+    "group": "group",
+    "phenotype": "phenotype/",
+}
 
 _LABEL = re.compile(r"^[a-zA-Z0-9+]+$")
 _PAIR = re.compile(r"^([a-z]+)-([a-zA-Z0-9+]+)$")
@@ -27,11 +33,29 @@ _PAIR = re.compile(r"^([a-z]+)-([a-zA-Z0-9+]+)$")
 _DOUBLE_EXTENSIONS = (".nii.gz",)
 
 
-@functools.lru_cache(maxsize=1)
-def path_patterns() -> Mapping[str, tuple[str, ...]]:
-    """Path patterns by kind of file: subject, figures, template, atlas, group, phenotype."""
-    text = resources.files("bidsapp_brainage").joinpath("data/patterns.json").read_text("utf-8")
-    return MappingProxyType({kind: tuple(items) for kind, items in json.loads(text).items()})
+@functools.lru_cache
+def path_patterns(level: str, suffix: str, extension: str) -> tuple[str, ...]:
+    """Path patterns of all outputs with this end; a sidecar is named like its file."""
+    return tuple(
+        _pattern(card, suffix, extension)
+        for card in OUTPUTS
+        if card.level == level
+        and card.suffix in (suffix, "")
+        and extension in (card.extension, ".json")
+    )
+
+
+def _pattern(card: Output, suffix: str, extension: str) -> str:
+    """Pybids path pattern; what stands in brackets may be absent."""
+    begin = _BEGIN[card.level]
+    if card.level in ("subject", "figures"):
+        begin += "sub-{sub}" + "".join(f"[_{key}-{{{key}}}]" for key in SCAN_ENTITIES[1:])
+    entities = "".join(
+        f"_{key}-{{{key}}}" if key in card.required else f"[_{key}-{{{key}}}]"
+        for key in card.entities
+    )
+    folder, _, name = f"{begin}{entities}_{suffix}{extension}".rpartition("/")
+    return f"{folder}/{name.lstrip('_')}".lstrip("/")
 
 
 def derivative_path(
@@ -81,12 +105,11 @@ def derivative_path(
                 f"{key}-{value} is not a BIDS label: use only letters and digits for {key!r}."
             )
     kind = _kind_of(wanted, suffix, datatype)
-    query = {**wanted, "suffix": suffix, "extension": extension}
-    # pybids removes an optional part that it cannot fill and ignores a value that is not
-    # allowed, so the result is checked rather than trusted.
-    built = build_path(query, list(path_patterns()[kind]), strict=True)
-    if not built or not str(built).endswith(f"{suffix}{extension}"):
-        raise WorkflowError(f"No {kind} file name exists for {query}; see data/patterns.json.")
+    patterns = path_patterns(kind, suffix, extension)
+    built = build_path(wanted, list(patterns), strict=True) if patterns else None
+    if not built:
+        query = {**wanted, "suffix": suffix, "extension": extension}
+        raise WorkflowError(f"No {kind} file name exists for {query}; see catalogue/outputs.py.")
     return Path(output_dir) / str(built)
 
 
@@ -98,7 +121,7 @@ def _kind_of(entities: Mapping[str, str], suffix: str, datatype: str) -> str:
         return "figures" if datatype == "figures" else "subject"
     if "tpl" in entities:
         return "template"
-    if datatype != "group" and suffix in _ATLAS_SUFFIXES:
+    if datatype != "group" and any(c.level == "atlas" and c.suffix == suffix for c in OUTPUTS):
         return "atlas"
     return "group"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Level = Literal["subject", "figures", "template", "atlas", "group", "phenotype", "dataset"]
@@ -23,6 +23,10 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     derivative: bool | None = None
+
+    def worded(self, description: str) -> Column:
+        """The same column where it means something a little different."""
+        return replace(self, description=description)
 
     def as_bids(self) -> dict[str, Any]:
         """Content of a data dictionary; what is not known is left out."""
@@ -50,8 +54,8 @@ class Output:
         End of its name.
     description : str
         What it is, in one sentence, for the documentation and the sidecar of images.
-    title : str
-        Heading in reports.
+    title, reading : str
+        Heading in reports; how to read it there.
     level : str
         Where it lies: beside the images of a participant, among the figures, with a template, at
         the root with an atlas, with the group's tables, in ``phenotype`` or at the root.
@@ -65,10 +69,16 @@ class Output:
         Of the voxels of an image.
     columns : tuple of Column
         Of a table, in their order.
+    space : str
+        Label of its space where it is always the same.
+    always : bool
+        Written whatever the input is like.
     bids : bool
         BIDS knows such names; all others stand in ``.bidsignore``.
     pooled : bool
         The group level gathers this table over the scans.
+    drawn : bool
+        A picture of this map, over what the network saw, is made for the individual report.
     """
 
     key: str
@@ -82,8 +92,12 @@ class Output:
     desc: str = ""
     units: str = ""
     columns: tuple[Column, ...] = ()
+    space: str = ""
+    always: bool = True
     bids: bool = False
     pooled: bool = False
+    reading: str = ""
+    drawn: bool = False
 
     @property
     def is_table(self) -> bool:

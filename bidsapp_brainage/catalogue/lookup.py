@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .baselines import BASELINES
 from .cards import Baseline, Method, Output
 from .methods import METHODS
@@ -29,6 +31,46 @@ def baseline(key: str) -> Baseline:
     return {card.key: card for card in BASELINES}[key]
 
 
+def method_title(key: str) -> str:
+    """Words for a method; the key itself where it is unknown."""
+    return next((card.title for card in METHODS if card.key == key), key)
+
+
+def baseline_title(key: str) -> str:
+    """Words for a baseline; the key itself where it is unknown."""
+    return next((card.title for card in BASELINES if card.key == key), key)
+
+
+def explanation_title(name: str) -> str:
+    """Words for an explanation as tables name it: its method, after ``_`` its baseline.
+
+    Examples
+    --------
+    >>> explanation_title("occlusion_blur"), explanation_title("lrp")
+    ('Occlusion (blurred brain)', 'Layer-wise relevance propagation')
+    """
+    method, _, baseline = name.partition("_")
+    title = method_title(method)
+    return f"{title} ({baseline_title(baseline)})" if baseline else title
+
+
 def method_outputs() -> tuple[Output, ...]:
     """Outputs of all methods of explanation."""
     return tuple(output for card in METHODS for output in card.outputs)
+
+
+def map_figures() -> tuple[Output, ...]:
+    """Pictures of maps in the individual report; the key is that of the map and ``_figure``."""
+    names = ("space", "desc")
+    return tuple(
+        replace(
+            card,
+            key=f"{card.key}_figure",
+            extension=".svg",
+            level="figures",
+            entities=names,
+            required=names,
+        )
+        for card in method_outputs()
+        if card.drawn
+    )

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from .cards import Method, Output
+from . import explanation_columns as e
+from .cards import Column, Method, Output
 
 _TABLE = ("space", "atlas", "seg", "scale", "desc")
-_MAP = ("space", "atlas", "seg", "scale", "res", "desc")
+_MAP = ("space", "res", "desc")
 
 
 def _table(
-    key: str, suffix: str, title: str, description: str, *, pooled: bool = False
+    key: str, suffix: str, title: str, description: str, columns: tuple[Column, ...], *,
+    pooled: bool = False, reading: str = "",
 ) -> Output:  # fmt: skip
     return Output(
         key, suffix, ".tsv", description, title,
-        entities=_TABLE, required=("desc",), desc="{model}", pooled=pooled,
+        entities=_TABLE, required=("space", "atlas", "desc"), desc="{model}",
+        columns=columns, pooled=pooled, reading=reading,
     )  # fmt: skip
 
 
 def _map(
     key: str, suffix: str, title: str, description: str, *, units: str = "year",
-    desc: str = "{model}",
+    desc: str = "{model}", reading: str = "", drawn: bool = False,
 ) -> Output:  # fmt: skip
     return Output(
         key, suffix, ".nii.gz", description, title,
-        entities=_MAP, required=("space", "desc"), units=units, desc=desc,
+        entities=_MAP, required=_MAP, units=units, desc=desc,
+        reading=reading, drawn=drawn,
     )  # fmt: skip
 
 
@@ -42,6 +46,7 @@ METHODS: tuple[Method, ...] = (
                 "occlusion",
                 "Contributions of regions",
                 "contributions: one row per atlas region, also for empty ones",
+                e.OCCLUSION,
                 pooled=True,
             ),
             _table(
@@ -49,7 +54,10 @@ METHODS: tuple[Method, ...] = (
                 "occlusiongroups",
                 "Networks, lobes and hemispheres",
                 "contributions of networks, lobes and hemispheres, each occluded as a whole",
+                e.GROUPS,
                 pooled=True,
+                reading="Each group was hidden as a whole. Where this differs from the sum of its "
+                "regions, the regions act together.",
             ),
             _table(
                 "baselines",
@@ -57,6 +65,7 @@ METHODS: tuple[Method, ...] = (
                 "Contributions with every baseline",
                 "contributions with every baseline of the run, long; the first baseline is that "
                 "of the main table",
+                e.BASELINES,
                 pooled=True,
             ),
             _table(
@@ -65,6 +74,9 @@ METHODS: tuple[Method, ...] = (
                 "Controls",
                 "per baseline: outside the brain, outside the atlas, all regions at once against "
                 "the sum of single regions",
+                e.CONTROLS,
+                reading="Hiding what should not matter, and everything at once, shows how far the "
+                "numbers of single regions can be trusted.",
             ),
         ),
         options=("null_parcels",),
@@ -80,9 +92,11 @@ METHODS: tuple[Method, ...] = (
             _map(
                 "cubes_map",
                 "occlusionmap",
-                "Occlusion of cubes",
+                "Cube by cube",
                 "Change of the predicted age when a cube around the voxel is occluded.",
                 desc="{model}cubes",
+                reading="The brain was hidden cube by cube, without an atlas.",
+                drawn=True,
             ),
         ),
         options=("cube_mm",),
@@ -101,6 +115,8 @@ METHODS: tuple[Method, ...] = (
                 "shapley",
                 "Shapley values",
                 "values of regions that add up to the change with all regions occluded",
+                e.SHAPLEY,
+                reading="The mean effect of hiding a region after others, in random order.",
             ),
         ),
         options=("shapley_permutations",),
@@ -119,6 +135,10 @@ METHODS: tuple[Method, ...] = (
                 "occlusioncurve",
                 "Is the ranking faithful?",
                 "deletion and insertion of ranked regions, beside random orders",
+                e.CURVES,
+                reading="Regions were hidden (deletion) or shown again (insertion) one after "
+                "another, the most important first. The ranking is faithful to the network if the "
+                "area is larger than with random orders.",
             ),
         ),
     ),
@@ -135,6 +155,8 @@ METHODS: tuple[Method, ...] = (
                 "occlusionpairs",
                 "Interactions of the top regions",
                 "interactions of the regions with the largest contributions",
+                e.PAIRS,
+                reading="What hiding two regions at once does beyond hiding each of them.",
             ),
         ),
     ),
@@ -152,6 +174,7 @@ METHODS: tuple[Method, ...] = (
                 "lrp",
                 "Layer-wise relevance propagation",
                 "relevance summed over the same regions",
+                e.LRP,
             ),
             _map(
                 "lrp_map",
@@ -177,6 +200,7 @@ METHODS: tuple[Method, ...] = (
                 "ig",
                 "Integrated gradients",
                 "integrated gradients summed over the same regions, with every baseline",
+                e.IG,
             ),
             _map(
                 "ig_map",
@@ -202,6 +226,7 @@ METHODS: tuple[Method, ...] = (
                 "noise",
                 "Learned noise",
                 "how little noise each region bears before the prediction changes",
+                e.NOISE,
             ),
             _map(
                 "noise_map",
@@ -227,6 +252,10 @@ METHODS: tuple[Method, ...] = (
                 "randomisation",
                 "Randomised networks",
                 "agreement of explanations with those of ever more randomised networks",
+                e.RANDOMISATION,
+                reading="Weights were replaced by random ones, from the output down. An "
+                "explanation that depends on what the network learned changes: its rank "
+                "correlation with that of the trained network falls.",
             ),
         ),
     ),
@@ -245,7 +274,12 @@ METHODS: tuple[Method, ...] = (
                 "Do explanations agree?",
                 "rank agreement over regions between all explanations of this scan, one row per "
                 "pair",
+                e.AGREEMENT,
                 pooled=True,
+                reading="Rank correlation over regions between explanations of this scan: 1 is "
+                "the same order, 0 none. Numbers marked (size) compare sizes only, because one of "
+                "the two has no sign; they tend to be high, as large regions have large "
+                "contributions in every explanation.",
             ),
         ),
     ),

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from bidsapp_brainage.configuration import hide_paths
 from bidsapp_brainage.settings import in_flags
 
 LOGGER_NAME = "bidsapp_brainage"
@@ -87,9 +88,7 @@ def write_run_logs(
     """
     from bidsapp_brainage import io
 
-    text = "\n".join(lines)
-    for placeholder, root in sorted(roots.items(), key=lambda item: -len(str(item[1]))):
-        text = text.replace(str(root), placeholder)
+    text = hide_paths("\n".join(lines), {str(root): name for name, root in roots.items()})
     for folder in output_dir.glob(f"sub-*/log/{run_uuid}"):
         own = folder.parents[1].name.removeprefix("sub-")
         kept = [line for line in text.splitlines() if set(_SUBJECT.findall(line)) <= {own}]

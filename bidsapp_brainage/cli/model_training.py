@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bidsapp_brainage.model.cards import ModelCard
-    from bidsapp_brainage.training.cohort import Cohort, Source
-    from bidsapp_brainage.training.crossval import Run
+    from bidsapp_brainage.training.crossval import CrossValidation
+    from bidsapp_brainage.training.data.cohort import Cohort, Source
     from bidsapp_brainage.training.recipe import Recipe
 
 _HERE = "bidsapp_brainage.cli.model_training"
@@ -38,8 +38,8 @@ def add_commands(commands: Any) -> None:
 
 def train(options: argparse.Namespace) -> int:
     """Cross-validate, then write weights and card."""
+    from bidsapp_brainage.training.data.targets import parse_targets
     from bidsapp_brainage.training.setup import read_recipe, training_recipe
-    from bidsapp_brainage.training.targets import parse_targets
 
     _check_counts(options)
     _log_progress()
@@ -66,8 +66,8 @@ def train(options: argparse.Namespace) -> int:
 def finetune(options: argparse.Namespace) -> int:
     """Adapt a trained network, and compare with training from scratch on the same folds."""
     from bidsapp_brainage.io import write_tsv
+    from bidsapp_brainage.training.data.targets import parse_targets
     from bidsapp_brainage.training.setup import keeps_target, tuning_recipe
-    from bidsapp_brainage.training.targets import parse_targets
 
     _check_counts(options)
     _log_progress()
@@ -373,7 +373,7 @@ def _card(options: argparse.Namespace) -> ModelCard:
 
 
 def _source(options: argparse.Namespace, label: str) -> Source:
-    from bidsapp_brainage.training.cohort import Source
+    from bidsapp_brainage.training.data.cohort import Source
 
     return Source(label, options.input_desc, options.input_suffix)
 
@@ -381,7 +381,7 @@ def _source(options: argparse.Namespace, label: str) -> Source:
 def _cohort(options: argparse.Namespace, label: str, targets: list[str]) -> Cohort:
     import logging
 
-    from bidsapp_brainage.training.cohort import find_cohort
+    from bidsapp_brainage.training.data.cohort import find_cohort
 
     cohort = find_cohort(options.inputs, _source(options, label), options.participants, targets)
     logging.info("%d scans of %d people", len(cohort), len(set(cohort.people)))
@@ -410,15 +410,15 @@ def _run(
     card: ModelCard | None = None,
     *,
     keep_head: bool = False,
-) -> Run:
+) -> CrossValidation:
     from bidsapp_brainage.model.device import resolve_device
-    from bidsapp_brainage.training.crossval import Run
+    from bidsapp_brainage.training.crossval import CrossValidation
     from bidsapp_brainage.training.setup import write_start
 
     if options.tta:
         tta = {"tta": {"flip": True, "shift_voxels": 1}}
         recipe = dataclasses.replace(recipe, card={**recipe.card, "prediction": tta})
-    return Run(
+    return CrossValidation(
         cohort=cohort,
         recipe=recipe,
         folder=options.out / work,
@@ -431,10 +431,10 @@ def _run(
     )
 
 
-def _finish(options: argparse.Namespace, run: Run, source: Source) -> pd.DataFrame:
+def _finish(options: argparse.Namespace, run: CrossValidation, source: Source) -> pd.DataFrame:
     """Train, write the model and print where it is; returns the out-of-fold predictions."""
-    from bidsapp_brainage.training.cohort import find_cohort
     from bidsapp_brainage.training.crossval import cross_validate
+    from bidsapp_brainage.training.data.cohort import find_cohort
     from bidsapp_brainage.training.publish import publish
 
     names = [target.partition(":")[0].strip() for target in options.target.split(",")]
@@ -455,7 +455,7 @@ def _finish(options: argparse.Namespace, run: Run, source: Source) -> pd.DataFra
     return table
 
 
-def _from_scratch(options: argparse.Namespace, run: Run) -> pd.DataFrame:
+def _from_scratch(options: argparse.Namespace, run: CrossValidation) -> pd.DataFrame:
     """The same folds, recipe and people, but random weights and nothing frozen."""
     from bidsapp_brainage.training.crossval import cross_validate
 
@@ -465,10 +465,10 @@ def _from_scratch(options: argparse.Namespace, run: Run) -> pd.DataFrame:
     )
 
 
-def _print_accuracy(tables: Mapping[str, pd.DataFrame], run: Run) -> pd.DataFrame:
+def _print_accuracy(tables: Mapping[str, pd.DataFrame], run: CrossValidation) -> pd.DataFrame:
     from bidsapp_brainage.model.outputs import heads
-    from bidsapp_brainage.training.crossval import final_recipe
     from bidsapp_brainage.training.evaluation import report
+    from bidsapp_brainage.training.setup import final_recipe
 
     found = report(tables, heads(final_recipe(run.recipe).card["output"]), subsets=False)
     print(found.text())
@@ -490,7 +490,7 @@ def _named_tables(
 def _predictions(options: argparse.Namespace, card: ModelCard | None, path: Path) -> pd.DataFrame:
     """Read a table, or predict the people of a folder."""
     from bidsapp_brainage.model.device import resolve_device
-    from bidsapp_brainage.training.cohort import Source, find_cohort
+    from bidsapp_brainage.training.data.cohort import Source, find_cohort
     from bidsapp_brainage.training.evaluation import predict_cohort, read_predictions
 
     if path.suffix == ".tsv":

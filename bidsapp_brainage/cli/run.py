@@ -17,6 +17,7 @@ from bidsapp_brainage import __version__
 from bidsapp_brainage.cli.logs import (
     LOGGER_NAME,
     configure_logging,
+    library_level,
     messages_kept,
     write_run_logs,
 )
@@ -129,7 +130,11 @@ def settings_from(options: Mapping[str, Any], arguments: Sequence[str] = ()) -> 
 
 def _machine_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in how much of the machine is used where nobody said so."""
-    from bidsapp_brainage.cli.machine import available_cpus, available_memory_gb, default_threads
+    from bidsapp_brainage.running.machine import (
+        available_cpus,
+        available_memory_gb,
+        default_threads,
+    )
 
     filled = dict(options)
     filled.setdefault("nprocs", available_cpus())
@@ -180,9 +185,11 @@ def _run_level(level: str, settings: Settings) -> int:
 
         for message in check_dataset(settings.bids_dir):
             LOGGER.warning("%s", message)
-    from bidsapp_brainage.cli.participant import run_participant
+    from bidsapp_brainage.running.participant import run_participant
 
-    return run_participant(settings)
+    # Without -v nipype is silent: our own lines tell of failures, the crash files tell all.
+    verbose = settings.execution.verbose
+    return run_participant(settings, library_level(verbose) if verbose else logging.CRITICAL)
 
 
 def _announce(settings: Settings) -> None:

@@ -11,9 +11,8 @@ import numpy as np
 from bidsapp_brainage import io
 from bidsapp_brainage.model.intensity import scale_intensity
 
-from .smoothing import blurred_to
 from .sourcegrid import from_source_grid
-from .transforms import apply_xfm
+from .transforms import apply_xfm, blurred_to
 
 
 def card_grid(input_spec: dict[str, Any]) -> nib.Nifti1Image:

@@ -6,14 +6,8 @@ the most accurate and among the fastest tools on synthetic heads with a known de
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import nibabel as nib
 import numpy as np
@@ -23,8 +17,9 @@ from scipy import ndimage
 from bidsapp_brainage.errors import DataError
 
 from .conversion import affine_from_sitk, affine_to_sitk, from_sitk, to_sitk
+from .greedy import greedy
 from .initialisation import best_poses
-from .smoothing import blurred_to
+from .transforms import blurred_to
 
 WARP_MM = 2.0
 MASK_DILATION_MM = 8.0
@@ -141,7 +136,7 @@ def fit_warp(
     fixed, mask = _fixed(template, template_mask, WARP_MM, dilation_mm=MASK_DILATION_MM)
     moving = _smoothed(to_sitk(robust_range(t1w)), WARP_MM)
     schedule = "20x10x0" if sloppy else "50x40x15"
-    with _greedy(seed) as (run, folder):
+    with greedy(seed) as (run, folder):
         _write_matrix(folder / "affine.mat", affine)
         run(
             f"-i fixed moving -gm mask -m NCC 2x2x2 -n {schedule} -s 2vox 1vox "
@@ -314,7 +309,7 @@ def _greedy_affine(
     n_threads: int,
     seed: int,
 ) -> np.ndarray:
-    with _greedy(seed) as (run, folder):
+    with greedy(seed) as (run, folder):
         _write_matrix(folder / "start.mat", start)
         run(
             f"-i fixed moving -gm mask -a -dof 12 -m NCC 2x2x2 -n {schedule} "
@@ -326,45 +321,3 @@ def _greedy_affine(
 
 def _write_matrix(path: Path, matrix: np.ndarray) -> None:
     np.savetxt(path, matrix, fmt="%.12g")
-
-
-class _Run:
-    """One greedy process-in-library, quiet unless it fails."""
-
-    def __init__(self, seed: int) -> None:
-        from picsl_greedy import Greedy3D
-
-        self._seed = seed
-        self._greedy = Greedy3D()
-
-    def __call__(self, command: str, **images: sitk.Image | None) -> None:
-        log = StringIO()
-        try:
-            with _silent_stdout():
-                self._greedy.execute(f"{command} -seed {self._seed}", out=log, err=log, **images)
-        except Exception as error:
-            tail = " ".join(log.getvalue().split()[-40:])
-            raise DataError(f"The registration failed ({error}). {tail}") from error
-
-    def output(self, name: str) -> sitk.Image:
-        return self._greedy[name]
-
-
-@contextmanager
-def _silent_stdout() -> Iterator[None]:
-    """Drop what greedy's optimiser prints past Python, straight to the process's stdout."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    with Path(os.devnull).open("wb") as sink:
-        os.dup2(sink.fileno(), 1)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 1)
-            os.close(kept)
-
-
-@contextmanager
-def _greedy(seed: int) -> Iterator[tuple[_Run, Path]]:
-    with TemporaryDirectory(prefix="greedy-") as folder:
-        yield _Run(seed), Path(folder)

@@ -9,6 +9,7 @@ import h5py
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
+from scipy import ndimage
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import atomic_path
@@ -23,6 +24,8 @@ from .conversion import (
 
 # Values of a dataset from which compression pays.
 PACK_FROM = 1000
+# Standard deviation of a Gaussian whose full width at half maximum is 1.
+SIGMA_PER_FWHM = 0.425
 
 INTERPOLATORS = {
     "linear": sitk.sitkLinear,
@@ -201,3 +204,20 @@ def _as_transform(xfm: Path | np.ndarray | sitk.Transform) -> sitk.Transform:
 def _empty_like(reference: nib.Nifti1Image) -> sitk.Image:
     empty = np.zeros(reference.shape[:3], dtype=np.uint8)
     return to_sitk(nib.Nifti1Image(empty, reference.affine), np.uint8)
+
+
+def blurred_to(data: np.ndarray, zooms: np.ndarray, voxel_mm: float) -> np.ndarray:
+    """Blur away detail finer than ``voxel_mm``, so that sampling there does not alias.
+
+    Parameters
+    ----------
+    data : numpy.ndarray
+        Image, any float dtype, kept.
+    zooms : numpy.ndarray
+        Voxel size along each axis of `data`, mm; axes coarser than `voxel_mm` are left as they
+        are.
+    voxel_mm : float
+        Voxel size of the grid that will be sampled.
+    """
+    sigma = SIGMA_PER_FWHM * np.sqrt(np.maximum(voxel_mm**2 - zooms**2, 0.0)) / zooms
+    return np.asarray(ndimage.gaussian_filter(data, sigma, mode="nearest")) if sigma.any() else data

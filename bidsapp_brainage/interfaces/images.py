@@ -47,7 +47,7 @@ class _ImageOutputSpec(TraitedSpec):
 
 
 class CorrectBias(StageInterface):
-    """Remove the bias field; see :func:`bidsapp_brainage.imaging.bias.correct_bias`."""
+    """Remove the bias field; see :func:`bidsapp_brainage.imaging.conform.correct_bias_field`."""
 
     stage = "bias correction"
     input_spec = _CorrectBiasInputSpec
@@ -55,9 +55,9 @@ class CorrectBias(StageInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         from bidsapp_brainage import io
-        from bidsapp_brainage.imaging.bias import correct_bias
+        from bidsapp_brainage.imaging.conform import correct_bias_field
 
-        image = correct_bias(io.load_nifti(Path(self.inputs.in_file)))
+        image = correct_bias_field(io.load_nifti(Path(self.inputs.in_file)))
         self._results["out_file"] = self._save(runtime, "corrected_T1w.nii.gz", image)
         return runtime
 

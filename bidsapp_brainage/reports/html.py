@@ -16,14 +16,16 @@ import urllib.parse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
 from markupsafe import Markup
 
 import bidsapp_brainage
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MISSING = "n/a"
 _SCRIPTS = ("report.js", "viewer.js", "rating.js", "points.js")
@@ -136,6 +138,17 @@ def number(value: Any, digits: int = 1, *, signed: bool = False) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
+def slug(*parts: str) -> str:
+    """HTML identifier made of labels."""
+    kept = "-".join(parts).lower()
+    return "".join(letter if letter.isalnum() else "-" for letter in kept)
+
+
+def largest(values: pd.Series) -> float | None:
+    """Largest magnitude of a column; None if it has no value but zeros."""
+    return float(values.abs().max()) or None if values.notna().any() else None
+
+
 def decimals(most: float | None) -> int:
     """Decimals that show values of up to `most` with about three digits, from 2 to 6."""
     if not most:
@@ -243,27 +256,12 @@ def render(
     )
 
 
-def figure_uri(path: Path) -> str:
-    """``data:`` URI of an SVG, PNG or JPEG file.
+def svg_uri(text: str) -> str:
+    """``data:`` URI of SVG text; needs ``xmlns`` on its root element, as matplotlib writes it.
 
     An SVG shown by ``<img>`` runs no script and loads nothing, whatever is inside. It is quoted
     instead of coded in base64, because the pictures inside it are base64 already.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
     """
-    content = Path(path).read_bytes()
-    kind = Path(path).suffix.lower().lstrip(".")
-    if kind == "svg":
-        return svg_uri(content.decode("utf-8", errors="replace"))
-    mime = "image/jpeg" if kind in {"jpg", "jpeg"} else "image/png"
-    return f"data:{mime};base64,{base64.b64encode(content).decode()}"
-
-
-def svg_uri(text: str) -> str:
-    """``data:`` URI of SVG text; needs ``xmlns`` on its root element, as matplotlib writes it."""
     start = max(text.find("<svg"), 0)
     return "data:image/svg+xml," + urllib.parse.quote(text[start:], safe=" =:/+,;!*()@$?'")
 

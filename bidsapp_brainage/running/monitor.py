@@ -58,7 +58,6 @@ class Monitor:
         self.finished: set[str] = set()
         self.failed: list[str] = []
         self.records: list[StageRecord] = []
-        self.lines: list[tuple[str, str]] = []
 
     def __call__(self, node: Any, status: str) -> None:
         """Note that `node` has ended or has failed."""
@@ -79,8 +78,8 @@ class Monitor:
         """Place of a node's scan in the order, from 1; 0 for what all scans share."""
         return self._order.get(self.scan_of(node), 0)
 
-    def write_logs(self, output_dir: Path, subject: str, run_uuid: str) -> None:
-        """Write ``run.log`` and ``timings.tsv`` of one participant into the log folder."""
+    def write_timings(self, output_dir: Path, subject: str, run_uuid: str) -> None:
+        """Write ``timings.tsv`` of one participant into the log folder, if there is any."""
         import pandas as pd
 
         from bidsapp_brainage import io
@@ -98,10 +97,8 @@ class Monitor:
             for record in self.records
             if record.scan.split("_")[0] == f"sub-{subject}"
         ]
-        folder = log_dir(output_dir, subject, run_uuid)
-        own = [line for scan, line in self.lines if scan.split("_")[0] in ("", f"sub-{subject}")]
-        io.write_text(folder / "run.log", "".join(f"{line}\n" for line in own))
         if rows:
+            folder = log_dir(output_dir, subject, run_uuid)
             io.write_tsv(folder / "timings.tsv", pd.DataFrame(rows))
 
     def _report(self, node: Any, name: str) -> None:
@@ -117,12 +114,10 @@ class Monitor:
         self.log(logging.INFO, name, f"{stage} done ({cost})")
 
     def log(self, level: int, name: str, text: str) -> None:
-        """Say something about a node with its scan and place, and keep it for the scan's log."""
+        """Say something about a node with its scan and place."""
         scan = self.scan_of(name)
         place = f"[{self._order[scan]}/{len(self._order)}] {scan}" if scan else "[all scans]"
         LOGGER.log(level, "%s: %s", place, text)
-        moment = time.strftime("%Y-%m-%d %H:%M:%S")
-        self.lines.append((scan, f"{moment} {logging.getLevelName(level)} {scan or 'all'}: {text}"))
 
     @staticmethod
     def _words(node: Any) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bidsapp_brainage.configuration import hide_paths
 from bidsapp_brainage.interfaces.sinks import DerivativeSink
 from bidsapp_brainage.settings import in_flags
 from bidsapp_brainage.workflows.scan import scan_workflow_name
@@ -126,14 +127,6 @@ def explain(text: str) -> str:
         return " ".join(own[-1].split())
     other = _ANY_ERROR.findall(text)
     return " ".join(other[-1].split()) if other else "unknown reason; see the crash file"
-
-
-def hide_paths(text: str, places: Mapping[str, str]) -> str:
-    """Replace host paths by placeholders, the longest first."""
-    for path in sorted(places, key=len, reverse=True):
-        if len(path) > 1:
-            text = text.replace(path, places[path])
-    return text
 
 
 def failure_table(failures: Sequence[Failure]) -> str:

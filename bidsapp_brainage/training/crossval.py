@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import logging
@@ -15,30 +14,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
 
 from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.io import atomic_path, read_tsv, write_json, write_tsv
-from bidsapp_brainage.model.networks import build_network
-from bidsapp_brainage.model.networks.linear import TissueLinear
+from bidsapp_brainage.io import write_json, write_tsv
 from bidsapp_brainage.model.outputs import heads
-from bidsapp_brainage.model.uncertainty import left_right_axis
-from bidsapp_brainage.stats.folds import assign_folds, hold_out
-from bidsapp_brainage.training.cohort import Cohort
-from bidsapp_brainage.training.decode import average_tables, decode_table
-from bidsapp_brainage.training.freezing import blocks
-from bidsapp_brainage.training.loop import Split, Start, Task, predict_scans, train_network
-from bidsapp_brainage.training.losses import Objective, encode
-from bidsapp_brainage.training.pool import Pool, make_pool
+from bidsapp_brainage.stats.folds import assign_folds
+from bidsapp_brainage.training.data.cohort import Cohort
+from bidsapp_brainage.training.data.pool import Pool, make_pool
+from bidsapp_brainage.training.decode import average_tables
+from bidsapp_brainage.training.fitting.losses import encode
+from bidsapp_brainage.training.fitting.member import train_member
 from bidsapp_brainage.training.recipe import Recipe
-from bidsapp_brainage.training.ridge import fit_ridge
-from bidsapp_brainage.training.setup import with_outputs
-
-LOGGER = logging.getLogger(__name__)
+from bidsapp_brainage.training.setup import final_recipe
 
 
 @dataclass(frozen=True)
-class Run:
+class CrossValidation:
     """A cross-validation: on whom, how, where, and what it starts from.
 
     Attributes
@@ -74,7 +65,19 @@ class Run:
     def folds(self) -> np.ndarray:
         """Fold (0 ...) in which every scan is tested; families stay together."""
         cohort, recipe = self.cohort, self.recipe
-        return assign_folds(cohort.units, balanced_by(self), recipe.n_folds, recipe.seed)
+        return assign_folds(cohort.units, self.balanced_by, recipe.n_folds, recipe.seed)
+
+    @property
+    def balanced_by(self) -> np.ndarray:
+        """What folds are balanced by: age, or the first target where no age is known."""
+        ages = self.cohort.ages
+        if np.isfinite(ages).any():
+            return ages
+        return encode(self.cohort, heads(self.recipe.card["output"]))[:, 0]
+
+    def pool(self) -> Pool:
+        """The scans and their augmented copies, made at the first call."""
+        return make_pool(self.cohort, self.recipe, self.pool_folder or self.folder, self.jobs)
 
     @property
     def members(self) -> list[tuple[int, int]]:
@@ -92,15 +95,7 @@ class Run:
         return Path(self.folder) / f"fold-{fold + 1}_seed-{seed + 1}"
 
 
-def balanced_by(run: Run) -> np.ndarray:
-    """What folds are balanced by: age, or the first target where no age is known."""
-    ages = run.cohort.ages
-    if np.isfinite(ages).any():
-        return ages
-    return encode(run.cohort, heads(run.recipe.card["output"]))[:, 0]
-
-
-def cross_validate(run: Run) -> pd.DataFrame:
+def cross_validate(run: CrossValidation) -> pd.DataFrame:
     """Train all networks and gather the predictions for the people that each fold left out.
 
     Returns
@@ -122,140 +117,20 @@ def cross_validate(run: Run) -> pd.DataFrame:
         raise DataError(f"{units} people (or families) cannot fill {run.recipe.n_folds} folds.")
     _claim(run)
     torch.set_num_threads(run.jobs * run.threads)
-    _pool(run)  # before processes start, so that only one makes it
+    run.pool()  # before processes start, so that only one makes it
     tasks = [(run, fold, seed) for fold, seed in run.members]
     if run.jobs == 1:
-        tables = [run_member(*task) for task in tasks]
+        tables = [train_member(*task) for task in tasks]
     else:
         context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
         with ProcessPoolExecutor(run.jobs, context, initializer=_show_progress) as pool:
-            tables = list(pool.map(run_member, *zip(*tasks, strict=True)))
+            tables = list(pool.map(train_member, *zip(*tasks, strict=True)))
     table = _gathered(run, tables)
     write_tsv(folder / "oof.tsv", table)
     return table
 
 
-def run_member(run: Run, fold: int, seed: int) -> pd.DataFrame:
-    """Train one network (or read its results) and predict the people that its fold left out."""
-    place = run.place(fold, seed)
-    if (place / "oof.tsv").is_file():
-        return read_tsv(place / "oof.tsv")
-    torch.set_num_threads(run.threads)
-    tested = run.folds == fold
-    number = run.recipe.seed + fold + 1000 * seed
-    split = _split(run, ~tested, run.recipe.seed + fold)
-    weights = run.start_of(fold, seed) if run.start else None
-    network, task = _train(run, split, weights, place, number)
-    with atomic_path(place / "network.safetensors") as temporary:
-        save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
-    scans = np.flatnonzero(tested)
-    outputs = predict_scans(network, task.pool, scans)
-    table = decode_table(outputs, heads(task.recipe.card["output"]))
-    table.insert(0, "scan", scans)
-    write_tsv(place / "oof.tsv", table)
-    (place / "checkpoint.pt").unlink(missing_ok=True)
-    targets = torch.from_numpy(task.targets[scans]).float()
-    errors = task.objective.errors(outputs, targets).items()
-    LOGGER.info(
-        "%s done, on %d scans not trained on: %s",
-        place.name,
-        len(scans),
-        ", ".join(f"{name} error {error:.3g}" for name, error in errors),
-    )
-    return table
-
-
-def final_recipe(recipe: Recipe) -> Recipe:
-    """The recipe of the network that is kept: of the second stage, if there are two."""
-    if not recipe.refine_years:
-        return recipe
-    card, output = dict(recipe.card), recipe.card["output"]
-    first = card["architecture"]
-    card["architecture"] = {
-        "id": "refined",
-        "parameters": {
-            "first": first,
-            "second": with_outputs(first, 2),
-            "first_output": {name: output[name] for name in ("lower", "width", "n_bins")},
-            "step": recipe.refine_years,
-        },
-    }
-    card["output"] = {"coding": "scalar", "scale": 1.0, "offset": 0.0, "unit": output["unit"]}
-    return dataclasses.replace(
-        recipe,
-        card=card,
-        loss="mse" if recipe.loss == "mse" else "l1",
-        freeze=len(blocks(build_network(first))),
-        unfreeze_every=0,
-    )
-
-
-def _train(
-    run: Run, split: Split, weights: Path | None, place: Path, seed: int
-) -> tuple[torch.nn.Module, Task]:
-    """One network, in one stage or two, or a mixture of several."""
-    if run.recipe.card["architecture"]["id"] == "mixture":
-        return _train_mixture(run, split, place, seed)
-    start = Start(load_file(weights), run.keep_head) if weights else None
-    if not run.recipe.refine_years:
-        task = _task(run, run.recipe, start)
-        return _learn(run, task, split, place, seed), task
-    first = _task(run, dataclasses.replace(run.recipe, refine_years=0.0), start)
-    network = train_network(first, split, folder=place / "first", seed=seed)
-    stage = {f"first.{name}": value for name, value in network.state_dict().items()}
-    task = _task(run, final_recipe(run.recipe), Start(stage))
-    return train_network(task, split, folder=place, seed=seed), task
-
-
-def _train_mixture(run: Run, split: Split, place: Path, seed: int) -> tuple[torch.nn.Module, Task]:
-    """Every part on its own, as a finished file each, then all of them as one network."""
-    card = run.recipe.card
-    network = build_network(card["architecture"])
-    whole = _task(run, run.recipe, None)
-    for index, architecture in enumerate(card["architecture"]["parameters"]["parts"]):
-        path = place / f"part-{index + 1}.safetensors"
-        if not path.is_file():
-            recipe = dataclasses.replace(run.recipe, card={**card, "architecture": architecture})
-            task = dataclasses.replace(whole, recipe=recipe)
-            part = _learn(run, task, split, place / f"part-{index + 1}", seed)
-            with atomic_path(path) as temporary:
-                save_file({k: v.contiguous() for k, v in part.state_dict().items()}, temporary)
-        network.parts[index].load_state_dict(load_file(path))
-    return network.eval(), whole
-
-
-def _learn(run: Run, task: Task, split: Split, folder: Path, seed: int) -> torch.nn.Module:
-    """Train by steps, or in closed form if the network can be."""
-    network = build_network(task.recipe.card["architecture"])
-    if isinstance(network, TissueLinear):
-        return fit_ridge(
-            network, task.pool, run.cohort.ages, split.train, run.cohort.units,
-            mirror_axis=left_right_axis(run.recipe.card["input"]),
-        )  # fmt: skip
-    return train_network(task, split, folder=folder, seed=seed)
-
-
-def _task(run: Run, recipe: Recipe, start: Start | None) -> Task:
-    pool = _pool(run)
-    parts = heads(recipe.card["output"])
-    targets = encode(run.cohort, parts)
-    objective = Objective(parts, recipe, targets)
-    return Task(pool, targets, objective, recipe, run.cohort.ages, run.device, start)
-
-
-def _pool(run: Run) -> Pool:
-    return make_pool(run.cohort, run.recipe, run.pool_folder or run.folder, run.jobs)
-
-
-def _split(run: Run, usable: np.ndarray, seed: int) -> Split:
-    """Divide the people outside the test fold into those to learn from and those to stop by."""
-    scans = np.flatnonzero(usable)
-    units = [run.cohort.units[scan] for scan in scans]
-    held = hold_out(units, balanced_by(run)[scans], run.recipe.validation_fraction, seed)
-    return Split(train=scans[~held], validation=scans[held])
-
-
-def _gathered(run: Run, tables: list[pd.DataFrame]) -> pd.DataFrame:
+def _gathered(run: CrossValidation, tables: list[pd.DataFrame]) -> pd.DataFrame:
     """One row per scan: networks of a fold averaged, with the true values beside them."""
     parts = heads(final_recipe(run.recipe).card["output"])
     seeds = run.recipe.n_seeds
@@ -278,7 +153,7 @@ def _gathered(run: Run, tables: list[pd.DataFrame]) -> pd.DataFrame:
     return table.join(predicted).sort_values(["age", "participant_id"], ignore_index=True)
 
 
-def _claim(run: Run) -> None:
+def _claim(run: CrossValidation) -> None:
     """Note what is trained here; refuse to mix two trainings in one folder."""
     cohort, recipe = run.cohort, run.recipe
     facts: dict[str, Any] = {

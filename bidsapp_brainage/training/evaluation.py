@@ -19,7 +19,7 @@ from bidsapp_brainage.model.prediction import predict
 from bidsapp_brainage.model.weights.loading import load_members
 from bidsapp_brainage.stats import accuracy
 from bidsapp_brainage.stats.classes import class_metrics
-from bidsapp_brainage.training.cohort import Cohort, load_volume
+from bidsapp_brainage.training.data.cohort import Cohort, load_volume
 from bidsapp_brainage.training.decode import average_tables, decode_table
 
 N_BOOT = 2000

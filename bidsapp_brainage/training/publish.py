@@ -18,16 +18,17 @@ from bidsapp_brainage.model.outputs import AGE, Head, heads
 from bidsapp_brainage.model.weights.files import file_sha256
 from bidsapp_brainage.stats.classes import balanced_accuracy
 from bidsapp_brainage.training import calibration
-from bidsapp_brainage.training.cohort import Cohort
-from bidsapp_brainage.training.crossval import Run, final_recipe
+from bidsapp_brainage.training.crossval import CrossValidation
+from bidsapp_brainage.training.data.cohort import Cohort
 from bidsapp_brainage.training.evaluation import coverage, figures, predict_cohort
+from bidsapp_brainage.training.setup import final_recipe
 
 LOGGER = logging.getLogger(__name__)
 DEFAULT_AGES = (0.0, 120.0)  # of a cohort without ages
 
 
 def publish(
-    run: Run,
+    run: CrossValidation,
     table: pd.DataFrame,
     *,
     name: str,
@@ -39,7 +40,7 @@ def publish(
 
     Parameters
     ----------
-    run : Run
+    run : CrossValidation
     table : DataFrame
         Of :func:`bidsapp_brainage.training.crossval.cross_validate`.
     name : str
@@ -95,7 +96,7 @@ def targets_figures(table: pd.DataFrame, parts: tuple[Head, ...]) -> dict[str, d
     return found
 
 
-def _copy_weights(run: Run, models_dir: Path) -> list[dict[str, Any]]:
+def _copy_weights(run: CrossValidation, models_dir: Path) -> list[dict[str, Any]]:
     entries = []
     for fold, seed in run.members:
         source = run.place(fold, seed) / "network.safetensors"
@@ -113,7 +114,7 @@ def _copy_weights(run: Run, models_dir: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _facts(run: Run, name: str, table: pd.DataFrame) -> dict[str, Any]:
+def _facts(run: CrossValidation, name: str, table: pd.DataFrame) -> dict[str, Any]:
     cohort, recipe = run.cohort, run.recipe
     parts = heads(final_recipe(recipe).card["output"])
     ages = cohort.ages[np.isfinite(cohort.ages)]

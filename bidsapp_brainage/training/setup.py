@@ -8,18 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
 from bidsapp_brainage.errors import ResourceError, UsageError
-from bidsapp_brainage.io import atomic_path
 from bidsapp_brainage.model.cards import ModelCard
 from bidsapp_brainage.model.networks import ARCHITECTURES, build_network
 from bidsapp_brainage.model.networks.mixture import Mixture
 from bidsapp_brainage.model.outputs import AGE, heads, n_outputs
+from bidsapp_brainage.model.weights.files import save_weights
 from bidsapp_brainage.model.weights.loading import load_members
-from bidsapp_brainage.training.cohort import Cohort
+from bidsapp_brainage.training.data.cohort import Cohort
+from bidsapp_brainage.training.data.targets import Target, make_output
+from bidsapp_brainage.training.fitting.freezing import blocks
 from bidsapp_brainage.training.recipe import Augmentation, Recipe, bundled_recipe, load_recipe
-from bidsapp_brainage.training.targets import Target, make_output
 
 DEFAULT_RECIPE = "sfcn2mm"
 DESCRIBED = ("mixture", "tissuelinear", "refined")  # have no parameters that are usual
@@ -127,6 +126,31 @@ def tuning_recipe(
     return _changed(recipe, card, changes)
 
 
+def final_recipe(recipe: Recipe) -> Recipe:
+    """The recipe of the network that is kept: of the second stage, if there are two."""
+    if not recipe.refine_years:
+        return recipe
+    card, output = dict(recipe.card), recipe.card["output"]
+    first = card["architecture"]
+    card["architecture"] = {
+        "id": "refined",
+        "parameters": {
+            "first": first,
+            "second": with_outputs(first, 2),
+            "first_output": {name: output[name] for name in ("lower", "width", "n_bins")},
+            "step": recipe.refine_years,
+        },
+    }
+    card["output"] = {"coding": "scalar", "scale": 1.0, "offset": 0.0, "unit": output["unit"]}
+    return dataclasses.replace(
+        recipe,
+        card=card,
+        loss="mse" if recipe.loss == "mse" else "l1",
+        freeze=len(blocks(build_network(first))),
+        unfreeze_every=0,
+    )
+
+
 def write_start(card: ModelCard, folder: Path) -> tuple[Path, ...]:
     """Write a model's weights, of whatever format, as safetensors to start from.
 
@@ -141,9 +165,7 @@ def write_start(card: ModelCard, folder: Path) -> tuple[Path, ...]:
     for index, member in enumerate(load_members(card)):
         paths.append(folder / f"member-{index + 1}.safetensors")
         part = member.parts[LEARNABLE] if isinstance(member, Mixture) else member
-        state = {name: value.contiguous() for name, value in part.state_dict().items()}
-        with atomic_path(paths[-1]) as temporary:
-            save_file(state, temporary)
+        save_weights(part, paths[-1])
     return tuple(paths)
 
 
@@ -208,13 +230,13 @@ def _default_name(stem: str, targets: tuple[Target, ...]) -> str:
 
 
 def _changed(recipe: Recipe, card: Mapping[str, Any], changes: Mapping[str, Any]) -> Recipe:
-    given = {key: value for key, value in changes.items() if value is not None}
+    wanted = {key: value for key, value in changes.items() if value is not None}
     names = [head.name for head in heads(card["output"])]
-    if given.get("refine_years") and (names != [AGE] or card["output"].get("coding") != "bins"):
+    if wanted.get("refine_years") and (names != [AGE] or card["output"].get("coding") != "bins"):
         raise UsageError(
             "`refine_years` corrects an age over bins: use it with `target` age alone."
         )
     try:
-        return dataclasses.replace(recipe, card=dict(card), **given)
+        return dataclasses.replace(recipe, card=dict(card), **wanted)
     except ValueError as error:
         raise UsageError(str(error)) from error

@@ -8,7 +8,7 @@ import pytest
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.imaging import network_input, quality, skullstrip
-from bidsapp_brainage.imaging.bias import correct_bias
+from bidsapp_brainage.imaging.conform import correct_bias_field
 from bidsapp_brainage.imaging.transforms import inverse_transform
 
 SPEC = {
@@ -31,8 +31,8 @@ GOOD = {
 def test_bias_field_is_removed_repeatably(head, template_mask) -> None:
     x = np.linspace(-1, 1, head.shape[0])[:, None, None]
     biased = nib.Nifti1Image((head.get_fdata() * (1 + 0.4 * x)).astype(np.float32), head.affine)
-    corrected = correct_bias(biased)
-    again = correct_bias(biased)
+    corrected = correct_bias_field(biased)
+    again = correct_bias_field(biased)
     inside = template_mask.get_fdata() > 0
     true = head.get_fdata()[inside]
 

@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 #: Options of other programs that the core names or starts.
 FOREIGN = {"--nv", "--gpus", "--format"}
-#: They declare the flags, or are pages for those who typed them.
-ALLOWED = {"demo", "options", "reports", "settings"}
+#: They declare the flags, or are pages and dictionaries for those who typed them.
+ALLOWED = {"catalogue", "demo", "options", "reports", "settings"}
 
 
 def _core() -> list[Path]:

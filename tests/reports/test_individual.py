@@ -11,7 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bidsapp_brainage.bids import derivatives
 from bidsapp_brainage.bids.names import derivative_path, sidecar_path
+from bidsapp_brainage.catalogue.cards import Column, Output
 from bidsapp_brainage.imaging.quality import decide
 from bidsapp_brainage.io import read_tsv, write_text, write_tsv
 from bidsapp_brainage.reports import wording
@@ -104,6 +106,28 @@ def test_shows_every_region_and_the_groups(plain):
     kinds = (*further, "ranks", "agreement", "occlusioncontrols", "randomisation")
     assert {base, *(f"{base}-{kind}" for kind in kinds)} <= tables
     assert "of them empty in this scan" in page.text
+
+
+def test_a_table_of_a_new_method_is_shown_as_it_is(plain, tmp_path, scan, monkeypatch):
+    card = Output(
+        "bumps", "bumps", ".tsv", "bumps of the mountain", "Bumps",
+        entities=("space", "atlas", "seg", "scale", "desc"), required=("desc",), desc="{model}",
+        columns=(Column("height", "Height of a bump", "Above the sea.", "year"),),
+    )  # fmt: skip
+    monkeypatch.setattr(derivatives, "OUTPUTS", (*derivatives.OUTPUTS, card))
+    shutil.copytree(plain, tmp_path, dirs_exist_ok=True)
+    where = {"space": TEMPLATE, **ATLAS, "desc": MODEL, "suffix": "occlusion"}
+    regions = derivative_path(tmp_path, scan, extension=".tsv", **where)
+    rows = {"name": [EVIL] * 70, "height": [0.5, *range(69)], "flat": [True] * 70}
+    write_tsv(regions.with_name(regions.name.replace("occlusion", "bumps")), pd.DataFrame(rows))
+    page = _report(tmp_path)
+    shown = page.text.partition("Bumps of the mountain.")[2]
+    assert "Bumps: the first 50 of 70 rows" in shown
+    assert "Height of a bump" in shown
+    assert "48.00" in shown
+    assert "49.00" not in shown
+    assert any("Above the sea; unit: year" in str(head.get("title")) for head in page.all("th"))
+    assert not [tag for tag in page.all("img") if "evil" in str(tag)]
 
 
 def test_is_self_contained_and_small(plain):

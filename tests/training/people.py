@@ -11,10 +11,10 @@ import pandas as pd
 
 from bidsapp_brainage.io import save_nifti, write_tsv
 from bidsapp_brainage.model.outputs import heads
-from bidsapp_brainage.training.cohort import Cohort, Source, find_cohort
-from bidsapp_brainage.training.loop import Task
-from bidsapp_brainage.training.losses import Objective, encode
-from bidsapp_brainage.training.pool import make_pool
+from bidsapp_brainage.training.data.cohort import Cohort, Source, find_cohort
+from bidsapp_brainage.training.data.pool import make_pool
+from bidsapp_brainage.training.fitting.loop import Task
+from bidsapp_brainage.training.fitting.losses import Objective, encode
 from bidsapp_brainage.training.recipe import Recipe
 from tests.model.tiny import card_dict
 

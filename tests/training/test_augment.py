@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bidsapp_brainage.training import augment as aug
+from bidsapp_brainage.training.data import augment as aug
 from bidsapp_brainage.training.recipe import Augmentation
 from tests.training.people import SHAPE, brain
 

@@ -6,7 +6,7 @@ import pytest
 
 from bidsapp_brainage.errors import DataError, NoInputError, ResourceError
 from bidsapp_brainage.model.cards import find_card
-from bidsapp_brainage.training.cohort import Source, find_cohort, load_volume
+from bidsapp_brainage.training.data.cohort import Source, find_cohort, load_volume
 from bidsapp_brainage.training.recipe import bundled_recipe, load_recipe
 from tests.training.people import SHAPE, TINY, recipe, write_people
 

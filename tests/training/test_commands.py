@@ -25,7 +25,7 @@ from bidsapp_brainage.model.cards import load_card
 from bidsapp_brainage.model.prediction import predict
 from bidsapp_brainage.model.weights.files import verify_weights
 from bidsapp_brainage.model.weights.loading import load_members
-from bidsapp_brainage.training.crossval import Run
+from bidsapp_brainage.training.crossval import CrossValidation
 from tests.training.people import SHAPE, brain, recipe, toys, write_people
 
 ALL_EPOCHS = ["--epochs", "40", "--learning-rate", "0.03", "--copies", "0"]
@@ -147,7 +147,7 @@ def test_finetune_reports_against_training_from_scratch(people, trained, tmp_pat
 
 def test_networks_start_from_those_of_the_same_fold(tmp_path):
     start = tuple(tmp_path / f"{fold}-{seed}" for fold in range(3) for seed in range(2))
-    run = Run(toys(write_people(tmp_path)), recipe(n_seeds=3), tmp_path, start)
+    run = CrossValidation(toys(write_people(tmp_path)), recipe(n_seeds=3), tmp_path, start)
     for fold, seed in run.members:
         assert run.start_of(fold, seed).name == f"{fold}-{seed % 2}"
     few = dataclasses.replace(run, start=start[:1])

@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from bidsapp_brainage.errors import DataError, ResourceError, UsageError
 from bidsapp_brainage.model.networks import ARCHITECTURES, build_network
 from bidsapp_brainage.model.outputs import heads
-from bidsapp_brainage.training import losses
-from bidsapp_brainage.training.cohort import Cohort
-from bidsapp_brainage.training.crossval import final_recipe
+from bidsapp_brainage.training.data.cohort import Cohort
+from bidsapp_brainage.training.data.targets import make_output, parse_targets
 from bidsapp_brainage.training.decode import average_tables, decode_table
-from bidsapp_brainage.training.freezing import blocks, freeze, take_over
-from bidsapp_brainage.training.loop import Split, Start, frozen_blocks, train_network
-from bidsapp_brainage.training.setup import with_outputs
-from bidsapp_brainage.training.targets import make_output, parse_targets
+from bidsapp_brainage.training.fitting import losses
+from bidsapp_brainage.training.fitting.freezing import blocks, freeze, take_over
+from bidsapp_brainage.training.fitting.loop import Split, Start, frozen_blocks, train_network
+from bidsapp_brainage.training.setup import final_recipe, with_outputs
 from tests.training.people import recipe, task, toys, write_people
 
 BINS = {"coding": "bins", "lower": 10.0, "width": 2.0, "n_bins": 40, "unit": "year"}

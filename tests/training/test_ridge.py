@@ -9,9 +9,9 @@ import torch
 
 from bidsapp_brainage.model.networks import build_network
 from bidsapp_brainage.model.networks.linear import TissueLinear
-from bidsapp_brainage.training.crossval import Run, cross_validate
-from bidsapp_brainage.training.pool import Pool
-from bidsapp_brainage.training.ridge import fit_ridge
+from bidsapp_brainage.training.crossval import CrossValidation, cross_validate
+from bidsapp_brainage.training.data.pool import Pool
+from bidsapp_brainage.training.fitting.ridge import fit_ridge
 from bidsapp_brainage.training.setup import learnable
 from tests.training.people import SHAPE, recipe, toys, write_people
 
@@ -62,7 +62,7 @@ def test_shuffled_ages_give_no_skill():
 
 
 @pytest.fixture
-def mixed(tmp_path: Path) -> Run:
+def mixed(tmp_path: Path) -> CrossValidation:
     plan = recipe(epochs=2, copies=1, n_folds=2)
     output = plan.card["output"]
     bins = {name: output[name] for name in ("lower", "width", "n_bins")}
@@ -72,10 +72,10 @@ def mixed(tmp_path: Path) -> Run:
         "parameters": {"parts": [plan.card["architecture"], linear]},
     }
     plan = dataclasses.replace(plan, card={**plan.card, "architecture": architecture})
-    return Run(toys(write_people(tmp_path)), plan, tmp_path / "work")
+    return CrossValidation(toys(write_people(tmp_path)), plan, tmp_path / "work")
 
 
-def test_a_mixture_is_trained_part_by_part_and_goes_on_where_it_stopped(mixed: Run):
+def test_a_mixture_is_trained_part_by_part_and_goes_on_where_it_stopped(mixed: CrossValidation):
     table = cross_validate(mixed)
     assert table["predicted_age"].notna().all()
     place = mixed.place(0, 0)
@@ -90,7 +90,7 @@ def test_a_mixture_is_trained_part_by_part_and_goes_on_where_it_stopped(mixed: R
     np.testing.assert_allclose(again["predicted_age"], table["predicted_age"], rtol=1e-6)
 
 
-def test_the_part_that_can_learn_another_target(mixed: Run):
+def test_the_part_that_can_learn_another_target(mixed: CrossValidation):
     architecture = mixed.recipe.card["architecture"]
     assert learnable(architecture) == architecture["parameters"]["parts"][0]
     assert learnable({"id": "sfcn", "parameters": {}})["id"] == "sfcn"

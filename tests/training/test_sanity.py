@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from bidsapp_brainage.model.outputs import heads
 from bidsapp_brainage.stats.accuracy import mae, mae_mean_age, pearson_r
-from bidsapp_brainage.training.cohort import Cohort
-from bidsapp_brainage.training.crossval import Run, _split, cross_validate
-from bidsapp_brainage.training.loop import Split, predict_scans, train_network
-from bidsapp_brainage.training.pool import Pool
+from bidsapp_brainage.training.crossval import CrossValidation, cross_validate
+from bidsapp_brainage.training.data.cohort import Cohort
+from bidsapp_brainage.training.data.pool import Pool
+from bidsapp_brainage.training.fitting.loop import Split, predict_scans, train_network
+from bidsapp_brainage.training.fitting.member import _split
 from tests.training.people import recipe, task, toys, write_people
 
 PLAN = recipe(epochs=40, copies=0, learning_rate=3e-2, ema_decay=0.9, mixing=0.3, mean_weight=0.2)
@@ -31,11 +32,11 @@ def cohort(tmp_path_factory):
 
 
 def test_ages_are_learnt_and_shuffled_ages_are_not(cohort, tmp_path):
-    found = cross_validate(Run(cohort, PLAN, tmp_path / "true"))
+    found = cross_validate(CrossValidation(cohort, PLAN, tmp_path / "true"))
     assert pearson_r(found.age.to_numpy(), found.predicted_age.to_numpy()) > 0.8
     shuffled = cohort.facts.assign(age=np.random.default_rng(2).permutation(cohort.ages))
     nothing = dataclasses.replace(cohort, facts=shuffled)
-    found = cross_validate(Run(nothing, PLAN, tmp_path / "shuffled"))
+    found = cross_validate(CrossValidation(nothing, PLAN, tmp_path / "shuffled"))
     age, predicted = found.age.to_numpy(), found.predicted_age.to_numpy()
     assert mae(age, predicted) > 0.85 * mae_mean_age(age, predicted)
     assert pearson_r(age, predicted) < 0.5
@@ -71,7 +72,7 @@ def test_no_person_and_no_family_is_on_two_sides(listed, n_folds, fraction, seed
     facts = pd.DataFrame({"age": ages, "family_id": families})
     cohort = Cohort(tuple(people), (), facts)
     plan = recipe(n_folds=n_folds, validation_fraction=fraction, seed=seed)
-    run = Run(cohort, plan, None)
+    run = CrossValidation(cohort, plan, None)
     sides = [{"fold": f, "scans": np.flatnonzero(run.folds == f)} for f in range(n_folds)]
     assert sum(len(side["scans"]) for side in sides) == len(people)
     for side in sides:

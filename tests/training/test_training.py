@@ -10,12 +10,17 @@ from hypothesis import strategies as st
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.model.outputs import heads
-from bidsapp_brainage.training import crossval, loop
-from bidsapp_brainage.training.cohort import load_volume
-from bidsapp_brainage.training.crossval import Run, cross_validate
-from bidsapp_brainage.training.loop import Split, learning_rate_factor, predict_scans, train_network
-from bidsapp_brainage.training.losses import soft_labels
-from bidsapp_brainage.training.pool import OUTSIDE, STEPS_PER_SD, make_pool
+from bidsapp_brainage.training.crossval import CrossValidation, cross_validate
+from bidsapp_brainage.training.data.cohort import load_volume
+from bidsapp_brainage.training.data.pool import OUTSIDE, STEPS_PER_SD, make_pool
+from bidsapp_brainage.training.fitting import loop, member
+from bidsapp_brainage.training.fitting.loop import (
+    Split,
+    learning_rate_factor,
+    predict_scans,
+    train_network,
+)
+from bidsapp_brainage.training.fitting.losses import soft_labels
 from tests.model.tiny import card_dict
 from tests.training.people import recipe, task, toys, write_people
 
@@ -214,32 +219,32 @@ def test_cross_validation_tests_everyone_once_by_networks_that_never_saw_them(
         seen.append({cohort.people[i] for i in [*split.train, *split.validation]})
         return train(what, split, **rest)
 
-    monkeypatch.setattr(crossval, "train_network", spy)
+    monkeypatch.setattr(member, "train_network", spy)
     plan = recipe(validation_fraction=0.25, n_seeds=2)
-    table = cross_validate(Run(cohort, plan, tmp_path))
+    table = cross_validate(CrossValidation(cohort, plan, tmp_path))
     assert sorted(table.participant_id) == sorted(cohort.people)
     assert len(seen) == plan.n_folds * 2
     for index, train_people in enumerate(seen):
         assert not train_people & set(table.participant_id[table.fold == index // 2 + 1])
     # finished networks are not trained again
-    again = cross_validate(Run(cohort, plan, tmp_path))
+    again = cross_validate(CrossValidation(cohort, plan, tmp_path))
     assert len(seen) == plan.n_folds * 2
     assert np.allclose(again.predicted_age, table.predicted_age, atol=1e-3)
 
 
 def test_a_work_folder_holds_one_training(cohort, tmp_path):
-    cross_validate(Run(cohort, recipe(epochs=1), tmp_path))
+    cross_validate(CrossValidation(cohort, recipe(epochs=1), tmp_path))
     with pytest.raises(DataError, match="another recipe"):
-        cross_validate(Run(cohort, recipe(epochs=2), tmp_path))
+        cross_validate(CrossValidation(cohort, recipe(epochs=2), tmp_path))
 
 
 def test_too_few_people_are_refused(cohort, tmp_path):
     with pytest.raises(DataError, match="cannot fill 20 folds"):
-        cross_validate(Run(cohort, recipe(n_folds=20), tmp_path))
+        cross_validate(CrossValidation(cohort, recipe(n_folds=20), tmp_path))
 
 
 def test_folds_side_by_side_give_the_same_as_one_after_the_other(cohort, tmp_path):
     plan = recipe(epochs=1)
-    alone = cross_validate(Run(cohort, plan, tmp_path / "a"))
-    together = cross_validate(Run(cohort, plan, tmp_path / "b", jobs=2))
+    alone = cross_validate(CrossValidation(cohort, plan, tmp_path / "a"))
+    together = cross_validate(CrossValidation(cohort, plan, tmp_path / "b", jobs=2))
     assert np.allclose(alone.predicted_age, together.predicted_age, atol=1e-3)

@@ -16,8 +16,8 @@ class TissueLinear(nn.Module):
     Volumes in tissue units (fluid 0, grey matter 1, white matter 2; card scaling ``tissue``)
     become two maps, the parts of every block of voxels that are grey and white matter. Everything
     up to there is fixed; the weights of the sum are fitted in closed form
-    (:mod:`bidsapp_brainage.training.ridge`), as linear models on tissue maps are in brain-age work
-    with few people (Franke 2010, NeuroImage 50:883).
+    (:mod:`bidsapp_brainage.training.fitting.ridge`), as linear models on tissue maps are in
+    brain-age work with few people (Franke 2010, NeuroImage 50:883).
 
     Parameters
     ----------

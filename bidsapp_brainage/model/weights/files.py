@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bidsapp_brainage.errors import ResourceError
+from bidsapp_brainage.io import atomic_path
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from bidsapp_brainage.model.cards import ModelCard
 
 
@@ -89,6 +92,15 @@ def weight_fault(weight: WeightFile, path: Path) -> str:
     if weight.git_blob_id is not None and (actual := file_git_blob_id(path)) != weight.git_blob_id:
         return f"git blob id is {actual}, the card says {weight.git_blob_id}"
     return ""
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Write a network's state dict as safetensors, atomically."""
+    from safetensors.torch import save_file
+
+    state = {name: value.contiguous() for name, value in network.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(state, temporary)
 
 
 def file_git_blob_id(path: Path) -> str:

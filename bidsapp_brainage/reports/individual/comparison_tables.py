@@ -1,57 +1,26 @@
-"""Tables of the individual report that tell signal from artefact: agreement and controls."""
+"""Tables of the individual report that compare explanations with each other."""
 
 from __future__ import annotations
 
 import pandas as pd
 
+from bidsapp_brainage.catalogue.lookup import explanation_title, method_title
 from bidsapp_brainage.reports.html import (
     MISSING,
     Cell,
     Column,
     Table,
-    decimals,
     is_missing,
     number,
     number_cell,
     text_cell,
 )
 
-#: Words for the methods that names of explanations begin with.
-METHODS = {
-    "occlusion": "Occlusion",
-    "lrp": "Layer-wise relevance propagation",
-    "ig": "Integrated gradients",
-    "noise": "Learned noise",
-    "shapley": "Shapley values",
-}
-FILLS = {
-    "background": "background",
-    "mean": "mean around",
-    "blur": "blurred brain",
-    "template": "template",
-}
-_CONTROLS = {
-    "outside_brain": ("Outside the brain", "should be about 0"),
-    "unlabelled": ("Brain outside the atlas", "what the regions cannot explain"),
-    "all_regions": ("All regions at once", ""),
-    "sum_of_regions": ("Sum of the single regions", "differs from all at once if regions interact"),
-    "whole_brain": ("The whole brain", "what an empty image would be predicted"),
-}
 LOW_AGREEMENT = 0.3
 _FALLEN = 0.5
 
-#: Heading, explanation, table.
-Part = tuple[str, str, Table]
 
-
-def explanation_title(name: str) -> str:
-    """Words for the name of an explanation, for example ``occlusion_background``."""
-    method, _, fill = name.partition("_")
-    title = METHODS.get(method, method)
-    return f"{title} ({FILLS.get(fill, fill)})" if fill else title
-
-
-def agreement(rows: pd.DataFrame, identifier: str, name: str) -> Part:
+def agreement(rows: pd.DataFrame, identifier: str, file_name: str) -> tuple[str, Table]:
     """Matrix of rank correlations between explanations.
 
     Parameters
@@ -59,7 +28,7 @@ def agreement(rows: pd.DataFrame, identifier: str, name: str) -> Part:
     rows : DataFrame
         ``explanation_a``, ``explanation_b``, ``spearman`` (signed), ``spearman_abs``,
         ``spearman_abs_per_ml``; one row per pair.
-    identifier, name : str
+    identifier, file_name : str
         HTML identifier of the table; name of the file.
     """
     names = list(dict.fromkeys([*rows["explanation_a"], *rows["explanation_b"]]))
@@ -86,50 +55,19 @@ def agreement(rows: pd.DataFrame, identifier: str, name: str) -> Part:
         for first in names
     ]
     known = rows["spearman"].dropna()
-    text = (
-        "Rank correlation over regions between explanations of this scan: 1 is the same order, 0 "
-        "none. Numbers marked (size) compare sizes only, because one of the two has no sign; they "
-        "tend to be high, as large regions have large contributions in every explanation."
-    )
+    words = ""
     if len(known) and known.median() < LOW_AGREEMENT:
-        text += " Here the explanations agree little: do not interpret the order of single regions."
-    caption = f"Agreement of explanations, Spearman's rank correlation ({name})."
-    return "Do explanations agree?", text, Table(identifier, caption, columns, cells)
+        words = "Here the explanations agree little: do not interpret the order of single regions."
+    caption = f"Agreement of explanations, Spearman's rank correlation ({file_name})."
+    return words, Table(identifier, caption, columns, cells)
 
 
-def controls(rows: pd.DataFrame, identifier: str, name: str) -> Part:
-    """What was occluded as a check, one row per control, one column per fill."""
-    fills = list(dict.fromkeys(rows["baseline"].astype(str)))
-    digits = decimals(float(rows["delta_age"].abs().max() or 0))
-    titles = [f"Filled with {FILLS.get(fill, fill)}" for fill in fills]
-    columns = [
-        Column("Hidden at once"),
-        *(
-            Column(title, numeric=True, help="change of the predicted age, years")
-            for title in titles
-        ),
-        Column("What to expect", wrap=True),
-    ]
-    cells = []
-    for control in dict.fromkeys(rows["control"].astype(str)):
-        part = rows[rows["control"] == control].set_index("baseline")["delta_age"]
-        title, expected = _CONTROLS.get(control, (control, ""))
-        values = [number_cell(part.get(fill), digits, signed=True) for fill in fills]
-        cells.append([Cell(title), *values, Cell(expected)])
-    text = (
-        "Hiding what should not matter, and everything at once, shows how far the numbers of "
-        "single regions can be trusted."
-    )
-    caption = f"Controls of the occlusion, change of the predicted age in years ({name})."
-    return "Controls", text, Table(identifier, caption, columns, cells, sortable=False)
-
-
-def randomisation(rows: pd.DataFrame, identifier: str, name: str) -> Part:
+def randomisation(rows: pd.DataFrame, identifier: str, file_name: str) -> tuple[str, Table]:
     """Agreement with the explanation of ever more randomised networks."""
     methods = list(dict.fromkeys(rows["method"].astype(str)))
     columns = [
         Column("Randomised down to"),
-        *(Column(METHODS.get(method, method), numeric=True) for method in methods),
+        *(Column(method_title(method), numeric=True) for method in methods),
     ]
     cells = []
     for step, part in rows.groupby("step", sort=True):
@@ -139,36 +77,30 @@ def randomisation(rows: pd.DataFrame, identifier: str, name: str) -> Part:
         row = [number_cell(values.get(method), 2, signed=True) for method in methods]
         cells.append([Cell(title, value=f"{step}"), *row])
     last = rows.sort_values("step").groupby("method")["spearman"].last()
-    stuck = [
-        METHODS.get(str(m), str(m)).lower() for m, value in last.items() if abs(value) > _FALLEN
-    ]
-    text = (
-        "Weights were replaced by random ones, from the output down. An explanation that depends "
-        "on what the network learned changes: its rank correlation with that of the trained "
-        "network falls."
-    )
+    stuck = [method_title(str(m)).lower() for m, value in last.items() if abs(value) > _FALLEN]
+    words = ""
     if stuck:
-        text += (
-            f" It does not fall for {', '.join(stuck)}: this explanation shows the image more "
+        words = (
+            f"It does not fall for {', '.join(stuck)}: this explanation shows the image more "
             "than the network."
         )
-    caption = f"Rank correlation with the explanation of the trained network ({name})."
-    return "Randomised networks", text, Table(identifier, caption, columns, cells, sortable=False)
+    caption = f"Rank correlation with the explanation of the trained network ({file_name})."
+    return words, Table(identifier, caption, columns, cells, sortable=False)
 
 
-def ranks(found: dict[str, pd.DataFrame], identifier: str) -> Part | None:
+def ranks(explanations: dict[str, pd.DataFrame], identifier: str) -> tuple[str, str, Table] | None:
     """Ranks of regions by each explanation side by side; None with fewer than two.
 
     Parameters
     ----------
-    found : dict
+    explanations : dict
         Title of an explanation to its table: ``index``, ``name``, ``rank``.
     identifier : str
     """
-    if len(found) < 2:
+    if len(explanations) < 2:
         return None
-    parts = {title: rows.set_index("index")["rank"] for title, rows in found.items()}
-    names = next(iter(found.values())).set_index("index")["name"]
+    parts = {title: rows.set_index("index")["rank"] for title, rows in explanations.items()}
+    names = next(iter(explanations.values())).set_index("index")["name"]
     wide = pd.DataFrame(parts).reindex(names.index)
     wide = wide.assign(mean=wide.mean(axis=1), name=names).sort_values("mean", kind="stable")
     wide = wide.dropna(subset=["mean"])

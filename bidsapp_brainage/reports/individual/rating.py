@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bidsapp_brainage import __version__
+from bidsapp_brainage.reports.html import slug
 from bidsapp_brainage.reports.individual.results import ScanResult
-from bidsapp_brainage.reports.individual.views import slug
 from bidsapp_brainage.reports.wording import Notice
 
 #: Value, name and meaning, as in MRIQC: the larger, the better.

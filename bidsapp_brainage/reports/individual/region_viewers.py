@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
+from bidsapp_brainage.catalogue.lookup import explanation_title
 from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.reports.individual.comparison_tables import explanation_title
-from bidsapp_brainage.reports.individual.explanation_tables import by_explanation
+from bidsapp_brainage.reports.html import slug
+from bidsapp_brainage.reports.individual.method_tables import by_explanation
+from bidsapp_brainage.reports.individual.region_tables import region_rows
 from bidsapp_brainage.reports.individual.region_volumes import Measure, Viewer, region_viewer
 from bidsapp_brainage.reports.individual.results import PredictionResult, RegionResult, ScanResult
-from bidsapp_brainage.reports.individual.views import region_rows, slug
 
 ROOM = 2_400_000  # bytes of all maps of a page: those of about six scans
 MEASURES = (
@@ -21,7 +22,7 @@ MEASURES = (
 )
 
 
-class Viewers:
+class RegionViewers:
     """Makes the maps of a page; those beyond its room are left out, their slices stay."""
 
     def __init__(self, room: int = ROOM) -> None:
@@ -49,11 +50,11 @@ class Viewers:
 def _with_explanations(
     rows: pd.DataFrame, regions: RegionResult
 ) -> tuple[pd.DataFrame, tuple[Measure, ...]]:
-    """Add the values of other fills and methods as columns, and say how to show them."""
+    """Add the values of other baselines and methods as columns, and say how to show them."""
     own = set(rows["baseline"].dropna().astype(str))
     measures = list(MEASURES)
     for number, (title, table) in enumerate(by_explanation(regions.tables).items()):
-        if title in {explanation_title(f"occlusion_{fill}") for fill in own}:
+        if title in {explanation_title(f"occlusion_{baseline}") for baseline in own}:
             continue  # the table of regions has it
         signed = table["delta_age"].notna().any()
         key = f"explanation {number}"

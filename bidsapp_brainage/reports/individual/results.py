@@ -15,6 +15,8 @@ from bidsapp_brainage.bids.derivatives import (
     scan_name,
 )
 from bidsapp_brainage.bids.names import sidecar_path
+from bidsapp_brainage.catalogue.cards import Output
+from bidsapp_brainage.catalogue.lookup import map_figures
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class PredictionResult:
     input_image: Path | None
     input_figure: Path | None
     age_figure: Path | None
-    cube_figure: Path | None
+    map_figures: tuple[tuple[Output, Path], ...]
     regions: tuple[RegionResult, ...]
 
     @property
@@ -157,7 +159,12 @@ def _model(derivatives: Derivatives, scan: Entities, model: str) -> PredictionRe
         input_image=path("input"),
         input_figure=path("input_figure"),
         age_figure=path("age_figure"),
-        cube_figure=path("cubes_figure"),
+        map_figures=tuple(
+            (file.output, file.path)
+            for card in map_figures()
+            for file in own
+            if file.output.key == card.key
+        ),
         regions=tuple(
             _regions(derivatives, [file for file in own if file.atlas == atlas])
             for atlas in sorted({file.atlas for file in own if file.output.key in _OF_REGIONS})

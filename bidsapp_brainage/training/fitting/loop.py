@@ -18,9 +18,9 @@ from torch import nn
 from bidsapp_brainage.io import atomic_path, write_tsv
 from bidsapp_brainage.model.networks import build_network
 from bidsapp_brainage.model.uncertainty import left_right_axis
-from bidsapp_brainage.training.freezing import freeze, take_over
-from bidsapp_brainage.training.losses import Objective
-from bidsapp_brainage.training.pool import Pool
+from bidsapp_brainage.training.data.pool import Pool
+from bidsapp_brainage.training.fitting.freezing import freeze, take_over
+from bidsapp_brainage.training.fitting.losses import Objective
 from bidsapp_brainage.training.recipe import Recipe
 
 LOGGER = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Task:
     ----------
     pool : Pool
     targets : ndarray, shape (n_scans, n_columns)
-        Of :func:`bidsapp_brainage.training.losses.encode`.
+        Of :func:`bidsapp_brainage.training.fitting.losses.encode`.
     objective : Objective
     recipe : Recipe
     ages : ndarray, shape (n_scans,)

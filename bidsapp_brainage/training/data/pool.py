@@ -24,8 +24,8 @@ import torch
 
 from bidsapp_brainage.io import atomic_path
 from bidsapp_brainage.model.intensity import background_value, scale_intensity
-from bidsapp_brainage.training.augment import atrophy, augment
-from bidsapp_brainage.training.cohort import Cohort, load_volume
+from bidsapp_brainage.training.data.augment import atrophy, augment
+from bidsapp_brainage.training.data.cohort import Cohort, load_volume
 from bidsapp_brainage.training.recipe import Recipe
 
 STEPS_PER_SD = 25.0

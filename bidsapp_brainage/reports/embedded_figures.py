@@ -15,7 +15,7 @@ _RASTER = re.compile(r"data:image/jpeg;base64,([A-Za-z0-9+/=]+)")
 _SCALES = (0.8, 0.65, 0.5, 0.4, 0.3, 0.25)  # of the width; smaller pictures show nothing
 
 
-class Pictures:
+class EmbeddedFigures:
     """Embeds figure files, made smaller where the page would become too large.
 
     How much room there is shows only when the page is rendered, so marks stand in for the

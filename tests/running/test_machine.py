@@ -4,12 +4,12 @@ import os
 
 import pytest
 
-from bidsapp_brainage.cli.machine import (
+from bidsapp_brainage.options import read_memory
+from bidsapp_brainage.running.machine import (
     available_cpus,
     available_memory_gb,
     default_threads,
 )
-from bidsapp_brainage.options import read_memory
 
 
 @pytest.mark.parametrize(

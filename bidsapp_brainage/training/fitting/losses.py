@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from bidsapp_brainage.model.outputs import Head
-from bidsapp_brainage.training.cohort import Cohort
+from bidsapp_brainage.training.data.cohort import Cohort
 from bidsapp_brainage.training.recipe import Recipe
 
 

@@ -11,7 +11,7 @@ import torch
 
 from bidsapp_brainage.model.networks.linear import TissueLinear
 from bidsapp_brainage.stats.folds import assign_folds
-from bidsapp_brainage.training.pool import Pool
+from bidsapp_brainage.training.data.pool import Pool
 
 LOGGER = logging.getLogger(__name__)
 PENALTIES = tuple(float(10.0**power) for power in np.arange(-6, -0.4, 0.5))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bidsapp_brainage.errors import DataError, UsageError
-from bidsapp_brainage.training.cohort import Cohort
+from bidsapp_brainage.training.data.cohort import Cohort
 
 KINDS = ("bins", "scalar", "binary", "classes")
 N_BINS = 40  # of a number that shall be predicted over bins, as in Peng 2021

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bidsapp_brainage.cli.logs import LOGGER_NAME, library_level
-from bidsapp_brainage.cli.machine import available_memory_gb
+from bidsapp_brainage.configuration import private_places, to_toml
+from bidsapp_brainage.running.machine import available_memory_gb
+from bidsapp_brainage.settings import in_flags
 
 if TYPE_CHECKING:
     from bidsapp_brainage.bids.collect import Scan
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bidsapp_brainage.settings import Settings
     from bidsapp_brainage.workflows.plan import RunPlan
 
-LOGGER = logging.getLogger(LOGGER_NAME)
+LOGGER = logging.getLogger("bidsapp_brainage")
 _NIPYPE_LOGGERS = ("nipype.workflow", "nipype.interface", "nipype.utils")
 
 
@@ -40,12 +40,14 @@ class _Run:
         return list(dict.fromkeys(scan.subject for scan in self.scans))
 
 
-def run_participant(settings: Settings) -> int:
+def run_participant(settings: Settings, log_level: int) -> int:
     """Process every scan that was asked for.
 
     Parameters
     ----------
     settings : Settings
+    log_level : int
+        Of nipype's own messages.
 
     Returns
     -------
@@ -62,11 +64,11 @@ def run_participant(settings: Settings) -> int:
     from bidsapp_brainage.atlas.templates import prepare_home
     from bidsapp_brainage.bids.collect import collect_scans, without_scans
     from bidsapp_brainage.running.execute import environment
-    from bidsapp_brainage.settings import in_flags
+    from bidsapp_brainage.running.pages import rewrite_pages
 
     execution = settings.execution
     if execution.reports_only:
-        return _reports_only(settings)
+        return rewrite_pages(settings)
     scans, messages = collect_scans(settings)
     messages = [in_flags(message) for message in messages]
     for message in messages:
@@ -85,10 +87,10 @@ def run_participant(settings: Settings) -> int:
     ):
         run = _prepare(settings, scans, home, messages)
         absent = without_scans(settings, scans)
-        return _boilerplate_or_run(run, absent)
+        return _boilerplate_or_run(run, absent, log_level)
 
 
-def _boilerplate_or_run(run: _Run, absent: Sequence[str]) -> int:
+def _boilerplate_or_run(run: _Run, absent: Sequence[str], log_level: int) -> int:
     """Do what the options ask for, once everything is prepared."""
     from bidsapp_brainage.bids.citation import write_citation
     from bidsapp_brainage.running.execute import draw_graph
@@ -102,7 +104,7 @@ def _boilerplate_or_run(run: _Run, absent: Sequence[str]) -> int:
     if execution.boilerplate_only:
         LOGGER.info("Methods text: %s", settings.output_dir / "logs" / "CITATION.md")
         return 0
-    return _execute(run, absent)
+    return _execute(run, absent, log_level)
 
 
 def _prepare(
@@ -126,18 +128,16 @@ def _prepare(
     return _Run(settings, scans, plan, workflow, workflow.visit_desc(), warnings)
 
 
-def _execute(run: _Run, absent: Sequence[str]) -> int:
+def _execute(run: _Run, absent: Sequence[str], log_level: int) -> int:
     """Run the workflow, write the reports, and say what failed."""
     from bidsapp_brainage.running.execute import configure, run_workflow
     from bidsapp_brainage.running.monitor import Monitor
     from bidsapp_brainage.running.outcome import Failure, find_failures
+    from bidsapp_brainage.running.pages import write_pages
 
     settings, plan = run.settings, run.plan
-    verbose = settings.execution.verbose
-    # Without -v nipype is silent: our own lines tell of failures, the crash files tell all.
-    level = library_level(verbose) if verbose else logging.CRITICAL
     for name in _NIPYPE_LOGGERS:
-        logging.getLogger(name).setLevel(level)
+        logging.getLogger(name).setLevel(log_level)
         logging.getLogger(name).propagate = False  # nipype prints by itself
     configure(
         run.workflow,
@@ -156,19 +156,19 @@ def _execute(run: _Run, absent: Sequence[str]) -> int:
             settings.resources,
             monitor,
             memory_gb=settings.resources.memory_gb or available_memory_gb(),
-            log_level=level,
+            log_level=log_level,
         )
     finally:  # also when the run is interrupted
         for subject in run.subjects:
-            monitor.write_logs(plan.output_dir, subject, plan.run_uuid)
+            monitor.write_timings(plan.output_dir, subject, plan.run_uuid)
         crashes = _collect_crashes(run)
     failures = find_failures(
-        run.workflow, run.scans, monitor, [crash for found in crashes.values() for crash in found]
+        run.workflow, run.scans, monitor, [crash for some in crashes.values() for crash in some]
     )
     failures += [
         Failure(f"sub-{label}", "input", "No T1w image matches the selection.") for label in absent
     ]
-    bad_reports = _write_reports(settings, run.subjects, run.methods, crashes, run.warnings)
+    bad_reports = write_pages(settings, run.subjects, run.methods, crashes, run.warnings)
     _remove_shared_nodes(run)
     return _conclude(run, failures, bad_reports)
 
@@ -194,67 +194,8 @@ def _collect_crashes(run: _Run) -> dict[str, list[Crash]]:
     output_dir, uuid = run.plan.output_dir, run.plan.run_uuid
     folders = {subject: log_dir(output_dir, subject, uuid) for subject in run.subjects}
     folders[""] = output_dir / "logs" / uuid
-    places = _places(run.settings)
+    places = private_places(run.settings)
     return {subject: read_crashes(folder, places) for subject, folder in folders.items()}
-
-
-def _reports_only(settings: Settings) -> int:
-    """Write the pages again from what lies in the output folder; needs no raw data."""
-    from bidsapp_brainage.bids.names import find_outputs, log_dir, parse_name
-    from bidsapp_brainage.errors import NoInputError
-    from bidsapp_brainage.running.outcome import read_crashes
-
-    output_dir, wanted = settings.output_dir, settings.selection.participant_label
-    found = find_outputs(output_dir, suffix="brainage", extension=".tsv")
-    subjects = sorted({parse_name(path)["sub"] for path in found})
-    subjects = [subject for subject in subjects if not wanted or subject in wanted]
-    if not subjects:
-        raise NoInputError(
-            f"{output_dir} has no predictions of the wanted participants: run the participant "
-            "level without --reports-only first."
-        )
-    crashes = {}
-    for subject in subjects:
-        logs = sorted(log_dir(output_dir, subject, "run").parent.glob("*/"))
-        crashes[subject] = read_crashes(logs[-1], _places(settings)) if logs else []
-    citation = output_dir / "logs" / "CITATION.md"
-    methods = citation.read_text("utf-8") if citation.is_file() else ""
-    return int(_write_reports(settings, subjects, methods, crashes) > 0)
-
-
-def _write_reports(
-    settings: Settings,
-    subjects: Sequence[str],
-    methods: str,
-    crashes: Mapping[str, Sequence[Crash]],
-    warnings: Sequence[str] = (),
-) -> int:
-    """Write the page of every participant; the number of those that could not be written."""
-    from bidsapp_brainage.reports.individual.page import write_individual_report
-
-    failed = 0
-    for subject in subjects:
-        errors = [*crashes.get(subject, ()), *crashes.get("", ())]
-        facts = {
-            "command_line": settings.execution.command_line,
-            "version": _versions()["bidsapp_brainage"],
-            "run_uuid": settings.execution.run_uuid,
-            "versions": _versions(),
-            "methods_md": methods,
-            "warnings": [text for text in warnings if re.search(rf"\bsub-{subject}\b", text)],
-            "errors": [
-                {"node": crash.node, "message": crash.reason, "traceback": crash.traceback}
-                for crash in errors
-            ],
-        }
-        try:
-            page = write_individual_report(settings.output_dir, subject, run=facts)
-        except Exception as error:  # one broken page must not hide the others
-            LOGGER.error("sub-%s: the report could not be written: %s", subject, error)
-            failed += 1
-        else:
-            LOGGER.info("sub-%s: report %s", subject, page.name)
-    return failed
 
 
 def _write_root_files(run: _Run) -> None:
@@ -276,7 +217,6 @@ def _write_configuration(run: _Run) -> None:
     """Keep the settings of this run beside its logs."""
     from bidsapp_brainage import io
     from bidsapp_brainage.bids.names import log_dir
-    from bidsapp_brainage.configuration import to_toml
 
     text = to_toml(run.settings)
     for subject in run.subjects:
@@ -298,35 +238,3 @@ def _remove_shared_nodes(run: _Run) -> None:
     label = "".join(character for character in run.plan.run_uuid if character.isalnum())
     shutil.rmtree(run.plan.work_dir / f"atlas_{label}_wf", ignore_errors=True)
     shutil.rmtree(run.plan.work_dir / "ds_atlas", ignore_errors=True)
-
-
-def _places(settings: Settings) -> dict[str, str]:
-    """Host paths that must not stand in anything that is shared."""
-    import sys
-
-    places = {
-        settings.bids_dir: "<bids_dir>",
-        settings.output_dir: "<output_dir>",
-        settings.execution.work_dir: "<work_dir>",
-        Path(__file__).parents[1]: "<package>",
-        Path(sys.prefix): "<python>",
-        Path(sys.base_prefix): "<python>",
-        Path.home(): "<home>",
-    }
-    return {str(path): name for path, name in places.items()}
-
-
-def _versions() -> dict[str, str]:
-    """Versions of what the results depend on."""
-    from importlib import metadata
-
-    from bidsapp_brainage import __version__
-
-    names = ("nipype", "niworkflows", "nibabel", "numpy", "SimpleITK", "picsl-greedy", "torch")
-    found = {"bidsapp_brainage": __version__}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "unknown"
-    return found

@@ -1,0 +1,116 @@
+"""What the page tells about the run: summary, methods text, software and model, failed steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from bidsapp_brainage import __version__
+from bidsapp_brainage.bids.citation import bibliography, cited_keys, render_html, render_latex
+from bidsapp_brainage.bids.citation import render_markdown as render_plain
+from bidsapp_brainage.reports.embedded_figures import read_text
+from bidsapp_brainage.reports.html import is_missing
+from bidsapp_brainage.reports.individual.prediction_view import age_range
+from bidsapp_brainage.reports.individual.results import PredictionResult, SubjectResult
+
+
+def methods(output_dir: Path, run: Mapping[str, Any]) -> dict[str, Any]:
+    """Methods text in four forms; empty ones are not shown."""
+    text = str(run.get("methods_md") or "")
+    logs = output_dir / "logs"
+    kept = read_text(logs / "CITATION.md")
+    if text.strip() and text.strip() != kept.strip():
+        references = bibliography()
+        bib = "\n\n".join(references[key].bibtex for key in cited_keys(text))
+        forms = {"md": render_plain(text), "tex": render_latex(text), "bib": bib}
+        return {**forms, "html": Markup(_raised(render_html(text)))}
+    forms = {kind: read_text(logs / f"CITATION.{kind}") for kind in ("tex", "bib")}
+    return {**forms, "md": kept, "html": Markup(_page_body(kept))}
+
+
+def _page_body(markdown: str) -> str:
+    """Methods text whose citations are written out already, with its list of references."""
+    text, _, listed = markdown.partition("## References")
+    items = [line[2:] for line in listed.splitlines() if line.startswith("- ")]
+    references = Markup("").join(Markup("<li>{}</li>").format(item) for item in items)
+    body = _raised(render_html(text)) if text.strip() else ""
+    return body + (f"<h3>References</h3>\n<ul>{references}</ul>" if items else "")
+
+
+def _raised(html: str) -> str:
+    """Headings one level higher: on the page they stand right below that of the section."""
+    return html.replace("<h4>", "<h3>").replace("</h4>", "</h3>")
+
+
+def about(result: SubjectResult, run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """App, command line and date of the run, and every model that predicted."""
+    facts = [
+        ("App", f"bidsapp_brainage {run.get('version') or __version__}"),
+        ("Command line", str(run.get("command_line") or "n/a")),
+        ("Run", str(run.get("run_uuid") or "n/a")),
+    ]
+    if run.get("date"):
+        facts.append(("Date", str(run["date"])))
+    seen: dict[str, Mapping[str, Any]] = {}
+    for scan in result.scans:
+        for model in scan.models:
+            if model.prediction is not None and model.prediction.sidecar:
+                seen.setdefault(model.model, model.prediction.sidecar)
+    for label, sidecar in seen.items():
+        facts += _about_model(label, sidecar)
+    return facts
+
+
+def _about_model(label: str, sidecar: Mapping[str, Any]) -> list[tuple[str, str]]:
+    model = sidecar.get("Model")
+    model = model if isinstance(model, dict) else {}
+    hashes = model.get("WeightsSHA256") or "n/a"
+    hashes = ", ".join(map(str, hashes)) if isinstance(hashes, list) else str(hashes)
+    span = age_range(sidecar)
+    return [
+        ("Model", f"{model.get('Name', label)} {model.get('Version', '')}".strip()),
+        ("Trained on ages", "n/a" if span is None else f"{span[0]:g} to {span[1]:g} years"),
+        ("Licence of the weights", str(model.get("License") or "n/a")),
+        ("SHA-256 of the weights", hashes),
+        ("Bias correction", str(sidecar.get("BiasCorrection") or "n/a")),
+        ("Computed on", str(sidecar.get("Device") or "n/a")),
+    ]
+
+
+def summary_facts(result: SubjectResult, errors: Sequence[Any]) -> list[tuple[str, str]]:
+    """What was processed, with what."""
+    sessions = sorted({label for scan in result.scans if (label := dict(scan.entities).get("ses"))})
+    models = {model.model: model for scan in result.scans for model in scan.models}
+    atlases = sorted({part.atlas for model in models.values() for part in model.regions})
+    facts = [("Participant", f"sub-{result.subject}")]
+    if sessions:
+        facts.append(("Sessions", ", ".join(sessions)))
+    facts.append(("T1w images", str(len(result.scans))))
+    facts.append(("Model", ", ".join(map(_model_title, models.values())) or "n/a"))
+    facts.append(("Atlas", ", ".join(atlases) or "none"))
+    facts.append(("Errors", str(len(errors)) if errors else "none"))
+    return facts
+
+
+def _model_title(model: PredictionResult) -> str:
+    sidecar = model.prediction.sidecar if model.prediction else {}
+    span = age_range(sidecar)
+    card = sidecar.get("Model")
+    version = card.get("Version", "") if isinstance(card, dict) else ""
+    trained = "" if span is None else f" (trained on ages {span[0]:g} to {span[1]:g})"
+    return f"{model.model} {version}".strip() + trained
+
+
+def error(item: Any) -> dict[str, str]:
+    """Title and text of one failed step."""
+    if not isinstance(item, Mapping):
+        return {"title": str(item), "text": ""}
+    named = [str(item[key]) for key in ("scan", "node") if not is_missing(item.get(key))]
+    message = str(item.get("message") or "")
+    title = ": ".join(filter(None, [" ".join(named), message])) or "Failed step"
+    trace = item.get("traceback") or ""
+    trace = trace if isinstance(trace, str) else "".join(map(str, trace))
+    return {"title": title, "text": trace}

@@ -1,0 +1,1 @@
+"""People, their images and targets, and augmented copies to learn from."""

@@ -1,0 +1,1 @@
+"""Fitting one network: losses, the loop over epochs, ridge regression."""

@@ -1,0 +1,131 @@
+"""One network of a cross-validation, from its start to the predictions for people left out."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file
+
+from bidsapp_brainage.io import read_tsv, write_tsv
+from bidsapp_brainage.model.networks import build_network
+from bidsapp_brainage.model.networks.linear import TissueLinear
+from bidsapp_brainage.model.outputs import heads
+from bidsapp_brainage.model.uncertainty import left_right_axis
+from bidsapp_brainage.model.weights.files import save_weights
+from bidsapp_brainage.stats.folds import hold_out
+from bidsapp_brainage.training.decode import decode_table
+from bidsapp_brainage.training.fitting.loop import (
+    Split,
+    Start,
+    Task,
+    predict_scans,
+    train_network,
+)
+from bidsapp_brainage.training.fitting.losses import Objective, encode
+from bidsapp_brainage.training.fitting.ridge import fit_ridge
+from bidsapp_brainage.training.recipe import Recipe
+from bidsapp_brainage.training.setup import final_recipe
+
+if TYPE_CHECKING:
+    from bidsapp_brainage.training.crossval import CrossValidation
+
+LOGGER = logging.getLogger(__name__)
+
+
+def train_member(run: CrossValidation, fold: int, seed: int) -> pd.DataFrame:
+    """Train one network (or read its results) and predict the people that its fold left out."""
+    place = run.place(fold, seed)
+    results = place / "oof.tsv"
+    if results.is_file():
+        return read_tsv(results)
+    torch.set_num_threads(run.threads)
+    tested = run.folds == fold
+    number = run.recipe.seed + fold + 1000 * seed
+    split = _split(run, ~tested, run.recipe.seed + fold)
+    weights = run.start_of(fold, seed) if run.start else None
+    network, task = _train(run, split, weights, place, number)
+    save_weights(network, place / "network.safetensors")
+    scans = np.flatnonzero(tested)
+    outputs = predict_scans(network, task.pool, scans)
+    table = decode_table(outputs, heads(task.recipe.card["output"]))
+    table.insert(0, "scan", scans)
+    write_tsv(results, table)
+    (place / "checkpoint.pt").unlink(missing_ok=True)
+    targets = torch.from_numpy(task.targets[scans]).float()
+    errors = task.objective.errors(outputs, targets).items()
+    LOGGER.info(
+        "%s done, on %d scans not trained on: %s",
+        place.name,
+        len(scans),
+        ", ".join(f"{name} error {error:.3g}" for name, error in errors),
+    )
+    return read_tsv(results)  # as rounded as after an interruption
+
+
+def _train(
+    run: CrossValidation, split: Split, weights: Path | None, place: Path, seed: int
+) -> tuple[torch.nn.Module, Task]:
+    """One network, in one stage or two, or a mixture of several."""
+    if run.recipe.card["architecture"]["id"] == "mixture":
+        return _train_mixture(run, split, place, seed)
+    start = Start(load_file(weights), run.keep_head) if weights else None
+    if not run.recipe.refine_years:
+        task = _task(run, run.recipe, start)
+        return _learn(run, task, split, place, seed), task
+    first = _task(run, dataclasses.replace(run.recipe, refine_years=0.0), start)
+    network = train_network(first, split, folder=place / "first", seed=seed)
+    stage = {f"first.{name}": value for name, value in network.state_dict().items()}
+    task = _task(run, final_recipe(run.recipe), Start(stage))
+    return train_network(task, split, folder=place, seed=seed), task
+
+
+def _train_mixture(
+    run: CrossValidation, split: Split, place: Path, seed: int
+) -> tuple[torch.nn.Module, Task]:
+    """Every part on its own, as a finished file each, then all of them as one network."""
+    card = run.recipe.card
+    network = build_network(card["architecture"])
+    whole = _task(run, run.recipe, None)
+    for index, architecture in enumerate(card["architecture"]["parameters"]["parts"]):
+        path = place / f"part-{index + 1}.safetensors"
+        if not path.is_file():
+            recipe = dataclasses.replace(run.recipe, card={**card, "architecture": architecture})
+            task = dataclasses.replace(whole, recipe=recipe)
+            part = _learn(run, task, split, place / f"part-{index + 1}", seed)
+            save_weights(part, path)
+        network.parts[index].load_state_dict(load_file(path))
+    return network.eval(), whole
+
+
+def _learn(
+    run: CrossValidation, task: Task, split: Split, folder: Path, seed: int
+) -> torch.nn.Module:
+    """Train by steps, or in closed form if the network can be."""
+    network = build_network(task.recipe.card["architecture"])
+    if isinstance(network, TissueLinear):
+        return fit_ridge(
+            network, task.pool, run.cohort.ages, split.train, run.cohort.units,
+            mirror_axis=left_right_axis(run.recipe.card["input"]),
+        )  # fmt: skip
+    return train_network(task, split, folder=folder, seed=seed)
+
+
+def _task(run: CrossValidation, recipe: Recipe, start: Start | None) -> Task:
+    parts = heads(recipe.card["output"])
+    targets = encode(run.cohort, parts)
+    objective = Objective(parts, recipe, targets)
+    return Task(run.pool(), targets, objective, recipe, run.cohort.ages, run.device, start)
+
+
+def _split(run: CrossValidation, usable: np.ndarray, seed: int) -> Split:
+    """Divide the people outside the test fold into those to learn from and those to stop by."""
+    scans = np.flatnonzero(usable)
+    units = [run.cohort.units[scan] for scan in scans]
+    held = hold_out(units, run.balanced_by[scans], run.recipe.validation_fraction, seed)
+    return Split(train=scans[~held], validation=scans[held])

@@ -1,0 +1,70 @@
+"""The cards of outputs are the one list of what the app writes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from bidsapp_brainage.bids.dataset import bids_ignore, descriptions
+from bidsapp_brainage.bids.dictionaries import undescribed
+from bidsapp_brainage.catalogue.cards import Output
+from bidsapp_brainage.catalogue.dataset import LABELS
+from bidsapp_brainage.catalogue.outputs import OUTPUTS, columns_of
+
+TABLES = [card for card in OUTPUTS if card.is_table]
+
+
+def test_keys_are_unique():
+    keys = [card.key for card in OUTPUTS]
+    assert len(keys) == len(set(keys))
+
+
+@pytest.mark.parametrize("card", TABLES, ids=lambda card: card.key)
+def test_every_column_is_explained_and_stands_once(card: Output):
+    names = columns_of(card.key)
+    assert names
+    assert len(names) == len(set(names))
+    assert undescribed(card.suffix, names) == []
+
+
+@pytest.mark.parametrize("suffix", sorted({card.suffix for card in TABLES}))
+def test_a_column_means_the_same_in_all_tables_of_a_suffix(suffix: str):
+    meanings: dict[str, object] = {}
+    for card in TABLES:
+        if card.suffix == suffix:
+            for column in card.columns:
+                assert meanings.setdefault(column.name, column) == column
+
+
+@pytest.mark.parametrize("card", OUTPUTS, ids=lambda card: card.key)
+def test_required_entities_are_among_those_of_the_name(card: Output):
+    assert set(card.required) <= set(card.entities)
+    assert bool(card.desc) == ("desc" in card.entities)
+
+
+def test_every_label_that_is_written_is_described():
+    written = {
+        card.desc for card in OUTPUTS if card.level in ("subject", "template") and card.desc
+    } - {"rating"}
+    assert written == set(LABELS)
+    assert "desc-sfcncubes" in set(descriptions("sfcn")["desc_id"])
+
+
+def test_names_that_bids_does_not_know_are_ignored():
+    lines = bids_ignore().splitlines()
+    assert {"*_xfm.*", "*_brainage.*", "*_occlusionmap.*", "*_noisemap.*"} <= set(lines)
+    assert "*_T1w.*" not in lines
+    assert len(lines) == len(set(lines))
+
+
+def test_cards_need_no_heavy_library():
+    code = (
+        "import sys, bidsapp_brainage.catalogue.outputs; "
+        "print([m for m in ('numpy', 'pandas', 'torch', 'nipype') if m in sys.modules])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "[]"
