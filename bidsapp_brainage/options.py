@@ -119,7 +119,12 @@ class Option:
         if self.joined:
             return tuple(dict.fromkeys(self._checked(part.strip()) for part in text.split(",")))
         value = self.read(text)
-        return None if value is None and self.optional else self._checked(value)
+        if value is None and self.optional:
+            return None
+        value = self._checked(value)
+        if self.kind in (int, float) and type(value) is not self.kind:
+            raise ValueError(f"{text!r} is not a number")
+        return value
 
     def take(self, value: Any) -> Any:
         """Value of the field from one of the command line, of a file, or of a program.

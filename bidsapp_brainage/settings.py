@@ -171,7 +171,11 @@ class Processing:
 
     model: str = option("sfcn2mm", metavar="NAME", help="model card")
     models_dir: Path | None = option(
-        None, exists="folder", metavar="DIR", help="folder with your own model cards"
+        None,
+        exists="folder",
+        metavar="DIR",
+        help="folder of your own and fetched models (default: $BRAINAGE_MODELS_DIR, else the "
+        "user's data folder)",
     )
     atlas: str = option(
         "BrainageDemo",

@@ -11,6 +11,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bidsapp_brainage.cli.parser import add_option
+from bidsapp_brainage.settings import all_options, in_flags
+
 if TYPE_CHECKING:
     from bidsapp_brainage.model.cards import ModelCard
 
@@ -47,13 +50,7 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _add_models_dir(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument(
-        "--models-dir",
-        type=Path,
-        metavar="DIR",
-        help="folder of your own and fetched models (default: $BRAINAGE_MODELS_DIR, else the "
-        "user's data folder)",
-    )
+    add_option(parser, all_options()["models_dir"])
     return parser
 
 
@@ -115,7 +112,6 @@ def verify_models(options: argparse.Namespace) -> int:
     from bidsapp_brainage.errors import ResourceError
     from bidsapp_brainage.model.cards import find_card
     from bidsapp_brainage.model.weights.files import verify_weights
-    from bidsapp_brainage.settings import in_flags
 
     if options.names:
         chosen = [find_card(name, options.models_dir) for name in options.names]

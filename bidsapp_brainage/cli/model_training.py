@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bidsapp_brainage.cli.parser import add_option
 from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.settings import all_options
+from bidsapp_brainage.training.recipe import recipe_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,8 +77,7 @@ def finetune(options: argparse.Namespace) -> int:
     card = _card(options)
     targets = parse_targets(options.target)
     cohort = _cohort(options, card.name, [target.name for target in targets])
-    changes = _changes(options) | {"freeze": options.freeze, "unfreeze_every": options.unfreeze}
-    recipe = tuning_recipe(card, cohort, targets, name=options.name, changes=changes)
+    recipe = tuning_recipe(card, cohort, targets, name=options.name, changes=_changes(options))
     _warn_of_other_folds(card, recipe)
     run = _run(options, cohort, recipe, "work", card, keep_head=keeps_target(card, recipe))
     tables = {"fine-tuned": _finish(options, run, _source(options, card.name))}
@@ -149,13 +151,7 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("--architecture", metavar="ID", help="default: the recipe's")
     parser.add_argument("--recipe", help="bundled name, or a JSON file (docs: training)")
     parser.add_argument("--licence", help="of the new weights, for the card")
-    parser.add_argument(
-        "--refine",
-        type=float,
-        dest="refine_years",
-        metavar="YEARS",
-        help="second stage that corrects an age rounded to YEARS",
-    )
+    _add_recipe(parser, "refine_years")
     _add_learning(parser, target="age")
     parser.set_defaults(handler=f"{_HERE}:train")
 
@@ -168,21 +164,7 @@ def _add_finetune(commands: Any) -> None:
         "under the same folds.",
     )
     _add_model(parser)
-    parser.add_argument(
-        "--freeze",
-        type=int,
-        default=0,
-        metavar="N",
-        help="blocks, counted from the input, that keep their weights",
-    )
-    parser.add_argument(
-        "--unfreeze-every",
-        type=int,
-        default=0,
-        dest="unfreeze",
-        metavar="EPOCHS",
-        help="free one frozen block, the deepest first, every so often",
-    )
+    _add_recipe(parser, "freeze", "unfreeze_every")
     parser.add_argument(
         "--no-scratch",
         dest="scratch",
@@ -258,7 +240,7 @@ def _add_calibrate(commands: Any) -> None:
 
 def _add_model(parser: argparse.ArgumentParser, more: str = "") -> None:
     parser.add_argument("model", help=f"name of a model, or its card (.json){more}")
-    parser.add_argument("--models-dir", type=Path, help="folder of further cards")
+    add_option(parser, all_options()["models_dir"])
 
 
 def _add_learning(parser: argparse.ArgumentParser, target: str | None) -> None:
@@ -275,20 +257,8 @@ def _add_learning(parser: argparse.ArgumentParser, target: str | None) -> None:
     )
     parser.add_argument("--name", help="of the new model: letters and digits")
     parser.add_argument("--cohort-name", help="as the card shall call the people")
-    parser.add_argument("--folds", type=int, dest="n_folds", help="default: the recipe's (5)")
-    parser.add_argument("--seeds", type=int, dest="n_seeds", help="networks per fold (1)")
-    parser.add_argument("--seed", type=int, help="of all random numbers")
-    parser.add_argument("--epochs", type=int)
-    parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--learning-rate", type=float)
-    parser.add_argument("--copies", type=int, help="augmented copies per scan")
-    parser.add_argument("--loss", choices=("kl", "l1", "mse"), help="of numbers")
-    parser.add_argument("--rank-weight", type=float, help="weight of the loss on ranks")
-    parser.add_argument("--difference-weight", type=float, help="... on differences of pairs")
-    parser.add_argument(
-        "--validation-fraction", type=float, help="of the training people, to stop early by"
-    )
-    parser.add_argument("--patience", type=int, help="epochs without improvement before stopping")
+    special = {"refine_years", "freeze", "unfreeze_every"}
+    _add_recipe(parser, *(name for name in recipe_options() if name not in special))
     parser.add_argument(
         "--external",
         nargs=3,
@@ -324,29 +294,21 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_recipe(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Options that change the recipe; without them its own values hold."""
+    known = recipe_options()
+    for name in names:
+        add_option(parser, known[name], help=known[name].help)
+
+
 def _add_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each network")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add_option(parser, all_options()["device"], default="auto")
 
 
 def _changes(options: argparse.Namespace) -> dict[str, Any]:
     """Fields of the recipe that the command line sets."""
-    names = (
-        "n_folds",
-        "n_seeds",
-        "seed",
-        "epochs",
-        "batch_size",
-        "learning_rate",
-        "copies",
-        "loss",
-        "rank_weight",
-        "difference_weight",
-        "validation_fraction",
-        "patience",
-        "refine_years",
-    )
-    return {name: getattr(options, name, None) for name in names}
+    return {name: getattr(options, name, None) for name in recipe_options()}
 
 
 def _check_counts(options: argparse.Namespace) -> None:

@@ -61,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
             group = group.add_mutually_exclusive_group()
         for option in options:
             if option.heading == heading:
-                _add_option(group, option)
+                add_option(group, option)
     parser.add_argument(
         "--notrack",
         action="store_true",
@@ -88,8 +88,17 @@ def _add_positionals(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_option(group: Any, option: Option) -> None:
-    facts: dict[str, Any] = {"dest": option.name, "help": option.full_help.replace("%", "%%")}
+def add_option(parser: Any, option: Option, **others: Any) -> None:
+    """Add an option to a parser or a group.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser or group
+    option : Option
+    **others
+        Arguments of ``add_argument`` in the place of those of the option.
+    """
+    facts: dict[str, Any] = {"dest": option.name, "help": option.full_help}
     if option.counted:
         facts["action"] = "count"
     elif option.kind is bool:
@@ -98,7 +107,8 @@ def _add_option(group: Any, option: Option) -> None:
         facts |= {"type": _reader(option), "metavar": option.metavar}
         if option.several and not option.joined:
             facts["nargs"] = "+"
-    group.add_argument(*option.spellings, **facts)
+    facts |= others
+    parser.add_argument(*option.spellings, **{**facts, "help": facts["help"].replace("%", "%%")})
 
 
 def _reader(option: Option) -> Callable[[str], Any]:

@@ -6,11 +6,12 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from bidsapp_brainage.errors import ResourceError
+from bidsapp_brainage.options import Option, option, options_of
 
-LOSSES = ("kl", "l1", "mse")
+Loss = Literal["kl", "l1", "mse"]
 
 
 @dataclass(frozen=True)
@@ -115,35 +116,48 @@ class Recipe:
     """
 
     card: dict[str, Any]
-    n_folds: int = 5
-    seed: int = 20250101
-    n_seeds: int = 1
-    epochs: int = 80
-    batch_size: int = 8
-    learning_rate: float = 2e-3
+    n_folds: int = option(5, flags=("--folds",), metavar="N", help="of the cross-validation")
+    seed: int = option(20250101, metavar="N", help="of all random numbers")
+    n_seeds: int = option(1, flags=("--seeds",), metavar="N", help="networks per fold")
+    epochs: int = option(80, metavar="N", help="passes over the training people")
+    batch_size: int = option(8, metavar="N", help="volumes per step")
+    learning_rate: float = option(2e-3, metavar="RATE", help="largest, of AdamW")
     weight_decay: float = 1e-2
-    loss: str = "kl"
+    loss: Loss = option("kl", help="of numbers")
     label_sd: float = 3.0
     mean_weight: float = 0.0
-    rank_weight: float = 0.0
-    difference_weight: float = 0.0
-    refine_years: float = 0.0
+    rank_weight: float = option(0.0, metavar="WEIGHT", help="weight of the loss on ranks")
+    difference_weight: float = option(
+        0.0, metavar="WEIGHT", help="weight of the loss on differences of pairs"
+    )
+    refine_years: float = option(
+        0.0,
+        flags=("--refine",),
+        metavar="YEARS",
+        help="second stage that corrects an age rounded to YEARS",
+    )
     ema_decay: float = 0.99
     mixing: float = 0.5
     mixing_years: float = 10.0
-    copies: int = 16
-    validation_fraction: float = 0.0
-    patience: int = 20
+    copies: int = option(16, metavar="N", help="augmented copies per scan")
+    validation_fraction: float = option(
+        0.0, metavar="PART", help="of the training people, to stop early by"
+    )
+    patience: int = option(20, metavar="N", help="epochs without improvement before stopping")
     bfloat16: bool = True
     flip: bool = True
-    freeze: int = 0
-    unfreeze_every: int = 0
+    freeze: int = option(
+        0, metavar="N", help="blocks, counted from the input, that keep their weights"
+    )
+    unfreeze_every: int = option(
+        0, metavar="EPOCHS", help="free one frozen block, the deepest first, every so often"
+    )
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
         """Refuse what no training can do."""
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss is one of {', '.join(LOSSES)}, not {self.loss!r}")
+        if self.loss not in get_args(Loss):
+            raise ValueError(f"loss is one of {', '.join(get_args(Loss))}, not {self.loss!r}")
         small = [name for name in ("epochs", "batch_size", "n_seeds") if getattr(self, name) < 1]
         if small or self.n_folds < 2:
             raise ValueError(f"{', '.join(small) or 'n_folds'} is too small")
@@ -164,6 +178,11 @@ class Recipe:
         facts = dataclasses.asdict(self)
         del facts["card"]
         return facts
+
+
+def recipe_options() -> dict[str, Option]:
+    """Fields of a recipe that the command line can change, by name."""
+    return {item.name: item for item in options_of(Recipe, "training", "") if item.help}
 
 
 def load_recipe(path: Path) -> Recipe:
