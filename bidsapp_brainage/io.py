@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gzip
 import json
 import os
@@ -56,6 +57,23 @@ def remove_temporary(folder: Path, pids: Iterable[int]) -> None:
     for pid in pids:
         for leftover in Path(folder).rglob(f".*.{pid}.tmp*"):
             leftover.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a folder while a table in it is read, merged and written.
+
+    Some network file systems know no such locks; then the writing is still atomic, and the worst
+    case is a row that the next run adds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -279,12 +279,6 @@ class AgeBook:
             site=_first(rows, _SITE_COLUMNS, str),
         )
 
-    def known_ids(self) -> list[str]:
-        """Labels in ``participants.tsv`` without ``sub-``."""
-        if self._participants is None:
-            return []
-        return [_label(value, "sub") for value in self._participants.frame["participant_id"]]
-
     def columns(self) -> list[str]:
         """Names of all columns seen so far in tables that may hold ages."""
         tables = [table for table in (self._participants, self._extra) if table is not None]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from bidsapp_brainage import io
 
 if TYPE_CHECKING:
-    from bidsapp_brainage.settings import Settings
+    from pathlib import Path
 
 _ENTRY = re.compile(r"@\w+\{(?P<key>[\w-]+),\n(?P<body>.*?)\n\}", re.DOTALL)
 _FIELD = re.compile(r"^\s*(\w+) = \{(.*)\},?$", re.MULTILINE)
@@ -104,18 +104,17 @@ def cited_keys(text: str) -> list[str]:
     return [key for key in dict.fromkeys(_CITED.findall(text)) if key in known]
 
 
-def write_citation(settings: Settings, text_parts: Sequence[str]) -> None:
-    """Write ``logs/CITATION.{md,html,tex,bib}`` from paragraphs of methods text.
+def write_citation(folder: Path, text_parts: Sequence[str], *, markdown_only: bool = False) -> None:
+    """Write ``CITATION.{md,html,tex,bib}`` into a folder, from paragraphs of methods text.
 
-    With ``md_only_boilerplate`` only the Markdown and the bibliography are written.
+    With `markdown_only` only the Markdown and the bibliography are written.
     """
     text = "\n\n".join(part.strip() for part in text_parts if part.strip()) + "\n"
-    folder = settings.output_dir / "logs"
     references = bibliography()
     used = [references[key] for key in cited_keys(text)]
     io.write_text(folder / "CITATION.md", render_markdown(text))
     io.write_text(folder / "CITATION.bib", "\n\n".join(ref.bibtex for ref in used) + "\n")
-    if not settings.execution.md_only_boilerplate:
+    if not markdown_only:
         io.write_text(folder / "CITATION.html", _html_page(render_html(text)))
         io.write_text(folder / "CITATION.tex", render_latex(text))
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bidsapp_brainage.bids.ages import DEFAULT_AGE_COLUMN, UNKNOWN_AGE, Age, AgeBook
+from bidsapp_brainage.bids.ages import DEFAULT_AGE_COLUMN, Age, AgeBook
 from bidsapp_brainage.bids.names import scan_entities
 from bidsapp_brainage.errors import DataError, NoInputError, UsageError
 
 if TYPE_CHECKING:
     from bids.layout import BIDSLayout
 
-    from bidsapp_brainage.settings import Selection, Settings
+    from bidsapp_brainage.settings import Selection
 
 _FILTER_KEY = "t1w"
 #: What pybids calls the entities that a T1w file may have.
@@ -96,8 +96,15 @@ class Scan:
         return "_".join(f"{key}-{value}" for key, value in self.entities)
 
 
-def collect_scans(settings: Settings) -> tuple[list[Scan], list[str]]:
+def collect_scans(bids_dir: Path, selection: Selection) -> tuple[list[Scan], list[str]]:
     """Find the T1w images that were asked for.
+
+    Parameters
+    ----------
+    bids_dir : Path
+        Root of the dataset.
+    selection : Selection
+        Which images, and where ages come from.
 
     Returns
     -------
@@ -116,26 +123,25 @@ def collect_scans(settings: Settings) -> tuple[list[Scan], list[str]]:
     DataError
         A table that cannot be read, or that lists a person twice.
     """
-    selection = settings.selection
-    subjects = wanted_participants(settings.bids_dir, selection.participant_label)
+    subjects = wanted_participants(bids_dir, selection.participant_label)
     query = build_query(selection)
-    layout, messages = _open_layout(settings.bids_dir, selection, subjects)
+    layout, messages = _open_layout(bids_dir, selection, subjects)
     found = layout.get(subject=subjects, return_type="filename", invalid_filters="allow", **query)
     paths = sorted((Path(path) for path in found), key=_natural)
     paths = [path for path in paths if _wanted_labels(path, selection)]
     if not paths:
-        raise NoInputError(_nothing_found(settings, layout, subjects, query))
-    scans = _with_people(paths, settings)
+        raise NoInputError(_nothing_found(bids_dir, selection, layout, subjects, query))
+    scans = _with_people(paths, bids_dir, selection)
     messages += _absent(subjects, scans)
     messages += [message for path in paths for message in _broken(path)]
     messages += _age_messages(scans)
     return scans, messages
 
 
-def without_scans(settings: Settings, scans: Sequence[Scan]) -> list[str]:
+def without_scans(labels: Sequence[str], scans: Sequence[Scan]) -> list[str]:
     """Participants that were asked for by label but have no matching T1w image."""
     found = {scan.subject for scan in scans}
-    return [label for label in settings.selection.participant_label if label not in found]
+    return [label for label in labels if label not in found]
 
 
 def dataset_participants(bids_dir: Path) -> list[str]:
@@ -288,10 +294,13 @@ def _is_derivative(bids_dir: Path) -> bool:
 
 
 def _nothing_found(
-    settings: Settings, layout: BIDSLayout, subjects: Sequence[str], query: dict[str, Any]
+    bids_dir: Path,
+    selection: Selection,
+    layout: BIDSLayout,
+    subjects: Sequence[str],
+    query: dict[str, Any],
 ) -> str:
     """Message with the query that was used and what would have been there."""
-    selection = settings.selection
     parts = {key: value for key, value in query.items() if key not in ("space", "desc", "part")}
     parts |= {"participant": _shorten(subjects)}
     parts |= {"session": " ".join(selection.session_label)} if selection.session_label else {}
@@ -300,24 +309,23 @@ def _nothing_found(
     present = sorted(str(path) for path in layout.get_sessions())
     hint = f" Sessions of these participants: {_shorten(present)}." if present else ""
     return (
-        f"No T1w image in {settings.bids_dir} matches {shown}.{hint} Check the labels and "
+        f"No T1w image in {bids_dir} matches {shown}.{hint} Check the labels and "
         "`bids_filter_file`; the files must be named sub-<label>[_ses-<label>]_T1w.nii.gz in anat/."
     )
 
 
-def _with_people(paths: Sequence[Path], settings: Settings) -> list[Scan]:
+def _with_people(paths: Sequence[Path], bids_dir: Path, selection: Selection) -> list[Scan]:
     """Add ages, sex and site to the images."""
-    selection = settings.selection
-    book = AgeBook(settings.bids_dir, age_column=selection.age_column, age_file=selection.age_file)
+    book = AgeBook(bids_dir, age_column=selection.age_column, age_file=selection.age_file)
     scans = []
     for path in paths:
         entities = scan_entities(path)
-        relative = Path(os.path.relpath(path, settings.bids_dir)).as_posix()
+        relative = Path(os.path.relpath(path, bids_dir)).as_posix()
         person = book.person(dict(entities), relative)
         scans.append(Scan(path, entities, person.age, person.sex, person.site, relative))
     if selection.age_column not in (DEFAULT_AGE_COLUMN, *book.columns()):
         raise UsageError(
-            f"`age_column` {selection.age_column}: no table of {settings.bids_dir} has it. "
+            f"`age_column` {selection.age_column}: no table of {bids_dir} has it. "
             f"Columns found: {', '.join(book.columns()) or 'none'}."
         )
     _check_unique(scans)
@@ -393,16 +401,3 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
     """Sort key that puts sub-2 before sub-10."""
     pieces = re.split(r"(\d+)", path.as_posix())
     return [(0, int(piece), "") if piece.isdigit() else (1, 0, piece) for piece in pieces]
-
-
-__all__ = [
-    "UNKNOWN_AGE",
-    "Age",
-    "Scan",
-    "build_query",
-    "collect_scans",
-    "dataset_participants",
-    "read_filter_file",
-    "wanted_participants",
-    "without_scans",
-]

@@ -7,12 +7,11 @@ under a lock of the folder.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
     from bidsapp_brainage.atlas.registry import Atlas
     from bidsapp_brainage.bids.collect import Scan
-    from bidsapp_brainage.model.cards import ModelCard
-    from bidsapp_brainage.settings import Settings
 
 APP_NAME = "bidsapp_brainage"
 BIDS_VERSION = "1.11.1"
@@ -38,10 +35,30 @@ _TEMPLATEFLOW = "https://github.com/templateflow"
 _MAX_NAMED_PARTS = 3  # a longer relative path may tell names of people and machines
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What the outputs are made from.
+
+    Attributes
+    ----------
+    bids_dir, output_dir : Path
+        Raw dataset; root of the outputs.
+    configuration_hash : str
+        Of everything that changes results.
+    derivatives : tuple of (str, Path)
+        Name and folder of the derivatives that are used.
+    """
+
+    bids_dir: Path
+    output_dir: Path
+    configuration_hash: str
+    derivatives: tuple[tuple[str, Path], ...] = ()
+
+
 def write_dataset_files(
-    settings: Settings,
+    origin: Origin,
     *,
-    card: ModelCard,
+    model: str,
     atlas_facts: Mapping[str, Any] | None = None,
     scans: Sequence[Scan] = (),
 ) -> None:
@@ -49,41 +66,39 @@ def write_dataset_files(
 
     Parameters
     ----------
-    settings : Settings
-        Input and output folders and the processing choices.
-    card : ModelCard
+    origin : Origin
+        What the outputs are made from.
+    model : str
         The model whose label stands in the names.
     atlas_facts : mapping, optional
         ``Atlas.description``; its ``DatasetLink`` or ``URL`` is linked.
     scans : sequence of Scan
         Images of this run; their participants are added to ``participants.tsv``.
     """
-    output_dir = settings.output_dir
-    io.write_json(
-        output_dir / "dataset_description.json", dataset_description(settings, atlas_facts)
-    )
+    output_dir = origin.output_dir
+    io.write_json(output_dir / "dataset_description.json", dataset_description(origin, atlas_facts))
     io.write_text(output_dir / ".bidsignore", bids_ignore())
     io.write_text(output_dir / "README.md", _data_text("boilerplate_readme.md"))
     io.write_text(
         output_dir / "CHANGES", f"{__version__}\n  - Written by {APP_NAME} {__version__}.\n"
     )
-    with folder_lock(output_dir):
-        _merge_table(output_dir / "descriptions.tsv", descriptions(card.name), "desc_id")
+    with io.folder_lock(output_dir):
+        _merge_table(output_dir / "descriptions.tsv", descriptions(model), "desc_id")
         if scans:
             _merge_table(output_dir / "participants.tsv", participants(scans), "participant_id")
 
 
 def dataset_description(
-    settings: Settings, atlas_facts: Mapping[str, Any] | None = None
+    origin: Origin, atlas_facts: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Content of ``dataset_description.json``, without any path of this machine."""
-    raw = _read_description(settings.bids_dir)
+    raw = _read_description(origin.bids_dir)
     generated: dict[str, Any] = {
         "Name": APP_NAME,
         "Version": __version__,
         "Description": "Brain age from T1w images with the contribution of each atlas region",
         "Container": container_facts(),
-        "ConfigurationHash": settings.configuration_hash(),
+        "ConfigurationHash": origin.configuration_hash,
     }
     described = {
         "Name": f"Brain age: {raw['Name']}" if raw.get("Name") else "Brain age",
@@ -92,7 +107,7 @@ def dataset_description(
         "License": raw.get("License"),
         "GeneratedBy": [{key: value for key, value in generated.items() if value}],
         "SourceDatasets": _source_datasets(raw),
-        "DatasetLinks": _dataset_links(settings, raw, atlas_facts),
+        "DatasetLinks": _dataset_links(origin, raw, atlas_facts),
         "HowToAcknowledge": "Cite the works listed in logs/CITATION.md.",
     }
     return {key: value for key, value in described.items() if value}
@@ -183,23 +198,6 @@ def _with_sizes(atlas: Atlas) -> pd.DataFrame:
     return atlas.table.assign(n_voxels=n_voxels, volume_mm3=volumes)
 
 
-@contextlib.contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a folder while a table in it is read, merged and written.
-
-    Some network file systems know no such locks; then the writing is still atomic, and the worst
-    case is a row that the next run adds.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _merge_table(path: Path, rows: pd.DataFrame, key: str) -> None:
     """Add `rows` to a table with dictionary; rows with a known key replace the old ones."""
     import pandas as pd
@@ -221,15 +219,15 @@ def _source_datasets(raw: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _dataset_links(
-    settings: Settings, raw: Mapping[str, Any], atlas_facts: Mapping[str, Any] | None
+    origin: Origin, raw: Mapping[str, Any], atlas_facts: Mapping[str, Any] | None
 ) -> dict[str, str]:
     links = {
-        "raw": _link(settings.bids_dir, settings.output_dir, raw, fallback="raw"),
+        "raw": _link(origin.bids_dir, origin.output_dir, raw, fallback="raw"),
         "templateflow": _TEMPLATEFLOW,
     }
-    for name, folder in settings.selection.derivatives:
+    for name, folder in origin.derivatives:
         own = _read_description(folder)
-        links[name] = _link(folder, settings.output_dir, own, fallback=name)
+        links[name] = _link(folder, origin.output_dir, own, fallback=name)
     facts = atlas_facts or {}
     url = str(facts.get("DatasetLink") or facts.get("URL") or "")
     return links | ({"atlases": url} if "://" in url else {})

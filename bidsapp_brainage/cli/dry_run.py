@@ -23,7 +23,7 @@ def list_work(settings: Settings, level: str) -> int:
 def _list_scans(settings: Settings) -> int:
     from bidsapp_brainage.bids.collect import collect_scans, without_scans
 
-    scans, warnings = collect_scans(settings)
+    scans, warnings = collect_scans(settings.bids_dir, settings.selection)
     for warning in warnings:
         LOGGER.warning("%s", warning)
     processing = settings.processing
@@ -33,7 +33,7 @@ def _list_scans(settings: Settings) -> int:
     print("image\tage\tage_source\talready_done\tfile")
     for scan in scans:
         print("\t".join(_row(scan, settings)))
-    return 1 if without_scans(settings, scans) else 0
+    return 1 if without_scans(settings.selection.participant_label, scans) else 0
 
 
 def _row(scan: Scan, settings: Settings) -> list[str]:

@@ -38,12 +38,11 @@ class MatchAtlas(StageInterface):
     output_spec = _MatchAtlasOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from filelock import FileLock
+        from bidsapp_brainage import io
 
         key = hashlib.sha256(repr(self.inputs.get_hashval("content")[1]).encode()).hexdigest()[:16]
         target = Path(self.inputs.cache_dir) / f"atlas-{key}_dseg.nii.gz"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_name(f".{key}.lock")):
+        with io.folder_lock(target.parent):
             if not target.is_file():
                 self._warp(target)
         self._results["out_file"] = str(target)

@@ -69,7 +69,7 @@ def run_participant(settings: Settings, log_level: int) -> int:
     execution = settings.execution
     if execution.reports_only:
         return rewrite_pages(settings)
-    scans, messages = collect_scans(settings)
+    scans, messages = collect_scans(settings.bids_dir, settings.selection)
     messages = [in_flags(message) for message in messages]
     for message in messages:
         LOGGER.warning("%s", message)
@@ -86,7 +86,7 @@ def run_participant(settings: Settings, log_level: int) -> int:
         MPLCONFIGDIR=str(execution.work_dir / "matplotlib"),
     ):
         run = _prepare(settings, scans, home, messages)
-        absent = without_scans(settings, scans)
+        absent = without_scans(settings.selection.participant_label, scans)
         return _boilerplate_or_run(run, absent, log_level)
 
 
@@ -98,7 +98,9 @@ def _boilerplate_or_run(run: _Run, absent: Sequence[str], log_level: int) -> int
     settings = run.settings
     execution = settings.execution
     _write_root_files(run)
-    write_citation(settings, [run.methods])
+    write_citation(
+        settings.output_dir / "logs", [run.methods], markdown_only=execution.md_only_boilerplate
+    )
     if execution.write_graph:
         LOGGER.info("Workflow graph: %s", draw_graph(run.workflow, settings.output_dir / "logs"))
     if execution.boilerplate_only:
@@ -200,12 +202,18 @@ def _collect_crashes(run: _Run) -> dict[str, list[Crash]]:
 
 def _write_root_files(run: _Run) -> None:
     """Write what lies at the root of the dataset: description, tables, the atlas."""
-    from bidsapp_brainage.bids.dataset import write_atlas_files, write_dataset_files
+    from bidsapp_brainage.bids.dataset import Origin, write_atlas_files, write_dataset_files
 
-    atlas = run.plan.atlas
+    settings, atlas = run.settings, run.plan.atlas
+    origin = Origin(
+        settings.bids_dir,
+        settings.output_dir,
+        settings.configuration_hash(),
+        settings.selection.derivatives,
+    )
     write_dataset_files(
-        run.settings,
-        card=run.plan.card,
+        origin,
+        model=run.plan.card.name,
         atlas_facts=None if atlas is None else atlas.description,
         scans=run.scans,
     )

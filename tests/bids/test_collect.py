@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 
-from bidsapp_brainage.bids.collect import collect_scans, without_scans
+from bidsapp_brainage.bids.collect import Scan, collect_scans, without_scans
 from bidsapp_brainage.errors import DataError, NoInputError, UsageError
-from bidsapp_brainage.settings import Selection, Settings
+from bidsapp_brainage.settings import Selection
 
 T1W = {"suffix": "T1w"}
 
 
-def settings_for(root: Path, **selection: Any) -> Settings:
-    return Settings(root, root.parent / "out", ("participant",), Selection(**selection))
+def collected(root: Path, **selection: Any) -> tuple[list[Scan], list[str]]:
+    return collect_scans(root, Selection(**selection))
 
 
 def labels(root: Path, **selection: Any) -> list[str]:
-    return [scan.label for scan in collect_scans(settings_for(root, **selection))[0]]
+    return [scan.label for scan in collected(root, **selection)[0]]
 
 
 def test_all_sessions_and_runs_in_natural_order(make_dataset):
@@ -36,7 +36,7 @@ def test_all_sessions_and_runs_in_natural_order(make_dataset):
 
 
 def test_scan_knows_its_people_and_place(two_people):
-    scans, warnings = collect_scans(settings_for(two_people))
+    scans, warnings = collected(two_people)
     assert [scan.sex for scan in scans] == ["F", "M"]
     assert scans[0].relative_path == "sub-01/anat/sub-01_T1w.nii.gz"
     assert (scans[0].subject, scans[0].session, scans[0].run) == ("01", None, None)
@@ -75,27 +75,26 @@ def test_index_has_only_the_wanted_participants(make_dataset):
 
 def test_unknown_label_lists_the_known(two_people):
     with pytest.raises(UsageError, match=r"`participant_label` 7: .* Known labels: 01 02"):
-        collect_scans(settings_for(two_people, participant_label=("7",)))
+        collected(two_people, participant_label=("7",))
 
 
 def test_no_subject_folder_is_no_input(tmp_path):
     with pytest.raises(NoInputError, match="no sub-"):
-        collect_scans(settings_for(tmp_path))
+        collected(tmp_path)
 
 
 def test_nothing_matches_shows_the_query(make_dataset):
     root = make_dataset({"01": [{"session": "a", "anat": [{"suffix": "T2w"}]}]})
     with pytest.raises(NoInputError, match=r"suffix=T1w.*participant=01.*session=b"):
-        collect_scans(settings_for(root, session_label=("b",)))
+        collected(root, session_label=("b",))
 
 
 def test_participant_without_t1w_is_told_and_others_go_on(make_dataset):
     root = make_dataset({"01": {"anat": [T1W]}, "02": {"anat": [{"suffix": "T2w"}]}})
-    settings = settings_for(root, participant_label=("01", "02"))
-    scans, warnings = collect_scans(settings)
+    scans, warnings = collected(root, participant_label=("01", "02"))
     assert [scan.subject for scan in scans] == ["01"]
     assert "No T1w image matches the selection for: 02." in warnings
-    assert without_scans(settings, scans) == ["02"]
+    assert without_scans(["01", "02"], scans) == ["02"]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +128,7 @@ def test_bad_filter_file(two_people, text, words):
     if text is not None:
         path.write_text(text)
     with pytest.raises(UsageError, match=words):
-        collect_scans(settings_for(two_people, bids_filter_file=path))
+        collected(two_people, bids_filter_file=path)
 
 
 def test_index_is_kept_and_a_stale_one_is_told(make_dataset):
@@ -139,7 +138,7 @@ def test_index_is_kept_and_a_stale_one_is_told(make_dataset):
     new = root / "sub-02" / "anat"
     new.mkdir(parents=True)
     (new / "sub-02_T1w.nii.gz").touch()
-    _, warnings = collect_scans(settings_for(root, bids_database_dir=database))
+    _, warnings = collected(root, bids_database_dir=database)
     assert any("does not know 02" in warning for warning in warnings)
 
 
@@ -168,7 +167,7 @@ def test_one_age_for_two_sessions_is_noted_once_per_person(make_dataset):
             "sub-02/sub-02_sessions.tsv": "session_id age\nses-1 40\nses-2 42",
         },
     )
-    scans, warnings = collect_scans(settings_for(root))
+    scans, warnings = collected(root)
     noted = [warning for warning in warnings if "same age" in warning]
     assert len(noted) == 1
     assert "sub-01_sessions.tsv" in noted[0]
@@ -177,7 +176,7 @@ def test_one_age_for_two_sessions_is_noted_once_per_person(make_dataset):
 
 def test_people_without_age_are_listed(make_dataset):
     root = make_dataset({"01": {"anat": [T1W]}})
-    _, warnings = collect_scans(settings_for(root))
+    _, warnings = collected(root)
     assert any("No age for sub-01" in warning for warning in warnings)
 
 
@@ -186,10 +185,10 @@ def test_age_column(make_dataset):
         {"01": {"anat": [T1W]}},
         files={"participants.tsv": "participant_id age scan_age\nsub-01 30 35"},
     )
-    scans, _ = collect_scans(settings_for(root, age_column="scan_age"))
+    scans, _ = collected(root, age_column="scan_age")
     assert scans[0].age.value == 35.0
     with pytest.raises(UsageError, match=r"`age_column` years: .*age, participant_id, scan_age"):
-        collect_scans(settings_for(root, age_column="years"))
+        collected(root, age_column="years")
 
 
 def test_double_participant_is_a_data_error(make_dataset):
@@ -198,21 +197,21 @@ def test_double_participant_is_a_data_error(make_dataset):
         files={"participants.tsv": "participant_id age\nsub-01 30\nsub-01 30"},
     )
     with pytest.raises(DataError, match="more than once"):
-        collect_scans(settings_for(root))
+        collected(root)
 
 
 def test_two_files_for_one_name_are_a_data_error(make_dataset):
     images = [T1W, {"extension": ".nii", **T1W}]
     root = make_dataset({"01": {"anat": images}})
     with pytest.raises(DataError, match="several T1w files with the same outputs"):
-        collect_scans(settings_for(root))
+        collected(root)
 
 
 def test_link_without_target_says_how_to_get_it(two_people):
     image = two_people / "sub-01" / "anat" / "sub-01_T1w.nii.gz"
     image.unlink()
     image.symlink_to(two_people / ".git" / "annex" / "gone")
-    scans, warnings = collect_scans(settings_for(two_people))
+    scans, warnings = collected(two_people)
     assert len(scans) == 2
     assert any("datalad get" in warning for warning in warnings)
 
@@ -225,6 +224,6 @@ def test_age_notes_become_warnings(make_dataset):
             "participants.json": json.dumps({"age": {"Units": "months"}}),
         },
     )
-    scans, warnings = collect_scans(settings_for(root))
+    scans, warnings = collected(root)
     assert scans[0].age.value == 20.0
     assert any("sub-01: participants.tsv: age converted from months" in line for line in warnings)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -19,29 +18,26 @@ from bidsapp_brainage.bids.citation import (
     write_citation,
 )
 from bidsapp_brainage.bids.collect import Scan
-from bidsapp_brainage.settings import Execution, Settings
-
-CARD = SimpleNamespace(name="sfcn")
 
 
 def scan(subject: str, session: str = "1", age: float | None = 30.0) -> Scan:
     return Scan(Path("x"), (("sub", subject), ("ses", session)), Age(age, "sessions.tsv"), "F")
 
 
-def settings_for(tmp_path: Path, **description: str) -> Settings:
+def origin_in(tmp_path: Path, **description: str) -> dataset.Origin:
     raw = tmp_path / "raw"
     if description:
         io.write_json(raw / "dataset_description.json", description)
-    return Settings(raw, tmp_path / "out", ("participant",))
+    return dataset.Origin(raw, tmp_path / "out", "0123abcd")
 
 
 def test_description_carries_licence_and_source(tmp_path):
-    settings = settings_for(tmp_path, Name="Study", License="CC0", DatasetDOI="doi:10.1/x")
-    described = dataset.dataset_description(settings, {"URL": "https://atlas.org"})
+    origin = origin_in(tmp_path, Name="Study", License="CC0", DatasetDOI="doi:10.1/x")
+    described = dataset.dataset_description(origin, {"URL": "https://atlas.org"})
     assert described["License"] == "CC0"
     assert described["SourceDatasets"] == [{"DOI": "doi:10.1/x"}]
     assert described["GeneratedBy"][0]["Name"] == "bidsapp_brainage"
-    assert described["GeneratedBy"][0]["ConfigurationHash"] == settings.configuration_hash()
+    assert described["GeneratedBy"][0]["ConfigurationHash"] == "0123abcd"
     assert described["DatasetLinks"]["raw"] == "../raw"
     assert described["DatasetLinks"]["atlases"] == "https://atlas.org"
 
@@ -71,10 +67,10 @@ def test_container_facts_are_those_of_the_image(tmp_path, monkeypatch):
 
 
 def test_participants_of_later_runs_are_added_and_replaced(tmp_path):
-    settings = settings_for(tmp_path, Name="x")
-    dataset.write_dataset_files(settings, card=CARD, scans=[scan("02"), scan("03", age=None)])
-    dataset.write_dataset_files(settings, card=CARD, scans=[scan("01"), scan("03", age=50.0)])
-    table = io.read_tsv(settings.output_dir / "participants.tsv")
+    origin = origin_in(tmp_path, Name="x")
+    dataset.write_dataset_files(origin, model="sfcn", scans=[scan("02"), scan("03", age=None)])
+    dataset.write_dataset_files(origin, model="sfcn", scans=[scan("01"), scan("03", age=50.0)])
+    table = io.read_tsv(origin.output_dir / "participants.tsv")
     assert table["participant_id"].tolist() == ["sub-01", "sub-02", "sub-03"]
     assert table["age"].tolist() == [30.0, 30.0, 50.0]
 
@@ -85,39 +81,39 @@ def test_age_that_differs_between_sessions_is_not_in_participants_table():
 
 
 def test_second_run_changes_no_byte(tmp_path):
-    settings = settings_for(tmp_path, Name="x")
-    dataset.write_dataset_files(settings, card=CARD, scans=[scan("01")])
-    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files(settings)}
-    dataset.write_dataset_files(settings, card=CARD, scans=[scan("01")])
-    assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in files(settings)} == before
+    origin = origin_in(tmp_path, Name="x")
+    dataset.write_dataset_files(origin, model="sfcn", scans=[scan("01")])
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files(origin)}
+    dataset.write_dataset_files(origin, model="sfcn", scans=[scan("01")])
+    assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in files(origin)} == before
 
 
-def files(settings: Settings) -> list[Path]:
-    return [path for path in settings.output_dir.rglob("*") if path.is_file()]
+def files(origin: dataset.Origin) -> list[Path]:
+    return [path for path in origin.output_dir.rglob("*") if path.is_file()]
 
 
-def _add(settings: Settings, subject: str) -> None:
-    dataset.write_dataset_files(settings, card=CARD, scans=[scan(subject)])
+def _add(origin: dataset.Origin, subject: str) -> None:
+    dataset.write_dataset_files(origin, model="sfcn", scans=[scan(subject)])
 
 
 def test_jobs_side_by_side_lose_no_participant(tmp_path):
-    settings = settings_for(tmp_path, Name="x")
+    origin = origin_in(tmp_path, Name="x")
     context = multiprocessing.get_context("fork")
     labels = [f"{number:02d}" for number in range(8)]
-    jobs = [context.Process(target=_add, args=(settings, label)) for label in labels]
+    jobs = [context.Process(target=_add, args=(origin, label)) for label in labels]
     for job in jobs:
         job.start()
     for job in jobs:
         job.join()
-    table = io.read_tsv(settings.output_dir / "participants.tsv")
+    table = io.read_tsv(origin.output_dir / "participants.tsv")
     assert table["participant_id"].tolist() == [f"sub-{label}" for label in labels]
-    assert not list(settings.output_dir.glob(".*tmp*"))
+    assert not list(origin.output_dir.glob(".*tmp*"))
 
 
 def test_bidsignore_has_no_trailing_slash(tmp_path):
-    settings = settings_for(tmp_path, Name="x")
-    dataset.write_dataset_files(settings, card=CARD)
-    lines = (settings.output_dir / ".bidsignore").read_text().splitlines()
+    origin = origin_in(tmp_path, Name="x")
+    dataset.write_dataset_files(origin, model="sfcn")
+    lines = (origin.output_dir / ".bidsignore").read_text().splitlines()
     assert "figures" in lines
     assert not any(line.endswith("/") for line in lines)
 
@@ -159,19 +155,15 @@ def test_unknown_keys_and_addresses_are_no_citations():
 
 
 def test_citation_files(tmp_path):
-    settings = settings_for(tmp_path)
-    write_citation(settings, [TEXT, ""])
-    folder = settings.output_dir / "logs"
+    folder = tmp_path / "logs"
+    write_citation(folder, [TEXT, ""])
     assert sorted(path.suffix for path in folder.iterdir()) == [".bib", ".html", ".md", ".tex"]
     assert "<body>" in (folder / "CITATION.html").read_text()
     assert (folder / "CITATION.bib").read_text().count("@article") == 3
 
 
 def test_citation_as_markdown_only(tmp_path):
-    settings = Settings(
-        tmp_path, tmp_path, ("participant",), execution=Execution(md_only_boilerplate=True)
-    )
-    write_citation(settings, [TEXT])
+    write_citation(tmp_path / "logs", [TEXT], markdown_only=True)
     assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == [
         "CITATION.bib",
         "CITATION.md",
