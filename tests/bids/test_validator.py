@@ -29,7 +29,8 @@ from bidsapp_brainage.bids.names import (
     report_path,
     sidecar_path,
 )
-from bidsapp_brainage.catalogue.outputs import OUTPUTS, columns_of
+from bidsapp_brainage.catalogue.cards import Column
+from bidsapp_brainage.catalogue.outputs import OUTPUTS
 from tests.bids.output_names import NAMES, ROOT_NAMES
 
 SCANS = [
@@ -44,12 +45,12 @@ SCANS = [
 ]
 
 
-def columns(path: Path, suffix: str) -> list[str]:
+def columns(path: Path, suffix: str) -> tuple[Column, ...]:
     """Of the table with this name."""
     levels = {"sub": "subject", "gro": "group", "phe": "phenotype", "atl": "atlas"}
     start = path.name if path.parent.name != "phenotype" else "phenotype"
     return next(
-        columns_of(card.key)
+        card.columns
         for card in OUTPUTS
         if (card.level, card.suffix) == (levels[start[:3]], suffix) and card.is_table
     )
@@ -63,13 +64,13 @@ def write_output(path: Path, entities: dict[str, str]) -> None:
         io.save_nifti(nib.Nifti1Image(np.zeros((4, 4, 4), np.float32), np.eye(4)), path)
         io.write_json(sidecar_path(path), image_sidecar(entities))
     elif extension == ".tsv":
-        names = columns(path, suffix)
-        table = pd.DataFrame([[1] * len(names)], columns=names).astype(object)
+        row = {column.name: next(iter(column.levels), 1) for column in columns(path, suffix)}
+        table = pd.DataFrame([row]).astype(object)
         for name, value in (("participant_id", "sub-01"), ("name", "x"), ("color", "#ff0000")):
             if name in table:
                 table[name] = value
         io.write_tsv(path, table)
-        io.write_json(sidecar_path(path), sidecar(suffix, names))
+        io.write_json(sidecar_path(path), sidecar(suffix, row))
     elif extension != ".json":
         path.write_bytes(b"x")
 
