@@ -141,17 +141,19 @@ def agreement_rows(case: Case, network: Network, *, every: bool) -> list[Row]:
 
 def embedded_row(repeats: int, *, quick: bool) -> Row:
     """The public function on the ensemble that comes with the app: everything included."""
+    from bidsapp_brainage.explain.ensemble import Ensemble
     from bidsapp_brainage.explain.occlusion import occlude
     from bidsapp_brainage.model.cards import find_card
     from bidsapp_brainage.model.prediction import decoder
     from bidsapp_brainage.model.weights.loading import load_members
 
     card = find_card(EMBEDDED_MODEL)
-    members = load_members(card)
+    members = tuple(load_members(card))
     volume, mask = ball(card.shape) if quick else brain(card.shape, resolution_mm=2)
     labels = compact_regions(mask, EMBEDDED_REGIONS)
     indices = labels_of(labels)
-    work = {"all": lambda: occlude(members, volume, labels, indices, decode=decoder(card))}
+    decode = decoder(card)
+    work = {"all": lambda: occlude(Ensemble(members, decode), volume, labels, indices)}
     name = f"{EMBEDDED_MODEL}, {len(members)} members, {len(indices)} regions, in all"
     return Row(name, paired_seconds(work, repeats)["all"], "CPU s", 1)
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bidsapp_brainage.explain.engine import OcclusionPlan, Run, trace
 from bidsapp_brainage.explain.engine.plan import label_patches
-from bidsapp_brainage.explain.occlusion_engines import FullPasses
+from bidsapp_brainage.explain.ensemble import FullPasses
 
 from .cases import Case, ages, decode, labels_of
 from .measure import Row, Work, print_rows, write_results

@@ -153,15 +153,19 @@ class Method:
     help : str
         For the help of the command line.
     text : str
-        Sentence of the methods section with its citations; fields of the settings may stand in
-        braces.
+        Sentences of the methods section with their citations; fields of the settings may stand in
+        braces, and so may ``atlas``, ``baseline`` and ``other_baselines``.
+    further_text : tuple of (str, str)
+        A field and a sentence that follows where the field is not empty.
     outputs : tuple of Output
         Tables and maps that it makes.
     options : tuple of str
         Fields of :class:`bidsapp_brainage.settings.Processing` that it reads beyond the common
-        ones.
+        ones; keywords of its function.
     needs : tuple of str
         Python modules that must be installed beside the app's own dependencies.
+    randomised : bool
+        Whether the check with randomised networks repeats it.
     """
 
     key: str
@@ -174,3 +178,20 @@ class Method:
     chosen: Chosen = "option"
     options: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    further_text: tuple[tuple[str, str], ...] = ()
+    randomised: bool = False
+
+    @property
+    def reads_others(self) -> bool:
+        """Whether it reads the tables of other methods; see :attr:`is_read`."""
+        return self.family in ("comparison", "check")
+
+    @property
+    def is_read(self) -> bool:
+        """Whether comparisons and checks read its tables."""
+        return self.chosen == "always" or self.family == "attribution"
+
+    def sentences(self, facts: Mapping[str, Any]) -> list[str]:
+        """What the methods section says about it."""
+        further = (text for name, text in self.further_text if facts[name])
+        return [text.format(**facts) for text in (self.text, *further) if text]

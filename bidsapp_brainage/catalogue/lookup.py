@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from .baselines import BASELINES
-from .cards import Baseline, Method, Output
+from .cards import Baseline, Family, Method, Output
 from .methods import METHODS
 
 
@@ -52,6 +53,16 @@ def explanation_title(name: str) -> str:
     method, _, baseline = name.partition("_")
     title = method_title(method)
     return f"{title} ({baseline_title(baseline)})" if baseline else title
+
+
+def methods(family: Family) -> tuple[Method, ...]:
+    """Cards of the methods of one family."""
+    return tuple(card for card in METHODS if card.family == family)
+
+
+def in_running_order(keys: Iterable[str]) -> list[str]:
+    """Methods that read the tables of others come after them."""
+    return sorted(keys, key=lambda key: method(key).reads_others)
 
 
 def method_outputs() -> tuple[Output, ...]:

@@ -39,7 +39,23 @@ METHODS: tuple[Method, ...] = (
         stage="occlusion",
         title="Occlusion",
         help="of regions, networks, lobes and hemispheres; always done",
-        text="",
+        text="Each region of the atlas {atlas} was brought to the T1w image by the inverse of the "
+        "nonlinear registration and replaced, one at a time, by {baseline}; the signed change of "
+        "the predicted age is the region's contribution (occlusion [@occlusion]; network occlusion "
+        "sensitivity analysis [@nosa]). Networks, lobes, hemispheres, homologous pairs and tissue "
+        "compartments were occluded in the same way.",
+        further_text=(
+            (
+                "other_baselines",
+                "All regions were also replaced by {other_baselines}, and the rank agreement of "
+                "the results is reported.",
+            ),
+            (
+                "null_parcels",
+                "Contributions were compared with those of random connected parcels of the same "
+                "size.",
+            ),
+        ),
         outputs=(
             _table(
                 "table",
@@ -79,7 +95,7 @@ METHODS: tuple[Method, ...] = (
                 "numbers of single regions can be trusted.",
             ),
         ),
-        options=("null_parcels",),
+        randomised=True,
     ),
     Method(
         key="cubes",
@@ -183,8 +199,8 @@ METHODS: tuple[Method, ...] = (
                 "Minus the relevance of each voxel for the predicted age (first order).",
             ),
         ),
-        options=("null_parcels",),
-        needs=("captum",),
+        needs=("captum.attr",),
+        randomised=True,
     ),
     Method(
         key="ig",
@@ -209,8 +225,8 @@ METHODS: tuple[Method, ...] = (
                 "Minus the integrated gradients of the predicted age at each voxel.",
             ),
         ),
-        options=("null_parcels",),
-        needs=("captum",),
+        needs=("captum.attr",),
+        randomised=True,
     ),
     Method(
         key="noise",
@@ -236,7 +252,6 @@ METHODS: tuple[Method, ...] = (
                 units="1",
             ),
         ),
-        options=("null_parcels",),
     ),
     Method(
         key="randomisation",
@@ -266,7 +281,7 @@ METHODS: tuple[Method, ...] = (
         stage="agreement of explanations",
         title="Agreement",
         help="",
-        text="",
+        text="",  # part of the text of the occlusion
         outputs=(
             _table(
                 "agreement",

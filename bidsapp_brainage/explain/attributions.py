@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from bidsapp_brainage.model.device import cpu_threads
 
 from .engine.geometry import Patch
-from .gradients import integrated_gradients, relevance
-from .noise import noise_importance
-from .nulls import NullParcels, null_scores
+from .nulls import null_scores
+from .occlusion import sizes
 from .predictions import members_sd
 from .scores import NULL_COLUMNS, rank_by_size
+from .session import ExplanationSession, Results
 
-if TYPE_CHECKING:
-    from .methods import ExplanationInput
-
-AttributionMethod: TypeAlias = Literal["lrp", "ig", "noise"]
+VoxelMap: TypeAlias = Callable[[nn.Module, str], NDArray[np.float64]]
+"""From one network and a baseline to a map (D, H, W)."""
 COLUMNS = (
     *("index", "name", "hemisphere", "lobe", "network", "n_voxels", "volume_mm3"),
     *("method", "baseline", "delta_age", "delta_age_sd_members", "delta_age_per_ml"),
@@ -30,99 +29,62 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Attribution:
-    """What another method says about the prediction.
-
-    Attributes
-    ----------
-    table : DataFrame
-        Columns ``COLUMNS``, one row for each region and, for ``ig``, baseline.
-    volume : ndarray of float32, shape (D, H, W)
-        Map with the first baseline: years with the sign of occlusion, or importance (``noise``).
-    """
-
-    table: pd.DataFrame
-    volume: NDArray[np.float32]
-
-
-def attribute(
-    subject: ExplanationInput,
-    method: AttributionMethod,
+def attribution(
+    session: ExplanationSession,
+    method: str,
+    voxel_map: VoxelMap,
     *,
-    null: NullParcels,
-    seed: int,
-    ood_flag: str = "none",
-) -> Attribution:
-    """Explain a prediction by another method, voxel by voxel, and add up over regions.
+    by_baseline: bool = False,
+    signed: bool = True,
+) -> Results:
+    """Explain a prediction voxel by voxel, and add up over regions.
 
     Parameters
     ----------
-    subject : ExplanationInput
-    method : {"lrp", "ig", "noise"}
-        See :func:`.gradients.relevance`, :func:`.gradients.integrated_gradients` and
-        :func:`.noise.noise_importance`. Each member of an ensemble is explained by itself; tables
-        hold the mean and the spread.
-    null : NullParcels
-        Random parcels that regions are compared with.
-    seed : int
-        Of ``noise``.
-    ood_flag : str
-        Out-of-distribution flag of the prediction.
+    session : ExplanationSession
+    method : str
+        Its key.
+    voxel_map : callable
+        Each member of an ensemble is explained by itself; tables hold the mean and the spread.
+    by_baseline : bool
+        Whether the map depends on the baseline; then the table has rows for each of them.
+    signed : bool
+        Whether the map is of changes of the age, in years; else of importance from 0 to 1.
 
-    Raises
-    ------
-    MissingExecutableError
-        captum is not installed (``lrp`` and ``ig``).
-    UsageError
-        Relevance cannot pass the network (``lrp``).
+    Returns
+    -------
+    dict
+        Table `method`, columns ``COLUMNS``, one row for each region and baseline; map
+        ``METHOD_map``, the mean over members with the first baseline.
     """
-    baselines: Sequence[str | None] = subject.baselines if method == "ig" else [None]
+    inputs = session.inputs
+    baselines = inputs.baselines if by_baseline else inputs.baselines[:1]
     tables, first = [], None
     for number, baseline in enumerate(baselines):
-        maps = voxel_maps(subject, method, baseline=baseline, seed=seed)
-        table = attribution_table(subject, maps, null=null, signed=method != "noise")
-        tables.append(table.assign(method=method, baseline=baseline, ood_flag=ood_flag))
+        with cpu_threads(inputs.ensemble.n_threads):
+            maps = np.stack([voxel_map(member, baseline) for member in inputs.ensemble.members])
+        table = attribution_table(session, maps, signed=signed)
+        named = baseline if by_baseline else None
+        tables.append(table.assign(method=method, baseline=named, ood_flag=inputs.ood_flag))
         if first is None:
             first = maps.mean(axis=0).astype(np.float32)
-        if subject.progress is not None:
-            subject.progress(number + 1, len(baselines))
+        if inputs.progress is not None:
+            inputs.progress(number + 1, len(baselines))
     assert first is not None
-    return Attribution(pd.concat(tables, ignore_index=True)[list(COLUMNS)], first)
-
-
-def voxel_maps(
-    subject: ExplanationInput, method: AttributionMethod, *, baseline: str | None, seed: int
-) -> NDArray[np.float64]:
-    """One map for each member, shape (n_members, D, H, W)."""
-    volume, decode, device = subject.volume, subject.decode, subject.device
-    maps = []
-    with cpu_threads(subject.n_threads):
-        for member in subject.members:
-            if method == "lrp":
-                found = relevance(member, volume, decode, device=device)
-            elif method == "ig":
-                reference = subject.reference(baseline or subject.baseline)
-                found = integrated_gradients(member, volume, reference, decode, device=device)
-            else:
-                found = noise_importance(
-                    member, volume, subject.brain, decode, seed=seed, device=device
-                )
-            maps.append(found)
-    return np.stack(maps)
+    table = pd.concat(tables, ignore_index=True)[list(COLUMNS)]
+    return {method: table, f"{method}_map": first}
 
 
 def attribution_table(
-    subject: ExplanationInput, maps: NDArray[np.float64], *, null: NullParcels, signed: bool
+    session: ExplanationSession, maps: NDArray[np.float64], *, signed: bool
 ) -> pd.DataFrame:
     """Sums of voxel maps over regions.
 
     Parameters
     ----------
-    subject : ExplanationInput
+    session : ExplanationSession
     maps : ndarray, shape (n_members, D, H, W)
         Years, or importance from 0 to 1 where not `signed`.
-    null : NullParcels
     signed : bool
         Whether the map is of changes of the age.
 
@@ -132,11 +94,12 @@ def attribution_table(
         ``COLUMNS`` but for method, baseline and flag.
     """
     names = ["index", "name", "hemisphere", "lobe", "network"]
-    table = subject.atlas.reindex(columns=names).reset_index(drop=True)
-    patches = subject.regions
-    table["n_voxels"] = [0 if patch is None else int(patch.box.sum()) for patch in patches]
-    size_ml = table["n_voxels"] * subject.voxel_ml
-    unit = 1.0 if signed else subject.voxel_ml
+    inputs, null = session.inputs, session.nulls
+    table = inputs.atlas.reindex(columns=names).reset_index(drop=True)
+    patches = session.blocks["regions"]
+    table["n_voxels"] = sizes(patches)
+    size_ml = table["n_voxels"] * inputs.voxel_ml
+    unit = 1.0 if signed else inputs.voxel_ml
     sums = unit * np.array([_sums(values, patches) for values in maps])
     total = sums.mean(axis=0)
     table["volume_mm3"] = size_ml * 1000
@@ -160,9 +123,20 @@ def attribution_table(
 
 def _sums(values: NDArray[np.float64], patches: Sequence[Patch | None]) -> NDArray[np.float64]:
     """Sum of a map over each patch; NaN where there is none."""
-    found = np.full(len(patches), np.nan)
+    sums = np.full(len(patches), np.nan)
     for number, patch in enumerate(patches):
         if patch is not None:
             where = tuple(slice(a, b) for a, b in zip(patch.origin, patch.end, strict=True))
-            found[number] = values[where][patch.box].sum()
-    return found
+            sums[number] = values[where][patch.box].sum()
+    return sums
+
+
+def as_batch(volume: NDArray[np.float32], network: nn.Module, device: str) -> Tensor:
+    """A volume (D, H, W) as the network takes it, (1, 1, D, H, W)."""
+    dtype = next(network.parameters(), torch.empty(0)).dtype
+    return torch.as_tensor(volume.copy(), dtype=dtype, device=device)[None, None]
+
+
+def negated(attribution: Tensor) -> NDArray[np.float64]:
+    """Minus a batch of one as a volume: negative where the voxel makes the brain look older."""
+    return -attribution.detach()[0, 0].double().cpu().numpy()

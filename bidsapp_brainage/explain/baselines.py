@@ -7,23 +7,54 @@ voxel ``p`` holds the value that the network sees at ``p`` while the region of `
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bidsapp_brainage.catalogue.baselines import BASELINES
 from bidsapp_brainage.errors import UsageError
 
 from .engine.geometry import Patch
 
-BaselineName = Literal["background", "mean", "blur", "template"]
+Fill: TypeAlias = float | NDArray[np.floating]
+"""What occluded voxels hold: a constant, or a volume (D, H, W)."""
 
 BLUR_SIGMA_VOXELS = 4.0  # 8 mm on a 2 mm grid: wider than the cortex is thick
 FEATHER_VOXELS = 1  # depth of the rim in which a blurred region blends into its surroundings
 SHELL_VOXELS = 2  # how far the neighbourhood of a region reaches
-#: Fills that depend on the outline of what is occluded.
-OUTLINED = ("mean", "blur")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a fill is made from.
+
+    Attributes
+    ----------
+    volume : ndarray, shape (D, H, W)
+        Network input, in the intensity units of the model card.
+    labels : ndarray of int, shape (D, H, W)
+        Region label of each voxel; 0 is outside.
+    indices : sequence of int
+        Labels of the regions that will be occluded.
+    background : float
+        Intensity of non-brain voxels.
+    template : ndarray of shape (D, H, W), optional
+        The average brain, scaled like the volume; only for the baseline of this name.
+    """
+
+    volume: NDArray[np.floating]
+    labels: NDArray[np.integer]
+    indices: Sequence[int]
+    background: float = 0.0
+    template: NDArray[np.floating] | None = None
+
+    @property
+    def brain(self) -> NDArray[np.bool_]:
+        """Voxels that are not background."""
+        return np.asarray(self.volume != self.background)
 
 
 def make_fill(
@@ -34,32 +65,21 @@ def make_fill(
     baseline: str | NDArray[np.floating] = "background",
     background: float = 0.0,
     template: NDArray[np.floating] | None = None,
-) -> NDArray[np.float32]:
-    """Return the fill of every region as one volume.
+) -> Fill:
+    """Return the fill of every region at once.
 
     Parameters
     ----------
-    volume : ndarray, shape (D, H, W)
-        Network input, in the intensity units of the model card.
-    labels : ndarray of int, shape (D, H, W)
-        Region label of each voxel; 0 is outside.
-    indices : sequence of int
-        Labels of the regions that will be occluded.
-    baseline : {"background", "mean", "blur", "template"} or ndarray of shape (D, H, W)
-        ``background`` is the constant that the network knows as "no brain here"; ``mean`` is the
-        mean brain intensity within two voxels around the region; ``blur`` is the brain smoothed
-        by a Gaussian of 4 voxels, of which the outermost voxel of a region takes half, so that
-        no edge betrays the region's outline (Balasubramanian and Feizi 2023, arXiv 2211.14646);
-        ``template`` is the average brain at the same place; an array is taken as it is.
-    background : float
-        Intensity of non-brain voxels.
-    template : ndarray of shape (D, H, W), optional
-        The average brain, scaled like the volume; only for ``template``.
+    volume, labels, indices, background, template
+        See :class:`Scene`.
+    baseline : str or ndarray of shape (D, H, W)
+        A key of :data:`bidsapp_brainage.catalogue.baselines.BASELINES`; the function
+        ``fill_KEY`` of this module makes the fill. An array is taken as it is.
 
     Returns
     -------
-    ndarray of float32, shape (D, H, W)
-        ``mean`` and ``blur`` leave background voxels as they are: they never invent brain.
+    float or ndarray of float32, shape (D, H, W)
+        A number where one does for all regions.
 
     Raises
     ------
@@ -70,19 +90,65 @@ def make_fill(
     if not isinstance(baseline, str):
         _check_shape("baseline", baseline, volume)
         return np.asarray(baseline, dtype=np.float32)
-    if baseline == "background":
-        return np.full(volume.shape, background, dtype=np.float32)
-    if baseline == "mean":
-        return _local_mean(volume, labels, indices, background)
-    if baseline == "blur":
-        return _feathered(volume, _blur(volume, background), labels, indices)
-    if baseline == "template":
-        if template is None:
-            raise UsageError("The occlusion baseline 'template' needs the template image.")
-        _check_shape("template", template, volume)
-        return np.asarray(template, dtype=np.float32)
-    known = ", ".join(get_args(BaselineName))
-    raise UsageError(f"Unknown occlusion baseline {baseline!r}; use one of: {known}.")
+    known = [card.key for card in BASELINES]
+    if baseline not in known:
+        raise UsageError(
+            f"Unknown occlusion baseline {baseline!r}; use one of: {', '.join(known)}."
+        )
+    fill: Fill = globals()[f"fill_{baseline}"](Scene(volume, labels, indices, background, template))
+    return fill
+
+
+def fill_background(scene: Scene) -> float:
+    """The constant that the network knows as "no brain here"."""
+    return float(scene.background)
+
+
+def fill_mean(scene: Scene) -> NDArray[np.float32]:
+    """Mean brain intensity within two voxels around each region; background stays as it is."""
+    volume, labels, brain = scene.volume, scene.labels, scene.brain
+    fill = volume.astype(np.float32)
+    if not brain.any():
+        return fill
+    whole_mean = float(volume[brain].mean())
+    for index, box in _boxes(scene):
+        wide = tuple(slice(max(s.start - SHELL_VOXELS, 0), s.stop + SHELL_VOXELS) for s in box)
+        region = labels[wide] == index
+        shell = ndimage.binary_dilation(region, iterations=SHELL_VOXELS) & ~region & brain[wide]
+        value = float(volume[wide][shell].mean()) if shell.any() else whole_mean
+        fill[wide][region & brain[wide]] = value
+    return fill
+
+
+def fill_blur(scene: Scene) -> NDArray[np.float32]:
+    """The brain smoothed by a Gaussian of 4 voxels; background stays as it is.
+
+    The outermost voxel of a region takes half of it, so that no edge betrays the region's outline
+    (Balasubramanian and Feizi 2023, arXiv 2211.14646).
+    """
+    weight = np.ones(scene.volume.shape, dtype=np.float32)
+    for index, box in _boxes(scene):
+        region = np.pad(scene.labels[box] == index, 1)
+        inner = (slice(1, -1),) * scene.volume.ndim
+        depth = ndimage.distance_transform_cdt(region, metric="taxicab")[inner]
+        inside = region[inner]
+        weight[box][inside] = np.minimum(depth[inside] / (FEATHER_VOXELS + 1), 1)
+    blurred = _blurred(scene.volume, scene.brain)
+    return np.asarray(scene.volume + weight * (blurred - scene.volume), dtype=np.float32)
+
+
+def fill_template(scene: Scene) -> NDArray[np.float32]:
+    """The average brain at the same place.
+
+    Raises
+    ------
+    UsageError
+        There is no template, or it has another shape.
+    """
+    if scene.template is None:
+        raise UsageError("The occlusion baseline 'template' needs the template image.")
+    _check_shape("template", scene.template, scene.volume)
+    return np.asarray(scene.template, dtype=np.float32)
 
 
 def _check_shape(name: str, array: NDArray[np.generic], volume: NDArray[np.floating]) -> None:
@@ -93,60 +159,23 @@ def _check_shape(name: str, array: NDArray[np.generic], volume: NDArray[np.float
         )
 
 
-def _local_mean(
-    volume: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    indices: Sequence[int],
-    background: float,
-) -> NDArray[np.float32]:
-    fill = volume.astype(np.float32)
-    brain = volume != background
-    if not brain.any():
-        return fill
-    whole_mean = float(volume[brain].mean())
-    boxes = ndimage.find_objects(np.maximum(labels, 0).astype(np.int64))
-    for index in indices:
+def _boxes(scene: Scene) -> Iterator[tuple[int, tuple[slice, ...]]]:
+    """Bounding box of each region that has voxels."""
+    boxes = ndimage.find_objects(np.maximum(scene.labels, 0).astype(np.int64))
+    for index in scene.indices:
         box = boxes[index - 1] if 0 < index <= len(boxes) else None
-        if box is None:
-            continue
-        wide = tuple(slice(max(s.start - SHELL_VOXELS, 0), s.stop + SHELL_VOXELS) for s in box)
-        region = labels[wide] == index
-        shell = ndimage.binary_dilation(region, iterations=SHELL_VOXELS) & ~region & brain[wide]
-        value = float(volume[wide][shell].mean()) if shell.any() else whole_mean
-        fill[wide][region & brain[wide]] = value
-    return fill
+        if box is not None:
+            yield index, box
 
 
-def _blur(volume: NDArray[np.floating], background: float) -> NDArray[np.float32]:
+def _blurred(volume: NDArray[np.floating], brain: NDArray[np.bool_]) -> NDArray[np.float32]:
     # Normalised convolution: the background does not bleed into the brain.
-    brain = volume != background
     weight = ndimage.gaussian_filter(brain.astype(np.float32), BLUR_SIGMA_VOXELS)
     inside = np.where(brain, volume, 0).astype(np.float32)
     smooth = ndimage.gaussian_filter(inside, BLUR_SIGMA_VOXELS)
     fill = volume.astype(np.float32)
     fill[brain] = smooth[brain] / weight[brain]
     return fill
-
-
-def _feathered(
-    volume: NDArray[np.floating],
-    fill: NDArray[np.float32],
-    labels: NDArray[np.integer],
-    indices: Sequence[int],
-) -> NDArray[np.float32]:
-    """Blend a fill into the volume at the rim of each region; whole outside the regions."""
-    weight = np.ones(volume.shape, dtype=np.float32)
-    boxes = ndimage.find_objects(np.maximum(labels, 0).astype(np.int64))
-    for index in indices:
-        box = boxes[index - 1] if 0 < index <= len(boxes) else None
-        if box is None:
-            continue
-        region = np.pad(labels[box] == index, 1)
-        inner = (slice(1, -1),) * volume.ndim
-        depth = ndimage.distance_transform_cdt(region, metric="taxicab")[inner]
-        inside = region[inner]
-        weight[box][inside] = np.minimum(depth[inside] / (FEATHER_VOXELS + 1), 1)
-    return np.asarray(volume + weight * (fill - volume), dtype=np.float32)
 
 
 def disjoint_layers(

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from torch import nn
 
 from .baselines import make_fill
+from .engine.geometry import Patch
 from .engine.plan import label_patches
 from .engine.tables import count
-from .occlusion_engines import EngineName, Fill, open_occluder
-from .predictions import Decode, Predictions, Progress, entropy
+from .ensemble import Ensemble
+from .predictions import Predictions, Progress, entropy
 
 COLUMNS = (
     *("index", "n_voxels", "delta_age"),
@@ -21,50 +21,31 @@ COLUMNS = (
 )
 
 
-def occlude(  # noqa: PLR0913 - the one contract that all engines share
-    members: Sequence[nn.Module],
+def occlude(
+    ensemble: Ensemble,
     volume: NDArray[np.floating],
     labels: NDArray[np.integer],
     indices: Sequence[int],
     *,
-    decode: Decode,
     baseline: str | NDArray[np.floating] = "background",
     background: float = 0.0,
-    engine: EngineName = "auto",
-    batch_size: int | None = None,
-    n_threads: int = 1,
-    device: str = "cpu",
+    template: NDArray[np.floating] | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Replace each region by a fill and report the change of the predicted age.
 
     Parameters
     ----------
-    members : sequence of torch.nn.Module
-        Networks of the ensemble, in eval mode, mapping (N, 1, D, H, W) to logits (N, n_bins).
+    ensemble : Ensemble
+        The networks, and how they are run.
     volume : ndarray, shape (D, H, W)
         Network input, exactly as the prediction saw it.
     labels : ndarray of int, shape (D, H, W)
         Region label of each voxel on the same grid.
     indices : sequence of int
         Regions to report, in this order; regions without voxels get a row as well.
-    decode : callable
-        Turns the logits of one member into probabilities and mean ages (from the model card:
-        ``bidsapp_brainage.model.prediction.decoder``). Members are averaged as the prediction
-        averages them: the mean of their distributions, whose mean is the mean of their ages.
-    baseline : {"background", "mean", "blur", "template"} or ndarray of shape (D, H, W)
+    baseline, background, template
         What the region is replaced by; see :func:`bidsapp_brainage.explain.baselines.make_fill`.
-    background : float
-        Intensity of non-brain voxels.
-    engine : {"auto", "incremental", "loop"}
-        See :func:`bidsapp_brainage.explain.occlusion_engines.open_occluder`; they agree to
-        rounding.
-    batch_size : int, optional
-        Regions computed together; halved when the memory does not suffice.
-    n_threads : int
-        Threads on a CPU.
-    device : str
-        ``cpu`` or ``cuda[:N]``.
     progress : callable, optional
         Called with (regions done, regions in all).
 
@@ -74,12 +55,12 @@ def occlude(  # noqa: PLR0913 - the one contract that all engines share
         Columns ``index``, ``n_voxels``, ``delta_age`` (years, occluded minus intact),
         ``delta_age_sd_members`` (its SD over members), ``delta_entropy`` (nats, occluded minus
         intact) and ``js_divergence`` (nats, between the two age distributions); NaN for regions
-        without voxels. ``attrs`` holds ``baseline_age`` (years, of the intact volume).
+        without voxels. ``attrs`` holds ``intact_age`` (years, of the intact volume).
 
     Raises
     ------
     UsageError
-        If shapes differ, the batch size is not positive, or a baseline name is unknown.
+        If shapes differ, or a baseline name is unknown.
     BrainageError
         If a single occluded volume does not fit into memory.
 
@@ -87,32 +68,40 @@ def occlude(  # noqa: PLR0913 - the one contract that all engines share
     -----
     Source of the method: network occlusion sensitivity analysis (Abrol et al. 2021, Nature
     Communications 12:353; He et al. 2025, Human Brain Mapping 46:e70239). TensorFloat-32 is off.
+
+    Examples
+    --------
+    A network that answers with the sum of all voxels, and two regions of four voxels each:
+
+    >>> import numpy as np, torch
+    >>> from torch import nn
+    >>> from bidsapp_brainage.explain.ensemble import Ensemble
+    >>> linear = nn.Linear(64, 1, bias=False)
+    >>> _ = nn.init.ones_(linear.weight)
+    >>> def decode(output):
+    ...     return output.new_zeros(len(output), 0), output[:, 0]
+    >>> ensemble = Ensemble((nn.Sequential(nn.Flatten(), linear).eval(),), decode)
+    >>> volume = np.ones((4, 4, 4), np.float32)
+    >>> labels = np.zeros((4, 4, 4), int)
+    >>> labels[0, 0], labels[1, 1] = 1, 2
+    >>> occlude(ensemble, volume, labels, [1, 2])[["index", "n_voxels", "delta_age"]]
+       index  n_voxels  delta_age
+    0      1         4       -4.0
+    1      2         4       -4.0
     """
-    fill = region_fill(volume, labels, indices, baseline=baseline, background=background)
-    patches = label_patches(labels, indices)
-    occluder = open_occluder(
-        members, volume, patches,
-        decode=decode, engine=engine, device=device, batch_size=batch_size, n_threads=n_threads,
-    )  # fmt: skip
-    intact = occluder.intact
-    answers = occluder.occlude(fill, progress=progress)
-    return effects(indices, [count(patch) for patch in patches], intact, answers)
-
-
-def region_fill(
-    volume: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    indices: Sequence[int],
-    *,
-    baseline: str | NDArray[np.floating],
-    background: float,
-    template: NDArray[np.floating] | None = None,
-) -> Fill:
-    """The fill of every region: a number where one does, else one volume for all regions."""
     fill = make_fill(
         volume, labels, indices, baseline=baseline, background=background, template=template
     )
-    return float(background) if isinstance(baseline, str) and baseline == "background" else fill
+    patches = label_patches(labels, indices)
+    occluder = ensemble.open(volume, patches)
+    intact = occluder.intact
+    answers = occluder.occlude(fill, progress=progress)
+    return effects(indices, sizes(patches), intact, answers)
+
+
+def sizes(patches: Sequence[Patch | None]) -> list[int]:
+    """Voxels of each patch."""
+    return [count(patch) for patch in patches]
 
 
 def effects(
@@ -142,5 +131,5 @@ def effects(
         columns=list(COLUMNS),
     )
     frame.loc[frame["n_voxels"] == 0, list(COLUMNS[2:])] = np.nan
-    frame.attrs["baseline_age"] = float(intact.ages[0])
+    frame.attrs["intact_age"] = float(intact.ages[0])
     return frame

@@ -143,7 +143,7 @@ def occlusion_table(
     names = ["index", "name", "hemisphere", "lobe", "network"]
     table = atlas_table.reindex(columns=names).merge(effects, on="index", how="left")
     table["n_voxels"] = table["n_voxels"].fillna(0).astype(int)
-    intact = float(effects.attrs["baseline_age"])
+    intact = float(effects.attrs["intact_age"])
     importance = nosa_importance(intact + table["delta_age"].to_numpy(), intact, age)
     size_ml = table["n_voxels"] * voxel_ml
     table["volume_mm3"] = size_ml * 1000

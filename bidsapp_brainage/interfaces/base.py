@@ -10,7 +10,7 @@ from typing import Any
 from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, traits
 
 from bidsapp_brainage import __version__
-from bidsapp_brainage.interfaces.metering import start_meter, write_timing
+from bidsapp_brainage.interfaces.metering import save_usage, start_meter
 
 LOGGER = logging.getLogger("bidsapp_brainage")
 _SILENCE_S = 5.0
@@ -33,9 +33,12 @@ class StageInterface(SimpleInterface):
     ----------
     stage : str
         Name of the stage in plain words, for the progress log; empty keeps it out of the log.
+    announced : bool
+        Whether the log was told already that the work is done.
     """
 
     stage = ""
+    announced = False
 
     def _pre_run_hook(self, runtime: Any) -> Any:
         self._meter = start_meter()
@@ -43,7 +46,7 @@ class StageInterface(SimpleInterface):
         return runtime
 
     def _post_run_hook(self, runtime: Any) -> Any:
-        write_timing(self._meter, Path(runtime.cwd))
+        save_usage(self._meter.usage(), Path(runtime.cwd))
         return runtime
 
     def _progress(self, done: int, total: int) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,14 @@ class Meter:
     wall: float
     cpu: float
 
+    def usage(self) -> dict[str, float | None]:
+        """Wall and CPU seconds since the start, and peak resident memory (MB)."""
+        return {
+            "wall_s": round(time.perf_counter() - self.wall, 3),
+            "cpu_s": round(_cpu_seconds() - self.cpu, 3),
+            "peak_rss_mb": _peak_rss_mb(),
+        }
+
 
 def start_meter() -> Meter:
     """Read the clocks and forget the process's earlier memory peak (Linux only)."""
@@ -29,20 +38,15 @@ def start_meter() -> Meter:
     return Meter(time.perf_counter(), _cpu_seconds())
 
 
-def write_timing(meter: Meter, folder: Path) -> None:
-    """Write wall and CPU seconds and peak resident memory (MB) since `meter` into `folder`."""
-    usage = {
-        "wall_s": round(time.perf_counter() - meter.wall, 3),
-        "cpu_s": round(_cpu_seconds() - meter.cpu, 3),
-        "peak_rss_mb": _peak_rss_mb(),
-    }
+def save_usage(usage: Mapping[str, float | None], folder: Path) -> None:
+    """Write what a stage cost into its node's folder."""
     path = folder / TIMING_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(usage), encoding="ascii")
+    path.write_text(json.dumps(dict(usage)), encoding="ascii")
 
 
 def read_timing(folder: Path) -> dict[str, float | None]:
-    """Read what :func:`write_timing` wrote; empty if the stage wrote nothing."""
+    """Read what :func:`save_usage` wrote; empty if the stage wrote nothing."""
     try:
         found = json.loads((folder / TIMING_FILE).read_text(encoding="ascii"))
     except (OSError, ValueError):

@@ -111,7 +111,8 @@ class Monitor:
         self.records.append(StageRecord(self.scan_of(name), stage, name, cached, timing))
         wall = timing.get("wall_s")
         cost = "from an earlier run" if cached else f"{wall:.0f} s" if wall is not None else "done"
-        self.log(logging.INFO, name, f"{stage} done ({cost})")
+        if cached or not getattr(node.interface, "announced", False):
+            self.log(logging.INFO, name, f"{stage} done ({cost})")
 
     def log(self, level: int, name: str, text: str) -> None:
         """Say something about a node with its scan and place."""

@@ -25,7 +25,7 @@ from scipy import sparse
 # Imported once in the server that all children are forked from; none of them touches a GPU.
 _PRELOAD = [
     "nipype.pipeline.plugins.multiproc",
-    "bidsapp_brainage.explain.methods",
+    "bidsapp_brainage.explain.session",
     "bidsapp_brainage.imaging.registration",
     "bidsapp_brainage.interfaces.sinks",
     "bidsapp_brainage.interfaces.images",

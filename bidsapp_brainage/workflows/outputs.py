@@ -16,26 +16,6 @@ if TYPE_CHECKING:
     from bidsapp_brainage.bids.names import Destination
     from bidsapp_brainage.workflows.plan import Explanation
 
-#: Suffixes of the tables of an explanation beyond that of the regions.
-_TABLES = {
-    "groups": "occlusiongroups",
-    "baselines": "occlusionbaselines",
-    "controls": "occlusioncontrols",
-    "agreement": "agreement",
-    "shapley": "shapley",
-    "curves": "occlusioncurve",
-    "pairs": "occlusionpairs",
-    "lrp": "lrp",
-    "ig": "ig",
-    "noise": "noise",
-    "randomisation": "randomisation",
-}
-#: What the maps of second opinions show, and their unit.
-_MAPS = {
-    "lrp_map": ("Minus the relevance of each voxel for the predicted age (first order).", "year"),
-    "ig_map": ("Minus the integrated gradients of the predicted age at each voxel.", "year"),
-    "noise_map": ("Importance: 1 minus the noise borne over the largest allowed.", "1"),
-}
 _PREPROC = {"desc": "preproc", "suffix": "T1w"}
 _MASK = {"desc": "brain", "suffix": "mask"}
 
@@ -269,23 +249,18 @@ def init_ds_explanation_wf(
 
     Inputs
     ------
-    labels_t1w, table, map_grid, map_t1w, and the further tables and maps of `explanation`
+    labels_t1w, map_grid, map_t1w, and the outputs of `explanation` by their keys
         From the explanation workflow.
     """
     workflow = Workflow(name=name)
+    made = [output.key for output in explanation.outputs]
     inputnode = pe.Node(
-        niu.IdentityInterface(
-            fields=[
-                *("labels_t1w", "table", "map_grid", "map_t1w"),
-                *(*explanation.tables, *explanation.maps),
-            ]
-        ),
+        niu.IdentityInterface(fields=["labels_t1w", "map_grid", "map_t1w", *made]),
         name="inputnode",
     )
     t1w = dest.uri(**_PREPROC)
     seen = dest.uri(space=template.name, res=resolution, desc=f"{model}input", suffix="T1w")
-    named = {"space": template.name, **atlas, "desc": model}
-    table = {**named, "suffix": "occlusion"}
+    table = {"space": template.name, **atlas, "desc": model, "suffix": "occlusion"}
     in_t1w = {"SpatialReference": t1w}
     in_grid = {
         "SpatialReference": template_uri(template),
@@ -302,10 +277,6 @@ def init_ds_explanation_wf(
             "ds_labels", dest, space="T1w", **atlas, suffix="dseg",
             metadata={**in_t1w, "Sources": [t1w]},
         ),
-        "table": sink(
-            "ds_occlusion", dest, **table, extension=".tsv", columns="occlusion",
-            metadata={"Sources": [seen], **provenance},
-        ),
         "map_grid": sink(
             "ds_map", dest, space=template.name, res=resolution, **name_map,
             metadata={**effect, **in_grid},
@@ -314,26 +285,19 @@ def init_ds_explanation_wf(
             "ds_map_t1w", dest, space="T1w", **name_map, metadata={**effect, **in_t1w}
         ),
     }  # fmt:skip
-    for field in explanation.tables:
-        suffix = _TABLES[field]
-        nodes[field] = sink(
-            f"ds_{field}", dest, **named, suffix=suffix, extension=".tsv", columns=suffix,
-            metadata={"Sources": [seen], **provenance},
-        )  # fmt: skip
-    for field, (text, unit) in _MAPS.items():
-        if field in explanation.maps:
-            nodes[field] = sink(
-                f"ds_{field}", dest, space=template.name, res=resolution, desc=model,
-                suffix=field.replace("_", ""),
-                metadata={"Description": text, "Units": unit, "Sources": [seen], **in_grid},
-            )  # fmt: skip
-    if "cubes" in explanation.maps:
-        text = "Change of the predicted age when a cube around the voxel is occluded."
-        nodes["cubes"] = sink(
-            "ds_cubes", dest, space=template.name, res=resolution, desc=f"{model}cubes",
-            suffix="occlusionmap",
-            metadata={**effect, "Description": text, "Sources": [seen], **in_grid},
-        )  # fmt: skip
+    for output in explanation.outputs:
+        kept: dict[str, Any] = {
+            "space": template.name, "desc": output.desc.format(model=model),
+            "suffix": output.suffix, "extension": output.extension,
+        }  # fmt: skip
+        if output.is_table:
+            kept |= {**atlas, "columns": output.suffix}
+            metadata = {"Sources": [seen], **provenance}
+        else:
+            kept |= {"res": resolution}
+            facts = {"Description": output.description, "Units": output.units}
+            metadata = {**facts, "Sources": [seen], **in_grid}
+        nodes[output.key] = sink(f"ds_{output.key}", dest, **kept, metadata=metadata)
     for field, node in nodes.items():
         workflow.connect(inputnode, field, node, "in_file")
     return workflow

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage import __version__
 from bidsapp_brainage.bids.names import resolution_label
-from bidsapp_brainage.settings import explanations
+from bidsapp_brainage.catalogue import lookup
+from bidsapp_brainage.catalogue.methods import METHODS
+from bidsapp_brainage.settings import Processing, explanations
 
 if TYPE_CHECKING:
     from bidsapp_brainage.atlas.registry import Atlas
     from bidsapp_brainage.atlas.templates import TemplateFiles
+    from bidsapp_brainage.catalogue.cards import Method, Output
     from bidsapp_brainage.model.cards import ModelCard
-    from bidsapp_brainage.settings import Processing, Resources, Settings, SkullStrip
+    from bidsapp_brainage.settings import Resources, Settings, SkullStrip
 
 LOGGER = logging.getLogger("bidsapp_brainage")
 WORKFLOW_NAME = "bidsapp_brainage_wf"
-#: Methods of explanation that are no occlusion.
-ATTRIBUTIONS = ("lrp", "ig", "noise")
 
 
 @dataclass(frozen=True)
@@ -64,62 +65,34 @@ class Explanation:
 
     Attributes
     ----------
-    methods : tuple of str
-        Of ``--explain``; empty without explanation.
-    baselines : tuple of {"background", "mean", "blur", "template"}
-        What replaces a region; the first is that of the main table.
-    null_parcels : int
-        Random parcels of each size that regions are compared with.
-    cube_mm : float
-        Edge of the cubes.
-    permutations : int
-        Orders of regions for Shapley values.
-    seed : int
-        Of parcels and orders.
+    processing : Processing
+        Choices of the run.
     """
 
-    methods: tuple[str, ...] = ("occlusion",)
-    baselines: tuple[str, ...] = ("background", "blur")
-    null_parcels: int = 50
-    cube_mm: float = 8.0
-    permutations: int = 20
-    seed: int = 0
+    processing: Processing = field(default_factory=Processing)
 
     @property
-    def extra(self) -> tuple[str, ...]:
-        """Methods beyond the occlusion of regions."""
-        return tuple(method for method in self.methods if method != "occlusion")
-
-    @property
-    def attributions(self) -> tuple[str, ...]:
-        """Methods of other families."""
-        return tuple(method for method in self.methods if method in ATTRIBUTIONS)
-
-    @property
-    def tables(self) -> tuple[str, ...]:
-        """Tables that the explanation makes beside that of the regions."""
-        several = len(self.baselines) + len(self.attributions) > 1
-        compared = ("agreement",) if several else ()
-        rest = tuple(method for method in self.extra if method != "cubes")
-        return ("groups", "baselines", "controls", *compared, *rest)
-
-    @property
-    def maps(self) -> tuple[str, ...]:
-        """Maps on the network's grid that the explanation makes beside that of the regions."""
-        cubes = ("cubes",) if "cubes" in self.methods else ()
-        return (*cubes, *(f"{method}_map" for method in self.attributions))
-
-    @classmethod
-    def of(cls, processing: Processing) -> Explanation:
-        """Choices of a run."""
-        return cls(
-            methods=tuple(explanations(processing)),
-            baselines=processing.occlusion_baseline,
-            null_parcels=processing.null_parcels,
-            cube_mm=processing.cube_mm,
-            permutations=processing.shapley_permutations,
-            seed=processing.random_seed,
+    def methods(self) -> tuple[Method, ...]:
+        """Cards of the methods that run; none without explanation."""
+        chosen = explanations(self.processing)
+        attributions = [card for card in lookup.methods("attribution") if card.key in chosen]
+        several = len(self.processing.occlusion_baseline) + len(attributions) > 1
+        return tuple(
+            card
+            for card in METHODS
+            if card.key in chosen or (chosen and several and card.chosen == "automatic")
         )
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """Tables and maps that the methods make."""
+        return tuple(output for card in self.methods for output in card.outputs)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the methods read beyond the common choices."""
+        names = {name for card in self.methods for name in card.options}
+        return {name: getattr(self.processing, name) for name in sorted(names)}
 
 
 @dataclass(frozen=True)
@@ -159,7 +132,7 @@ class RunPlan:
     atlas_template: TemplateFiles | None = None
     extra_templates: tuple[TemplateFiles, ...] = ()
     skull_strip: SkullStrip = "auto"
-    explanation: Explanation = Explanation()
+    explanation: Explanation = field(default_factory=Explanation)
     bias_correction: str = "model"
     sloppy: bool = False
     seed: int = 0
@@ -242,7 +215,7 @@ def make_plan(settings: Settings, home: Path) -> RunPlan:
         atlas_template=atlas_template,
         extra_templates=templates_of(processing.output_spaces, besides=template.name),
         skull_strip=processing.skull_strip,
-        explanation=Explanation.of(processing),
+        explanation=Explanation(processing),
         bias_correction=processing.bias_correction,
         sloppy=processing.sloppy,
         seed=processing.random_seed,
@@ -264,11 +237,11 @@ def check_libraries(methods: Iterable[str]) -> None:
     MissingExecutableError
         A method needs a library that is not installed.
     """
-    from bidsapp_brainage.explain.gradients import captum_attr
+    from bidsapp_brainage.explain.methods import library
 
-    for method in methods:
-        if method in ("lrp", "ig"):
-            captum_attr(method)
+    for key in methods:
+        for name in lookup.method(key).needs:
+            library(name, key)
 
 
 def _compute(resources: Resources) -> Compute:

@@ -63,12 +63,12 @@ def init_reportlets_wf(
         Transform to the template, nonlinear or affine.
     volume, brainage, agedist
         From the prediction workflow.
-    map_t1w, cubes
+    map_t1w, cubes_map
         From the explanation workflow.
     """
     workflow = Workflow(name=name)
     space: dict[str, Any] = {"space": template.name}
-    fields = ["t1w_preproc", "mask", "xfm", "volume", "brainage", "agedist", "map_t1w", "cubes"]
+    fields = ["t1w_preproc", "mask", "xfm", "volume", "brainage", "agedist", "map_t1w", "cubes_map"]
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
     outline = pe.Node(MaskFigure(), name="mask")
     normalised = pe.Node(
@@ -103,7 +103,7 @@ def init_reportlets_wf(
         _draw_map(workflow, "effects", ("map_t1w", "t1w_preproc"), dest, in_t1w)
     if cubes:
         in_grid = {**space, "desc": f"{model}cubes"}
-        _draw_map(workflow, "cube_map", ("cubes", "volume"), dest, in_grid)
+        _draw_map(workflow, "cube_map", ("cubes_map", "volume"), dest, in_grid)
     return workflow
 
 

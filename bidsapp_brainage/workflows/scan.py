@@ -168,8 +168,8 @@ def _connect_sinks(
             explanation=run_plan.explanation,
             **common,
         )
-        further = (*run_plan.explanation.tables, *run_plan.explanation.maps)
-        kept = ("labels_t1w", "table", "map_grid", "map_t1w", *further)
+        made = (output.key for output in run_plan.explanation.outputs)
+        kept = ("labels_t1w", "map_grid", "map_t1w", *made)
         workflow.connect([(parts["explanation"], ds_explanation, _between(kept))])
 
 
@@ -244,7 +244,8 @@ def _connect_reportlets(
     xfm: str,
 ) -> None:
     """Add the figures of the report."""
-    cubes = "explanation" in parts and "cubes" in run_plan.explanation.extra
+    made = [output.key for output in run_plan.explanation.outputs]
+    cubes = "explanation" in parts and "cubes_map" in made
     reportlets = init_reportlets_wf(
         dest,
         run_plan.template,
@@ -261,5 +262,5 @@ def _connect_reportlets(
         (parts["prediction"], reportlets, _between(("volume", *_tables(run_plan)))),
     ])  # fmt:skip
     if "explanation" in parts:
-        maps = ("map_t1w", "cubes") if cubes else ("map_t1w",)
+        maps = ("map_t1w", "cubes_map") if cubes else ("map_t1w",)
         workflow.connect([(parts["explanation"], reportlets, _between(maps))])

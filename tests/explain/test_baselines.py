@@ -23,7 +23,7 @@ def ball():
 
 def test_background_is_the_cards_constant(ball):
     volume, labels = ball
-    assert (make_fill(volume, labels, [3], background=-1.0) == -1.0).all()
+    assert np.all(make_fill(volume, labels, [3], background=-1.0) == -1.0)
 
 
 def test_mean_takes_the_neighbourhood_not_the_region(ball):

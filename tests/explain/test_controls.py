@@ -11,75 +11,77 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bidsapp_brainage.errors import UsageError
-from bidsapp_brainage.explain import agreement, controls, methods
-from bidsapp_brainage.explain.agreement import agreement_table, compare, explanations_of
+from bidsapp_brainage.explain import controls
 from bidsapp_brainage.explain.attributions import COLUMNS as ATTRIBUTION_COLUMNS
 from bidsapp_brainage.explain.baselines import disjoint_layers, make_fill
 from bidsapp_brainage.explain.engine.geometry import Patch
-from bidsapp_brainage.explain.methods import ExplanationInput
+from bidsapp_brainage.explain.ensemble import Ensemble
+from bidsapp_brainage.explain.methods import agreement
+from bidsapp_brainage.explain.methods.agreement import agreement_table, compare, explanations_of
 from bidsapp_brainage.explain.nulls import compartment_masks
 from bidsapp_brainage.explain.scores import BASELINE_COLUMNS
-
-from .test_attributions import make_subject
-from .test_occlusion import decode, tiny_network
+from bidsapp_brainage.explain.session import ExplanationInput, ExplanationSession
+from tests.explain.toy import decode, explain, make_input, tiny_network
 
 BASELINES = ("background", "blur", "mean", "template")
 
 
 @pytest.fixture
-def subject():
+def inputs():
     rng = np.random.default_rng(2)
     volume = rng.normal(1, 0.3, size=(9, 10, 8)).astype(np.float32)
     volume[:, :2] = 0.0
     labels = np.where(volume != 0, rng.integers(0, 5, size=volume.shape), 0)
     template = np.where(volume != 0, 1, 0).astype(np.float32)
     atlas = pd.DataFrame({"index": [1, 2, 3, 4], "name": list("abcd")})
-    members = (tiny_network(1), tiny_network(2))
+    ensemble = Ensemble((tiny_network(1), tiny_network(2)), decode)
     return ExplanationInput(
-        members, volume, labels, atlas, decode, 0.008, baselines=BASELINES, template=template
+        ensemble, volume, labels, atlas, 0.008, baselines=BASELINES, template=template
     )
 
 
-def age(subject, image):
+def age(inputs, image):
     batch = torch.as_tensor(np.asarray(image, np.float32))[None, None]
     with torch.no_grad():
-        return np.array([float(decode(net(batch))[1]) for net in subject.members])
+        return np.array([float(decode(net(batch))[1]) for net in inputs.ensemble.members])
 
 
-def test_every_baseline_is_told_and_the_first_is_that_of_the_main_table(subject):
-    found = methods.region_tables(subject, age=None)
-    table = found.baselines
+def test_every_baseline_is_told_and_the_first_is_that_of_the_main_table(inputs):
+    found = explain("occlusion", inputs)
+    table = found["baselines"]
     assert list(table) == list(BASELINE_COLUMNS)
     assert table["baseline"].unique().tolist() == list(BASELINES)
-    assert (found.regions["baseline"] == "background").all()
+    assert (found["table"]["baseline"] == "background").all()
     first = table[table["baseline"] == "background"].reset_index(drop=True)
-    shared = [name for name in BASELINE_COLUMNS if name in found.regions]
-    pd.testing.assert_frame_equal(first[shared], found.regions[shared])
+    shared = [name for name in BASELINE_COLUMNS if name in found["table"]]
+    pd.testing.assert_frame_equal(first[shared], found["table"][shared])
     for baseline in BASELINES:
-        image = np.where(subject.labels == 3, subject.fill(baseline), subject.volume)
-        changes = age(subject, image) - age(subject, subject.volume)
+        image = np.where(
+            inputs.labels == 3, ExplanationSession(inputs).fill(baseline), inputs.volume
+        )
+        changes = age(inputs, image) - age(inputs, inputs.volume)
         row = table[(table["baseline"] == baseline) & (table["index"] == 3)].iloc[0]
         assert row["delta_age"] == pytest.approx(changes.mean(), abs=1e-4)
         assert row["delta_age_sd_members"] == pytest.approx(changes.std(ddof=1), abs=1e-4)
 
 
-def test_controls_are_what_they_say(subject):
-    table = methods.region_tables(subject, age=None).controls
+def test_controls_are_what_they_say(inputs):
+    table = explain("occlusion", inputs)["controls"]
     assert list(table) == list(controls.COLUMNS)
-    intact = age(subject, subject.volume).mean()
-    labelled = subject.labels > 0
+    intact = age(inputs, inputs.volume).mean()
+    labelled = inputs.labels > 0
     for baseline in BASELINES:
         rows = table[table["baseline"] == baseline].set_index("control")
         assert rows.loc["outside_brain", "delta_age"] == 0
-        everything = np.where(labelled, subject.fill(baseline), subject.volume)
-        expected = age(subject, everything).mean() - intact
+        everything = np.where(labelled, ExplanationSession(inputs).fill(baseline), inputs.volume)
+        expected = age(inputs, everything).mean() - intact
         assert rows.loc["all_regions", "delta_age"] == pytest.approx(expected, abs=1e-4)
     rows = table[table["baseline"] == "background"].set_index("control")
-    rest = np.where(subject.brain & ~labelled, 0, subject.volume)
-    expected = age(subject, rest).mean() - intact
+    rest = np.where(inputs.brain & ~labelled, 0, inputs.volume)
+    expected = age(inputs, rest).mean() - intact
     assert rows.loc["unlabelled", "delta_age"] == pytest.approx(expected, abs=1e-4)
-    assert rows.loc["whole_brain", "n_voxels"] == subject.brain.sum()
-    main = methods.region_tables(subject, age=None).regions
+    assert rows.loc["whole_brain", "n_voxels"] == inputs.brain.sum()
+    main = explain("occlusion", inputs)["table"]
     assert rows.loc["sum_of_regions", "delta_age"] == pytest.approx(main["delta_age"].sum())
 
 
@@ -106,8 +108,10 @@ def test_regions_of_a_linear_network_add_up(seed):
     volume = np.random.default_rng(seed).normal(size=(5, 6, 5)).astype(np.float32)
     labels = np.random.default_rng(seed + 1).integers(0, 4, size=volume.shape)
     atlas = pd.DataFrame({"index": [1, 2, 3], "name": list("abc")})
-    subject = ExplanationInput((Linear(volume.shape),), volume, labels, atlas, number, 0.008)
-    rows = methods.region_tables(subject, age=None).controls.set_index("control")["delta_age"]
+    inputs = ExplanationInput(
+        Ensemble((Linear(volume.shape),), number), volume, labels, atlas, 0.008
+    )
+    rows = explain("occlusion", inputs)["controls"].set_index("control")["delta_age"]
     assert rows["sum_of_regions"] == pytest.approx(rows["all_regions"], abs=1e-4)
 
 
@@ -157,16 +161,17 @@ def test_layers_hold_every_patch_once_and_none_overlap(seed, n_patches):
 
 
 @pytest.mark.parametrize("baseline", ["mean", "blur"])
-def test_overlapping_pieces_are_filled_as_regions_would_be(subject, baseline):
+def test_overlapping_pieces_are_filled_as_regions_would_be(inputs, baseline):
     patches = [Patch((3, 4, 2), np.ones((3, 3, 3), bool)), None,
                Patch((4, 5, 3), np.ones((3, 3, 3), bool))]  # fmt: skip
-    found = subject.occlude_pieces(subject.open(patches), patches, 0, baseline=baseline)
+    session = ExplanationSession(inputs)
+    found = session.occlude_pieces(session.open(patches), patches, baseline=baseline)
     for k in (0, 2):
-        where = patches[k].within((0, 0, 0), subject.volume.shape)
-        fill = make_fill(subject.volume, where.astype(int), [1], baseline=baseline)
-        expected = age(subject, np.where(where, fill, subject.volume)).mean()
+        where = patches[k].within((0, 0, 0), inputs.volume.shape)
+        fill = make_fill(inputs.volume, where.astype(int), [1], baseline=baseline)
+        expected = age(inputs, np.where(where, fill, inputs.volume)).mean()
         assert found.ages[k] == pytest.approx(expected, abs=1e-4)
-    assert found.ages[1] == pytest.approx(age(subject, subject.volume).mean(), abs=1e-4)
+    assert found.ages[1] == pytest.approx(age(inputs, inputs.volume).mean(), abs=1e-4)
 
 
 def test_parcels_stay_in_the_compartment_unless_it_is_too_small():
@@ -196,9 +201,9 @@ def test_an_explanation_agrees_with_itself_and_not_with_its_opposite(seed):
 
 
 def test_identical_baselines_agree_perfectly_and_methods_without_sign_have_no_signed_number():
-    subject = make_subject(tiny_network(1), baselines=("background", "template"))
-    same = ExplanationInput(**{**vars(subject), "template": np.zeros_like(subject.volume)})
-    found = methods.region_tables(same, age=None).baselines
+    inputs = make_input(tiny_network(1), baselines=("background", "template"))
+    same = ExplanationInput(**{**vars(inputs), "template": np.zeros_like(inputs.volume)})
+    found = explain("occlusion", same)["baselines"]
     attribution = pd.DataFrame(index=range(5), columns=list(ATTRIBUTION_COLUMNS)).assign(
         method="noise", index=[1, 2, 3, 4, 9], importance=[1.0, 2, 3, 5, np.nan],
         importance_per_ml=[1.0, 2, 3, 5, np.nan],

@@ -21,7 +21,7 @@ def effects():
             "js_divergence": [0.01, np.nan, 0.0, 0.02],
         }
     )
-    frame.attrs["baseline_age"] = 50.0
+    frame.attrs["intact_age"] = 50.0
     return frame
 
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
 from bidsapp_brainage.explain.engine.plan import label_patches
 from bidsapp_brainage.explain.engine.tables import count
-from bidsapp_brainage.explain.occlusion_engines import Occluder, open_occluder
+from bidsapp_brainage.explain.ensemble import Ensemble, Occluder
+from bidsapp_brainage.explain.methods import find
+from bidsapp_brainage.explain.session import ExplanationInput, ExplanationSession, Results
 
 ENGINES = ("incremental", "loop")
 EMPTY = 4  # the region without voxels
 FILL = -1.5
 N_BINS = 7
+GRID = (8, 9, 8)
 
 
 def decode(logits):
@@ -62,7 +66,10 @@ class Toy:
 
     def occluder(self, engine: str, patches: list | None = None) -> Occluder:
         regions = self.patches if patches is None else patches
-        return open_occluder(self.members, self.volume, regions, decode=decode, engine=engine)
+        return self.ensemble(engine).open(self.volume, regions)
+
+    def ensemble(self, engine: str = "auto") -> Ensemble:
+        return Ensemble(tuple(self.members), decode, engine=engine)
 
     def age(self, regions=(), fill=FILL) -> float:
         """Age with some regions (numbers from 0) occluded, by definition."""
@@ -91,3 +98,38 @@ def bits(occluder: Occluder) -> tuple[bytes, bytes]:
         intact.probabilities.tobytes() + intact.ages.tobytes(),
         occluded.probabilities.tobytes() + occluded.ages.tobytes(),
     )
+
+
+def planted(*, gain: float = 1.0, centre: float = 0.0) -> nn.Module:
+    """Predictions by the mean intensity of one corner alone, in a way that is not linear.
+
+    The answer is the middle of the ages where the mean, taken over the whole image, is `centre`.
+    """
+    front = nn.Conv3d(1, 2, 3, padding=1)
+    network = nn.Sequential(front, nn.ReLU(), nn.Flatten(), nn.Linear(2 * 576, 7))
+    corner = torch.zeros(2, *GRID)
+    corner[:, :4, :4, :4] = 1 / 576
+    slope = gain * torch.linspace(-9, 9, 7)
+    with torch.no_grad():
+        front.weight.zero_()
+        front.weight[:, 0, 1, 1, 1] = 1.0
+        front.bias.zero_()
+        network[-1].weight.copy_(slope[:, None] * corner.flatten())
+        network[-1].bias.copy_(-2 * centre * slope)
+    return network.eval()
+
+
+def make_input(*members: nn.Module, **changes) -> ExplanationInput:
+    """Four regions on a small grid, and an empty one."""
+    rng = np.random.default_rng(4)
+    volume = rng.uniform(0.5, 1.5, size=GRID).astype(np.float32)
+    labels = np.zeros(GRID, np.int32)
+    labels[:4, :4, :4], labels[4:, :4, :4], labels[:4, 5:, :4], labels[4:, 5:, 4:] = 1, 2, 3, 4
+    atlas = pd.DataFrame({"index": [1, 2, 3, 4, 9], "name": list("abcde")})
+    ensemble = Ensemble(members, decode)
+    return ExplanationInput(ensemble, volume, labels, atlas, voxel_ml=0.008, **changes)
+
+
+def explain(key: str, inputs: ExplanationInput, **options) -> Results:
+    """Results of one method."""
+    return find(key)(ExplanationSession(inputs), **options)

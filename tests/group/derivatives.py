@@ -139,7 +139,7 @@ def _write_regions(root, scan, model, age, rng, n_regions, *, maps, groups):
             "js_divergence": np.abs(delta) * 0.01,
         }
     )
-    effects.attrs["baseline_age"] = 50.0
+    effects.attrs["intact_age"] = 50.0
     table = occlusion_table(
         effects, atlas_table(n_regions), voxel_ml=0.512, age=age, baseline="background"
     )

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from bidsapp_brainage.errors import MissingExecutableError, ResourceError
+from bidsapp_brainage.explain.ensemble import Ensemble
 from bidsapp_brainage.explain.occlusion import occlude
 from bidsapp_brainage.model.cards import load_card
 from bidsapp_brainage.model.device import cpu_threads
@@ -105,12 +106,12 @@ def test_an_onnx_model_predicts_and_is_occluded(tmp_path, caplog):
     assert result.ci95_lower is None
     labels = np.zeros(card.shape, dtype=np.int32)
     labels[:10] = 1
-    table = occlude(members, volume, labels, [1, 2], decode=decoder(card))
+    table = occlude(Ensemble(tuple(members), decoder(card)), volume, labels, [1, 2])
     assert "one forward pass for each region" in caplog.text
     assert "ONNX networks run outside of PyTorch" in caplog.text
     assert table["delta_age"][0] == pytest.approx(-10.0, abs=1e-4)  # half of the volume is gone
     assert table[["delta_entropy", "js_divergence"]].isna().all(axis=None)
-    assert table.attrs["baseline_age"] == pytest.approx(42.0)
+    assert table.attrs["intact_age"] == pytest.approx(42.0)
 
 
 def test_a_network_with_another_output_than_the_card_says_is_refused(tmp_path):

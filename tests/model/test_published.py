@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from bidsapp_brainage.errors import ResourceError
+from bidsapp_brainage.explain.ensemble import Ensemble
 from bidsapp_brainage.explain.occlusion import occlude
 from bidsapp_brainage.model.cards import bundled_folder, load_card
 from bidsapp_brainage.model.device import cpu_threads
@@ -272,7 +273,7 @@ def test_every_architecture_is_occluded_alike_by_both_engines(architecture):
         return ages.new_zeros((len(ages), 0)) if probabilities is None else probabilities, ages
 
     auto, loop = (
-        occlude([network], volume, labels, [1, 2], decode=decode, engine=engine)
+        occlude(Ensemble((network,), decode, engine=engine), volume, labels, [1, 2])
         for engine in ("auto", "loop")
     )
     np.testing.assert_allclose(auto["delta_age"], loop["delta_age"], atol=1e-3)

@@ -326,6 +326,6 @@ def _regions(person, pictures):
             "js_divergence": np.abs(delta) / 90,
         }
     )
-    effects.attrs["baseline_age"] = person.predicted
+    effects.attrs["intact_age"] = person.predicted
     table = occlusion_table(effects, atlas, voxel_ml=0.512, age=person.age, baseline="background")
     return table, paint_map(pictures.labels, index, delta)

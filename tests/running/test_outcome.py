@@ -114,6 +114,23 @@ def test_table_has_one_line_per_failure() -> None:
     assert [line.split()[0] for line in table.splitlines()] == ["scan", "-" * 12, "sub-01_ses-1"]
 
 
+def test_what_was_announced_is_told_again_only_from_an_earlier_run(
+    scans, caplog, tmp_path: Path
+) -> None:
+    monitor = Monitor(scans)
+    (tmp_path / "_report").mkdir()
+    (tmp_path / "_report/timing.json").write_text('{"wall_s": 12.2}')
+    explained = node("bidsapp_brainage_wf.x.lrp", tmp_path)
+    explained.interface = SimpleNamespace(stage="relevance propagation", announced=True)
+    with caplog.at_level("INFO", logger="bidsapp_brainage"):
+        monitor(explained, "end")
+        assert not caplog.records
+        os.utime(tmp_path / "_report/timing.json", (0, 0))
+        monitor(explained, "end")
+    assert [record.cached for record in monitor.records] == [False, True]
+    assert "from an earlier run" in caplog.text
+
+
 def test_monitor_logs_and_counts(scans, caplog, tmp_path: Path) -> None:
     monitor = Monitor(scans)
     (tmp_path / "_report").mkdir()

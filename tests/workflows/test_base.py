@@ -12,7 +12,9 @@ from nipype.pipeline.engine.utils import generate_expanded_graph
 
 from bidsapp_brainage.bids.collect import Scan
 from bidsapp_brainage.bids.names import derivative_path
+from bidsapp_brainage.catalogue import lookup
 from bidsapp_brainage.errors import MissingExecutableError
+from bidsapp_brainage.settings import Processing
 from bidsapp_brainage.workflows.base import init_brainage_wf
 from bidsapp_brainage.workflows.plan import Explanation, RunPlan, check_libraries
 from bidsapp_brainage.workflows.precomputed import Precomputed, collect_derivatives
@@ -52,7 +54,7 @@ def test_graph_expands(plan, scans, tmp_path, skull_strip, explain, spaces) -> N
     names = node_names(init_brainage_wf(scans, plan))
     per_scan = [name for name in names if f".{scan_workflow_name(scans[0].label)}." in name]
     assert any(name.endswith(".predict") for name in per_scan)
-    assert any(name.endswith(".occlude") for name in per_scan) is explain
+    assert any(name.endswith(".explain") for name in per_scan) is explain
     warps = [name for name in per_scan if name.endswith(".warp")]
     assert len(warps) == 1 + len(spaces)
     assert len(names) == len(set(names))
@@ -78,13 +80,13 @@ def test_a_network_without_distribution_writes_no_table_of_it(plan, scans) -> No
     ],
 )
 def test_what_is_explained_is_kept(plan, scans, methods, baselines, agreement) -> None:
-    chosen = Explanation(methods=methods, baselines=baselines)
+    chosen = Explanation(Processing(explain=methods, occlusion_baseline=baselines))
     names = node_names(init_brainage_wf(scans[:1], dataclasses.replace(plan, explanation=chosen)))
     last = {name.rsplit(".", 1)[-1] for name in names}
-    assert {"ds_occlusion", "ds_baselines", "ds_controls", *methods[1:]} <= last
-    assert {f"ds_{method}" for method in methods[1:]} <= last
-    assert ("ds_agreement" in last) is ("agree" in last) is agreement
-    assert {f"ds_{m}_map" for m in ("lrp", "ig", "noise") if m in methods} <= last
+    assert {"ds_table", "ds_baselines", "ds_controls", *methods} <= last
+    made = {output.key for method in methods for output in lookup.method(method).outputs}
+    assert {f"ds_{key}" for key in made} <= last
+    assert ("ds_agreement" in last) is ("agreement" in last) is agreement
 
 
 @pytest.mark.parametrize("method", ["lrp", "ig"])
@@ -129,7 +131,7 @@ def test_given_derivatives_are_not_computed(plan, scans, tmp_path, kinds) -> Non
     assert ("extract" in stages) is ("mask" not in kinds)
     assert ("affine" in stages) is ("affine" not in kinds)
     assert ("warp" in stages) is (not {"forward", "inverse"} <= set(kinds))
-    assert {"ds_t1w", "ds_mask", "ds_forward", "ds_brainage", "ds_occlusion"} <= stages
+    assert {"ds_t1w", "ds_mask", "ds_forward", "ds_brainage", "ds_table"} <= stages
 
 
 def test_fmriprep_names_with_fewer_entities_are_found(tmp_path: Path) -> None:
@@ -159,7 +161,7 @@ def test_gpu_nodes_take_one_slot(plan, scans) -> None:
     workflow = init_brainage_wf(scans[:1], dataclasses.replace(plan, compute=compute))
     graph = generate_expanded_graph(workflow._create_flat_graph())
     gpu = [node for node in graph.nodes() if node.is_gpu_node()]
-    assert sorted(node.name for node in gpu) == ["occlude", "predict"]
+    assert sorted(node.name for node in gpu) == ["explain", "predict"]
     assert {node.n_procs for node in gpu} == {1}
 
 

@@ -15,12 +15,45 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bidsapp_brainage.errors import UsageError
-
-from .curves import walk
-from .occlusion_engines import Fill, Occluder
-from .predictions import Progress
+from bidsapp_brainage.explain.baselines import Fill
+from bidsapp_brainage.explain.ensemble import Occluder
+from bidsapp_brainage.explain.predictions import Progress
+from bidsapp_brainage.explain.session import ExplanationSession, Results
+from bidsapp_brainage.explain.walks import walk
 
 COLUMNS = ("region", "shapley_age", "standard_error")
+
+
+def explain(session: ExplanationSession, *, shapley_permutations: int) -> Results:
+    """Shapley values of the regions beside their single effects.
+
+    Parameters
+    ----------
+    session : ExplanationSession
+    shapley_permutations : int
+        Random orders of the regions; an odd number is rounded up.
+
+    Returns
+    -------
+    dict
+        ``shapley``: columns ``index``, ``name``, ``hemisphere``, ``lobe``, ``network``,
+        ``n_voxels``, ``delta_age``, ``shapley_age``, ``standard_error``; years.
+    """
+    inputs, n_voxels = session.inputs, session.region_sizes
+    single = session.region_effects()
+    values = shapley_values(
+        session.occluder, session.fill(), range(len(n_voxels)), n_voxels,
+        n_permutations=shapley_permutations + shapley_permutations % 2, seed=inputs.seed,
+        progress=inputs.progress,
+    )  # fmt: skip
+    table = inputs.atlas.reindex(columns=["index", "name", "hemisphere", "lobe", "network"])
+    table = table.assign(
+        n_voxels=n_voxels,
+        delta_age=single["delta_age"].to_numpy(),
+        shapley_age=values["shapley_age"].to_numpy(),
+        standard_error=values["standard_error"].to_numpy(),
+    )
+    return {"shapley": table.reset_index(drop=True)}
 
 
 def shapley_values(

@@ -1,26 +1,25 @@
-"""Explanations by propagation through the network: integrated gradients and relevance.
+"""Layer-wise relevance propagation: the predicted age handed back through the layers.
 
-Both give one number for each voxel, with the sign of occlusion: negative where the voxel makes
-the brain look older. captum does the work; it comes with the extra ``xai``.
+captum does the work; it comes with the extra ``xai``.
 """
 
 from __future__ import annotations
 
 import copy
-from types import ModuleType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
-from bidsapp_brainage.errors import MissingExecutableError, UsageError
+from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.explain.arithmetic import exact_arithmetic
+from bidsapp_brainage.explain.attributions import as_batch, attribution, negated
+from bidsapp_brainage.explain.methods import library
+from bidsapp_brainage.explain.predictions import Decode
+from bidsapp_brainage.explain.session import ExplanationSession, Results
 from bidsapp_brainage.model.networks.mixture import Mixture
 
-from .arithmetic import exact_arithmetic
-from .predictions import Decode
-
-IG_STEPS = 24  # Gauss-Legendre points on the way from the reference to the image
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 #: Layers that relevance passes unchanged.
 _POINTWISE = (nn.ReLU, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Identity)
@@ -33,69 +32,31 @@ _EPSILON = (
 _RESHAPING = ("flatten", "view", "reshape", "squeeze", "unsqueeze", "size", "getattr", "getitem")
 
 
-def captum_attr(method: str) -> ModuleType:
-    """Methods of attribution from captum.
+def explain(session: ExplanationSession) -> Results:
+    """Relevance of every voxel, summed over regions.
+
+    Parameters
+    ----------
+    session : ExplanationSession
+
+    Returns
+    -------
+    dict
+        ``lrp`` and ``lrp_map``; see :func:`.attributions.attribution`.
 
     Raises
     ------
     MissingExecutableError
         captum is not installed.
+    UsageError
+        Relevance cannot pass the network.
     """
-    try:
-        import captum.attr
-    except ImportError as error:
-        raise MissingExecutableError(
-            f"`explain` {method} needs the library captum: pip install 'bidsapp-brainage[xai]'."
-        ) from error
-    return captum.attr  # type: ignore[no-any-return]
+    volume, ensemble = session.inputs.volume, session.inputs.ensemble
 
+    def voxel_map(member: nn.Module, _baseline: str) -> NDArray[np.float64]:
+        return relevance(member, volume, ensemble.decode, device=ensemble.device)
 
-def integrated_gradients(
-    member: nn.Module,
-    volume: NDArray[np.float32],
-    reference: NDArray[np.float32],
-    decode: Decode,
-    *,
-    device: str = "cpu",
-    n_steps: int = IG_STEPS,
-) -> NDArray[np.float64]:
-    """Integrated gradients of the predicted age.
-
-    Parameters
-    ----------
-    member : torch.nn.Module
-        Maps (N, 1, D, H, W) to what `decode` takes.
-    volume, reference : ndarray of float32, shape (D, H, W)
-        The network's input, and the image that stands for the absence of a brain.
-    decode : callable
-    device : str
-    n_steps : int
-        Points of the quadrature.
-
-    Returns
-    -------
-    ndarray of float64, shape (D, H, W)
-        Years. The sum is the predicted age of the reference minus that of the volume, up to the
-        error of the quadrature (completeness).
-
-    Notes
-    -----
-    Source: Sundararajan et al. 2017, ICML, PMLR 70:3319.
-    """
-    attr = captum_attr("ig")
-    network = copy.deepcopy(member).to(device).eval()
-
-    def age(batch: Tensor) -> Tensor:
-        return decode(network(batch))[1]
-
-    with exact_arithmetic():
-        found = attr.IntegratedGradients(age).attribute(
-            _batch(volume, network, device),
-            baselines=_batch(reference, network, device),
-            n_steps=n_steps,
-            internal_batch_size=2,
-        )
-    return _minus(found)
+    return attribution(session, "lrp", voxel_map)
 
 
 def relevance(
@@ -139,27 +100,27 @@ def relevance(
     NeuroImage 261:119504, for brain age. captum has no merging of normalisations; torch.fx does
     that.
     """
-    attr = captum_attr("lrp")
+    attr = library("captum.attr", "lrp")
     if isinstance(member, Mixture):
         parts = [relevance(part, volume, decode, device=device) for part in member.parts]
         return np.mean(parts, axis=0)
     try:
         network = _prepared(member).to(device)
-        batch = _batch(volume, network, device)
+        batch = as_batch(volume, network, device)
         with exact_arithmetic():
             output = network(batch).detach().requires_grad_(requires_grad=True)
             slope = torch.autograd.grad(decode(output)[1].sum(), output)[0]
             scorer = nn.Linear(slope.shape[1], 1, bias=False).to(slope)
             scorer.weight = nn.Parameter(slope.detach().clone())
             scored = _ruled(nn.Sequential(network, scorer))
-            found = attr.LRP(scored).attribute(batch.requires_grad_(), target=0)
+            relevances = attr.LRP(scored).attribute(batch.requires_grad_(), target=0)
     except (TypeError, RuntimeError, AssertionError, fx.proxy.TraceError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(
             f"`explain` lrp: relevance cannot be propagated through this network ({reason}); "
             "leave lrp out."
         ) from error
-    return _minus(found)
+    return negated(relevances)
 
 
 def _prepared(member: nn.Module) -> nn.Module:
@@ -216,12 +177,3 @@ def _ruled(network: nn.Module) -> nn.Module:
             rule = lrp_rules.EpsilonRule()
         module.rule = rule  # type: ignore[assignment]
     return network
-
-
-def _batch(volume: NDArray[np.float32], network: nn.Module, device: str) -> Tensor:
-    dtype = next(network.parameters(), torch.empty(0)).dtype
-    return torch.as_tensor(volume.copy(), dtype=dtype, device=device)[None, None]
-
-
-def _minus(found: Tensor) -> NDArray[np.float64]:
-    return -found.detach()[0, 0].double().cpu().numpy()

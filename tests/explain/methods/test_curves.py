@@ -7,17 +7,17 @@ import pandas as pd
 import pytest
 
 from bidsapp_brainage.errors import UsageError
-from bidsapp_brainage.explain import curves
-from bidsapp_brainage.explain.curves import (
-    COLUMNS,
+from bidsapp_brainage.explain.methods.curves import (
+    STEP_COLUMNS,
     beside_random,
     curve_area,
     deletion_curve,
+    emptied,
     insertion_curve,
-    open_insertion,
     random_order_curves,
 )
-from tests.explain.toy import EMPTY, ENGINES, FILL, bits, decode, make_toy
+from bidsapp_brainage.explain.walks import temporary_commits
+from tests.explain.toy import EMPTY, ENGINES, FILL, bits, make_toy
 
 ORDER = [3, 0, EMPTY, 5, 1, 2]
 WITHOUT_EMPTY = [3, 0, 5, 1, 2]
@@ -38,7 +38,7 @@ def test_deletion_matches_full_passes_and_leaves_no_trace(toy, engine):
     before = bits(occluder)
     curve = deletion_curve(occluder, FILL, ORDER, toy.n_voxels)
     assert bits(occluder) == before
-    assert tuple(curve.columns) == COLUMNS
+    assert tuple(curve.columns) == STEP_COLUMNS
     assert curve["step"].tolist() == list(range(6))
     assert curve["region"].isna().tolist() == [True] + [False] * 5
     assert curve["region"].tolist()[1:] == WITHOUT_EMPTY
@@ -55,9 +55,7 @@ def test_deletion_matches_full_passes_and_leaves_no_trace(toy, engine):
 def test_insertion_runs_from_everything_occluded_to_the_volume(toy, engine, as_volume):
     fill = np.random.default_rng(1).normal(size=toy.volume.shape) if as_volume else FILL
     before_volume = toy.volume.copy()
-    occluder = open_insertion(
-        toy.members, toy.volume, toy.patches, fill, decode=decode, engine=engine
-    )
+    occluder = toy.ensemble(engine).open(emptied(toy.volume, toy.patches, fill), toy.patches)
     before = bits(occluder)
     curve = insertion_curve(occluder, toy.volume, ORDER, toy.n_voxels)
     assert bits(occluder) == before
@@ -123,7 +121,7 @@ def test_a_curve_stands_beside_random_ones(toy, engine):
 
 
 def test_random_insertion_is_compared_at_the_restored_part(toy):
-    occluder = open_insertion(toy.members, toy.volume, toy.patches, FILL, decode=decode)
+    occluder = toy.ensemble().open(emptied(toy.volume, toy.patches, FILL), toy.patches)
     curve = insertion_curve(occluder, toy.volume, ORDER, toy.n_voxels)
     same = deletion_curve(occluder, toy.volume, ORDER, toy.n_voxels)
     found = beside_random(curve, [same, same])
@@ -135,7 +133,7 @@ def test_random_insertion_is_compared_at_the_restored_part(toy):
 def test_commits_are_undone_after_an_error(toy, engine):
     occluder = toy.occluder(engine)
     before = bits(occluder)
-    with pytest.raises(KeyError), curves.temporary_commits(occluder) as commit:
+    with pytest.raises(KeyError), temporary_commits(occluder) as commit:
         commit(0, FILL)
         commit(1, FILL)
         raise KeyError

@@ -15,14 +15,39 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .arithmetic import exact_arithmetic
-from .predictions import Decode
+from bidsapp_brainage.explain.arithmetic import exact_arithmetic
+from bidsapp_brainage.explain.attributions import attribution
+from bidsapp_brainage.explain.predictions import Decode
+from bidsapp_brainage.explain.session import ExplanationSession, Results
 
 STEPS = 25
 COARSE = 4  # voxels of the input per point of the learned field
 TOLERANCE_YEARS = 1.0  # a change of this size costs as much as all the noise is worth
 SMOOTHNESS = 0.5  # weight of the squared differences between neighbours
 LEARNING_RATE = 0.3
+
+
+def explain(session: ExplanationSession) -> Results:
+    """Importance of every voxel by the noise that it does not bear, summed over regions.
+
+    Parameters
+    ----------
+    session : ExplanationSession
+
+    Returns
+    -------
+    dict
+        ``noise`` and ``noise_map``; see :func:`.attributions.attribution`.
+    """
+    inputs, ensemble = session.inputs, session.inputs.ensemble
+
+    def voxel_map(member: nn.Module, _baseline: str) -> NDArray[np.float64]:
+        return noise_importance(
+            member, inputs.volume, inputs.brain, ensemble.decode,
+            seed=inputs.seed, device=ensemble.device,
+        )  # fmt: skip
+
+    return attribution(session, "noise", voxel_map, signed=False)
 
 
 def noise_importance(
@@ -89,8 +114,8 @@ def noise_importance(
             optimiser.zero_grad()
             (cost - worth + SMOOTHNESS * _roughness(torch.sigmoid(field))).backward()
             optimiser.step()
-        found = 1 - _scale(field, image.shape[2:]).detach()
-    return np.asarray((found * inside)[0, 0].double().cpu().numpy())
+        importance = 1 - _scale(field, image.shape[2:]).detach()
+    return np.asarray((importance * inside)[0, 0].double().cpu().numpy())
 
 
 def _scale(field: Tensor, shape: torch.Size) -> Tensor:

@@ -6,14 +6,51 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bidsapp_brainage.errors import UsageError
-
-from .curves import temporary_commits
-from .occlusion_engines import Fill, Occluder
-from .predictions import Progress
+from bidsapp_brainage.explain.baselines import Fill
+from bidsapp_brainage.explain.ensemble import Occluder
+from bidsapp_brainage.explain.predictions import Progress
+from bidsapp_brainage.explain.session import ExplanationSession, Results
+from bidsapp_brainage.explain.walks import temporary_commits
 
 COLUMNS = ("a", "b", "delta_a", "delta_b", "delta_both", "interaction")
+TOP_REGIONS = 12
+
+
+def explain(session: ExplanationSession, *, n_regions: int = TOP_REGIONS) -> Results:
+    """Interactions of the regions with the largest contributions.
+
+    Parameters
+    ----------
+    session : ExplanationSession
+    n_regions : int
+        How many regions are paired with each other.
+
+    Returns
+    -------
+    dict
+        ``pairs``: columns ``index_a``, ``name_a``, ``index_b``, ``name_b``, ``delta_a``,
+        ``delta_b``, ``delta_both``, ``interaction`` (years), the largest interaction first.
+
+    Raises
+    ------
+    DataError
+        No region has voxels.
+    """
+    inputs = session.inputs
+    top = session.ranking()[:n_regions]
+    table = pairwise(
+        session.occluder, session.fill(), top, session.region_sizes, progress=inputs.progress
+    )
+    names = inputs.atlas["name"].tolist()
+    for end in ("b", "a"):
+        numbers = table.pop(end).astype(int)
+        table.insert(0, f"name_{end}", [names[number] for number in numbers])
+        table.insert(0, f"index_{end}", [inputs.indices[number] for number in numbers])
+    order = table["interaction"].abs().sort_values(ascending=False, kind="stable").index
+    return {"pairs": table.loc[order].reset_index(drop=True)}
 
 
 def pairwise(
@@ -62,6 +99,8 @@ def pairwise(
     regions = [int(region) for region in regions]
     missing = np.array([n_voxels[region] == 0 for region in regions], dtype=bool)
     intact = occluder.intact.ages[0]
+    # Once more, in this company: a sum's last digits depend on what is computed beside it, and an
+    # interaction is a small difference.
     single = np.where(missing, np.nan, occluder.occlude(fill, regions).ages - intact)
     n_pairs = len(regions) * (len(regions) - 1) // 2
     parts = []
@@ -78,7 +117,11 @@ def pairwise(
 
 
 def _rows(
-    a: int, rest: Sequence[int], delta_a: float, delta_b: np.ndarray, both: np.ndarray
+    a: int,
+    rest: Sequence[int],
+    delta_a: float,
+    delta_b: NDArray[np.float64],
+    both: NDArray[np.float64],
 ) -> pd.DataFrame:
     return pd.DataFrame(
         {

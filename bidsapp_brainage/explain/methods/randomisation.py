@@ -8,26 +8,37 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
 from torch import nn
 
-from .agreement import compare
-from .attributions import attribution_table, voxel_maps
-from .nulls import NullParcels
-from .scores import baseline_table
-
-if TYPE_CHECKING:
-    from .methods import ExplanationInput
+from bidsapp_brainage.catalogue.methods import METHODS
+from bidsapp_brainage.explain.methods import find
+from bidsapp_brainage.explain.methods.agreement import compare, explanations_of
+from bidsapp_brainage.explain.scores import baseline_table
+from bidsapp_brainage.explain.session import ExplanationSession, Results
 
 COLUMNS = (
     *("method", "step", "layer", "n_regions"),
     *("spearman", "spearman_abs", "spearman_abs_per_ml"),
 )
-METHODS = ("occlusion", "lrp", "ig")
+
+
+def explain(session: ExplanationSession) -> Results:
+    """Agreement of the session's explanations with those of ever more randomised networks.
+
+    Parameters
+    ----------
+    session : ExplanationSession
+
+    Returns
+    -------
+    dict
+        ``randomisation``; see :func:`randomisation_table`.
+    """
+    checked = [card.key for card in METHODS if card.randomised and card.key in session.results]
+    return {"randomisation": randomisation_table(session, checked)}
 
 
 def weight_layers(network: nn.Module) -> list[str]:
@@ -62,46 +73,47 @@ def randomised(network: nn.Module, n_layers: int, *, seed: int) -> nn.Module:
     return shuffled
 
 
-def randomisation_table(
-    subject: ExplanationInput, methods: Sequence[str], *, seed: int
-) -> pd.DataFrame:
+def randomisation_table(session: ExplanationSession, methods: Sequence[str]) -> pd.DataFrame:
     """Agreement of explanations with those of ever more randomised networks.
 
     Parameters
     ----------
-    subject : ExplanationInput
+    session : ExplanationSession
     methods : sequence of str
-        Which of ``METHODS`` are checked, with the first baseline.
-    seed : int
-        Of the shuffling, the same for all members.
+        Which are checked, with the first baseline.
 
     Returns
     -------
     DataFrame
-        Columns ``COLUMNS``; step 0 is the trained network, which agrees with itself.
+        Columns ``COLUMNS``; step 0 is the trained network, which agrees with itself. The weights
+        of all members are shuffled with the seed of the input.
     """
-    layers = weight_layers(subject.members[0])
+    inputs = session.inputs
+    trained_members = inputs.ensemble.members
+    layers = weight_layers(trained_members[0])
     total = len(methods) * (len(layers) + 1)
     rows = []
     for method in methods:
         trained = None
         for step in range(len(layers) + 1):
-            members = tuple(randomised(member, step, seed=seed) for member in subject.members)
-            found = _explain(replace(subject, members=members, progress=None), method, seed)
-            trained = found if trained is None else trained
+            members = [randomised(member, step, seed=inputs.seed) for member in trained_members]
+            explanation = _explanation(session.with_members(members), method)
+            trained = explanation if trained is None else trained
             layer = layers[step - 1] if step else None
-            rows.append({"method": method, "step": step, "layer": layer, **compare(trained, found)})
-            if subject.progress is not None:
-                subject.progress(len(rows), total)
+            agreement = compare(trained, explanation)
+            rows.append({"method": method, "step": step, "layer": layer, **agreement})
+            if inputs.progress is not None:
+                inputs.progress(len(rows), total)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _explain(subject: ExplanationInput, method: str, seed: int) -> pd.DataFrame:
+def _explanation(session: ExplanationSession, method: str) -> pd.DataFrame:
+    """Table of regions as :func:`.agreement.compare` takes it."""
     if method != "occlusion":
-        maps = voxel_maps(subject, method, baseline=subject.baseline, seed=seed)  # type: ignore[arg-type]
-        return attribution_table(subject, maps, null=NullParcels((), ()), signed=True)
-    effects = {subject.baseline: subject.region_effects()}
-    table = baseline_table(subject.atlas, effects, voxel_ml=subject.voxel_ml)
-    return table.assign(
-        importance=table["delta_age"].abs(), importance_per_ml=table["delta_age_per_ml"].abs()
-    )
+        table = find(method)(session)[method]
+        assert isinstance(table, pd.DataFrame)
+        return table
+    inputs = session.inputs
+    effects = {inputs.baseline: session.region_effects()}
+    table = baseline_table(inputs.atlas, effects, voxel_ml=inputs.voxel_ml)
+    return next(iter(explanations_of(table, []).values()))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bidsapp_brainage.errors import UsageError
-from bidsapp_brainage.explain.interactions import COLUMNS, pairwise
+from bidsapp_brainage.explain.methods.pairs import COLUMNS, pairwise
 from tests.explain.toy import EMPTY, ENGINES, FILL, bits, make_toy
 
 REGIONS = [3, 0, EMPTY, 5]

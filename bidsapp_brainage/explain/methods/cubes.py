@@ -12,8 +12,32 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.explain.engine.geometry import Patch
+from bidsapp_brainage.explain.occlusion import effects, sizes
+from bidsapp_brainage.explain.session import ExplanationSession, Results
 
-from .engine.geometry import Patch
+
+def explain(session: ExplanationSession, *, cube_mm: float) -> Results:
+    """Occlude the brain cube by cube.
+
+    Parameters
+    ----------
+    session : ExplanationSession
+    cube_mm : float
+        Edge of the cubes, rounded to whole voxels; they lie side by side.
+
+    Returns
+    -------
+    dict
+        ``cubes_map``: change of the predicted age in years; 0 outside the brain.
+    """
+    inputs = session.inputs
+    edge = max(1, round(cube_mm / np.cbrt(inputs.voxel_ml * 1000)))
+    cubes = sliding_cubes(inputs.brain, edge=edge, step=edge)
+    occluder = session.open(cubes)
+    answers = session.occlude_pieces(occluder, cubes, progress=inputs.progress)
+    changes = effects(range(len(cubes)), sizes(cubes), occluder.intact, answers)
+    return {"cubes_map": cube_map(inputs.volume.shape, cubes, changes)}
 
 
 def sliding_cubes(inside: NDArray[np.bool_], *, edge: int, step: int) -> list[Patch]:

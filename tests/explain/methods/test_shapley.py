@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bidsapp_brainage.errors import UsageError
-from bidsapp_brainage.explain.shapley import COLUMNS, marginal_effects, shapley_values
+from bidsapp_brainage.explain.methods.shapley import COLUMNS, marginal_effects, shapley_values
 from tests.explain.toy import EMPTY, ENGINES, FILL, bits, make_toy
 
 FOUR = [5, 0, 3, 1]

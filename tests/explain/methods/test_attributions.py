@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,46 +12,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bidsapp_brainage.errors import MissingExecutableError, UsageError
-from bidsapp_brainage.explain import attributions, gradients, methods
-from bidsapp_brainage.explain.gradients import integrated_gradients, relevance
-from bidsapp_brainage.explain.methods import ExplanationInput
-from bidsapp_brainage.explain.noise import noise_importance
-from bidsapp_brainage.explain.nulls import NullParcels
+from bidsapp_brainage.explain import attributions
+from bidsapp_brainage.explain.methods import library
+from bidsapp_brainage.explain.methods.ig import integrated_gradients
+from bidsapp_brainage.explain.methods.lrp import relevance
+from bidsapp_brainage.explain.methods.noise import noise_importance
 from bidsapp_brainage.model.networks import build_network
+from tests.explain.toy import decode, explain, make_input, planted, tiny_network
 
-from .test_occlusion import decode, tiny_network
-
-GRID = (8, 9, 8)
-NO_NULL = NullParcels((), ())
 METHODS = ("lrp", "ig", "noise")
-
-
-def planted(*, gain: float = 1.0, centre: float = 0.0) -> nn.Module:
-    """Predictions by the mean intensity of one corner alone, in a way that is not linear.
-
-    The answer is the middle of the ages where the mean, taken over the whole image, is `centre`.
-    """
-    front = nn.Conv3d(1, 2, 3, padding=1)
-    network = nn.Sequential(front, nn.ReLU(), nn.Flatten(), nn.Linear(2 * 576, 7))
-    corner = torch.zeros(2, *GRID)
-    corner[:, :4, :4, :4] = 1 / 576
-    slope = gain * torch.linspace(-9, 9, 7)
-    with torch.no_grad():
-        front.weight.zero_()
-        front.weight[:, 0, 1, 1, 1] = 1.0
-        front.bias.zero_()
-        network[-1].weight.copy_(slope[:, None] * corner.flatten())
-        network[-1].bias.copy_(-2 * centre * slope)
-    return network.eval()
-
-
-def make_subject(*members: nn.Module, **changes) -> ExplanationInput:
-    rng = np.random.default_rng(4)
-    volume = rng.uniform(0.5, 1.5, size=GRID).astype(np.float32)
-    labels = np.zeros(GRID, np.int32)
-    labels[:4, :4, :4], labels[4:, :4, :4], labels[:4, 5:, :4], labels[4:, 5:, 4:] = 1, 2, 3, 4
-    atlas = pd.DataFrame({"index": [1, 2, 3, 4, 9], "name": list("abcde")})
-    return ExplanationInput(members, volume, labels, atlas, decode, voxel_ml=0.008, **changes)
 
 
 def age(member: nn.Module, volume: np.ndarray) -> float:
@@ -127,8 +95,8 @@ def test_relevance_does_not_change_the_network():
 def test_the_planted_region_is_found(method):
     # Only a steep network feels the noise in a mean.
     steep = {"gain": 5.0, "centre": 64 / 576} if method == "noise" else {}
-    subject = make_subject(planted(**steep))
-    table = attributions.attribute(subject, method, null=NO_NULL, seed=0).table
+    inputs = make_input(planted(**steep))
+    table = explain(method, inputs)[method]
     assert list(table) == list(attributions.COLUMNS)
     first = table.set_index("index")["importance_per_ml"].drop(9)
     assert first.idxmax() == 1
@@ -140,47 +108,43 @@ def test_the_planted_region_is_found(method):
 @pytest.mark.parametrize("method", ["lrp", "ig"])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_the_sign_is_that_of_occlusion(method, sign):
-    subject = make_subject(planted(gain=sign))
-    occluded = methods.region_tables(subject, age=None).regions
-    table = attributions.attribute(subject, method, null=NO_NULL, seed=0).table
+    inputs = make_input(planted(gain=sign))
+    occluded = explain("occlusion", inputs)["table"]
+    table = explain(method, inputs)[method]
     assert np.sign(table["delta_age"][0]) == np.sign(occluded["delta_age"][0]) == -sign
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_members_are_averaged_and_their_spread_told(method):
-    one, other = tiny_network(1), tiny_network(2)
-    alone = [
-        attributions.attribute(make_subject(member), method, null=NO_NULL, seed=0)
-        for member in (one, other)
-    ]
-    both = attributions.attribute(make_subject(one, other), method, null=NO_NULL, seed=0)
+    one, other, volume = tiny_network(1), tiny_network(2), f"{method}_map"
+    alone = [explain(method, make_input(member)) for member in (one, other)]
+    both = explain(method, make_input(one, other))
     np.testing.assert_allclose(
-        both.volume, (alone[0].volume + alone[1].volume) / 2, atol=1e-6, rtol=1e-4
+        both[volume], (alone[0][volume] + alone[1][volume]) / 2, atol=1e-6, rtol=1e-4
     )
-    spread = both.table["delta_age_sd_members"]
+    spread = both[method]["delta_age_sd_members"]
     if method == "noise":
-        assert both.table[["delta_age", "delta_age_sd_members"]].isna().all(axis=None)
-        assert both.volume.min() >= 0
-        assert both.volume.max() <= 1
+        assert both[method][["delta_age", "delta_age_sd_members"]].isna().all(axis=None)
+        assert both[volume].min() >= 0
+        assert both[volume].max() <= 1
         return
-    values = [found.table["delta_age"] for found in alone]
+    values = [found[method]["delta_age"] for found in alone]
     np.testing.assert_allclose(spread[:4], np.std(values, axis=0, ddof=1)[:4], rtol=1e-3)
-    assert alone[0].table["delta_age_sd_members"].isna().all()
+    assert alone[0][method]["delta_age_sd_members"].isna().all()
 
 
 def test_ig_has_rows_for_every_baseline_and_the_map_is_of_the_first():
-    subject = make_subject(tiny_network(1), baselines=("background", "mean"))
-    found = attributions.attribute(subject, "ig", null=NO_NULL, seed=0)
-    assert found.table["baseline"].unique().tolist() == ["background", "mean"]
-    inside = found.volume[subject.labels == 2].sum()
-    assert found.table["delta_age"][1] == pytest.approx(inside, rel=1e-4)
+    inputs = make_input(tiny_network(1), baselines=("background", "mean"))
+    found = explain("ig", inputs)
+    assert found["ig"]["baseline"].unique().tolist() == ["background", "mean"]
+    inside = found["ig_map"][inputs.labels == 2].sum()
+    assert found["ig"]["delta_age"][1] == pytest.approx(inside, rel=1e-4)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_regions_are_compared_with_parcels(method):
-    subject = make_subject(planted())
-    null = methods.parcels(subject, 6, 0)
-    table = attributions.attribute(subject, method, null=null, seed=0, ood_flag="x").table
+    inputs = make_input(planted(), null_parcels=6, ood_flag="x")
+    table = explain(method, inputs)[method]
     assert table["null_sd"][:4].gt(0).all()
     assert table["percentile_null"][:4].between(0, 100).all()
     assert table["ood_flag"].eq("x").all()
@@ -204,7 +168,7 @@ def test_noise_depends_on_the_seed_alone_and_stays_in_the_brain():
 def test_missing_library_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(MissingExecutableError, match=r"bidsapp-brainage\[xai\]") as caught:
-        attributions.attribute(make_subject(tiny_network(1)), "ig", null=NO_NULL, seed=0)
+        explain("ig", make_input(tiny_network(1)))
     assert caught.value.exit_code == 127
 
 
@@ -242,4 +206,4 @@ def test_relevance_refuses_what_it_cannot_pass(network, reason):
 def test_gradients_say_which_method_needs_captum(monkeypatch):
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(MissingExecutableError, match="`explain` lrp"):
-        gradients.captum_attr("lrp")
+        library("captum.attr", "lrp")

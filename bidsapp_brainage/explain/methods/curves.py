@@ -11,67 +11,84 @@ Sources: Samek et al. 2017, IEEE Transactions on Neural Networks and Learning Sy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from torch import nn
 
 from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.explain.baselines import Fill
+from bidsapp_brainage.explain.engine.geometry import Patch, union
+from bidsapp_brainage.explain.ensemble import Occluder
+from bidsapp_brainage.explain.predictions import Predictions, Progress
+from bidsapp_brainage.explain.session import ExplanationSession, Results, tables_of
+from bidsapp_brainage.explain.walks import walk
 
-from .engine.geometry import Patch, union
-from .occlusion_engines import Fill, Occluder, open_occluder
-from .predictions import Decode, Predictions, Progress
-
+RANDOM_ORDERS = 10
+STEP_COLUMNS = (
+    *("step", "region", "fraction_occluded"),
+    *("predicted_age", "delta_age", "js_divergence"),
+)
 COLUMNS = (
-    "step",
-    "region",
-    "fraction_occluded",
-    "predicted_age",
-    "delta_age",
-    "js_divergence",
+    *("ranking", "curve", "step", "index", "fraction_occluded", "predicted_age"),
+    *("delta_age", "random_abs_delta_age", "js_divergence"),
+    *("area", "random_area_mean", "random_area_sd", "area_between", "z_area"),
 )
 
 
-@contextmanager
-def temporary_commits(occluder: Occluder) -> Iterator[Callable[[int, Fill], Predictions]]:
-    """Yield the occluder's ``commit``; undo on leaving, also after an error, what it committed."""
-    n_commits = 0
+def explain(session: ExplanationSession) -> Results:
+    """Deletion and insertion of the regions, the largest contribution first.
 
-    def commit(region: int, fill: Fill) -> Predictions:
-        nonlocal n_commits
-        answer = occluder.commit(region, fill)
-        n_commits += 1
-        return answer
-
-    try:
-        yield commit
-    finally:
-        for _ in range(n_commits):
-            occluder.undo()
-
-
-def walk(occluder: Occluder, fill: Fill, order: Sequence[int]) -> Predictions:
-    """Occlude regions one after another and take everything back.
+    The rankings of the attributions among the session's results are followed, too.
 
     Parameters
     ----------
-    occluder : Occluder
-    fill : float or ndarray of shape (D, H, W)
-    order : sequence of int
-        Numbers of regions of the occluder.
+    session : ExplanationSession
 
     Returns
     -------
-    Predictions
-        ``len(order) + 1`` of them; the first is to the volume as it was.
+    dict
+        ``curves``: columns ``COLUMNS``. ``ranking`` is ``occlusion`` or an attribution with its
+        first baseline; ``curve`` is deletion or insertion; the rest is from
+        :func:`beside_random`.
+
+    Raises
+    ------
+    DataError
+        No region has voxels.
     """
-    with temporary_commits(occluder) as commit:
-        found = [occluder.intact, *(commit(region, fill) for region in order)]
-    return Predictions.joined(found)
+    inputs, fill, n_voxels = session.inputs, session.fill(), session.region_sizes
+    own = session.ranking()
+    attributions = tables_of(session.results, "attribution")
+    orders = {
+        "occlusion": own,
+        **{str(one["method"].iloc[0]): _order(one, own, inputs.indices) for one in attributions},
+    }
+    empty = emptied(inputs.volume, session.blocks["regions"], fill)
+    restoring = inputs.ensemble.open(empty, session.blocks.patches)
+    kinds: list[tuple[str, Callable[..., pd.DataFrame], Occluder, Fill]] = [
+        ("deletion", deletion_curve, session.occluder, fill),
+        ("insertion", insertion_curve, restoring, inputs.volume),
+    ]
+    tables = []
+    for kind, curve, walked, filled in kinds:
+        random = random_order_curves(
+            walked, filled, own, n_voxels, n_orders=RANDOM_ORDERS, seed=inputs.seed
+        )
+        for ranking, order in orders.items():
+            table = beside_random(curve(walked, filled, order, n_voxels), random)
+            tables.append(table.assign(curve=kind, ranking=ranking))
+    table = pd.concat(tables, ignore_index=True)
+    labels = dict(enumerate(inputs.indices))
+    table["index"] = table.pop("region").map(labels, na_action="ignore").astype("Int64")
+    return {"curves": table[list(COLUMNS)]}
+
+
+def _order(attribution: pd.DataFrame, regions: Sequence[int], indices: Sequence[int]) -> list[int]:
+    """Numbers of the regions by the importance that another method gives them."""
+    size = attribution.drop_duplicates("index").set_index("index")["importance"]
+    return sorted(regions, key=lambda region: -size.fillna(0).get(indices[region], 0))
 
 
 def deletion_curve(
@@ -94,7 +111,7 @@ def deletion_curve(
     Returns
     -------
     DataFrame
-        Columns ``COLUMNS``, one row for each step, the first (region missing) for the start.
+        Columns ``STEP_COLUMNS``, one row for each step, the first (region missing) for the start.
         ``fraction_occluded`` is that of the voxels of all listed regions; ``delta_age`` (years)
         and ``js_divergence`` (nats) are differences from the first row.
 
@@ -118,7 +135,7 @@ def insertion_curve(
     Parameters
     ----------
     occluder : Occluder
-        From :func:`open_insertion`; left as it was, to the last bit.
+        Of the volume that :func:`emptied` gives; left as it was, to the last bit.
     volume : ndarray, shape (D, H, W)
         The volume with nothing occluded.
     order, n_voxels
@@ -138,34 +155,26 @@ def insertion_curve(
     return _curve(order, 1 - restored, walk(occluder, volume, order))
 
 
-def open_insertion(
-    members: Sequence[nn.Module],
-    volume: NDArray[np.floating],
-    regions: Sequence[Patch | None],
-    fill: Fill,
-    *,
-    decode: Decode,
-    **options: Any,
-) -> Occluder:
-    """Prepare insertion: an occluder of the volume with all regions occluded.
+def emptied(
+    volume: NDArray[np.floating], regions: Sequence[Patch | None], fill: Fill
+) -> NDArray[np.floating]:
+    """The volume with all regions occluded.
 
     Occluding a region of it with the original volume as fill puts the region back.
 
     Parameters
     ----------
-    members, volume, regions, decode
-        See :func:`bidsapp_brainage.explain.occlusion_engines.open_occluder`.
+    volume : ndarray, shape (D, H, W)
+    regions : sequence of Patch or None
     fill : float or ndarray of shape (D, H, W)
         What occluded voxels hold.
-    **options
-        Further options of ``open_occluder``.
     """
     everything = union(regions)
     filled = volume.copy()
     if everything is not None:
         where = everything.within((0,) * volume.ndim, volume.shape)
         filled[where] = np.broadcast_to(fill, volume.shape)[where]
-    return open_occluder(members, filled, regions, decode=decode, **options)
+    return filled
 
 
 def _steps(order: Sequence[int], n_voxels: Sequence[int]) -> tuple[list[int], NDArray[np.float64]]:
@@ -192,7 +201,7 @@ def _curve(
             "delta_age": answers.ages - start.ages,
             "js_divergence": answers.divergence_from(start),
         },
-        columns=list(COLUMNS),
+        columns=list(STEP_COLUMNS),
     )
 
 
@@ -224,7 +233,7 @@ def random_order_curves(
     Parameters
     ----------
     occluder, fill, n_voxels
-        See :func:`deletion_curve`; for insertion the occluder of :func:`open_insertion` and the
+        See :func:`deletion_curve`; for insertion an occluder of the emptied volume, and the
         original volume as fill.
     regions : sequence of int
         Numbers of regions of the occluder; their order does not matter.
@@ -242,13 +251,13 @@ def random_order_curves(
     if n_orders < 1:
         raise UsageError(f"A comparison needs at least 1 random order, not {n_orders}.")
     rng = np.random.default_rng(seed)
-    found = []
+    curves = []
     for number in range(n_orders):
         order = rng.permutation(sorted(regions)).tolist()
-        found.append(deletion_curve(occluder, fill, order, n_voxels))
+        curves.append(deletion_curve(occluder, fill, order, n_voxels))
         if progress is not None:
             progress(number + 1, n_orders)
-    return found
+    return curves
 
 
 def beside_random(curve: pd.DataFrame, random: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -8,6 +8,9 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.explain.session import ExplanationSession, Results, tables_of
+
 COLUMNS = (
     "explanation_a",
     "explanation_b",
@@ -17,6 +20,31 @@ COLUMNS = (
     "spearman_abs_per_ml",
 )
 MIN_REGIONS = 3
+
+
+def explain(session: ExplanationSession) -> Results:
+    """Compare the occlusion and the attributions among the session's results.
+
+    Parameters
+    ----------
+    session : ExplanationSession
+
+    Returns
+    -------
+    dict
+        ``agreement``: one row for each pair of explanations, columns ``COLUMNS``.
+
+    Raises
+    ------
+    DataError
+        The session holds no occlusion.
+    """
+    if "occlusion" not in session.results:
+        raise DataError("Without the tables of the occlusion there is nothing to compare.")
+    baselines = session.results["occlusion"]["baselines"]
+    assert isinstance(baselines, pd.DataFrame)
+    attributions = tables_of(session.results, "attribution")
+    return {"agreement": agreement_table(explanations_of(baselines, attributions))}
 
 
 def explanations_of(
@@ -41,14 +69,14 @@ def explanations_of(
         importance_per_ml=baselines["delta_age_per_ml"].abs(),
         method="occlusion",
     )
-    found = {}
+    explanations = {}
     for table in (sized, *attributions):
         for (method, baseline), rows in table.groupby(
             ["method", "baseline"], sort=False, dropna=False
         ):
             name = method if pd.isna(baseline) else f"{method}_{baseline}"
-            found[str(name)] = rows
-    return found
+            explanations[str(name)] = rows
+    return explanations
 
 
 def compare(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, float]:
@@ -68,15 +96,15 @@ def compare(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, float]:
     """
     both = first.merge(second, on="index", suffixes=("_a", "_b"))
     used = both[["importance_a", "importance_b"]].notna().all(axis=1)
-    found: dict[str, float] = {"n_regions": int(used.sum())}
+    agreement: dict[str, float] = {"n_regions": int(used.sum())}
     columns = {
         "spearman": "delta_age",
         "spearman_abs": "importance",
         "spearman_abs_per_ml": "importance_per_ml",
     }
     for name, column in columns.items():
-        found[name] = _spearman(both.loc[used, f"{column}_a"], both.loc[used, f"{column}_b"])
-    return found
+        agreement[name] = _spearman(both.loc[used, f"{column}_a"], both.loc[used, f"{column}_b"])
+    return agreement
 
 
 def agreement_table(explanations: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -1,15 +1,18 @@
-"""Two ways to occlude regions of one volume in an ensemble: propagated changes, or full passes.
+"""An ensemble of networks, and two ways in which it answers to occluded volumes.
 
-Both give the same numbers to rounding; :func:`open_occluder` chooses.
+Propagated changes and full passes give the same numbers to rounding; :meth:`Ensemble.open` chooses.
 """
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -19,14 +22,13 @@ from torch import Tensor, nn
 from bidsapp_brainage.errors import UsageError
 
 from .arithmetic import exact_arithmetic, reraise_unless_oom
-from .engine import OcclusionPlan, Run, UnsupportedNetworkError, trace
+from .baselines import Fill
+from .engine import Network, OcclusionPlan, Run, UnsupportedNetworkError, trace
 from .engine.geometry import Patch, flat_positions
 from .predictions import Decode, Predictions, Progress, ensemble_predictions
 
 LOGGER = logging.getLogger("bidsapp_brainage")
 
-Fill: TypeAlias = float | NDArray[np.floating]
-"""What occluded voxels hold: a constant, or a volume (D, H, W)."""
 EngineName: TypeAlias = Literal["auto", "incremental", "loop"]
 
 #: Large enough to keep a GPU busy; not measured yet on one.
@@ -59,92 +61,126 @@ class Occluder(Protocol):
         """Take back the last commit."""
 
 
-def open_occluder(
-    members: Sequence[nn.Module],
-    volume: NDArray[np.floating],
-    regions: Sequence[Patch | None],
-    *,
-    decode: Decode,
-    engine: EngineName = "auto",
-    device: str = "cpu",
-    batch_size: int | None = None,
-    n_threads: int = 1,
-) -> Occluder:
-    """Prepare the occlusion of regions.
+@dataclass(frozen=True)
+class Ensemble:
+    """Networks whose answers are averaged, made ready once to occlude regions of any volume.
 
-    Parameters
+    Attributes
     ----------
-    members : sequence of torch.nn.Module
-        Networks of the ensemble, mapping (N, 1, D, H, W) to logits (N, n_bins).
-    volume : ndarray, shape (D, H, W)
-        Network input, exactly as the prediction saw it.
-    regions : sequence of Patch or None
-        See :func:`bidsapp_brainage.explain.engine.plan.label_patches`; None for empty regions.
+    members : tuple of torch.nn.Module
+        Networks in eval mode, mapping (N, 1, D, H, W) to what `decode` takes.
     decode : callable
-        From logits to probabilities and ages.
+        From the logits of one member to probabilities and ages (from the model card:
+        :func:`bidsapp_brainage.model.prediction.decoder`). Members are averaged as the prediction
+        averages them: the mean of their distributions, whose mean is the mean of their ages.
     engine : {"auto", "incremental", "loop"}
         ``incremental`` propagates changes and refuses networks that are not local; ``loop`` runs
         a full pass for each region; ``auto`` takes the first where it can, and says in the log
-        why when it cannot.
+        why when it cannot. They agree to rounding.
     device : str
         ``cpu`` or ``cuda[:N]``.
     batch_size : int, optional
-        Regions that are computed together; chosen by the engine when not given.
+        Regions that are computed together; chosen by the engine when not given, and halved when
+        the memory does not suffice.
     n_threads : int
-        Threads of the incremental engine on a CPU; they do not change the results.
+        Threads on a CPU; those of the incremental engine do not change the results.
 
     Raises
     ------
     UsageError
         No network, or a batch size below 1.
-    UnsupportedNetworkError
-        With ``engine="incremental"``, naming the module that is not local.
     """
-    if not members:
-        raise UsageError("Occlusion needs at least one network.")
-    if batch_size is not None and batch_size < 1:
-        raise UsageError(f"The batch size must be at least 1, not {batch_size}.")
-    if engine != "loop":
-        try:
-            return Incremental(
-                members, volume, regions,
-                decode=decode, device=device, batch_size=batch_size, n_threads=n_threads,
+
+    members: tuple[nn.Module, ...]
+    decode: Decode
+    engine: EngineName = "auto"
+    device: str = "cpu"
+    batch_size: int | None = None
+    n_threads: int = 1
+    # Plans fit all networks of one geometry; one lives as long as an occluder uses it.
+    _plans: MutableMapping[str, OcclusionPlan] = field(
+        default_factory=WeakValueDictionary, repr=False, compare=False
+    )
+    _traced: dict[tuple[int, ...], tuple[Network, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        if not self.members:
+            raise UsageError("Occlusion needs at least one network.")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise UsageError(f"The batch size must be at least 1, not {self.batch_size}.")
+
+    def open(self, volume: NDArray[np.floating], regions: Sequence[Patch | None]) -> Occluder:
+        """Prepare the occlusion of regions of one volume.
+
+        Parameters
+        ----------
+        volume : ndarray, shape (D, H, W)
+            Network input, exactly as the prediction saw it.
+        regions : sequence of Patch or None
+            See :func:`bidsapp_brainage.explain.engine.plan.label_patches`; None for empty regions.
+
+        Raises
+        ------
+        UnsupportedNetworkError
+            With ``engine="incremental"``, naming the module that is not local.
+        """
+        networks = self._networks(volume.shape)
+        if not networks:
+            return FullPasses(
+                self.members, volume, regions,
+                decode=self.decode, device=self.device, batch_size=self.batch_size,
             )  # fmt: skip
-        except UnsupportedNetworkError as error:
-            if engine == "incremental":
-                raise
-            LOGGER.warning("Occlusion takes one forward pass for each region: %s", error)
-    return FullPasses(members, volume, regions, decode=decode, device=device, batch_size=batch_size)
+        runs = [
+            Run(self._plan(network, regions), network, torch.as_tensor(volume.copy())[None])
+            for network in networks
+        ]
+        return Incremental(runs, decode=self.decode, n_threads=self.n_threads)
+
+    def _networks(self, shape: tuple[int, ...]) -> tuple[Network, ...]:
+        """The members as the incremental engine takes them; none where it cannot."""
+        if shape not in self._traced:
+            self._traced[shape] = ()
+            try:
+                if self.engine != "loop":
+                    self._traced[shape] = tuple(
+                        trace(member, (1, *shape), device=self.device) for member in self.members
+                    )
+            except UnsupportedNetworkError as error:
+                if self.engine == "incremental":
+                    raise
+                LOGGER.warning("Occlusion takes one forward pass for each region: %s", error)
+        return self._traced[shape]
+
+    def _plan(self, network: Network, regions: Sequence[Patch | None]) -> OcclusionPlan:
+        key = f"{network.signature} {_fingerprint(regions)}"
+        plan = self._plans.get(key)
+        if plan is None:
+            options = dict(GPU_OPTIONS) if torch.device(self.device).type != "cpu" else {}
+            if self.batch_size is not None:
+                options["chunk_regions"] = self.batch_size
+            plan = self._plans[key] = OcclusionPlan(network, regions, **options)
+        return plan
+
+
+def _fingerprint(regions: Sequence[Patch | None]) -> str:
+    digest = hashlib.sha256()
+    for region in regions:
+        digest.update(
+            b"none" if region is None else repr((region.origin, region.box.shape)).encode()
+        )
+        digest.update(b"" if region is None else np.packbits(region.box).tobytes())
+    return digest.hexdigest()
 
 
 class Incremental:
     """Each member propagates changes; members of one geometry share a plan."""
 
-    def __init__(
-        self,
-        members: Sequence[nn.Module],
-        volume: NDArray[np.floating],
-        regions: Sequence[Patch | None],
-        *,
-        decode: Decode,
-        device: str = "cpu",
-        batch_size: int | None = None,
-        n_threads: int = 1,
-    ) -> None:
+    def __init__(self, runs: Sequence[Run], *, decode: Decode, n_threads: int = 1) -> None:
+        self._runs = runs
         self._decode = decode
         self._n_threads = n_threads
-        options = dict(GPU_OPTIONS) if torch.device(device).type != "cpu" else {}
-        if batch_size is not None:
-            options["chunk_regions"] = batch_size
-        plans: dict[str, OcclusionPlan] = {}
-        networks = [trace(member, (1, *volume.shape), device=device) for member in members]
-        for network in networks:
-            if network.signature not in plans:
-                plans[network.signature] = OcclusionPlan(network, regions, **options)
-        self._runs = [
-            Run(plans[network.signature], network, torch.as_tensor(volume.copy())[None])
-            for network in networks
-        ]
 
     @property
     def intact(self) -> Predictions:

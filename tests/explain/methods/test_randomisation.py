@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from bidsapp_brainage.explain.randomisation import (
+from bidsapp_brainage.explain.methods.randomisation import (
     COLUMNS,
     randomisation_table,
     randomised,
     weight_layers,
 )
-
-from .test_attributions import make_subject, planted
-from .test_occlusion import tiny_network
+from bidsapp_brainage.explain.session import ExplanationSession
+from tests.explain.toy import make_input, planted, tiny_network
 
 
 def changed(one, other) -> set[str]:
@@ -41,8 +40,8 @@ def test_the_cascade_is_nested_and_keeps_the_weights_of_a_layer_together():
 
 @pytest.mark.parametrize("methods", [["occlusion"], ["lrp", "ig"]])
 def test_the_trained_network_agrees_with_itself_and_the_destroyed_one_does_not(methods):
-    subject = make_subject(planted())
-    table = randomisation_table(subject, methods, seed=1)
+    session = ExplanationSession(make_input(planted(), seed=1))
+    table = randomisation_table(session, methods)
     assert list(table) == list(COLUMNS)
     assert table["method"].unique().tolist() == methods
     trained = table[table["step"] == 0]
@@ -50,5 +49,5 @@ def test_the_trained_network_agrees_with_itself_and_the_destroyed_one_does_not(m
     assert trained["spearman_abs"].tolist() == pytest.approx([1.0] * len(methods))
     last = table[table["step"] == table["step"].max()]
     assert not np.isclose(last["spearman"], 1).any()
-    again = randomisation_table(subject, methods, seed=1)
+    again = randomisation_table(session, methods)
     np.testing.assert_array_equal(again["spearman"], table["spearman"])

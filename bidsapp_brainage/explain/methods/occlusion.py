@@ -1,0 +1,92 @@
+"""Occlusion of every region, of the groups that regions form, and of controls."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bidsapp_brainage.explain.controls import COLUMNS as CONTROL_COLUMNS
+from bidsapp_brainage.explain.controls import control_table
+from bidsapp_brainage.explain.ensemble import Incremental
+from bidsapp_brainage.explain.hierarchy import group_table
+from bidsapp_brainage.explain.nulls import null_scores
+from bidsapp_brainage.explain.occlusion import effects, sizes
+from bidsapp_brainage.explain.scores import baseline_table, occlusion_table
+from bidsapp_brainage.explain.session import ExplanationSession, Results
+
+
+def explain(session: ExplanationSession) -> Results:
+    """Occlude regions, the groups they form and, for comparison, controls and random parcels.
+
+    Parameters
+    ----------
+    session : ExplanationSession
+
+    Returns
+    -------
+    dict
+        ``table`` with the first baseline, columns of :data:`.scores.COLUMNS`; ``groups`` with the
+        first baseline, :data:`.hierarchy.COLUMNS`; ``baselines``, the regions with every baseline,
+        :data:`.scores.BASELINE_COLUMNS`; ``controls`` with every baseline,
+        :data:`.controls.COLUMNS`.
+    """
+    inputs = session.inputs
+    single = {baseline: session.region_effects(baseline) for baseline in inputs.baselines}
+    primary = single[inputs.baseline]
+    grouped = session.occluder.occlude(session.fill(), session.blocks.numbers("groups"))
+    return {
+        "table": _region_table(session, primary),
+        "groups": group_table(
+            session.groups, session.effects_of("groups", grouped), primary,
+            voxel_ml=inputs.voxel_ml,
+        ),
+        "baselines": baseline_table(inputs.atlas, single, voxel_ml=inputs.voxel_ml),
+        "controls": _control_table(session),
+    }  # fmt: skip
+
+
+def _region_table(session: ExplanationSession, primary: pd.DataFrame) -> pd.DataFrame:
+    inputs, nulls = session.inputs, session.nulls
+    table = occlusion_table(
+        primary,
+        inputs.atlas,
+        voxel_ml=inputs.voxel_ml,
+        age=inputs.age,
+        baseline=inputs.baseline,
+        ood_flag=inputs.ood_flag,
+    )
+    if nulls.patches:
+        # In an occluder of their own: each is occluded once, and their tables would leave no room
+        # for those of the regions, which other methods need again and again.
+        occluder = session.open(nulls.patches)
+        answers = session.occlude_pieces(occluder, nulls.patches)
+        drawn = effects(range(len(nulls.patches)), sizes(nulls.patches), occluder.intact, answers)
+        scores = null_scores(primary, drawn, nulls.assignment).drop(columns="index")
+        table[list(scores.columns)] = scores.to_numpy()
+    # one more pass per region would be a high price where changes cannot be propagated
+    if isinstance(session.occluder, Incremental) and inputs.mirror_axis is not None:
+        table["delta_age_mirrored"] = session.mirrored_effects()["delta_age"].to_numpy()
+    return table
+
+
+def _control_table(session: ExplanationSession) -> pd.DataFrame:
+    controls, numbers = session.controls, session.blocks.numbers("controls")
+    everything = list(controls).index("all_regions")
+    tables = []
+    for baseline in session.inputs.baselines:
+        answers = session.occlude_pieces(
+            session.occluder, list(controls.values()), first=numbers[0], baseline=baseline
+        )
+        # All regions together keep the fills of the regions.
+        together = session.occluder.occlude(session.fill(baseline), [numbers[everything]])
+        answers.put([everything], together)
+        tables.append(
+            control_table(
+                session.effects_of("controls", answers),
+                session.region_effects(baseline),
+                list(controls),
+                baseline,
+            )
+        )
+    table = pd.concat(tables, ignore_index=True)
+    volume_mm3 = table["n_voxels"] * session.inputs.voxel_ml * 1000
+    return table.assign(volume_mm3=volume_mm3)[list(CONTROL_COLUMNS)]
