@@ -17,7 +17,6 @@ from bidsapp_brainage.settings import all_options, in_flags
 if TYPE_CHECKING:
     from bidsapp_brainage.model.cards import ModelCard
 
-_HERE = "bidsapp_brainage.cli.model_registry"
 _BAR_WIDTH = 28
 _BAR_INTERVAL_S = 0.2
 _BYTES_PER_PARAMETER = 4
@@ -29,23 +28,23 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     """Add the subcommands."""
     parser = subparsers.add_parser("list", help="table of all models")
     parser.add_argument("--json", action="store_true", help="as JSON")
-    parser.set_defaults(handler=f"{_HERE}:list_models")
+    parser.set_defaults(handler=list_models)
     parser = _add_models_dir(parser)
     parser = subparsers.add_parser("show", help="everything about a model")
     parser.add_argument("name", help="of the model, or path of its card")
     parser.add_argument("--json", action="store_true", help="the card as it is")
-    parser.set_defaults(handler=f"{_HERE}:show_model")
+    parser.set_defaults(handler=show_model)
     _add_models_dir(parser)
     parser = subparsers.add_parser("fetch", help="download weights (the only one that goes online)")
     parser.add_argument("names", nargs="+", metavar="NAME")
     parser.add_argument(
         "--accept-licence", action="store_true", help="accept a non-commercial licence"
     )
-    parser.set_defaults(handler=f"{_HERE}:fetch_models")
+    parser.set_defaults(handler=fetch_models)
     _add_models_dir(parser)
     parser = subparsers.add_parser("verify", help="hash all weights anew")
     parser.add_argument("names", nargs="*", metavar="NAME", help="default: all that are there")
-    parser.set_defaults(handler=f"{_HERE}:verify_models")
+    parser.set_defaults(handler=verify_models)
     _add_models_dir(parser)
 
 
@@ -63,8 +62,8 @@ def list_models(options: argparse.Namespace) -> int:
     table = [[name.upper() for name in _COLUMNS]]
     table += [[_cell(row, name) for name in _COLUMNS] for row in rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+    for cells in table:
+        text = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
         print(text.rstrip())
     return 0
 
@@ -100,10 +99,10 @@ def fetch_models(options: argparse.Namespace) -> int:
         print(f"{name}: licence: {card.licence}")
         bar = _Bar()
         try:
-            found = fetch(card, folder, accept_licence=options.accept_licence, progress=bar)
+            fetched = fetch(card, folder, accept_licence=options.accept_licence, progress=bar)
         finally:
             bar.end()
-        print(f"{name}: ready in {found.folder}")
+        print(f"{name}: ready in {fetched.folder}")
     return 0
 
 

@@ -245,14 +245,14 @@ def _sample(head: Head, displacement: Volume, points: Volume, stripped: bool) ->
         there = in_box[:, chosen]
         for axis in range(3):
             moved[axis] += ndimage.map_coordinates(displacement[axis], there, order=1)
-        found = np.zeros(moved.shape[1], np.float32)
+        intensities = np.zeros(moved.shape[1], np.float32)
         if number == ZONE_BRAIN:
             in_brain = _to_voxels(moved, head.brain_affine)
-            found = ndimage.map_coordinates(head.brain, in_brain, order=1)
+            intensities = ndimage.map_coordinates(head.brain, in_brain, order=1)
         if not stripped:
             shell = ndimage.map_coordinates(head.shell, _to_voxels(moved, head.box_affine), order=1)
-            found = np.where(found > _BRAIN_EDGE, found, shell)
-        values[chosen] = found
+            intensities = np.where(intensities > _BRAIN_EDGE, intensities, shell)
+        values[chosen] = intensities
     return values
 
 

@@ -110,8 +110,8 @@ def read_crashes(folder: Path, places: Mapping[str, str]) -> list[Crash]:
     for path in sorted(folder.glob("crash-*.txt")):
         match = _CRASH_NAME.fullmatch(path.name)
         text = hide_paths(path.read_text(encoding="utf-8", errors="replace"), places)
-        found = _NODE.search(text)
-        node = found[1] if found else "unknown"
+        named = _NODE.search(text)
+        node = named[1] if named else "unknown"
         if match:  # nipype's own name holds the login name of the user
             path.unlink()
             path = path.with_name(f"crash-{match[1]}-{node.rpartition('.')[2]}-{match[2]}.txt")

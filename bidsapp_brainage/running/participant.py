@@ -25,7 +25,7 @@ _NIPYPE_LOGGERS = ("nipype.workflow", "nipype.interface", "nipype.utils")
 
 @dataclass(frozen=True)
 class _Run:
-    """What one invocation has found out before anything is computed."""
+    """What one invocation knows before anything is computed."""
 
     settings: Settings
     scans: Sequence[Scan]

@@ -7,7 +7,7 @@ import json
 import logging
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,12 @@ def cross_validate(run: CrossValidation) -> pd.DataFrame:
     table = _gathered(run, tables)
     write_tsv(folder / "oof.tsv", table)
     return table
+
+
+def from_scratch(run: CrossValidation, folder: Path) -> CrossValidation:
+    """The same folds, recipe and people in another folder: random weights, nothing frozen."""
+    recipe = replace(run.recipe, freeze=0, unfreeze_every=0)
+    return replace(run, recipe=recipe, start=(), folder=folder)
 
 
 def _gathered(run: CrossValidation, tables: list[pd.DataFrame]) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from bidsapp_brainage.model.prediction import predict
 from bidsapp_brainage.model.weights.loading import load_members
 from bidsapp_brainage.stats import accuracy
 from bidsapp_brainage.stats.classes import class_metrics
-from bidsapp_brainage.training.data.cohort import Cohort, load_volume
+from bidsapp_brainage.training.data.cohort import Cohort, Source, load_volume
 from bidsapp_brainage.training.decode import average_tables, decode_table
 
 N_BOOT = 2000
@@ -55,6 +55,18 @@ class Report:
                 f"{row['n_participants']:>5}  {row['value']:.2f}{interval}{unit}"
             )
         return "\n".join([*lines, *self.notes])
+
+
+def source_for(card: ModelCard, folder: Path, source: Source) -> Source:
+    """Images of a folder that a model can predict.
+
+    A fine-tuned or retrained network sees what was made for another one of the same grid, unless
+    the user says which images are meant.
+    """
+    if not source.prepared or source.desc or source.find(folder):
+        return source
+    learned = card.training.get("inputs", {})
+    return Source(card.name, learned.get("desc"), learned.get("suffix"))
 
 
 def predict_cohort(

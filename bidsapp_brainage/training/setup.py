@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from bidsapp_brainage.training.data.targets import Target, make_output
 from bidsapp_brainage.training.fitting.freezing import blocks
 from bidsapp_brainage.training.recipe import Augmentation, Recipe, bundled_recipe, load_recipe
 
+LOGGER = logging.getLogger(__name__)
 DEFAULT_RECIPE = "sfcn2mm"
 DESCRIBED = ("mixture", "tissuelinear", "refined")  # have no parameters that are usual
 LEARNABLE = 0  # part of a mixture that learns by steps; the others are fitted beside it
@@ -124,6 +126,23 @@ def tuning_recipe(
         raise UsageError(f"`name` {source.name} is the model that you start from: choose another.")
     recipe = Recipe(card=card, augmentation=Augmentation(**shifts), **choices)
     return _changed(recipe, card, changes)
+
+
+def with_views(recipe: Recipe) -> Recipe:
+    """The same, for a model that predicts from mirrored and shifted brains, too."""
+    views = {"tta": {"flip": True, "shift_voxels": 1}}
+    return dataclasses.replace(recipe, card={**recipe.card, "prediction": views})
+
+
+def warn_of_other_folds(card: ModelCard, recipe: Recipe) -> None:
+    """Say in the log when a model that training starts from was made with other folds."""
+    made = card.training.get("recipe", {})
+    if (made.get("n_folds"), made.get("seed")) != (recipe.n_folds, recipe.seed):
+        LOGGER.warning(
+            "%s was not made with these folds: if it was trained on people among yours, networks "
+            "start from weights that have seen those they are tested on",
+            card.name,
+        )
 
 
 def final_recipe(recipe: Recipe) -> Recipe:
