@@ -18,7 +18,8 @@ def _table(
     )  # fmt: skip
 
 
-ROW_NAME = Column("name", "Name", "Region, network, lobe or hemisphere.")
+ROW_NAME = Column("name", "Name", "The region, or the group of regions of this level.")
+REGION_OR_GROUP = (c.INDEX, ROW_NAME, *c.REGION[2:])
 P_OF_T = Column("p", "p", "Two-sided p value of t.", minimum=0, maximum=1)
 MEAN_DELTA_AGE = Column(
     "mean_delta_age", "Mean contribution", "Mean over participants of delta_age.", units="year"
@@ -33,20 +34,19 @@ SD_DELTA_AGE = Column(
 MEAN_NOSA_IMPORTANCE = Column(
     "mean_nosa_importance",
     "Mean NOSA importance",
-    "Mean over participants whose age is known.",
+    "Mean over participants whose age is known; that of a group from the predicted age.",
     units="year",
     minimum=0,
 )
 
 _OCCLUSIONSTATS = (
     c.LEVEL,
-    *c.REGION,
+    *REGION_OR_GROUP,
     c.BASELINE,
     Column(
         "n_regions",
         "Regions",
-        "Number of atlas regions in the row; networks, lobes and hemispheres are means over "
-        "their regions weighted by volume.",
+        "Number of atlas regions in the row: 1, or those of the group that have voxels.",
         minimum=1,
     ),
     c.N_PARTICIPANTS,
@@ -141,7 +141,7 @@ _OCCLUSIONSTATS = (
 
 _OCCLUSIONMODEL = (
     c.LEVEL,
-    *c.REGION,
+    *REGION_OR_GROUP,
     *g.FIT,
     Column(
         "p_maxt",
@@ -162,7 +162,7 @@ _OCCLUSIONMODEL = (
 
 _OCCLUSIONRELIABILITY = (
     c.LEVEL,
-    *c.REGION,
+    *REGION_OR_GROUP,
     *g.ICC,
 )
 
@@ -337,7 +337,7 @@ _STABILITY = (
     c.CI95_UPPER,
     Column("n_repeats", "Repeats", "Random splits, or participants.", minimum=1),
     c.N_PARTICIPANTS,
-    Column("n_regions", "Regions", "Number of regions, networks, lobes or hemispheres.", minimum=1),
+    Column("n_regions", "Regions", "Number of regions, or of groups of the level.", minimum=1),
 )
 
 _AGREEMENTSTATS = (
@@ -397,13 +397,14 @@ TABLES: tuple[Output, ...] = (
     ),
     _table(
         "occlusionstats",
-        "one row per region, network, lobe and hemisphere (and baseline): mean, interval, tests "
-        "against zero and against parcels of the same size, rank with interval (T5, T6)",
+        "one row per region and group of regions, the latter occluded as one and as mean over "
+        "their regions (and baseline): mean, interval, tests against zero and against parcels of "
+        "the same size, rank with interval (T5, T6)",
         _OCCLUSIONSTATS,
     ),
     _table(
         "occlusionmodel",
-        "per region and network: contribution explained by age, age squared, sex, group, brain "
+        "per region and group: contribution explained by age, age squared, sex, group, brain "
         "volume, image quality, site and covariates, one row per term (T5, T6)",
         _OCCLUSIONMODEL,
         always=False,

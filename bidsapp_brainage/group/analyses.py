@@ -106,7 +106,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class OfSample:
-    """An analysis of the whole sample; it may read the tables made before it."""
+    """An analysis of the whole sample; it may read the tables made before it.
+
+    ``outputs`` are keys of cards in the catalogue.
+    """
 
     outputs: tuple[str, ...]
     run: Callable[[Sample, Tables], Findings]
@@ -122,8 +125,8 @@ class OfAtlas:
 
 #: Each analysis by itself takes frames and explicit parameters; here stands what it is given.
 ANALYSES: tuple[OfSample | OfAtlas, ...] = (
-    OfSample(("brainage",), lambda s, _: Findings({"brainage": _predictions(s)})),
-    OfSample(("qc",), lambda s, _: findings("qc", s.model.qc)),
+    OfSample(("group_brainage",), lambda s, _: Findings({"group_brainage": _predictions(s)})),
+    OfSample(("group_qc",), lambda s, _: findings("group_qc", s.model.qc)),
     OfSample(
         ("sample",),
         lambda s, _: findings("sample", sample.sample_table(s.scans, len(s.model.missing))),
@@ -148,7 +151,7 @@ ANALYSES: tuple[OfSample | OfAtlas, ...] = (
     OfSample(
         ("reliability", "change"), lambda s, _: repeats.reliability_and_change(s.scans, s.repeats)
     ),
-    OfAtlas(("occlusion",), lambda s, a, _: Findings({"occlusion": a.result.table})),
+    OfAtlas(("group_occlusion",), lambda s, a, _: Findings({"group_occlusion": a.result.table})),
     OfAtlas(
         ("occlusionstats",),
         lambda s, a, _: contributions.mean_contributions(

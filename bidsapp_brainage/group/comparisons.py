@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bidsapp_brainage.catalogue.outputs import columns_of
 from bidsapp_brainage.group.collect import AtlasResult
 from bidsapp_brainage.group.levels import Level
 from bidsapp_brainage.group.notes import Findings, findings
@@ -16,16 +17,7 @@ from bidsapp_brainage.stats import regions, stability
 from bidsapp_brainage.stats.means import mean_with_interval
 
 AGREEMENT = ("spearman", "spearman_abs", "spearman_abs_per_ml")
-SENSITIVITY = (
-    "analysis",
-    "atlas",
-    "measure",
-    "main",
-    "value",
-    "difference",
-    "unit",
-    "n_participants",
-)
+SENSITIVITY = tuple(columns_of("sensitivity"))
 
 
 def agreement(table: pd.DataFrame) -> Findings:

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from bidsapp_brainage.catalogue.levels import group_level, mean_level
+from bidsapp_brainage.catalogue.outputs import columns_of
 from bidsapp_brainage.group.levels import Level
 from bidsapp_brainage.group.notes import Findings, findings
 
@@ -28,18 +29,7 @@ MEASURES = {
     "absolute mean contribution per mL": "mean_delta_age_per_ml",
     "absolute z against parcels of the same size": "mean_z_null",
 }
-COLUMNS = (
-    "study",
-    "claim",
-    "regions",
-    "measure",
-    "value",
-    "n_regions",
-    "percentile",
-    "best_rank",
-    "n_ranked",
-    "verdict",
-)
+COLUMNS = tuple(columns_of("literature"))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-COLUMNS = ("topic", "severity", "sentence")
+from bidsapp_brainage.catalogue.outputs import columns_of
 
 
 @dataclass(frozen=True)
@@ -43,4 +43,4 @@ def notes_table(notes: Sequence[Note]) -> pd.DataFrame:
     """Warnings first; equal sentences once."""
     order = sorted(dict.fromkeys(notes), key=lambda note: note.severity != "warning")
     rows = [(note.topic, note.severity, note.sentence) for note in order]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=columns_of("notes"))

@@ -11,31 +11,24 @@ import numpy as np
 
 from bidsapp_brainage.bids.dictionaries import sidecar
 from bidsapp_brainage.bids.names import bids_uri, derivative_path, parse_name, sidecar_path
+from bidsapp_brainage.catalogue.outputs import OUTPUTS, columns_of, output
 from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.group.analyses import ANALYSES, OfAtlas, OfSample, Summary, Tables
+from bidsapp_brainage.group.analyses import Summary, Tables
 from bidsapp_brainage.group.collect import AtlasResult
 from bidsapp_brainage.group.notes import Note
 from bidsapp_brainage.io import load_nifti, save_nifti, write_json, write_tsv
 
-_PHENOTYPE = (
-    "participant_id",
-    "model",
-    "chronological_age",
-    "predicted_age",
-    "predicted_age_sd",
-    "ci95_lower",
-    "ci95_upper",
-    "gap",
-    "gap_corrected",
-    "ood_flag",
-    "qc_flag",
-)
-
 
 def group_path(output_dir: Path, label: str, key: str, entities: Mapping[str, str]) -> Path:
-    """Where a table of the group lies: ``group[_atlas-A]_desc-<label>_<key>.tsv``."""
+    """Where a table of the group lies: ``group[_atlas-A]_desc-<label>_<suffix>.tsv``."""
+    card = output(key)
     return derivative_path(
-        output_dir, entities, suffix=key, extension=".tsv", datatype="group", desc=label
+        output_dir,
+        entities,
+        suffix=card.suffix,
+        extension=card.extension,
+        datatype="group",
+        desc=label,
     )
 
 
@@ -54,13 +47,14 @@ def write_tables(output_dir: Path, summary: Summary) -> list[Path]:
         The TSV files; each has its dictionary beside it.
     """
     atlases = zip(summary.model.atlases, summary.atlas_tables, strict=True)
-    places: list[tuple[type, Tables, Mapping[str, str]]] = [
-        (OfSample, summary.tables, {}),
-        *((OfAtlas, tables, atlas.entities) for atlas, tables in atlases),
+    places: list[tuple[Tables, Mapping[str, str]]] = [
+        (summary.tables, {}),
+        *((tables, atlas.entities) for atlas, tables in atlases),
     ]
+    cards = [card for card in OUTPUTS if card.level == "group" and card.is_table]
     written = []
-    for kind, tables, entities in places:
-        keys = [key for entry in ANALYSES if isinstance(entry, kind) for key in entry.outputs]
+    for tables, entities in places:
+        keys = [card.key for card in cards if ("atlas" in card.entities) == bool(entities)]
         for key in (key for key in keys if key not in tables):
             path = group_path(output_dir, summary.model.label, key, entities)
             path.unlink(missing_ok=True)
@@ -68,7 +62,7 @@ def write_tables(output_dir: Path, summary: Summary) -> list[Path]:
         for key, table in tables.items():
             path = group_path(output_dir, summary.model.label, key, entities)
             write_tsv(path, table)
-            content = sidecar(key, list(table.columns), **_provenance(summary))
+            content = sidecar(output(key).suffix, list(table.columns), **_provenance(summary))
             write_json(sidecar_path(path), content)
             written.append(path)
     return written
@@ -109,7 +103,7 @@ def write_phenotype(output_dir: Path, summaries: Sequence[Summary]) -> list[Note
         sidecar_path(path).unlink(missing_ok=True)
         return [Note("phenotype", f"phenotype/brainage.tsv is not written: {why}.")]
     (summary,) = summaries
-    table = summary.model.brainage.reindex(columns=list(_PHENOTYPE))
+    table = summary.model.brainage.reindex(columns=columns_of("phenotype"))
     write_tsv(path, table)
     content = sidecar("brainage", list(table.columns), **_provenance(summary))
     write_json(sidecar_path(path), content)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bidsapp_brainage.catalogue.outputs import columns_of
 from bidsapp_brainage.group.notes import Findings, findings, notes_of
 from bidsapp_brainage.group.sample import subsets
 from bidsapp_brainage.model.bias_correction import BiasCorrection
@@ -95,28 +96,7 @@ def gaps(
         for name, part in subsets(values):
             if name == "all" or name.startswith(("group=", "sex=")):
                 rows.append({**facts, "subset": name, **_gap_row(part)})
-    return findings("gaps", pd.DataFrame(rows).reindex(columns=_GAP_COLUMNS))
-
-
-_GAP_COLUMNS = [
-    "correction",
-    "source",
-    "subset",
-    "n_participants",
-    "mean_gap",
-    "ci95_lower",
-    "ci95_upper",
-    "sd_gap",
-    "age_slope",
-    "age_slope_ci95_lower",
-    "age_slope_ci95_upper",
-    "line_slope",
-    "line_intercept",
-    "n_reference",
-    "reference_age_min",
-    "reference_age_max",
-    "warning",
-]
+    return findings("gaps", pd.DataFrame(rows).reindex(columns=columns_of("gaps")))
 
 
 def _applied(scans: pd.DataFrame) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bidsapp_brainage.catalogue.outputs import columns_of
 from bidsapp_brainage.group.collect import AtlasResult
 from bidsapp_brainage.group.people import ParticipantColumns
 from bidsapp_brainage.stats.outliers import robust_outliers
@@ -175,4 +176,4 @@ def exclusion_table(
         without = sorted(set(scans["scan"]) - set(atlas.table["scan"]))
         place = f"contributions ({atlas.title})"
         rows += [(scan, place, "no region table of this atlas") for scan in without]
-    return pd.DataFrame(rows, columns=["scan", "left_out_of", "reason"])
+    return pd.DataFrame(rows, columns=columns_of("exclusions"))

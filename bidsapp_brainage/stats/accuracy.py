@@ -12,23 +12,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from bidsapp_brainage.catalogue.outputs import columns_of
+
 Floats: TypeAlias = NDArray[np.float64]
 Statistic: TypeAlias = Callable[[Floats, Floats], float]
 
 MIN_FOR_LINE = 3  # participants, for correlation, R2 and slope
 MIN_FOR_INTERVAL = 5  # participants; fewer make a bootstrap interval meaningless
-COLUMNS = (
-    "prediction",
-    "subset",
-    "metric",
-    "value",
-    "ci95_lower",
-    "ci95_upper",
-    "ci_method",
-    "unit",
-    "n_participants",
-    "n_scans",
-)
+COLUMNS = tuple(columns_of("metrics"))
 
 
 @dataclass(frozen=True)

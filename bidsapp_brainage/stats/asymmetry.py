@@ -6,29 +6,11 @@ import numpy as np
 import pandas as pd
 
 from bidsapp_brainage.catalogue.levels import bare_name
+from bidsapp_brainage.catalogue.outputs import columns_of
 from bidsapp_brainage.stats.means import mean_with_interval
 from bidsapp_brainage.stats.permutation import false_discovery, sign_flip_max_t
 
-COLUMNS = (
-    "pair",
-    "index_left",
-    "index_right",
-    "n_participants",
-    "mean_left",
-    "mean_right",
-    "mean_difference",
-    "ci95_lower",
-    "ci95_upper",
-    "mean_asymmetry",
-    "t",
-    "p",
-    "q",
-    "p_maxt",
-    "effect_size",
-    "mean_difference_flipped",
-    "brain_part",
-    "model_part",
-)
+COLUMNS = tuple(columns_of("asymmetry"))
 
 
 def homologous_pairs(regions: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bidsapp_brainage.catalogue.group_columns import FIT
 from bidsapp_brainage.stats.permutation import freedman_lane_max_t
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -22,25 +23,7 @@ MOST_MISSING = 0.2  # share of people; a term of the app's own choice that lacks
 POOLED = "pooled"
 #: Terms that the app adds by itself, in the order in which a small sample gives them up.
 OWN_TERMS = ("quality", "brain_volume", "age_squared", "site", "sex", "age")
-COLUMNS = (
-    "term",
-    "estimate",
-    "ci95_lower",
-    "ci95_upper",
-    "se",
-    "statistic",
-    "df",
-    "p",
-    "beta",
-    "beta_ci95_lower",
-    "beta_ci95_upper",
-    "hedges_g",
-    "hedges_g_ci95_lower",
-    "hedges_g_ci95_upper",
-    "n_participants",
-    "method",
-    "formula",
-)
+COLUMNS = tuple(column.name for column in FIT)
 
 
 @dataclass(frozen=True)

@@ -9,41 +9,13 @@ import pandas as pd
 from scipy import stats
 
 from bidsapp_brainage.catalogue import levels as words
+from bidsapp_brainage.catalogue.outputs import columns_of
 from bidsapp_brainage.stats.means import MIN_FOR_INTERVAL, mean_with_interval
 from bidsapp_brainage.stats.permutation import false_discovery, one_sample_t, sign_flip_max_t
 from bidsapp_brainage.stats.stability import rank_intervals
 
 REGION = ["index", "name", "hemisphere", "lobe", "network"]
-COLUMNS = (
-    "level",
-    *REGION,
-    "baseline",
-    "n_regions",
-    "n_participants",
-    "mean_delta_age",
-    "sd_delta_age",
-    "ci95_lower",
-    "ci95_upper",
-    "mean_abs_delta_age",
-    "mean_volume_mm3",
-    "mean_delta_age_per_ml",
-    "mean_nosa_importance",
-    "t",
-    "p",
-    "q",
-    "effect_size",
-    "null_percentile",
-    "mean_null",
-    "mean_z_null",
-    "t_null",
-    "p_null",
-    "q_null",
-    "p_null_maxt",
-    "effect_size_null",
-    "rank",
-    "rank_ci95_lower",
-    "rank_ci95_upper",
-)
+COLUMNS = tuple(columns_of("occlusionstats"))
 _VALUES = ["delta_age", "abs_delta_age", "delta_age_per_ml", "nosa_importance"]
 _NULL = ["z_null", "null_mean"]
 _SCAN = ["participant_id", "session_id", "run_id", "scan"]

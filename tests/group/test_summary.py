@@ -38,7 +38,7 @@ def test_sample_with_flags_and_unknown_ages(tmp_path):
     assert ("raw", "site=B", "mean_gap") in metrics.index
     assert ("corrected", "all", "bias_slope") in metrics.index
     assert ("corrected", "all", "mae") not in metrics.index
-    assert got.tables["brainage"]["flagged"].sum() == 1
+    assert got.tables["group_brainage"]["flagged"].sum() == 1
     outliers = got.tables["outliers"]
     assert ("sub-04", "snr") in set(zip(outliers["scan"], outliers["metric"], strict=True))
     assert got.tables["exclusions"]["reason"].tolist() == ["chronological age unknown"]
@@ -58,7 +58,7 @@ def test_participants_file_is_optional(tmp_path):
     write_derivatives(tmp_path, n_participants=5)
     (model,) = collect(tmp_path).models
     got = analyses.summarise(model, pd.DataFrame(), seed=1)
-    assert got.tables["brainage"][["sex", "site"]].isna().all(axis=None)
+    assert got.tables["group_brainage"][["sex", "site"]].isna().all(axis=None)
 
 
 def test_mean_map_weighs_people_not_scans(tmp_path):

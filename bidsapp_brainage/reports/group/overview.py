@@ -136,7 +136,7 @@ def sample_figures(
             "Predicted against chronological age. Dashed: perfect prediction. Dotted: answering "
             "everybody with the sample's mean age. Pale bars: 95 % intervals. Open circles: "
             "flagged. Thin lines join scans of one person.",
-            data="brainage",
+            data="group_brainage",
             points=points,
         ),
         "gap": gallery.picture(
@@ -146,7 +146,7 @@ def sample_figures(
             "Gap against chronological age. A falling line is regression to the mean, which "
             "every model shows: the young are overestimated, the old underestimated. Use age as "
             "a covariate when gaps are compared.",
-            data="brainage",
+            data="group_brainage",
             points=points,
         ),
         "ages": gallery.picture(
@@ -154,6 +154,6 @@ def sample_figures(
             "agehistogram",
             f"Histogram of chronological ages, {n}",
             "Ages of the scans. All accuracy metrics depend on this range.",
-            data="brainage",
+            data="group_brainage",
         ),
     }

@@ -89,13 +89,13 @@ class StoredResults:
 
     def scans(self) -> pd.DataFrame:
         """One row per scan: predictions, what is known of the person, ``flagged``."""
-        scans = with_numbers(self.rows("brainage"))
+        scans = with_numbers(self.rows("group_brainage"))
         absent = [name for name in ("participant_id", "scan", "sex", "site") if name not in scans]
         return scans.assign(**dict.fromkeys(absent))
 
     def facts(self) -> Mapping[str, Any]:
         """What the sidecar of the predictions says about their making."""
-        return _read_json(sidecar_path(self.path("brainage")))
+        return _read_json(sidecar_path(self.path("group_brainage")))
 
     def model_facts(self) -> Mapping[str, Any]:
         """What the sidecar says about the model."""
