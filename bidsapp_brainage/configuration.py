@@ -133,8 +133,10 @@ def read_toml(path: Path, *, bids_dir: Path, output_dir: Path) -> dict[str, Any]
             )
         for key, value in values.items():
             if key not in known or known[key].section != section:
+                place = f" It belongs to [{known[key].section}]." if key in known else ""
                 raise UsageError(
-                    f"`config_file` {path}: [{section}] has no option {key!r}.{did_you_mean(key)}"
+                    f"`config_file` {path}: [{section}] has no option {key!r}."
+                    f"{place or did_you_mean(key)}"
                 )
             if known[key].recorded and value != "<work_dir>":
                 options[key] = _private(value, {"<bids_dir>": bids_dir, "<output_dir>": output_dir})

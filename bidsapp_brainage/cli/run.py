@@ -177,7 +177,7 @@ def _run_level(level: str, settings: Settings) -> int:
 
         return list_work(settings, level)
     if level == "group":
-        from bidsapp_brainage.cli.group import run_group
+        from bidsapp_brainage.running.group import run_group
 
         return run_group(settings)
     if not settings.execution.reports_only and not settings.selection.skip_bids_validation:

@@ -1,1 +1,1 @@
-"""Running a workflow: processes, progress, what became of each scan."""
+"""Running the two levels: processes, progress, what became of each scan, pages."""

@@ -107,6 +107,7 @@ def test_path_that_was_not_recorded_must_be_given(tmp_path):
         ("[procesing]\nmodel = 'a'", "unknown section"),
         ("model = 'a'", "unknown section"),
         ("[processing]\nmodle = 'a'", "Did you mean 'model'"),
+        ("[processing]\ndevice = 'cpu'", "no option 'device'. It belongs to [resources]"),
         ("[processing]\nexplain = ['shap']", "none, occlusion"),
         ("[resources]\nnprocs = '2'", "expected int"),
         ("[resources]\nnprocs = true", "expected int"),

@@ -9,10 +9,10 @@ import pytest
 from benchmarks.group_scale import make_derivatives
 from bidsapp_brainage.bids.dictionaries import undescribed
 from bidsapp_brainage.bids.names import parse_name
-from bidsapp_brainage.cli.group import run_group
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.group import analyses, literature, repeats
 from bidsapp_brainage.io import read_tsv
+from bidsapp_brainage.running.group import run_group
 from bidsapp_brainage.settings import GroupLevel, Processing, Settings
 from tests.group.derivatives import write_derivatives
 

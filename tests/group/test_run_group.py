@@ -14,11 +14,11 @@ import pytest
 
 from bidsapp_brainage.bids.dictionaries import undescribed
 from bidsapp_brainage.bids.names import parse_name
-from bidsapp_brainage.cli.group import run_group
 from bidsapp_brainage.errors import NoInputError
 from bidsapp_brainage.group import analyses
 from bidsapp_brainage.io import read_tsv
 from bidsapp_brainage.reports.figures import drawing
+from bidsapp_brainage.running.group import run_group
 from bidsapp_brainage.settings import Execution, Selection, Settings
 from tests.group.derivatives import write_derivatives
 
@@ -180,7 +180,7 @@ def test_needs_neither_torch_nor_nipype(tmp_path):
     code = f"""
         import sys
         from pathlib import Path
-        from bidsapp_brainage.cli.group import run_group
+        from bidsapp_brainage.running.group import run_group
         from bidsapp_brainage.settings import Settings
         code = run_group(Settings(Path("x"), Path({str(tmp_path)!r}), ("group",)))
         sys.exit(code or str({{"torch", "nipype", "niworkflows", "nilearn"}} & set(sys.modules)))
