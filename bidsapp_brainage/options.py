@@ -11,7 +11,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from typing import Any, Literal
 from bidsapp_brainage.errors import UsageError
 
 _MEMORY = re.compile(r"^(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?$", re.IGNORECASE)
+_METAVARS: Mapping[Any, str] = types.MappingProxyType({int: "N", "file": "FILE", "folder": "DIR"})
 _GB_PER_UNIT = {"K": 1 / 1024**2, "M": 1 / 1024, "": 1 / 1024, "G": 1.0, "T": 1024.0}
 
 
@@ -30,8 +31,8 @@ def option(default: Any, **declared: Any) -> Any:
     default : object
         Default value.
     **declared
-        Attributes of :class:`Option`, of which ``help`` is needed; ``flags`` and ``read`` follow
-        from name and type of the field where they are not given.
+        Attributes of :class:`Option`, of which ``help`` is needed; ``flags`` and ``metavar``
+        follow from name and type of the field where they are not given.
     """
     return dataclasses.field(default=default, metadata=declared)
 
@@ -59,7 +60,8 @@ class Option:
     metavar : str
         Stands for the value in the help.
     read : callable
-        One word of the command line -> value, raises `ValueError`.
+        One word of the command line -> value, raises `ValueError`; by default the type. For
+        whole numbers that may be None, ``auto`` is None.
     check : callable
         Value -> value as it is kept, raises `ValueError`; of each item of a list.
     joined : bool
@@ -82,7 +84,7 @@ class Option:
     help: str = ""
     flags: tuple[str, ...] = ()
     metavar: str = ""
-    read: Callable[[str], Any] = str
+    read: Callable[[str], Any] | None = None
     check: Callable[[Any], Any] | None = None
     joined: bool = False
     counted: bool = False
@@ -118,13 +120,17 @@ class Option:
         """
         if self.joined:
             return tuple(dict.fromkeys(self._checked(part.strip()) for part in text.split(",")))
-        value = self.read(text)
-        if value is None and self.optional:
+        if self.optional and self.kind is int and text == "auto":
             return None
-        value = self._checked(value)
-        if self.kind in (int, float) and type(value) is not self.kind:
-            raise ValueError(f"{text!r} is not a number")
-        return value
+        try:
+            value = (self.read or self.kind)(text)
+        except ValueError as error:
+            if self.read:
+                raise
+            if self.check is None:
+                raise ValueError(f"{text!r} is not a number") from error
+            value = text  # the check says what is wrong
+        return self._checked(value)
 
     def take(self, value: Any) -> Any:
         """Value of the field from one of the command line, of a file, or of a program.
@@ -171,7 +177,7 @@ def options_of(kind: type, section: str, heading: str) -> Iterator[Option]:
         declared: dict[str, Any] = {
             "heading": heading,
             "flags": (f"--{item.name.replace('_', '-')}",),
-            "read": _READERS.get(one, str),
+            "metavar": _METAVARS.get(item.metadata.get("exists", one), "NAME"),
             "recorded": bool(item.metadata),
             **item.metadata,
         }
@@ -211,28 +217,6 @@ def _shown(value: Any) -> str:
     if isinstance(value, Path):
         return f"./{value}"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def whole_number(text: str) -> Any:
-    """A whole number, or the text itself, of which the check says what is wrong."""
-    try:
-        return int(text)
-    except ValueError:
-        return text
-
-
-def _decimal_number(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-_READERS: dict[Any, Callable[[str], Any]] = {
-    int: whole_number,
-    float: _decimal_number,
-    Path: Path,
-}
 
 
 def read_memory(text: str) -> float:

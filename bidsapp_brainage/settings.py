@@ -33,7 +33,6 @@ from bidsapp_brainage.options import (
     positive,
     read_memory,
     read_named_path,
-    whole_number,
 )
 
 AnalysisLevel = Literal["participant", "group"]
@@ -87,7 +86,6 @@ class Selection:
     bids_filter_file: Path | None = option(
         None,
         exists="file",
-        metavar="FILE",
         help='JSON with pybids filters, for example {"t1w": {"acquisition": "mprage"}}; null: the '
         'entity must be absent, "*": it must be present',
     )
@@ -105,7 +103,7 @@ class Selection:
         metavar="[NAME=]PATH",
         help="derivatives datasets whose T1w, masks and transforms are used instead of computed",
     )
-    age_column: str = option("age", metavar="NAME", help="column with ages in all tables")
+    age_column: str = option("age", help="column with ages in all tables")
     age_file: Path | None = option(
         None,
         exists="file",
@@ -123,13 +121,11 @@ class Resources:
         1,
         flags=("--nprocs", "--nthreads", "--n-cpus"),
         check=at_least(1),
-        metavar="N",
         help="processors to use (default: those that this process may use)",
     )
     omp_nthreads: int = option(
         1,
         check=at_least(1),
-        metavar="N",
         help="processors for one process (default: one less than --nprocs, at most 8)",
     )
     memory_gb: float | None = option(
@@ -146,7 +142,6 @@ class Resources:
         None,
         flags=("--use-plugin", "--nipype-plugin-file"),
         exists="file",
-        metavar="FILE",
         help="YAML with 'plugin' and 'plugin_args' of nipype",
     )
     device: str = option(
@@ -157,35 +152,30 @@ class Resources:
     )
     batch_size: int | None = option(
         None,
-        read=lambda text: None if text == "auto" else whole_number(text),
         check=at_least(1),
         metavar="{auto,N}",
         help="regions that are occluded together (default: auto, by the device)",
     )
-    n_gpus: int = option(1, check=at_least(1), metavar="N", help="GPU slots")
+    n_gpus: int = option(1, check=at_least(1), help="GPU slots")
 
 
 @dataclass(frozen=True)
 class Processing:
     """What is computed; these choices enter the configuration hash."""
 
-    model: str = option("sfcn2mm", metavar="NAME", help="model card")
+    model: str = option("sfcn2mm", help="model card")
     models_dir: Path | None = option(
         None,
         exists="folder",
-        metavar="DIR",
         help="folder of your own and fetched models (default: $BRAINAGE_MODELS_DIR, else the "
         "user's data folder)",
     )
     atlas: str = option(
         "BrainageDemo",
         flags=("--atlas", "--atlases"),
-        metavar="NAME",
         help="atlas by name, or the path of a dseg.nii.gz with its .tsv",
     )
-    atlases_dir: Path | None = option(
-        None, exists="folder", metavar="DIR", help="folder with your own atlases"
-    )
+    atlases_dir: Path | None = option(None, exists="folder", help="folder with your own atlases")
     explain: tuple[str, ...] = option(
         ("occlusion",),
         joined=True,
@@ -207,7 +197,6 @@ class Processing:
     null_parcels: int = option(
         50,
         check=at_least(0),
-        metavar="N",
         help="random parcels of each size that regions are compared with; 0: no comparison",
     )
     cube_mm: float = option(
@@ -220,7 +209,6 @@ class Processing:
     shapley_permutations: int = option(
         20,
         check=at_least(2),
-        metavar="N",
         help="orders of regions for --explain shapley; more make smaller standard errors",
     )
     bias_correction: str = option(
@@ -245,11 +233,7 @@ class Processing:
         help="TemplateFlow spaces for extra copies of the T1w; the model's own is always written",
     )
     random_seed: int = option(
-        20250101,
-        heading=_PREPROCESSING,
-        check=at_least(0),
-        metavar="N",
-        help="seed of everything random",
+        20250101, heading=_PREPROCESSING, check=at_least(0), help="seed of everything random"
     )
     sloppy: bool = option(
         False, heading=_PREPROCESSING, help="coarse registration, for testing only"
@@ -261,9 +245,7 @@ class GroupLevel:
     """How the group level uses the columns of participants.tsv."""
 
     group_column: str = option(
-        "",
-        metavar="NAME",
-        help="column of participants.tsv with the groups to compare, for example diagnosis",
+        "", help="column of participants.tsv with the groups to compare, for example diagnosis"
     )
     reference_group: str = option(
         "",
@@ -272,13 +254,10 @@ class GroupLevel:
         "to the mean is fitted on (default: the most frequent one)",
     )
     site_column: str = option(
-        "",
-        metavar="NAME",
-        help="column of participants.tsv with sites or scanners (default: site)",
+        "", help="column of participants.tsv with sites or scanners (default: site)"
     )
     covariates: tuple[str, ...] = option(
         (),
-        metavar="NAME",
         help="further columns of participants.tsv, or of the quality table, for the linear models; "
         "age, age squared, sex, brain volume, image quality and site are there already",
     )
@@ -310,9 +289,7 @@ class Execution:
     boilerplate_only: bool = option(False, heading=MODES, help="write the methods text, and stop")
     md_only_boilerplate: bool = option(False, help="write the methods text as Markdown only")
     reports_only: bool = option(
-        False,
-        heading=MODES,
-        help="write the reports again from existing derivatives, and stop",
+        False, heading=MODES, help="write the reports again from existing derivatives, and stop"
     )
     write_graph: bool = option(False, help="draw the workflow's graph")
     debug: bool = option(False, help="keep everything for finding faults")

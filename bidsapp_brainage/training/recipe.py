@@ -116,11 +116,11 @@ class Recipe:
     """
 
     card: dict[str, Any]
-    n_folds: int = option(5, flags=("--folds",), metavar="N", help="of the cross-validation")
-    seed: int = option(20250101, metavar="N", help="of all random numbers")
-    n_seeds: int = option(1, flags=("--seeds",), metavar="N", help="networks per fold")
-    epochs: int = option(80, metavar="N", help="passes over the training people")
-    batch_size: int = option(8, metavar="N", help="volumes per step")
+    n_folds: int = option(5, flags=("--folds",), help="of the cross-validation")
+    seed: int = option(20250101, help="of all random numbers")
+    n_seeds: int = option(1, flags=("--seeds",), help="networks per fold")
+    epochs: int = option(80, help="passes over the training people")
+    batch_size: int = option(8, help="volumes per step")
     learning_rate: float = option(2e-3, metavar="RATE", help="largest, of AdamW")
     weight_decay: float = 1e-2
     loss: Loss = option("kl", help="of numbers")
@@ -139,16 +139,14 @@ class Recipe:
     ema_decay: float = 0.99
     mixing: float = 0.5
     mixing_years: float = 10.0
-    copies: int = option(16, metavar="N", help="augmented copies per scan")
+    copies: int = option(16, help="augmented copies per scan")
     validation_fraction: float = option(
         0.0, metavar="PART", help="of the training people, to stop early by"
     )
-    patience: int = option(20, metavar="N", help="epochs without improvement before stopping")
+    patience: int = option(20, help="epochs without improvement before stopping")
     bfloat16: bool = True
     flip: bool = True
-    freeze: int = option(
-        0, metavar="N", help="blocks, counted from the input, that keep their weights"
-    )
+    freeze: int = option(0, help="blocks, counted from the input, that keep their weights")
     unfreeze_every: int = option(
         0, metavar="EPOCHS", help="free one frozen block, the deepest first, every so often"
     )
