@@ -164,17 +164,17 @@ def _search(spec: str, patterns: list[str], folder: Path | None, remedy: str) ->
     """The one label image in the user's folder that fits."""
     if folder is None and remedy:
         raise ResourceError(f"Atlas {spec} has to come from you. {remedy}")
-    found = []
+    candidates = []
     if folder is not None:
         images = [path for path in Path(folder).rglob("*.nii*") if path.is_file()]
-        found = sorted(path for path in images if any(path.match(p) for p in patterns))
+        candidates = sorted(path for path in images if any(path.match(p) for p in patterns))
         if not remedy:
-            found = [path for path in found if "_dseg.nii" in path.name]
-    if len(found) > 1:
-        names = ", ".join(str(path) for path in found[:4])
+            candidates = [path for path in candidates if "_dseg.nii" in path.name]
+    if len(candidates) > 1:
+        names = ", ".join(str(path) for path in candidates[:4])
         raise UsageError(f"`atlas` {spec} could be any of {names}: pass the path of one of them.")
-    if found:
-        return found[0]
+    if candidates:
+        return candidates[0]
     if remedy:
         raise ResourceError(f"Atlas {spec} is not in `atlases_dir` {folder}. {remedy}")
     where = f" and nothing in `atlases_dir` {folder} is called *atlas-{spec}*_dseg.nii.gz"

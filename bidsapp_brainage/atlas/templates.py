@@ -275,10 +275,10 @@ def get_template(
                 return files
             misfits.append(str(t1w))
     wanted = " or ".join(f"res-{index}" for index in resolutions)
-    found = f" (found, but not on the grid of its brain mask: {', '.join(misfits)})"
+    note = f" (found, but not on the grid of its brain mask: {', '.join(misfits)})"
     raise ResourceError(
         f"Template {name} ({wanted}, T1w and brain mask) is not in TEMPLATEFLOW_HOME "
-        f"({user_home(home)}){found if misfits else ''}. "
+        f"({user_home(home)}){note if misfits else ''}. "
         f"{fetch_hint(name, {'suffix': ('T1w', 'mask')}, home=home)}"
     )
 
@@ -322,23 +322,23 @@ def query_one(name: str, *, home: Path | None = None, **entities: Any) -> Path |
     entities.setdefault("extension", _IMAGE_EXTENSIONS)
     hint = fetch_hint(name, entities, home=home)
     try:
-        found = _template_get(name, home, **entities)
+        match = _template_get(name, home, **entities)
     except (OSError, RuntimeError) as error:  # requests' ConnectionError is an OSError
         raise ResourceError(
             f"A file of template {name} ({_plain(entities)}) could not be fetched: "
             f"{type(error).__name__}. {hint}"
         ) from error
-    if not found:
+    if not match:
         return None
-    if isinstance(found, list):
-        names = ", ".join(path.name for path in found[:4])
+    if isinstance(match, list):
+        names = ", ".join(path.name for path in match[:4])
         raise ResourceError(
-            f"Template {name} has {len(found)} files for ({_plain(entities)}): {names}. Keep one "
+            f"Template {name} has {len(match)} files for ({_plain(entities)}): {names}. Keep one "
             f"of them in TEMPLATEFLOW_HOME ({user_home(home)})."
         )
-    if found.stat().st_size == 0:
-        raise ResourceError(f"{found} is empty. {hint}")
-    return found
+    if match.stat().st_size == 0:
+        raise ResourceError(f"{match} is empty. {hint}")
+    return match
 
 
 def _plain(entities: dict[str, Any]) -> str:
@@ -368,10 +368,10 @@ def _template_get(name: str, home: Path | None, **entities: Any) -> Path | list[
 
     wanted = home or os.environ.get("TEMPLATEFLOW_HOME")
     if wanted is None or Path(wanted).absolute() == Path(conf.TF_HOME):
-        found = templateflow.api.get(name, **entities)
+        match = templateflow.api.get(name, **entities)
     else:
-        found = _client(Path(wanted).absolute()).get(name, **entities)
-    return list(found) if isinstance(found, (list, tuple)) else Path(found)
+        match = _client(Path(wanted).absolute()).get(name, **entities)
+    return list(match) if isinstance(match, (list, tuple)) else Path(match)
 
 
 @lru_cache(maxsize=4)

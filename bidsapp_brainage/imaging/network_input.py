@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 
 from bidsapp_brainage import io
-from bidsapp_brainage.model.intensity import scale_intensity
+from bidsapp_brainage.model.intensity import outside_value, scale_intensity
+from bidsapp_brainage.model.specs import InputSpec
 
 from .sourcegrid import from_source_grid
 from .transforms import apply_xfm, blurred_to
 
 
-def card_grid(input_spec: dict[str, Any]) -> nib.Nifti1Image:
+def card_grid(input_spec: InputSpec) -> nib.Nifti1Image:
     """Return an empty image with the shape and affine of a card's ``input``.
 
     Parameters
@@ -27,7 +27,7 @@ def card_grid(input_spec: dict[str, Any]) -> nib.Nifti1Image:
     return nib.Nifti1Image(empty, np.array(input_spec["affine"], dtype=float))
 
 
-def write_network_grid(path: Path, input_spec: dict[str, Any], template_mask: Path) -> Path:
+def write_network_grid(path: Path, input_spec: InputSpec, template_mask: Path) -> Path:
     """Write an empty image on a card's grid, the reference for resampling.
 
     Where the network's box is centred on each brain, this one is centred on the template's.
@@ -57,7 +57,7 @@ def model_input(
     t1w: nib.Nifti1Image,
     mask: nib.Nifti1Image,
     affine: np.ndarray,
-    input_spec: dict[str, Any],
+    input_spec: InputSpec,
 ) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
     """Make exactly what a network sees: affine only, on the card's grid, scaled as it says.
 
@@ -98,7 +98,7 @@ def model_input(
         volume,
         mask_on_grid if stripped else None,
         input_spec["intensity"],
-        background=float(input_spec.get("background", 0.0)),
+        background=outside_value(input_spec),
     )
     return (
         nib.Nifti1Image(scaled.astype(np.float32), grid.affine),

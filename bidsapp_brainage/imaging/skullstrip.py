@@ -117,10 +117,10 @@ def _refined(propagated: np.ndarray, data: np.ndarray, zooms: np.ndarray) -> np.
 def _bounding_box(mask: np.ndarray, margin: np.ndarray) -> tuple[slice, ...]:
     if not mask.any():
         return tuple(slice(0, n) for n in mask.shape)
-    found = ndimage.find_objects(mask.astype(np.uint8))[0]
+    brain_box = ndimage.find_objects(mask.astype(np.uint8))[0]
     return tuple(
         slice(max(0, s.start - int(m)), min(n, s.stop + int(m)))
-        for s, m, n in zip(found, margin, mask.shape, strict=True)
+        for s, m, n in zip(brain_box, margin, mask.shape, strict=True)
     )
 
 

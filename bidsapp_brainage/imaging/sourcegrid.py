@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import nibabel as nib
 import numpy as np
 from nibabel import orientations
 from scipy import linalg, ndimage
 
 from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.model.intensity import scale_intensity
+from bidsapp_brainage.model.intensity import outside_value, scale_intensity
+from bidsapp_brainage.model.specs import InputSpec
 
 from .transforms import apply_xfm
 
@@ -22,7 +21,7 @@ def from_source_grid(
     t1w: nib.Nifti1Image,
     mask: nib.Nifti1Image,
     affine: np.ndarray,
-    input_spec: dict[str, Any],
+    input_spec: InputSpec,
 ) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
     """Resample to the source grid, scale there or later, and cut out what the network sees.
 
@@ -71,7 +70,10 @@ def from_source_grid(
         raise DataError("The brain lies outside the model's grid: registration has failed.")
     if intensity.get("at") != "source":
         volume = scale_intensity(
-            volume, _scaling_mask(on_grid, input_spec), intensity, background=_outside(input_spec)
+            volume,
+            _scaling_mask(on_grid, input_spec),
+            intensity,
+            background=outside_value(input_spec),
         )
     # The network's grid lies in the registered brain; images are labelled in the template.
     in_template = np.linalg.inv(affine) @ to_t1w @ grid.affine
@@ -113,14 +115,14 @@ def _to_t1w(affine: np.ndarray, mask: nib.Nifti1Image, registration: str) -> np.
     return rigid_part(affine, centre[:3])
 
 
-def _source_grid(t1w: nib.Nifti1Image, input_spec: dict[str, Any]) -> nib.Nifti1Image:
+def _source_grid(t1w: nib.Nifti1Image, input_spec: InputSpec) -> nib.Nifti1Image:
     """Empty image on the first grid."""
-    given = input_spec.get("source_grid", input_spec)
-    shape = tuple(given["shape"])
+    stated = input_spec.get("source_grid", input_spec)
+    shape = tuple(stated["shape"])
     if input_spec.get("registration", "affine") != "native":
-        affine = np.array(given["affine"], dtype=np.float64)
+        affine = np.array(stated["affine"], dtype=np.float64)
     else:  # as FreeSurfer conforms: same centre as the image, axes along the scanner's
-        affine = _centred(shape, float(given["resolution_mm"]), input_spec["orientation"], t1w)
+        affine = _centred(shape, float(stated["resolution_mm"]), input_spec["orientation"], t1w)
     return _empty(shape, affine)
 
 
@@ -138,7 +140,7 @@ def _centred(
 
 
 def _box_on_brain(
-    image: np.ndarray, source_affine: np.ndarray, input_spec: dict[str, Any], order: int
+    image: np.ndarray, source_affine: np.ndarray, input_spec: InputSpec, order: int
 ) -> tuple[nib.Nifti1Image, np.ndarray]:
     """Grid and values of the network's box about the brain, in the space of the source grid."""
     shape = tuple(int(size) for size in input_spec["shape"])
@@ -182,30 +184,25 @@ def _resampled(
         matrix[:3, 3], offset, atol=1e-4
     ):
         return _cut(data, offset, shape)
-    found: np.ndarray = ndimage.affine_transform(
+    volume: np.ndarray = ndimage.affine_transform(
         data.astype(np.float32), matrix[:3, :3], matrix[:3, 3], output_shape=shape, order=order
     )
     # Cubic splines overshoot; images of brains do not go below their background.
-    return np.clip(found, data.min(), data.max())
+    return np.clip(volume, data.min(), data.max())
 
 
 def _cut(data: np.ndarray, first: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Box of a volume without interpolation; 0 where it reaches out of the volume."""
-    found = np.zeros(shape, dtype=data.dtype)
+    box = np.zeros(shape, dtype=data.dtype)
     lower, upper = np.maximum(first, 0), np.minimum(first + np.array(shape), data.shape)
     if (upper <= lower).any():
-        return found
+        return box
     target = tuple(slice(a, b) for a, b in zip(lower - first, upper - first, strict=True))
-    found[target] = data[tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))]
-    return found
+    box[target] = data[tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))]
+    return box
 
 
-def _scaling_mask(brain: np.ndarray, input_spec: dict[str, Any]) -> np.ndarray | None:
+def _scaling_mask(brain: np.ndarray, input_spec: InputSpec) -> np.ndarray | None:
     """Voxels that the scaling looks at and keeps; None: all, with the brain's soft edge."""
     whole = input_spec["intensity"].get("over") == "volume"
     return None if whole or not input_spec.get("skull_stripped", True) else brain >= 0.5
-
-
-def _outside(input_spec: dict[str, Any]) -> float:
-    stated = input_spec.get("background", 0.0)
-    return 0.0 if stated == "minimum" else float(stated)

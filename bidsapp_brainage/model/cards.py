@@ -23,6 +23,7 @@ from bidsapp_brainage.model import outputs
 from bidsapp_brainage.model.bias_correction import BiasCorrection, parse_bias_correction
 from bidsapp_brainage.model.card_checks import check_card
 from bidsapp_brainage.model.outputs import Head
+from bidsapp_brainage.model.specs import Architecture, Calibration, InputSpec, PredictionSpec
 from bidsapp_brainage.model.weights.files import WeightFile, weights_present
 
 MODELS_DIR_VARIABLE = "BRAINAGE_MODELS_DIR"
@@ -39,13 +40,13 @@ class ModelCard:
     name: str
     version: str
     description: str
-    architecture: dict[str, Any]
+    architecture: Architecture
     weights: tuple[WeightFile, ...]
-    input: dict[str, Any]
+    input: InputSpec
     output: dict[str, Any]
     age_range: tuple[float, float]
     bias_correction: BiasCorrection | None
-    calibration: dict[str, Any]
+    calibration: Calibration
     licence: str
     citation: tuple[str, ...]
     folder: Path
@@ -67,9 +68,9 @@ class ModelCard:
         return tuple(self.raw.get("citation_keys", ()))
 
     @property
-    def prediction(self) -> dict[str, Any]:
+    def prediction(self) -> PredictionSpec:
         """How to predict: ``{"tta": {"flip": ..., "shift_voxels": ...}}``, or nothing."""
-        return dict(self.raw.get("prediction", {}))
+        return self.raw.get("prediction", PredictionSpec())
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bidsapp_brainage.errors import DataError, ResourceError
+from bidsapp_brainage.model.specs import InputSpec, Intensity
 from bidsapp_brainage.model.tissue import tissue_units
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _BRIGHT_PERCENT = 50.0  # cortex and fluid are darker than half of the brain, white matter is not
 _HISTOGRAM_BINS = 96
@@ -18,7 +22,7 @@ _HISTOGRAM_BINS = 96
 def scale_intensity(
     volume: np.ndarray,
     mask: np.ndarray | None,
-    spec: dict[str, Any],
+    spec: Intensity,
     *,
     background: float = 0.0,
 ) -> np.ndarray:
@@ -66,13 +70,13 @@ def scale_intensity(
     if spec.get("round"):
         scaled = np.round(scaled)
     if "clip" in spec:
-        scaled = np.clip(scaled, *spec["clip"])
+        scaled = np.clip(scaled, spec["clip"][0], spec["clip"][1])
     result = np.full(volume.shape, background, dtype=np.float32)
     result[inside] = scaled
     return result
 
 
-def background_value(input_spec: Mapping[str, Any], volume: Any) -> float:
+def background_value(input_spec: InputSpec, volume: np.ndarray | Tensor) -> float:
     """What the network sees where there is no brain.
 
     Parameters
@@ -90,7 +94,13 @@ def background_value(input_spec: Mapping[str, Any], volume: Any) -> float:
     return float(stated)
 
 
-def _scaled(volume: np.ndarray, inside: np.ndarray, spec: dict[str, Any]) -> np.ndarray:
+def outside_value(input_spec: InputSpec) -> float:
+    """What is put outside the brain; 0 where the scaling moves the outside with the brain."""
+    stated = input_spec.get("background", 0.0)
+    return 0.0 if stated == "minimum" else float(stated)
+
+
+def _scaled(volume: np.ndarray, inside: np.ndarray, spec: Intensity) -> np.ndarray:
     """Scaled values inside the mask."""
     if spec["scaling"] == "tissue":
         return tissue_units(volume, inside, spec["ellipsoid"])[inside]
@@ -141,7 +151,7 @@ SCALINGS: Mapping[str, Callable[[np.ndarray], tuple[float, float]]] = MappingPro
 )
 
 
-def _shift_and_scale(values: np.ndarray, spec: dict[str, Any]) -> tuple[float, float]:
+def _shift_and_scale(values: np.ndarray, spec: Intensity) -> tuple[float, float]:
     try:
         return SCALINGS[spec["scaling"]](values)
     except KeyError as error:

@@ -121,15 +121,15 @@ def predict(
     batch = torch.from_numpy(np.ascontiguousarray(volume))[None, None].to(device)
     decode = decoder(card)
     with cpu_threads(n_threads), torch.inference_mode():
-        answers = [
+        decoded = [
             [decode(member(view)) for member in members]
             for view in uncertainty.views(batch, card.prediction, card.input)
         ]
     if not card.age_head.has_distribution:
-        shown = torch.stack([torch.stack([age[0] for _, age in view]) for view in answers])
+        shown = torch.stack([torch.stack([age[0] for _, age in view]) for view in decoded])
         ages = shown.mean(dim=0).tolist()
         return summarise_values(ages, card, stripped_source=stripped_source)
-    mixed = torch.stack([torch.stack([part[0] for part, _ in view]) for view in answers])
+    mixed = torch.stack([torch.stack([part[0] for part, _ in view]) for view in decoded])
     probabilities = mixed.mean(dim=0)
     return summarise(probabilities.cpu().numpy(), card, stripped_source=stripped_source)
 

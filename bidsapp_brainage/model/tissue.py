@@ -8,13 +8,13 @@ removes what bias correction left of the inhomogeneity of the scanner's field.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 from scipy import ndimage
 
 from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.model.specs import Ellipsoid
 
 Levels: TypeAlias = tuple[float, float, float]
 
@@ -30,9 +30,7 @@ _START_PERCENTILES = (8.0, 45.0, 85.0)
 MIDDLE = 0.88  # of the ellipsoid's radii
 
 
-def tissue_units(
-    volume: np.ndarray, inside: np.ndarray, ellipsoid: dict[str, Sequence[float]]
-) -> np.ndarray:
+def tissue_units(volume: np.ndarray, inside: np.ndarray, ellipsoid: Ellipsoid) -> np.ndarray:
     """Bring a T1w brain to fluid 0, grey matter 1, white matter 2.
 
     Parameters
@@ -126,9 +124,7 @@ def _in_units(values: np.ndarray, levels: Levels) -> np.ndarray:
     return np.where(values < grey, below, above).astype(np.float32)
 
 
-def _within(
-    shape: tuple[int, ...], ellipsoid: dict[str, Sequence[float]], part: float
-) -> np.ndarray:
+def _within(shape: tuple[int, ...], ellipsoid: Ellipsoid, part: float) -> np.ndarray:
     total = np.zeros(shape)
     for axis, (center, radius) in enumerate(
         zip(ellipsoid["center"], ellipsoid["radii"], strict=True)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 
 from bidsapp_brainage.model.intensity import background_value
+from bidsapp_brainage.model.specs import Calibration, InputSpec, PredictionSpec
 
 
-def n_views(prediction: Mapping[str, Any]) -> int:
+def n_views(prediction: PredictionSpec) -> int:
     """How many views :func:`views` gives.
 
     Parameters
@@ -23,7 +23,7 @@ def n_views(prediction: Mapping[str, Any]) -> int:
 
 
 def views(
-    volume: torch.Tensor, prediction: Mapping[str, Any], spec: Mapping[str, Any]
+    volume: torch.Tensor, prediction: PredictionSpec, spec: InputSpec
 ) -> Iterator[torch.Tensor]:
     """Give the volume itself and, as the card asks, slightly changed ones (test-time augmentation).
 
@@ -53,14 +53,14 @@ def views(
                 yield _shifted(volume, axis, signed, background)
 
 
-def left_right_axis(spec: Mapping[str, Any]) -> int:
+def left_right_axis(spec: InputSpec) -> int:
     """Axis from left to right of a volume (D, H, W) on the grid of a card's ``input``."""
     orientation = str(spec.get("orientation", "RAS"))
     return next(axis for axis, letter in enumerate(orientation) if letter in "RL")
 
 
 def interval(
-    mean: float, sd: float, quantiles: tuple[float, float], calibration: Mapping[str, Any]
+    mean: float, sd: float, quantiles: tuple[float, float], calibration: Calibration
 ) -> tuple[float, float]:
     """95 % prediction interval in years.
 
@@ -86,7 +86,7 @@ def interval(
     return mean - half, mean + half
 
 
-def calibrated_sd(sd: float, calibration: Mapping[str, Any]) -> float:
+def calibrated_sd(sd: float, calibration: Calibration) -> float:
     """SD of the size of the errors made on people not trained on, in years.
 
     With an interval of the same width for everybody it is the SD of those errors.

@@ -140,9 +140,9 @@ def report(
             if f"predicted_{head.name}" not in table or head.name not in table:
                 notes.append(f"{cohort}: no predicted and true {head.name}.")
                 continue
-            found = _of_head(table, head, n_boot, subsets=subsets)
-            tables.append(found.table.assign(cohort=cohort, target=head.name))
-            notes += [f"{cohort}: {note}" for note in found.notes]
+            measured = _of_head(table, head, n_boot, subsets=subsets)
+            tables.append(measured.table.assign(cohort=cohort, target=head.name))
+            notes += [f"{cohort}: {note}" for note in measured.notes]
     columns = ["cohort", "target", *accuracy.COLUMNS]
     full = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
     return Report(full[columns], tuple(dict.fromkeys(notes)))
@@ -308,11 +308,11 @@ def _decade(age: float) -> str | None:
     return f"{int(age // 10) * 10}-{int(age // 10) * 10 + 9}" if np.isfinite(age) else None
 
 
-def _renamed(found: accuracy.Accuracy, unit: str) -> accuracy.Accuracy:
+def _renamed(whole: accuracy.Accuracy, unit: str) -> accuracy.Accuracy:
     """Metrics of another number than age, under names that do not speak of age."""
     names = {"mae_mean_age": "mae_mean_value", "mean_gap": "mean_error"}
-    table = found.table.assign(
-        metric=found.table["metric"].replace(names),
-        unit=found.table["unit"].replace({"year": unit, "year/year": "1"}),
+    table = whole.table.assign(
+        metric=whole.table["metric"].replace(names),
+        unit=whole.table["unit"].replace({"year": unit, "year/year": "1"}),
     )
-    return accuracy.Accuracy(table, tuple(note.replace("ages", "values") for note in found.notes))
+    return accuracy.Accuracy(table, tuple(note.replace("ages", "values") for note in whole.notes))

@@ -78,7 +78,7 @@ def publish(
 
 def targets_figures(table: pd.DataFrame, parts: tuple[Head, ...]) -> dict[str, dict[str, float]]:
     """Accuracy of every head but age, by its type."""
-    found: dict[str, dict[str, float]] = {}
+    scores: dict[str, dict[str, float]] = {}
     for head in parts:
         if head.name == AGE:
             continue
@@ -88,12 +88,12 @@ def targets_figures(table: pd.DataFrame, parts: tuple[Head, ...]) -> dict[str, d
             names = [str(label) for label in head.classes]
             true = known[head.name].astype(str).map(names.index).to_numpy(dtype=float)
             said = predicted.astype(str).map(names.index).to_numpy(dtype=float)
-            score = round(balanced_accuracy(true, said), 4)
-            found[head.name] = {"n": len(known), "balanced_accuracy": score}
+            balanced = round(balanced_accuracy(true, said), 4)
+            scores[head.name] = {"n": len(known), "balanced_accuracy": balanced}
         else:
             values = figures(known[head.name].to_numpy(float), predicted.to_numpy(float))
-            found[head.name] = {key: values[key] for key in ("n", "mae", "rmse", "r", "r2")}
-    return found
+            scores[head.name] = {key: values[key] for key in ("n", "mae", "rmse", "r", "r2")}
+    return scores
 
 
 def _copy_weights(run: CrossValidation, models_dir: Path) -> list[dict[str, Any]]:
@@ -165,16 +165,16 @@ def _calibration(table: pd.DataFrame, source: str) -> dict[str, Any]:
 
 
 def _evaluate(card: Path, external: Mapping[str, Cohort]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    external_scores: dict[str, Any] = {}
     for name, cohort in external.items():
         model = load_card(card)
         table = predict_cohort(model, cohort)
         write_tsv(card.with_name(f"{model.name}_external-{name}.tsv"), table)
         others = targets_figures(table, tuple(h for h in model.heads if h.name in table))
-        found[name] = {"targets": others} if others else {}
+        external_scores[name] = {"targets": others} if others else {}
         if "predicted_age" in table:
             known = table[table[AGE].notna()]
             age, predicted = (known[column].to_numpy(float) for column in (AGE, "predicted_age"))
-            found[name] |= {**figures(age, predicted), "coverage95": coverage(known)}
-            LOGGER.info("%s: MAE %.2f years, n %d", name, found[name]["mae"], len(known))
-    return found
+            external_scores[name] |= {**figures(age, predicted), "coverage95": coverage(known)}
+            LOGGER.info("%s: MAE %.2f years, n %d", name, external_scores[name]["mae"], len(known))
+    return external_scores

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,6 +15,8 @@ from bidsapp_brainage.model.card_checks import check_card
 from bidsapp_brainage.model.cards import ModelCard, bundled_folder
 from bidsapp_brainage.model.weights.files import verify_weights
 from bidsapp_brainage.training import calibration
+
+_GAPS = ("gap", "gap_corrected")
 
 
 def recalibrate(
@@ -77,8 +80,10 @@ def _copy_weights(card: ModelCard, folder: Path) -> None:
                 shutil.copyfile(weight.path, temporary)
 
 
-def _text(people: pd.DataFrame, bounds: pd.DataFrame, gaps: pd.DataFrame, raw: dict) -> str:
-    facts, line = raw["calibration"], raw["bias_correction"]
+def _text(
+    people: pd.DataFrame, bounds: pd.DataFrame, gaps: pd.DataFrame, raw: dict[str, Any]
+) -> str:
+    facts, correction = raw["calibration"], raw["bias_correction"]
     row = calibration.interval_coverage(bounds, people).table.iloc[0]
     slopes = [float(gaps[name].cov(gaps["age"]) / gaps["age"].var()) for name in _GAPS]
     return "\n".join(
@@ -87,8 +92,9 @@ def _text(people: pd.DataFrame, bounds: pd.DataFrame, gaps: pd.DataFrame, raw: d
             f"coverage of the 95 % interval, {len(people)} people, each from a calibration "
             f"without them: {100 * facts['coverage95']:.1f} % "
             f"(first repeat {100 * row['ci95_lower']:.1f} to {100 * row['ci95_upper']:.1f} %)",
-            f"bias line: predicted = {line['slope']:.3f} * age + {line['intercept']:.2f}, "
-            f"residual SD {line['residual_sd']:.2f} years",
+            f"bias line: predicted = {correction['slope']:.3f} * age + "
+            f"{correction['intercept']:.2f}, "
+            f"residual SD {correction['residual_sd']:.2f} years",
             "mean gap, SD and slope on age, each person from a line without them:",
             *(
                 f"  {name:<14}{gaps[name].mean():+.2f}  {gaps[name].std():.2f}  {slope:+.3f}"
@@ -96,6 +102,3 @@ def _text(people: pd.DataFrame, bounds: pd.DataFrame, gaps: pd.DataFrame, raw: d
             ),
         ]
     )
-
-
-_GAPS = ("gap", "gap_corrected")

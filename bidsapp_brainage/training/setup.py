@@ -14,6 +14,7 @@ from bidsapp_brainage.model.cards import ModelCard
 from bidsapp_brainage.model.networks import ARCHITECTURES, build_network
 from bidsapp_brainage.model.networks.mixture import Mixture
 from bidsapp_brainage.model.outputs import AGE, heads, n_outputs
+from bidsapp_brainage.model.specs import Architecture
 from bidsapp_brainage.model.weights.files import save_weights
 from bidsapp_brainage.model.weights.loading import load_members
 from bidsapp_brainage.training.data.cohort import Cohort
@@ -74,7 +75,7 @@ def training_recipe(
     """
     card = dict(recipe.card)
     card["output"] = make_output(targets, cohort, _age_bins(card))
-    wanted = dict(card["architecture"])
+    wanted: Architecture = card["architecture"]
     if heads(card["output"]) != heads(recipe.card["output"]):
         wanted = learnable(wanted)
     if architecture and architecture != wanted["id"]:
@@ -193,14 +194,15 @@ def keeps_target(source: ModelCard, recipe: Recipe) -> bool:
     return bool(source.output == recipe.card["output"])
 
 
-def learnable(architecture: Mapping[str, Any]) -> dict[str, Any]:
+def learnable(architecture: Architecture) -> Architecture:
     """The part of a mixture that can learn other targets; any other architecture as it is."""
     if architecture["id"] != "mixture":
-        return dict(architecture)
-    return dict(architecture["parameters"]["parts"][LEARNABLE])
+        return architecture
+    part: Architecture = architecture["parameters"]["parts"][LEARNABLE]
+    return part
 
 
-def with_outputs(architecture: Mapping[str, Any], count: int) -> dict[str, Any]:
+def with_outputs(architecture: Architecture, count: int) -> Architecture:
     """An architecture whose network gives ``count`` numbers.
 
     Raises
@@ -229,7 +231,7 @@ def with_outputs(architecture: Mapping[str, Any], count: int) -> dict[str, Any]:
             break
     else:
         raise UsageError(f"The architecture {identity} cannot be given {count} outputs.")
-    chosen = {"id": identity, "parameters": parameters}
+    chosen: Architecture = {"id": identity, "parameters": parameters}
     build_network(chosen)  # faults in the parameters are said now, not in a later process
     return chosen
 

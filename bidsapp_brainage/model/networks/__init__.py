@@ -16,6 +16,7 @@ from bidsapp_brainage.model.networks.nosa import NOSA
 from bidsapp_brainage.model.networks.pyment import PymentSFCN
 from bidsapp_brainage.model.networks.refined import Refined
 from bidsapp_brainage.model.networks.sfcn import SFCN
+from bidsapp_brainage.model.specs import Architecture
 
 ONNX = "onnx"  # the file itself says what the network is
 
@@ -24,7 +25,7 @@ def _refined(**parameters: Any) -> nn.Module:
     return Refined(build_network, **parameters)
 
 
-def _mixture(parts: Sequence[dict[str, Any]]) -> nn.Module:
+def _mixture(parts: Sequence[Architecture]) -> nn.Module:
     return Mixture(build_network, parts)
 
 
@@ -41,7 +42,7 @@ ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
 )
 
 
-def build_network(architecture: dict[str, Any]) -> nn.Module:
+def build_network(architecture: Architecture) -> nn.Module:
     """Build an untrained network.
 
     Parameters

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import nn
+
+from bidsapp_brainage.model.specs import Architecture
 
 
 class Mixture(nn.Module):
@@ -22,7 +23,7 @@ class Mixture(nn.Module):
     """
 
     def __init__(
-        self, build: Callable[[dict[str, Any]], nn.Module], parts: Sequence[dict[str, Any]]
+        self, build: Callable[[Architecture], nn.Module], parts: Sequence[Architecture]
     ) -> None:
         super().__init__()
         if len(parts) < 2:

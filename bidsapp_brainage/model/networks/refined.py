@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from bidsapp_brainage.model.specs import Architecture
+
 
 class Refined(nn.Module):
     """A second network corrects the age of a first one, which it is told in coarse steps.
@@ -32,10 +34,10 @@ class Refined(nn.Module):
 
     def __init__(
         self,
-        build: Callable[[dict[str, Any]], nn.Module],
+        build: Callable[[Architecture], nn.Module],
         *,
-        first: dict[str, Any],
-        second: dict[str, Any],
+        first: Architecture,
+        second: Architecture,
         first_output: dict[str, Any],
         step: float,
     ) -> None:

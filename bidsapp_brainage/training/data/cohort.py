@@ -17,6 +17,7 @@ from bidsapp_brainage.bids.ages import find_age_column, parse_age, parse_sex
 from bidsapp_brainage.errors import DataError, NoInputError
 from bidsapp_brainage.imaging.network_input import model_input
 from bidsapp_brainage.io import load_nifti, read_tsv
+from bidsapp_brainage.model.specs import InputSpec
 
 FAMILY_COLUMN = "family_id"
 _SEX_COLUMNS = ("sex", "gender")
@@ -117,8 +118,8 @@ class Source:
 
     def find(self, folder: Path) -> list[Path]:
         """Images of all people below a folder, sorted."""
-        found = Path(folder).glob(f"sub-*/**/{self.pattern}")
-        return sorted(path for path in found if path.name.endswith((".nii", ".nii.gz")))
+        images = Path(folder).glob(f"sub-*/**/{self.pattern}")
+        return sorted(path for path in images if path.name.endswith((".nii", ".nii.gz")))
 
 
 def find_cohort(
@@ -186,7 +187,7 @@ def find_table(folder: Path) -> Path:
     raise NoInputError(f"{folder} has no participants.tsv: give it with `participants`.")
 
 
-def load_volume(path: Path, spec: dict[str, Any], *, prepared: bool = True) -> np.ndarray:
+def load_volume(path: Path, spec: InputSpec, *, prepared: bool = True) -> np.ndarray:
     """Read one image as the network's input.
 
     Parameters
@@ -248,8 +249,8 @@ class _Book:
         """What is known about a scan; missing values are None."""
         session = re.search(r"_ses-([a-zA-Z0-9]+)", name)
         label = session.group(1) if session else ""
-        found = self._rows.get((person, label)) or self._rows.get((person, "")) or {}
-        row = {str(k): None if pd.isna(v) else v for k, v in found.items()}
+        facts = self._rows.get((person, label)) or self._rows.get((person, "")) or {}
+        row = {str(k): None if pd.isna(v) else v for k, v in facts.items()}
         age = parse_age(row.get(self._age), self._units) if self._age else None
         # a lower bound such as 89+ is no age to learn from
         row["age"] = age.value if age and not age.capped else None

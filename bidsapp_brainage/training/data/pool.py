@@ -17,13 +17,13 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from bidsapp_brainage.io import atomic_path
-from bidsapp_brainage.model.intensity import background_value, scale_intensity
+from bidsapp_brainage.model.intensity import background_value, outside_value, scale_intensity
+from bidsapp_brainage.model.specs import InputSpec, Intensity
 from bidsapp_brainage.training.data.augment import atrophy, augment
 from bidsapp_brainage.training.data.cohort import Cohort, load_volume
 from bidsapp_brainage.training.recipe import Recipe
@@ -161,13 +161,13 @@ def _quantised(volume: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, tupl
     return np.where(inside, steps, np.int8(OUTSIDE)), (mean, sd)
 
 
-def _scaled(volume: np.ndarray, inside: np.ndarray | None, spec: dict[str, Any]) -> np.ndarray:
-    intensity, background = spec["intensity"], spec.get("background", 0.0)
+def _scaled(volume: np.ndarray, inside: np.ndarray | None, spec: InputSpec) -> np.ndarray:
+    intensity, background = spec["intensity"], outside_value(spec)
     if intensity.get("at") == "source":
         return volume  # its scaling looks at the image before cropping, which is not here
     if intensity["scaling"] == "tissue":
         # levels can be read wrongly in an image, so the copies' errors in them are left in
-        kept = {"scaling": "none", "clip": intensity.get("clip", (-np.inf, np.inf))}
+        kept: Intensity = {"scaling": "none", "clip": intensity.get("clip", [-np.inf, np.inf])}
         return scale_intensity(volume, inside, kept, background=background)
     return scale_intensity(volume, inside, intensity, background=background)
 

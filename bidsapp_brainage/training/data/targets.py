@@ -38,15 +38,15 @@ def parse_targets(text: str) -> tuple[Target, ...]:
     UsageError
         A kind is unknown, or a name is empty or occurs twice.
     """
-    found = []
+    targets = []
     for part in text.split(","):
         name, _, kind = part.strip().partition(":")
         if not name or kind not in ("", *KINDS):
             raise UsageError(f"`target` '{part}': use NAME or NAME:KIND with {', '.join(KINDS)}.")
-        found.append(Target(name, kind))
-    if len({target.name for target in found}) < len(found):
+        targets.append(Target(name, kind))
+    if len({target.name for target in targets}) < len(targets):
         raise UsageError(f"`target` {text} names a column twice.")
-    return tuple(found)
+    return tuple(targets)
 
 
 def make_output(

@@ -16,13 +16,13 @@ def blocks(network: nn.Module) -> list[list[nn.Module]]:
     What follows and has weights of its own is a normalisation, which is frozen along with its
     layer.
     """
-    found: list[list[nn.Module]] = []
+    blocks_of_layers: list[list[nn.Module]] = []
     for module in _leaves(network):
         if isinstance(module, _LEARNERS):
-            found.append([module])
-        elif found and any(True for _ in module.parameters()):
-            found[-1].append(module)
-    return found
+            blocks_of_layers.append([module])
+        elif blocks_of_layers and any(True for _ in module.parameters()):
+            blocks_of_layers[-1].append(module)
+    return blocks_of_layers
 
 
 def freeze(network: nn.Module, count: int) -> None:

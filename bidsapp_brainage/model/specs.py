@@ -1,0 +1,88 @@
+"""The objects inside a model card, as ``card.schema.json`` admits them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+Matrix = list[list[float]]
+
+
+class Architecture(TypedDict):
+    """Which network it is; the parameters are those of its class."""
+
+    id: str
+    parameters: dict[str, Any]
+    n_parameters: NotRequired[int]
+
+
+class Ellipsoid(TypedDict):
+    """Where tissue levels are read: voxels of the network's input."""
+
+    center: list[float]
+    radii: list[float]
+
+
+class Intensity(TypedDict):
+    """Scaling of the intensities; see :func:`bidsapp_brainage.model.intensity.scale_intensity`."""
+
+    scaling: str
+    ellipsoid: NotRequired[Ellipsoid]
+    over: NotRequired[Literal["brain", "volume"]]
+    at: NotRequired[Literal["input", "source"]]
+    multiply: NotRequired[float]
+    round: NotRequired[bool]
+    clip: NotRequired[list[float]]
+
+
+class SourceGrid(TypedDict):
+    """Grid on which the authors of a network resampled before they cropped or coarsened."""
+
+    shape: list[int]
+    resolution_mm: NotRequired[float]
+    affine: NotRequired[Matrix]
+    interpolation: NotRequired[Literal["linear", "cubic"]]
+
+
+class InputSpec(TypedDict):
+    """What the network sees."""
+
+    template: str
+    registration: Literal["affine", "rigid", "native"]
+    skull_stripped: bool
+    stripped_sources: NotRequired[bool]
+    orientation: str
+    resolution_mm: float
+    shape: list[int]
+    affine: Matrix
+    source_grid: NotRequired[SourceGrid]
+    crop: NotRequired[Literal["fixed", "brain"]]
+    intensity: Intensity
+    background: float | Literal["minimum"]
+
+
+class Views(TypedDict, total=False):
+    """Test-time augmentation: a mirror image, and six shifts by so many voxels."""
+
+    flip: bool
+    shift_voxels: int
+
+
+class PredictionSpec(TypedDict, total=False):
+    """How to predict."""
+
+    tta: Views
+
+
+class Calibration(TypedDict, total=False):
+    """How large errors are; see :mod:`bidsapp_brainage.model.uncertainty`."""
+
+    method: Literal["conformal_normalised", "conformal_constant"]
+    ci95_half_width_sd: float
+    n: int
+    coverage95: float
+    mean_half_width: float
+    sd_scale: float
+    member_sd_limit: float
+    residual_sd: float
+    half_width95: float
+    source: str

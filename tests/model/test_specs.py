@@ -1,0 +1,44 @@
+"""The types of a card's objects list the fields of its schema."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bidsapp_brainage.model import specs
+from bidsapp_brainage.model.cards import bundled_folder
+from bidsapp_brainage.model.intensity import SCALINGS
+from bidsapp_brainage.model.outputs import Coding
+
+SCHEMA = json.loads((bundled_folder() / "card.schema.json").read_text(encoding="utf-8"))
+CARD = SCHEMA["properties"]
+INPUT = CARD["input"]["properties"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "described"),
+    [
+        (specs.Architecture, CARD["architecture"]),
+        (specs.InputSpec, CARD["input"]),
+        (specs.SourceGrid, INPUT["source_grid"]),
+        (specs.Intensity, INPUT["intensity"]),
+        (specs.Ellipsoid, INPUT["intensity"]["properties"]["ellipsoid"]),
+        (specs.PredictionSpec, CARD["prediction"]),
+        (specs.Views, CARD["prediction"]["properties"]["tta"]),
+        (specs.Calibration, CARD["calibration"]),
+    ],
+)
+def test_fields_are_those_of_the_schema(kind, described):
+    assert set(kind.__annotations__) == set(described["properties"])
+    optional = {name for name, text in kind.__annotations__.items() if "NotRequired" in str(text)}
+    if kind.__total__:
+        assert set(kind.__annotations__) - optional == set(described["required"])
+    else:
+        assert "required" not in described
+
+
+def test_words_are_those_of_the_schema():
+    scalings = INPUT["intensity"]["properties"]["scaling"]["enum"]
+    assert set(scalings) == {*SCALINGS, "tissue"}
+    assert SCHEMA["$defs"]["head"]["properties"]["coding"]["enum"] == list(Coding.__args__)
