@@ -252,8 +252,10 @@ class FullPasses:
         parameter = next(iter(members[0].parameters()), torch.empty(0, device=device))
         # Convolutions of few channels are quicker on a CPU with the channels innermost.
         on_cpu = parameter.device.type == "cpu" and volume.ndim == 3
-        form = {"memory_format": torch.channels_last_3d} if on_cpu else {}
-        self._members = [member.to(**form) for member in members]
+        if on_cpu:
+            form = torch.channels_last_3d
+            members = [m.to(memory_format=form) for m in members]  # type: ignore[call-overload]
+        self._members = members
         self._decode = decode
         self._batch_size = batch_size
         self._input = torch.as_tensor(volume.copy(), dtype=parameter.dtype, device=parameter.device)

@@ -184,9 +184,9 @@ def _stem_rows(weight: Tensor, layer: Layer) -> Tensor:
     rows = weight.new_zeros(len(shifts), weight.shape[0], *patch.extent)
     for child, shift in enumerate(shifts):
         start = [a * s for a, s in zip(shift, window.stride, strict=True)]
-        place = tuple(
+        place = [
             slice(a, a + e, d)
             for a, e, d in zip(start, window.extent, window.dilation, strict=True)
-        )
-        rows[(child, slice(None), *place)] = weight[:, 0]
+        ]
+        rows[child][(slice(None), *place)] = weight[:, 0]
     return rows.flatten(2).flatten(0, 1).t()

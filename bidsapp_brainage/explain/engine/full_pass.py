@@ -124,6 +124,7 @@ def finish(layer: Layer, operation: Operation, sums: Tensor) -> Tensor:
 def _window(layer: Layer, operation: Operation, volume: Tensor) -> Tensor:
     window, axis = layer.window, len(layer.source_grid) - 1
     if layer.kind is Kind.CONV:
+        assert operation.weight is not None
         return _CONVOLUTIONS[axis](
             volume, operation.weight, operation.bias, window.stride, window.padding,
             window.dilation,

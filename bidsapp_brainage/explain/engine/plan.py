@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -70,7 +69,7 @@ class OcclusionPlan:
         network: Network,
         labels: NDArray[np.integer],
         indices: Sequence[int],
-        **options: Any,
+        **options: int,
     ) -> OcclusionPlan:
         """Plan the regions of a label image.
 
@@ -89,7 +88,7 @@ class OcclusionPlan:
 
     @classmethod
     def from_masks(
-        cls, network: Network, masks: Sequence[NDArray[np.bool_]], **options: Any
+        cls, network: Network, masks: Sequence[NDArray[np.bool_]], **options: int
     ) -> OcclusionPlan:
         """Plan arbitrary regions, each given as a boolean array on the grid of the input."""
         for mask in masks:

@@ -10,7 +10,7 @@ import copy
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -100,7 +100,7 @@ def _module_call(module: nn.Module) -> Call | None:
     roles: list[tuple[tuple[type, ...], Callable[[], Call]]] = [
         (CONVOLUTIONS, lambda: Call("conv", module)),
         ((nn.Linear,), lambda: Call("linear", module)),
-        (NORMS, lambda: Call("norm", module, norm_function(module), by_channel=True)),
+        (NORMS, lambda: Call("norm", module, norm_function(cast(Norm, module)), by_channel=True)),
         (ALIASES, lambda: Call("alias", module)),
         (POINTWISE, lambda: Call("pointwise", module, _not_in_place(module))),
         (BY_CHANNEL, lambda: Call("pointwise", module, module, by_channel=True)),
@@ -207,6 +207,7 @@ def norm_function(module: Norm) -> PointFunction:
 
 def norm_terms(module: Norm) -> tuple[Tensor, Tensor]:
     """Scale and shift (float64, one per channel) of batch normalisation."""
+    assert module.running_mean is not None and module.running_var is not None
     scale = 1.0 / torch.sqrt(module.running_var.double() + module.eps)
     if module.weight is not None:
         scale = scale * module.weight.detach().double()
@@ -234,18 +235,15 @@ def conv_window(module: Convolution) -> Window | None:
     """Window of a convolution; None when it pads with anything but zeros, or unevenly."""
     n_dims = len(module.kernel_size)
     spans = [d * (k - 1) for k, d in zip(module.kernel_size, module.dilation, strict=True)]
-    padding = module.padding
-    if padding == "valid":
-        padding = (0,) * n_dims
-    elif padding == "same":
+    if module.padding == "same":
         padding = tuple(span // 2 for span in spans)
         if any(span % 2 for span in spans):
             return None
+    else:
+        padding = _each(0 if module.padding == "valid" else module.padding, n_dims)
     if module.padding_mode != "zeros" and any(padding):
         return None
-    return Window(
-        tuple(module.kernel_size), tuple(module.stride), tuple(padding), tuple(module.dilation)
-    )
+    return Window(tuple(module.kernel_size), tuple(module.stride), padding, tuple(module.dilation))
 
 
 def _pool_window(module: Any) -> Callable[[Shape], Window | None]:

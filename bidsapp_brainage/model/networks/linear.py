@@ -84,6 +84,7 @@ class TissueLinear(nn.Module):
         self.middle = float(centers.mean())
         with torch.no_grad():
             self.hinges.weight.fill_(1.0)
+            assert self.hinges.bias is not None
             self.hinges.bias.copy_(torch.tensor([0.0, -1.0, -2.0]))
             self.roofs.weight.copy_(
                 torch.tensor([[1.0, -2.0, 1.0], [0.0, 1.0, -1.0]])[:, :, None, None, None]

@@ -32,6 +32,8 @@ class Refined(nn.Module):
         Years to which the first age is rounded.
     """
 
+    centers: torch.Tensor
+
     def __init__(
         self,
         build: Callable[[Architecture], nn.Module],

@@ -60,10 +60,8 @@ def _state(weight: WeightFile, network: nn.Module) -> dict[str, torch.Tensor]:
         from bidsapp_brainage.model.weights.keras import keras_state
 
         return keras_state(weight.path, network)
-    if weight.format == "safetensors":
-        state = load_file(weight.path)
-    else:
-        state = _unpickled(weight)
+    safe = weight.format == "safetensors"
+    state: dict[str, Any] = load_file(weight.path) if safe else _unpickled(weight)
     if weight.state_key is not None:
         if not isinstance(state, dict) or weight.state_key not in state:
             raise ValueError(f"there is no '{weight.state_key}' in the file")

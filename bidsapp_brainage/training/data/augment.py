@@ -125,7 +125,7 @@ def coarsen(
             size[axis] = max(2, round(size[axis] / (1 + (bound - 1) * factor)))
             inside = mask[index : index + 1]
             both = torch.cat([values[index : index + 1] * inside, inside])
-            thick = functional.adaptive_avg_pool3d(both, size)
+            thick = functional.adaptive_avg_pool3d(both, (size[0], size[1], size[2]))
             back = functional.interpolate(thick, [*values.shape[2:]], mode="trilinear")
             result[index] = back[0] / back[1].clamp(min=1e-3)
     return result

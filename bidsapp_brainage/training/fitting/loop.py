@@ -174,7 +174,8 @@ def _initial_state(task: Task, seed: int) -> State:
     if task.start is not None:
         take_over(network, task.start.weights, keep_head=task.start.keep_head)
     # this layout makes 3D convolutions on a CPU about twice as fast
-    network = network.to(task.device, memory_format=torch.channels_last_3d)
+    layout = torch.channels_last_3d
+    network = network.to(task.device, memory_format=layout)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=task.recipe.learning_rate, weight_decay=task.recipe.weight_decay
     )

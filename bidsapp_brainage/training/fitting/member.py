@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from bidsapp_brainage.io import read_tsv, write_tsv
 from bidsapp_brainage.model.networks import build_network
 from bidsapp_brainage.model.networks.linear import TissueLinear
+from bidsapp_brainage.model.networks.mixture import Mixture
 from bidsapp_brainage.model.outputs import heads
 from bidsapp_brainage.model.uncertainty import left_right_axis
 from bidsapp_brainage.model.weights.files import save_weights
@@ -91,6 +92,7 @@ def _train_mixture(
     """Every part on its own, as a finished file each, then all of them as one network."""
     card = run.recipe.card
     network = build_network(card["architecture"])
+    assert isinstance(network, Mixture)
     whole = _task(run, run.recipe, None)
     for index, architecture in enumerate(card["architecture"]["parameters"]["parts"]):
         path = place / f"part-{index + 1}.safetensors"
