@@ -154,8 +154,7 @@ def _gathered(run: CrossValidation, tables: list[pd.DataFrame]) -> pd.DataFrame:
     if not any(head.name == "age" for head in parts):
         table["age"] = cohort.ages
     for head in parts:
-        classes = head.coding == "classes"
-        table[head.name] = cohort.texts(head.name) if classes else cohort.values(head.name)
+        table[head.name] = cohort.truth(head)
     return table.join(predicted).sort_values(["age", "participant_id"], ignore_index=True)
 
 

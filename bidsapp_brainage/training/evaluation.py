@@ -259,8 +259,7 @@ def _with_others(
     decoded = average_tables([decode_table(member, parts) for member in members], parts)
     for head in parts:
         if head.name != AGE:
-            classes = head.coding == "classes"
-            table[head.name] = cohort.texts(head.name) if classes else cohort.values(head.name)
+            table[head.name] = cohort.truth(head)
     return table.join(decoded.drop(columns=[c for c in decoded if c in table]))
 
 

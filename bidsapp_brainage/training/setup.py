@@ -240,8 +240,7 @@ def _age_bins(card: Mapping[str, Any]) -> dict[str, Any]:
     """How the card codes age in bins; two-year bins from 0 to 100 if it does not."""
     for head in heads(card["output"]):
         if head.name == AGE and head.coding == "bins":
-            names = ("coding", "lower", "width", "n_bins", "unit")
-            return {name: getattr(head, name) for name in names}
+            return {name: getattr(head, name) for name in AGE_BINS}
     return dict(AGE_BINS)
 
 

@@ -17,6 +17,7 @@ from bidsapp_brainage.bids.ages import find_age_column, parse_age, parse_sex
 from bidsapp_brainage.errors import DataError, NoInputError
 from bidsapp_brainage.imaging.network_input import model_input
 from bidsapp_brainage.io import load_nifti, read_tsv
+from bidsapp_brainage.model.outputs import Head
 from bidsapp_brainage.model.specs import InputSpec
 
 FAMILY_COLUMN = "family_id"
@@ -79,6 +80,10 @@ class Cohort:
         if name not in self.facts:
             return [None] * len(self)
         return [_text(value) for value in self.facts[name]]
+
+    def truth(self, head: Head) -> list[str | None] | np.ndarray:
+        """What the table says about a head's quantity: words for classes, else numbers."""
+        return self.texts(head.name) if head.coding == "classes" else self.values(head.name)
 
 
 @dataclass(frozen=True)
