@@ -8,11 +8,12 @@ Matrix = list[list[float]]
 
 
 class Architecture(TypedDict):
-    """Which network it is; the parameters are those of its class."""
+    """Which network it is; the parameters are those of its class, the text is for reports."""
 
     id: str
     parameters: dict[str, Any]
     n_parameters: NotRequired[int]
+    text: NotRequired[str]
 
 
 class Ellipsoid(TypedDict):
