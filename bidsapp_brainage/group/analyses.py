@@ -21,8 +21,8 @@ from bidsapp_brainage.group.notes import Findings, Note, findings, notes_of, not
 from bidsapp_brainage.group.people import ParticipantColumns, training_notes
 from bidsapp_brainage.model.bias_correction import BiasCorrection
 from bidsapp_brainage.model.cards import ModelCard
-from bidsapp_brainage.stats import linear
 from bidsapp_brainage.stats.bias import KFoldCorrection, kfold_correction
+from bidsapp_brainage.stats.design import Design, make_design
 
 N_BOOT = 2000
 N_PERMUTATIONS = 999
@@ -91,7 +91,7 @@ class Sample:
     scans: pd.DataFrame
     people: pd.DataFrame
     kfold: KFoldCorrection | None
-    design: linear.Design | None
+    design: Design | None
     repeats: repeats.Repeats | None
     atlases: tuple[AtlasSample, ...]
     n_boot: int
@@ -274,7 +274,7 @@ def prepare(
     if kfold is not None:
         scans["gap_kfold"] = kfold.gap
     people = sample.person_table(scans, model.qc, columns.covariates)
-    design, design_notes = linear.make_design(
+    design, design_notes = make_design(
         people, covariates=columns.covariates, reference=columns.reference
     )
     chosen, repeat_notes = repeats.choose_repeats(scans)

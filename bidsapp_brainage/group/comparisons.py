@@ -13,8 +13,8 @@ from bidsapp_brainage.catalogue.outputs import columns_of
 from bidsapp_brainage.group.collect import AtlasResult
 from bidsapp_brainage.group.levels import Level
 from bidsapp_brainage.group.notes import Findings, findings
-from bidsapp_brainage.stats import regions, stability
-from bidsapp_brainage.stats.means import mean_with_interval
+from bidsapp_brainage.stats import regions, repeatability
+from bidsapp_brainage.stats.intervals import mean_with_interval
 
 AGREEMENT = ("spearman", "spearman_abs", "spearman_abs_per_ml")
 SENSITIVITY = tuple(columns_of("sensitivity"))
@@ -104,15 +104,15 @@ def _other_contributions(
 def _compare(analysis: str, main: pd.DataFrame, other: pd.DataFrame) -> list[dict[str, Any]]:
     one, two = main.mean().align(other.mean(), join="inner")
     known = one.notna() & two.notna()
-    if known.sum() < stability.MIN_REGIONS:
+    if known.sum() < repeatability.MIN_REGIONS:
         return []
     one, two = one[known].to_numpy(), two[known].to_numpy()
     measures: list[tuple[str, Callable[..., float]]] = [
         ("spearman", lambda a, b: float(stats.spearmanr(a, b).statistic)),
         ("spearman_abs", lambda a, b: float(stats.spearmanr(np.abs(a), np.abs(b)).statistic)),
     ]
-    if len(one) >= 2 * stability.TOP:
-        measures.append(("top10_overlap", stability.top_overlap))
+    if len(one) >= 2 * repeatability.TOP:
+        measures.append(("top10_overlap", repeatability.top_overlap))
     return [
         {
             "analysis": analysis,

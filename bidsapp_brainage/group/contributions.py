@@ -1,4 +1,4 @@
-"""Tables about the contributions of regions and groups: models, lifespan, asymmetry, stability."""
+"""Tables about contributions: means, models, lifespan, age groups, asymmetry, stability."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from scipy import stats
 
 from bidsapp_brainage.group.levels import Level
 from bidsapp_brainage.group.notes import Findings, Note, findings, notes_of
-from bidsapp_brainage.stats import asymmetry, lifespan, linear, regions, stability
-from bidsapp_brainage.stats.means import mean_with_interval
+from bidsapp_brainage.stats import asymmetry, lifespan, linear, regions, repeatability
+from bidsapp_brainage.stats.design import Design
+from bidsapp_brainage.stats.intervals import mean_with_interval
 from bidsapp_brainage.stats.permutation import false_discovery
 
 
@@ -51,7 +52,7 @@ def _all_baselines(main: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
 
 
 def models(
-    levels: Sequence[Level], design: linear.Design | None, *, n_permutations: int, seed: int
+    levels: Sequence[Level], design: Design | None, *, n_permutations: int, seed: int
 ) -> Findings:
     """Contributions explained by what is known of the people, if the sample supports a model."""
     if design is None or not levels:
@@ -191,9 +192,11 @@ def ranking_stability(levels: Sequence[Level], *, seed: int) -> Findings:
                 "n_participants": len(values),
                 "n_regions": complete,
             }
-            for repeated in stability.split_halves(values, seed=seed)
+            for repeated in repeatability.split_halves(values, seed=seed)
         ]
-    sentence = f"No stability of ranks: at least {stability.MIN_PEOPLE} participants are needed."
+    sentence = (
+        f"No stability of ranks: at least {repeatability.MIN_PEOPLE} participants are needed."
+    )
     return findings("stability", pd.DataFrame(rows), sentence if levels else "")
 
 

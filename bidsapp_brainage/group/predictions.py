@@ -15,7 +15,8 @@ from bidsapp_brainage.model.bias_correction import BiasCorrection
 from bidsapp_brainage.stats import accuracy, linear
 from bidsapp_brainage.stats.accuracy import Accuracy
 from bidsapp_brainage.stats.bias import KFoldCorrection
-from bidsapp_brainage.stats.means import MIN_FOR_INTERVAL, mean_with_interval
+from bidsapp_brainage.stats.design import Design
+from bidsapp_brainage.stats.intervals import MIN_FOR_INTERVAL, mean_with_interval
 
 MIN_FOR_LINE = 5
 
@@ -161,7 +162,7 @@ def _gap_row(scans: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def gap_model(people: pd.DataFrame, design: linear.Design | None) -> Findings:
+def gap_model(people: pd.DataFrame, design: Design | None) -> Findings:
     """The raw gap explained by what is known of the people, if the sample supports a model."""
     if design is None or people["gap"].notna().sum() == 0:
         return Findings({})

@@ -11,8 +11,8 @@ import pandas as pd
 
 from bidsapp_brainage.group.levels import Level
 from bidsapp_brainage.group.notes import Findings, Note, findings
-from bidsapp_brainage.stats.means import MIN_FOR_INTERVAL, mean_with_interval
-from bidsapp_brainage.stats.reliability import MIN_PEOPLE, reliability
+from bidsapp_brainage.stats.intervals import MIN_FOR_INTERVAL, mean_with_interval
+from bidsapp_brainage.stats.repeatability import MIN_REPEATED, reliability
 
 MIN_YEARS = 0.5  # between scans; less makes a change per year of noise
 
@@ -46,10 +46,10 @@ def choose_repeats(scans: pd.DataFrame) -> tuple[Repeats | None, list[Note]]:
         return None, [Note("reliability", "Everybody has one scan: no reliability.")]
     used = max(range(2, int(counts.max()) + 1), key=lambda k: k * int((counts >= k).sum()))
     n_people = int((counts >= used).sum())
-    if n_people < MIN_PEOPLE:
+    if n_people < MIN_REPEATED:
         sentence = (
             f"{n_people} participants have several scans: too few for reliability "
-            f"(at least {MIN_PEOPLE} are needed)."
+            f"(at least {MIN_REPEATED} are needed)."
         )
         return None, [Note("reliability", sentence)]
     wide = ordered.assign(number=number).pivot(
@@ -60,7 +60,7 @@ def choose_repeats(scans: pd.DataFrame) -> tuple[Repeats | None, list[Note]]:
 
 def _reliability_row(values: np.ndarray) -> dict[str, Any] | None:
     """Columns of a reliability table; None for too few people."""
-    if len(values) < MIN_PEOPLE:
+    if len(values) < MIN_REPEATED:
         return None
     agreement = reliability(values)
     row: dict[str, Any] = {

@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from bidsapp_brainage.catalogue.outputs import columns_of
 from bidsapp_brainage.group.collect import AtlasResult
 from bidsapp_brainage.group.people import ParticipantColumns
-from bidsapp_brainage.stats.outliers import robust_outliers
 
 SUBSETS = ("sex", "site", "group", "session_id")
 BRAIN_VOLUME = "brain_volume_ml"
 QUALITY = "cnr"  # contrast-to-noise ratio: falls with motion, and every scan has it
+MIN_SCANS = 8  # fewer do not tell what is usual
+THRESHOLD = 3.5  # Iglewicz & Hoaglin 1993
 UNFLAGGED = frozenset({"none", "pass", "ok", "accept"})
 QC_METRICS = (
     "cnr",
@@ -160,6 +162,42 @@ def outlier_table(scans: pd.DataFrame, qc: pd.DataFrame) -> pd.DataFrame:
     if "decision_reason" in qc:
         reasons = dict(zip(qc["scan"], qc["decision_reason"], strict=True))
     return table.assign(reason=table["scan"].map(reasons))
+
+
+def robust_outliers(
+    table: pd.DataFrame, metrics: Sequence[str], *, threshold: float = THRESHOLD
+) -> pd.DataFrame:
+    """Scans whose metric differs from the median by more than ``threshold`` robust SDs.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per scan with a column ``scan``.
+    metrics : sequence of str
+        Numeric columns to look at; absent ones are passed over.
+    threshold : float
+        In median absolute deviations scaled to the SD of a normal distribution.
+
+    Returns
+    -------
+    DataFrame
+        ``scan``, ``metric``, ``value``, ``median``, ``robust_z``; strongest first. Empty when
+        a metric has fewer than eight values or does not vary.
+    """
+    rows = []
+    for name in metrics:
+        absent = pd.Series(dtype=float)
+        values = pd.to_numeric(table.get(name, absent), errors="coerce").astype(float)
+        known = values[np.isfinite(values)]
+        scale = stats.median_abs_deviation(known, scale="normal") if len(known) else 0.0
+        if len(known) < MIN_SCANS or scale == 0:
+            continue
+        score = (known - known.median()) / scale
+        far = score[score.abs() > threshold]
+        rows += [(table.loc[i, "scan"], name, known[i], known.median(), z) for i, z in far.items()]
+    outliers = pd.DataFrame(rows, columns=["scan", "metric", "value", "median", "robust_z"])
+    order = outliers["robust_z"].abs().sort_values(ascending=False, kind="stable").index
+    return outliers.loc[order].reset_index(drop=True)
 
 
 def exclusion_table(

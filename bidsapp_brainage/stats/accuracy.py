@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -13,12 +11,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bidsapp_brainage.catalogue.outputs import columns_of
-
-Floats: TypeAlias = NDArray[np.float64]
-Statistic: TypeAlias = Callable[[Floats, Floats], float]
+from bidsapp_brainage.stats.intervals import MIN_FOR_BOOTSTRAP, Floats, Paired, Statistic
 
 MIN_FOR_LINE = 3  # participants, for correlation, R2 and slope
-MIN_FOR_INTERVAL = 5  # participants; fewer make a bootstrap interval meaningless
 COLUMNS = tuple(columns_of("metrics"))
 
 
@@ -126,14 +121,14 @@ def metrics(
         that is than the model's MAE. Intervals are bias-corrected and accelerated (BCa) and, where
         those are undefined, percentile intervals (column ``ci_method``).
     """
-    sample = _Sample.of(age, predicted, participants)
+    sample = Paired.of(age, predicted, participants)
     if sample.n_participants == 0:
         note = f"No participant of the sample '{subset}' has a known age: accuracy is unknown."
         return Accuracy(_empty_table(), (note,))
     wanted, notes = _supported(sample, subset)
     rows = []
     for metric in (metric for metric in wanted if not only or metric.name in only):
-        value = metric.statistic(sample.age, sample.predicted)
+        value = metric.statistic(sample.true, sample.predicted)
         lower, upper, method = sample.interval(metric.statistic, n_boot, seed)
         rows.append(
             (
@@ -176,11 +171,11 @@ def estimate(
     participants, n_boot, seed, subset
         As in :func:`metrics`.
     """
-    sample = _Sample.of(true, predicted, participants)
+    sample = Paired.of(true, predicted, participants)
     if sample.n_participants == 0:
         return Accuracy(_empty_table())
     interval = sample.interval(statistic, n_boot, seed)
-    value = statistic(sample.age, sample.predicted)
+    value = statistic(sample.true, sample.predicted)
     counts = (sample.n_participants, sample.n_scans)
     row = ("raw", subset, name, value, *interval, "1", *counts)
     return Accuracy(pd.DataFrame([row], columns=list(COLUMNS)))
@@ -214,7 +209,7 @@ def by_subset(
         return Accuracy(_empty_table())
     answers, small = [], []
     for label, part in parts:
-        if part["participant_id"].nunique() < MIN_FOR_INTERVAL:
+        if part["participant_id"].nunique() < MIN_FOR_BOOTSTRAP:
             small.append(f"{prefix}={label}")
             continue
         answer = metrics(
@@ -228,7 +223,7 @@ def by_subset(
         )
         answers.append(Accuracy(answer.table))
     if small:
-        note = f"Fewer than {MIN_FOR_INTERVAL} participants, not reported: {', '.join(small)}."
+        note = f"Fewer than {MIN_FOR_BOOTSTRAP} participants, not reported: {', '.join(small)}."
         answers.append(Accuracy(_empty_table(), (note,)))
     return join(answers)
 
@@ -330,65 +325,10 @@ def _empty_table() -> pd.DataFrame:
     return pd.DataFrame(columns=list(COLUMNS))
 
 
-@dataclass(frozen=True)
-class _Sample:
-    age: Floats
-    predicted: Floats
-    codes: NDArray[np.intp]  # participant number of each scan, 0 .. n_participants - 1
-
-    @classmethod
-    def of(
-        cls,
-        age: NDArray[np.floating],
-        predicted: NDArray[np.floating],
-        participants: NDArray[np.generic],
-    ) -> _Sample:
-        age = np.asarray(age, dtype=np.float64)
-        predicted = np.asarray(predicted, dtype=np.float64)
-        known = np.isfinite(age) & np.isfinite(predicted)
-        codes = np.unique(np.asarray(participants).astype(str)[known], return_inverse=True)[1]
-        return cls(age[known], predicted[known], codes)
-
-    @property
-    def n_scans(self) -> int:
-        return len(self.age)
-
-    @property
-    def n_participants(self) -> int:
-        return len(np.unique(self.codes))
-
-    def interval(self, statistic: Statistic, n_boot: int, seed: int) -> tuple[float, float, str]:
-        """Lower and upper bound and the method; NaN and ``n/a`` for small samples."""
-        if self.n_participants < MIN_FOR_INTERVAL:
-            return np.nan, np.nan, "n/a"
-
-        def of_participants(drawn: NDArray[np.intp]) -> float:
-            times = np.bincount(drawn.astype(np.intp), minlength=self.n_participants)
-            scans = np.repeat(np.arange(self.n_scans), times[self.codes])
-            return statistic(self.age[scans], self.predicted[scans])
-
-        everybody = (np.arange(self.n_participants),)
-        for method in ("BCa", "percentile"):
-            with warnings.catch_warnings():
-                # Degenerate samples are told by the NaN interval, which the next method replaces.
-                warnings.simplefilter("ignore")
-                found = stats.bootstrap(
-                    everybody,
-                    of_participants,
-                    n_resamples=n_boot,
-                    vectorized=False,
-                    method=method,
-                    rng=np.random.default_rng(seed),
-                ).confidence_interval
-            if np.isfinite(found.low) and np.isfinite(found.high):
-                return float(found.low), float(found.high), method
-        return np.nan, np.nan, "n/a"
-
-
-def _supported(sample: _Sample, subset: str) -> tuple[list[_Metric], tuple[str, ...]]:
+def _supported(sample: Paired, subset: str) -> tuple[list[_Metric], tuple[str, ...]]:
     """Metrics that this sample can support, and sentences about the others."""
     notes = []
-    span = float(np.ptp(sample.age))
+    span = float(np.ptp(sample.true))
     line = sample.n_participants >= MIN_FOR_LINE and span > 0
     if not line:
         notes.append(
@@ -400,10 +340,10 @@ def _supported(sample: _Sample, subset: str) -> tuple[list[_Metric], tuple[str, 
         notes.append(
             f"Sample '{subset}': all predicted ages are equal, so that a correlation is undefined."
         )
-    if sample.n_participants < MIN_FOR_INTERVAL:
+    if sample.n_participants < MIN_FOR_BOOTSTRAP:
         notes.append(
             f"Sample '{subset}': {sample.n_participants} participants are too few for bootstrap "
-            f"intervals (at least {MIN_FOR_INTERVAL} are needed)."
+            f"intervals (at least {MIN_FOR_BOOTSTRAP} are needed)."
         )
     flat = float(np.ptp(sample.predicted)) == 0
     return [m for m in _all_metrics(span) if _fits(m, line=line, flat=flat)], tuple(notes)

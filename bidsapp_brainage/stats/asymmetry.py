@@ -7,7 +7,7 @@ import pandas as pd
 
 from bidsapp_brainage.catalogue.levels import bare_name
 from bidsapp_brainage.catalogue.outputs import columns_of
-from bidsapp_brainage.stats.means import mean_with_interval
+from bidsapp_brainage.stats.intervals import mean_with_interval
 from bidsapp_brainage.stats.permutation import false_discovery, sign_flip_max_t
 
 COLUMNS = tuple(columns_of("asymmetry"))

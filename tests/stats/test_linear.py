@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from bidsapp_brainage.stats import linear
+from bidsapp_brainage.stats.design import POOLED, make_design
 
 
 def cohort(n, seed=0, n_sites=1):
@@ -27,7 +28,7 @@ def cohort(n, seed=0, n_sites=1):
 def test_hc3_by_its_formula():
     """MacKinnon and White (1985): residuals over one minus leverage."""
     people = cohort(60)
-    design, notes = linear.make_design(people, reference="control")
+    design, notes = make_design(people, reference="control")
     assert notes == []
     assert design.formula == "age + age_squared + sex_F + group_patient + quality + brain_volume"
     outcome = pd.Series(np.random.default_rng(1).normal(0, people["age"] / 20), people.index)
@@ -48,7 +49,7 @@ def test_planted_effects_are_recovered():
     decades = (people["age"] - people["age"].mean()) / 10
     noise = np.random.default_rng(3).normal(0, 1, 600)
     outcome = -0.5 * decades + 0.1 * decades**2 + 0.8 * (people["group"] == "patient") + noise
-    design, _ = linear.make_design(people, reference="control")
+    design, _ = make_design(people, reference="control")
     got = linear.fit(outcome, design).set_index("term")
     for term, truth in (("age", -0.5), ("age_squared", 0.1), ("group_patient", 0.8)):
         assert got.loc[term, "ci95_lower"] < truth < got.loc[term, "ci95_upper"]
@@ -63,7 +64,7 @@ def test_false_positives_at_the_nominal_rate_with_unequal_variances():
     positive = 0
     for seed in range(300):
         people = cohort(60, seed)[["age", "group"]]
-        design, _ = linear.make_design(people, reference="control")
+        design, _ = make_design(people, reference="control")
         outcome = pd.Series(rng.normal(0, people["age"] / 30), people.index)
         found = linear.fit(outcome, design).set_index("term")
         positive += found.loc["group_patient", "p"] < 0.05
@@ -80,7 +81,7 @@ def test_hedges_g_of_a_textbook():
     values = np.concatenate([sample(103, 5.5, 50), sample(100, 4.5, 50)])
     index = [f"sub-{i}" for i in range(100)]
     people = pd.DataFrame({"group": np.repeat(["treated", "control"], 50)}, index=index)
-    design, _ = linear.make_design(people, reference="control")
+    design, _ = make_design(people, reference="control")
     row = linear.fit(pd.Series(values, index), design).iloc[0]
     assert row["hedges_g"] == pytest.approx(0.5924, abs=0.0005)
     half = (row["hedges_g_ci95_upper"] - row["hedges_g_ci95_lower"]) / 2
@@ -102,19 +103,19 @@ def test_hedges_g_of_a_textbook():
 def test_small_samples_have_smaller_models_and_say_so(n, formula):
     people = cohort(n).drop(columns=["group", "site"])
     people["sex"] = np.where(np.arange(n) % 3, "F", "M")
-    design, notes = linear.make_design(people)
+    design, notes = make_design(people)
     assert (design.formula if design else None) == formula
     assert bool(notes) == (n < 40)
 
 
 def test_sites_are_fixed_if_few_random_if_many_and_pooled_if_small():
     people = cohort(90, n_sites=3)
-    design, _ = linear.make_design(people)
+    design, _ = make_design(people)
     assert design.formula.endswith("+ site")
     assert "site_2" in design.matrix(people.index)
     rng = np.random.default_rng(6)
     people = cohort(240, n_sites=8)
-    design, _ = linear.make_design(people)
+    design, _ = make_design(people)
     assert design.mixed
     offsets = rng.normal(0, 5, 8)[people["site"]]
     outcome = pd.Series(people["age"] / 10 + offsets + rng.normal(0, 1, 240), people.index)
@@ -123,8 +124,8 @@ def test_sites_are_fixed_if_few_random_if_many_and_pooled_if_small():
     assert got.loc["age", "estimate"] == pytest.approx(1, abs=0.15)
     small = cohort(60)
     small["site"] = ["A"] * 40 + ["B"] * 4 + ["C"] * 16
-    design, notes = linear.make_design(small)
-    assert set(design.sites) == {"A", "C", linear.POOLED}
+    design, notes = make_design(small)
+    assert set(design.sites) == {"A", "C", POOLED}
     assert any("pooled" in note for note in notes)
 
 
@@ -132,7 +133,7 @@ def test_what_is_missing_constant_or_redundant_is_said():
     people = cohort(80).assign(dose=1.0, twin=lambda table: table["age"] * 2)
     people.loc[people.index[:30], "quality"] = np.nan
     people.loc[people.index[:5], "brain_volume"] = np.nan
-    design, notes = linear.make_design(people, covariates=["dose", "twin"])
+    design, notes = make_design(people, covariates=["dose", "twin"])
     text = " ".join(notes)
     assert "quality is unknown for 38%" in text
     assert "dose does not vary" in text
@@ -144,7 +145,7 @@ def test_what_is_missing_constant_or_redundant_is_said():
 
 def test_requested_terms_are_not_given_up():
     people = cohort(12)[["group"]].assign(centre=[*"abcdefghijkl"])
-    design, notes = linear.make_design(people, covariates=["centre"])
+    design, notes = make_design(people, covariates=["centre"])
     assert design is None
     assert "No linear models" in notes[-1]
 
@@ -154,7 +155,7 @@ def test_max_t_over_regions_finds_the_planted_one():
     outcomes = pd.DataFrame(np.random.default_rng(7).normal(0, 1, (80, 30)), people.index)
     outcomes[4] += 2.0 * (people["group"] == "patient")
     outcomes.loc[people.index[0], 9] = np.nan
-    design, _ = linear.make_design(people, reference="control")
+    design, _ = make_design(people, reference="control")
     got = linear.max_t(outcomes, design, n_permutations=199)
     assert got.loc[4, "group_patient"] <= 0.05
     assert (got["group_patient"].drop(index=[4, 9]) > 0.05).all()
@@ -163,7 +164,7 @@ def test_max_t_over_regions_finds_the_planted_one():
 
 def test_an_outcome_of_too_few_people_has_no_rows():
     people = cohort(60)
-    design, _ = linear.make_design(people)
+    design, _ = make_design(people)
     sparse = pd.Series(np.arange(60.0), people.index).where(np.arange(60) < 10)
     assert linear.fit(sparse, design).empty
     assert linear.fit(pd.Series(1.0, people.index), design).empty

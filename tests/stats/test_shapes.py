@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bidsapp_brainage.stats import asymmetry, lifespan, stability
+from bidsapp_brainage.stats import asymmetry, lifespan, repeatability
 from bidsapp_brainage.stats.bias import kfold_correction
 
 
@@ -139,12 +139,12 @@ def test_planted_asymmetry_and_whose_it_is():
 def test_ranks_repeat_when_there_is_a_signal_only():
     rng = np.random.default_rng(9)
     truth = np.linspace(-1, 2, 40)
-    clear = {r.measure: r for r in stability.split_halves(truth + rng.normal(0, 0.2, (20, 40)))}
-    noise = {r.measure: r for r in stability.split_halves(rng.normal(0, 1, (20, 40)))}
+    clear = {r.measure: r for r in repeatability.split_halves(truth + rng.normal(0, 0.2, (20, 40)))}
+    noise = {r.measure: r for r in repeatability.split_halves(rng.normal(0, 1, (20, 40)))}
     assert clear["split_half_spearman"].value > 0.95
     assert clear["top10_overlap"].value > 0.7
     assert noise["split_half_spearman"].lower < 0 < noise["split_half_spearman"].upper
-    assert stability.split_halves(truth + rng.normal(0, 1, (5, 40))) == []
+    assert repeatability.split_halves(truth + rng.normal(0, 1, (5, 40))) == []
 
 
 def test_rank_intervals_hold_the_true_rank():
@@ -152,9 +152,9 @@ def test_rank_intervals_hold_the_true_rank():
     truth = np.arange(1, 13)[::-1] / 2.0
     values = truth + rng.normal(0, 1, (60, 12))
     values[:, 5] = np.nan
-    lower, upper = stability.rank_intervals(values)
+    lower, upper = repeatability.rank_intervals(values)
     known = np.arange(12) != 5
     rank = np.arange(1, 12)
     assert np.isnan(lower[5])
     assert ((lower[known] <= rank) & (rank <= upper[known])).all()
-    assert np.isnan(stability.rank_intervals(values[:5])[0]).all()
+    assert np.isnan(repeatability.rank_intervals(values[:5])[0]).all()

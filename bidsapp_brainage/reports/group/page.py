@@ -13,12 +13,12 @@ from bidsapp_brainage.io import write_text
 from bidsapp_brainage.reports.group import accuracy_tables, overview, quality_tables
 from bidsapp_brainage.reports.group.pictures import Gallery, report_link
 from bidsapp_brainage.reports.group.regions import atlas_section
-from bidsapp_brainage.reports.group.result_tables import (
+from bidsapp_brainage.reports.group.result_tables import shown_tables
+from bidsapp_brainage.reports.group.results import (
     GAP_RESULTS,
     REPEAT_RESULTS,
     SAMPLE_RESULTS,
     SENSITIVITY,
-    shown_tables,
 )
 from bidsapp_brainage.reports.group.stored import StoredResults
 from bidsapp_brainage.reports.html import render

@@ -16,7 +16,8 @@ from bidsapp_brainage.reports.group.pictures import (
     group_viewer,
     mean_map_figure,
 )
-from bidsapp_brainage.reports.group.result_tables import ATLAS_RESULTS, shown_tables
+from bidsapp_brainage.reports.group.result_tables import shown_tables
+from bidsapp_brainage.reports.group.results import ATLAS_RESULTS
 from bidsapp_brainage.reports.group.stored import StoredResults
 from bidsapp_brainage.stats.regions import notes
 

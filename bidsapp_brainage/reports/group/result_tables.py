@@ -1,8 +1,8 @@
 """Tables of the group page that are shown as the group level wrote them.
 
-Each is described by a short list of columns; titles and explanations come from the dictionaries of
-the tables, so that page and JSON say the same. A table that is not there leaves no gap: the
-sentence of ``notes.tsv`` says why.
+Each is described by a short list of columns (`results`); titles and explanations come from the
+dictionaries of the tables, so that page and JSON say the same. A table that is not there leaves no
+gap: the sentence of ``notes.tsv`` says why.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pandas as pd
 
 from bidsapp_brainage.bids.dictionaries import describe_columns
 from bidsapp_brainage.catalogue.levels import level_title
+from bidsapp_brainage.reports.group.results import Result, Show
 from bidsapp_brainage.reports.group.stored import StoredResults
 from bidsapp_brainage.reports.html import (
     Cell,
@@ -33,209 +34,10 @@ MANY_ROWS = 25
 
 
 @dataclass(frozen=True)
-class Show:
-    """A column to show.
-
-    Attributes
-    ----------
-    name : str
-        Column of the file.
-    title : str
-        Empty: the long name of the dictionary.
-    kind : str
-        ``text``, ``level``, ``number``, ``signed``, ``count``, ``p``, ``interval`` (of the columns
-        ``<name>_lower`` and ``<name>_upper``), ``verdict`` or ``long`` for sentences.
-    digits : int
-    """
-
-    name: str
-    title: str = ""
-    kind: str = "text"
-    digits: int = 2
-
-
-@dataclass(frozen=True)
-class Result:
-    """How one kind of table is shown.
-
-    Attributes
-    ----------
-    suffix : str
-        Of the file.
-    heading, text : str
-        Above the table.
-    columns : tuple of Show
-    order : str
-        Column to sort by, smallest first; empty keeps the order of the file.
-    """
-
-    suffix: str
-    heading: str
-    text: str
-    columns: tuple[Show, ...]
-    order: str = ""
-
-
-def _terms(*more: Show) -> tuple[Show, ...]:
-    """Columns of a fitted model, one row per term."""
-    return (
-        Show("term"),
-        Show("estimate", kind="signed", digits=3),
-        Show("ci95", "95 % interval", "interval", 3),
-        Show("beta", "Standardised", "signed"),
-        Show("beta_ci95", "95 % interval", "interval"),
-        Show("hedges_g", kind="signed"),
-        Show("p", "p", "p"),
-        *more,
-        Show("n_participants", "People", "count"),
-    )
-
-
-SAMPLE = Result(
-    "sample", "The sample and its parts", "",
-    (
-        Show("subset", "Part"), Show("n_participants", "People", "count"),
-        Show("n_scans", "Scans", "count"), Show("n_known_age", "Age known", "count"),
-        Show("n_female", "Female", "count"), Show("n_male", "Male", "count"),
-        Show("age_mean", "Mean age", "number", 1), Show("age_sd", "SD", "number", 1),
-        Show("age_min", "Youngest", "number", 1), Show("age_max", "Oldest", "number", 1),
-        Show("n_sites", "Sites", "count"), Show("n_flagged_scans", "Flagged scans", "count"),
-        Show("n_excluded", "Left out", "count"),
-    ),
-)  # fmt: skip
-GAPS = Result(
-    "gaps", "The gap, raw and corrected",
-    "A correction subtracts the gap that is expected at a person's age. It says nothing about "
-    "accuracy: it puts the true age into the prediction.",
-    (
-        Show("correction"), Show("subset", "Part"), Show("n_participants", "People", "count"),
-        Show("mean_gap", "Mean gap", "signed"), Show("ci95", "95 % interval", "interval"),
-        Show("sd_gap", "SD", "number"), Show("age_slope", "Slope on age", "signed"),
-        Show("age_slope_ci95", "95 % interval", "interval"),
-        Show("line_slope", "Line: slope", "number", 3),
-        Show("line_intercept", "Line: intercept", "number"), Show("source", kind="long"),
-        Show("warning", kind="long"),
-    ),
-)  # fmt: skip
-GAP_MODEL = Result(
-    "gapmodel", "What explains the gap",
-    "The raw gap explained by age and the other columns at once; use this and not raw gaps to "
-    "compare groups.",
-    _terms(),
-)  # fmt: skip
-RELIABILITY = Result(
-    "reliability", "Agreement of repeated scans",
-    "A change of one person below the smallest detectable change is noise.",
-    (
-        Show("measure"), Show("n_participants", "People", "count"),
-        Show("n_sessions", "Scans each", "count"), Show("within_sd", kind="number"),
-        Show("icc21", "ICC(2,1)", "number"), Show("icc21_ci95", "95 % interval", "interval"),
-        Show("icc31", "ICC(3,1)", "number"), Show("icc31_ci95", "95 % interval", "interval"),
-        Show("smallest_detectable_change", kind="number"),
-        Show("years_between_mean", "Years between", "number", 1),
-        Show("change_per_year", "Change per year", "signed"),
-        Show("change_per_year_ci95", "95 % interval", "interval"),
-    ),
-)  # fmt: skip
-CHANGE = Result(
-    "change", "Change of each person",
-    "A gap at one time does not measure the rate of ageing, and a change over a short time is "
-    "mostly noise.",
-    (
-        Show("participant_id", "Participant"), Show("first_scan"), Show("last_scan"),
-        Show("age_first", "Age, first", "number", 1), Show("age_last", "Age, last", "number", 1),
-        Show("predicted_age_change", "Change of predicted age", "signed", 1),
-        Show("gap_change", "Change of gap", "signed", 1),
-        Show("gap_per_year", "Gap per year", "signed"),
-    ),
-)  # fmt: skip
-SENSITIVITY = Result(
-    "sensitivity", "What if it had been done otherwise",
-    "The main results again with another choice. Conclusions that change here are not safe.",
-    (
-        Show("analysis"), Show("atlas"), Show("measure"), Show("main", kind="number", digits=3),
-        Show("value", "This analysis", "number", 3),
-        Show("difference", kind="signed", digits=3), Show("unit"),
-        Show("n_participants", "People", "count"),
-    ),
-)  # fmt: skip
-REGION_MODEL = Result(
-    "occlusionmodel", "What explains the contributions",
-    "Per region and network: the contribution explained by age and the other columns at once.",
-    (Show("name", "Region or network"), Show("level", kind="level"),
-     *_terms(Show("q", "q", "p"), Show("p_maxt", "p (max-T)", "p"))),
-    order="p",
-)  # fmt: skip
-REGION_RELIABILITY = Result(
-    "occlusionreliability", "Agreement of repeated scans", "",
-    (
-        Show("name", "Region"), Show("level", kind="level"), Show("icc21", "ICC(2,1)", "number"),
-        Show("icc21_ci95", "95 % interval", "interval"), Show("within_sd", kind="number", digits=3),
-        Show("smallest_detectable_change", kind="number", digits=3),
-        Show("n_participants", "People", "count"),
-    ),
-)  # fmt: skip
-LIFESPAN_TESTS = Result(
-    "lifespanstats", "Tests of the curves", "",
-    (
-        Show("name"), Show("level", kind="level"),
-        Show("slope_per_decade", kind="signed", digits=3),
-        Show("spearman_age", "Rank correlation with age", "signed"),
-        Show("peak_age", kind="number", digits=0), Show("q_age", "q, any change", "p"),
-        Show("q_nonlinear", "q, not a line", "p"), Show("n_participants", "People", "count"),
-    ),
-    order="q_age",
-)  # fmt: skip
-ASYMMETRY = Result(
-    "asymmetry", "Left and right", "Contributions of homologous regions.",
-    (
-        Show("pair"), Show("mean_left", "Left", "signed", 3),
-        Show("mean_right", "Right", "signed", 3),
-        Show("mean_difference", "Difference", "signed", 3),
-        Show("ci95", "95 % interval", "interval", 3),
-        Show("mean_asymmetry", "Asymmetry", "signed"), Show("effect_size", "Mean / SD", "signed"),
-        Show("q", "q", "p"), Show("p_maxt", "p (max-T)", "p"),
-        Show("brain_part", kind="signed", digits=3), Show("model_part", kind="signed", digits=3),
-    ),
-)  # fmt: skip
-STABILITY = Result(
-    "stability", "Does the ranking repeat?",
-    "How much of the ranking is found again in other people.",
-    (Show("level", kind="level"), Show("measure"), Show("value", kind="number"),
-     Show("ci95", "95 % interval", "interval"), Show("n_repeats", kind="count"),
-     Show("n_regions", kind="count")),
-)  # fmt: skip
-AGREEMENT = Result(
-    "agreementstats", "Do explanations agree?",
-    "Rank correlation over regions between explanations, over participants.",
-    (Show("explanation_a"), Show("explanation_b"), Show("measure"),
-     Show("mean", kind="number"), Show("sd", "SD", "number"),
-     Show("n_participants", "People", "count")),
-)  # fmt: skip
-LITERATURE = Result(
-    "literature", "What published studies found",
-    "Side by side, not as a test of the studies: other models, other people, other measures.",
-    (
-        Show("study"), Show("claim", kind="long"), Show("measure"),
-        Show("verdict", kind="verdict"), Show("percentile", kind="number", digits=0),
-        Show("best_rank", kind="count"), Show("n_ranked", "of", "count"),
-        Show("regions", "Regions here", "long"),
-    ),
-)  # fmt: skip
-
-SAMPLE_RESULTS = (SAMPLE,)
-GAP_RESULTS = (GAPS, GAP_MODEL)
-REPEAT_RESULTS = (RELIABILITY, CHANGE)
-ATLAS_RESULTS = (
-    LIFESPAN_TESTS, REGION_MODEL, ASYMMETRY, STABILITY, AGREEMENT, LITERATURE, REGION_RELIABILITY,
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
 class Shown:
     """A table ready for the template, and the file that it shows."""
 
-    suffix: str
+    key: str
     heading: str
     text: str
     table: Table
@@ -261,11 +63,11 @@ def shown_tables(
     """
     shown = []
     for kind in kinds:
-        rows = results.rows(kind.suffix, entities)
+        rows = results.rows(kind.key, entities)
         if len(rows):
-            name = results.path(kind.suffix, entities).name
-            table = result_table(kind, rows, f"{identifier}-{kind.suffix}")
-            shown.append(Shown(kind.suffix, kind.heading, kind.text, table, name))
+            name = results.path(kind.key, entities).name
+            table = result_table(kind, rows, f"{identifier}-{kind.key}")
+            shown.append(Shown(kind.key, kind.heading, kind.text, table, name))
     return shown
 
 
@@ -275,10 +77,10 @@ def result_table(kind: Result, rows: pd.DataFrame, identifier: str) -> Table:
         rows = rows.sort_values(kind.order, kind="stable", na_position="last")
     if "baseline" in rows and rows["baseline"].nunique() > 1:
         kind = Result(
-            kind.suffix, kind.heading, kind.text, (*kind.columns, Show("baseline", "Filled with"))
+            kind.key, kind.heading, kind.text, (*kind.columns, Show("baseline", "Filled with"))
         )
     shown = [show for show in kind.columns if _has_values(rows, show)]
-    described = describe_columns(kind.suffix, [show.name for show in shown])
+    described = describe_columns(kind.key, [show.name for show in shown])
     columns = [_column(show, described[show.name]) for show in shown]
     cells = [[_cell(row, show) for show in shown] for row in rows.to_dict("records")]
     return Table(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bidsapp_brainage.stats.means import mean_with_interval
+from bidsapp_brainage.stats.intervals import mean_with_interval
 
 
 def test_interval_and_test_are_those_of_scipy():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bidsapp_brainage.stats.outliers import robust_outliers
+from bidsapp_brainage.group.sample import robust_outliers
 
 
 def test_finds_the_odd_one_and_ignores_what_it_cannot_judge():

@@ -1,0 +1,161 @@
+"""95 % intervals over participants: of means by t, of any statistic by bootstrap."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Floats: TypeAlias = NDArray[np.float64]
+Statistic: TypeAlias = Callable[[Floats, Floats], float]
+
+MIN_FOR_INTERVAL = 3  # participants, for a t interval
+MIN_FOR_BOOTSTRAP = 5  # participants; fewer make a bootstrap interval meaningless
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Mean of a sample; what the sample does not support is NaN.
+
+    Attributes
+    ----------
+    n : int
+        Known values.
+    mean, sd : float
+        ``sd`` needs two values.
+    lower, upper : float
+        95 % t interval of the mean; needs three values that are not all equal.
+    t, p : float
+        Two-sided one-sample t test against zero, where there is an interval.
+    """
+
+    n: int
+    mean: float
+    sd: float
+    lower: float = np.nan
+    upper: float = np.nan
+    t: float = np.nan
+    p: float = np.nan
+
+    @property
+    def tested(self) -> dict[str, float]:
+        """Interval, test and effect size (mean over SD) by the names of their columns."""
+        effect = self.mean / self.sd if np.isfinite(self.t) else np.nan
+        bounds = {"ci95_lower": self.lower, "ci95_upper": self.upper}
+        return {**bounds, "t": self.t, "p": self.p, "effect_size": effect}
+
+
+def mean_with_interval(values: ArrayLike) -> Mean:
+    """Mean, standard deviation, 95 % t interval and t test of independent values.
+
+    Parameters
+    ----------
+    values : array_like, shape (n,)
+        One value per participant; NaN where unknown.
+
+    Examples
+    --------
+    >>> found = mean_with_interval([1.0, 2.0, 3.0, float("nan")])
+    >>> found.n, found.mean, round(found.lower, 2), round(found.upper, 2)
+    (3, 2.0, -0.48, 4.48)
+    """
+    given: Any = np.asarray(values, dtype=np.float64)
+    known = given[np.isfinite(given)]
+    n = len(known)
+    mean = float(known.mean()) if n else np.nan
+    sd = float(known.std(ddof=1)) if n > 1 else np.nan
+    if n < MIN_FOR_INTERVAL or np.ptp(known) == 0:
+        return Mean(n, mean, sd)
+    error = sd / np.sqrt(n)
+    t = mean / error
+    half = float(stats.t.ppf(0.975, n - 1)) * error
+    return Mean(n, mean, sd, mean - half, mean + half, t, float(2 * stats.t.sf(abs(t), n - 1)))
+
+
+@dataclass(frozen=True)
+class Paired:
+    """True and predicted values of scans, which belong to participants; complete scans only.
+
+    Attributes
+    ----------
+    true, predicted : ndarray, shape (n_scans,)
+    codes : ndarray of int, shape (n_scans,)
+        Number of the participant of each scan, from 0.
+    """
+
+    true: Floats
+    predicted: Floats
+    codes: NDArray[np.intp]
+
+    @classmethod
+    def of(
+        cls,
+        true: NDArray[np.floating],
+        predicted: NDArray[np.floating],
+        participants: NDArray[np.generic],
+    ) -> Paired:
+        """From arrays with NaN where something is unknown."""
+        true = np.asarray(true, dtype=np.float64)
+        predicted = np.asarray(predicted, dtype=np.float64)
+        known = np.isfinite(true) & np.isfinite(predicted)
+        codes = np.unique(np.asarray(participants).astype(str)[known], return_inverse=True)[1]
+        return cls(true[known], predicted[known], codes)
+
+    @property
+    def n_scans(self) -> int:
+        """Number of scans."""
+        return len(self.true)
+
+    @property
+    def n_participants(self) -> int:
+        """Number of participants."""
+        return len(np.unique(self.codes))
+
+    def interval(self, statistic: Statistic, n_boot: int, seed: int) -> tuple[float, float, str]:
+        """Bootstrap interval over participants, each with all of their scans.
+
+        Bias-corrected and accelerated (BCa) and, where that is undefined, of percentiles.
+
+        Parameters
+        ----------
+        statistic : callable
+            Takes true and predicted values and gives a number.
+        n_boot, seed : int
+            Resamples, and the seed of drawing them.
+
+        Returns
+        -------
+        lower, upper : float
+            NaN for small samples.
+        method : str
+            ``BCa``, ``percentile`` or ``n/a``.
+        """
+        if self.n_participants < MIN_FOR_BOOTSTRAP:
+            return np.nan, np.nan, "n/a"
+
+        def of_participants(drawn: NDArray[np.intp]) -> float:
+            times = np.bincount(drawn.astype(np.intp), minlength=self.n_participants)
+            scans = np.repeat(np.arange(self.n_scans), times[self.codes])
+            return statistic(self.true[scans], self.predicted[scans])
+
+        everybody = (np.arange(self.n_participants),)
+        for method in ("BCa", "percentile"):
+            with warnings.catch_warnings():
+                # Degenerate samples are told by the NaN interval, which the next method replaces.
+                warnings.simplefilter("ignore")
+                bounds = stats.bootstrap(
+                    everybody,
+                    of_participants,
+                    n_resamples=n_boot,
+                    vectorized=False,
+                    method=method,
+                    rng=np.random.default_rng(seed),
+                ).confidence_interval
+            if np.isfinite(bounds.low) and np.isfinite(bounds.high):
+                return float(bounds.low), float(bounds.high), method
+        return np.nan, np.nan, "n/a"
