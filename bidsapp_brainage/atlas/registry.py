@@ -47,7 +47,7 @@ class Atlas:
         Label image, 0 is background.
     table : DataFrame
         One row per region: index, name, abbreviation, color, hemisphere (L, R or missing), lobe,
-        network.
+        network, and gyrus and compartment where the author has them.
     description : dict
         Content of ``atlas-<name>_description.json``: Name, License, ReferencesAndLinks, ...
     """

@@ -15,6 +15,8 @@ from bidsapp_brainage.catalogue.levels import SIDES, side_of_name, side_of_word
 from bidsapp_brainage.errors import DataError
 
 COLUMNS = ("index", "name", "abbreviation", "color", "hemisphere", "lobe", "network")
+#: Kept where the author of an atlas has them.
+OPTIONAL_COLUMNS = ("gyrus", "compartment")
 _ALIASES = {
     "label": "index",
     "value": "index",
@@ -52,9 +54,10 @@ def read_label_table(path: Path, rules: Mapping[str, Any] | None = None) -> pd.D
     Returns
     -------
     DataFrame
-        ``index, name, abbreviation, color, hemisphere, lobe, network``, sorted by index; the
-        background (index 0) is left out. Missing values are None; `name`, `abbreviation`
-        and `color` are always there. ``hemisphere`` is L, R or missing.
+        ``index, name, abbreviation, color, hemisphere, lobe, network``, and ``gyrus`` and
+        ``compartment`` where the file has them, sorted by index; the background (index 0) is left
+        out. Missing values are None; `name`, `abbreviation` and `color` are always there.
+        ``hemisphere`` is L, R or missing.
 
     Raises
     ------
@@ -70,7 +73,8 @@ def read_label_table(path: Path, rules: Mapping[str, Any] | None = None) -> pd.D
     table = pd.DataFrame({"index": _indices(raw, path) + int(rules.get("index_offset", 0))})
     table["name"] = _names(raw, path, table["index"], rules)
     table["name"] = table["name"].str.strip()
-    for column in COLUMNS[2:]:
+    columns = [*COLUMNS, *(column for column in OPTIONAL_COLUMNS if column in raw.columns)]
+    for column in columns[2:]:
         table[column] = _text(raw, column)
     if "name_pattern" in rules:
         _parse_names(table, re.compile(rules["name_pattern"]))
@@ -86,7 +90,7 @@ def read_label_table(path: Path, rules: Mapping[str, Any] | None = None) -> pd.D
         for i, color in zip(table["index"], table["color"], strict=True)
     ]
     table = table.astype(object).where(table.notna(), None).astype({"index": "int64"})
-    return table.sort_values("index", ignore_index=True)[list(COLUMNS)]
+    return table.sort_values("index", ignore_index=True)[columns]
 
 
 def _indices(raw: pd.DataFrame, path: Path) -> pd.Series:

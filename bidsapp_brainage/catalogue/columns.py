@@ -51,6 +51,16 @@ NETWORK = Column(
     "Network",
     "Functional network that the region belongs to, from the table of the atlas.",
 )
+GYRUS = Column(
+    "gyrus",
+    "Gyrus",
+    "Gyrus that the region belongs to; only where the table of the atlas has it.",
+)
+COMPARTMENT = Column(
+    "compartment",
+    "Tissue compartment",
+    "Kind of tissue that the region is of; only where the table of the atlas has it.",
+)
 N_VOXELS = Column(
     "n_voxels",
     "Voxels",
@@ -101,6 +111,8 @@ SHARED: tuple[Column, ...] = (
     HEMISPHERE,
     LOBE,
     NETWORK,
+    GYRUS,
+    COMPARTMENT,
     N_VOXELS,
     VOLUME_MM3,
     BASELINE,

@@ -47,7 +47,8 @@ DESCRIPTIONS: tuple[Column, ...] = (
 
 _ATLAS = ("atlas", "seg", "scale")
 _REGIONS = (
-    c.INDEX, c.NAME, c.ABBREVIATION, c.COLOR, *c.REGION[2:], c.N_VOXELS, c.VOLUME_MM3,
+    c.INDEX, c.NAME, c.ABBREVIATION, c.COLOR, *c.REGION[2:], c.GYRUS, c.COMPARTMENT,
+    c.N_VOXELS, c.VOLUME_MM3,
 )  # fmt: skip
 _PHENOTYPE = (
     "participant_id", "model", "chronological_age", "predicted_age", "predicted_age_sd",

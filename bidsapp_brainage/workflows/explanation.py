@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
@@ -145,20 +145,39 @@ def init_explanation_wf(  # noqa: PLR0913 - an explanation needs model, regions 
     """
     workflow = Workflow(name=name)
     workflow.__desc__ = f"{_methods_text(explanation, atlas)}\n"
-    inputnode = pe.Node(
-        niu.IdentityInterface(
-            fields=[
-                *("labels", "t1w_preproc", "affine", "inverse"),
-                *("volume", "volume_mask", "ood_flag"),
-            ]
-        ),
-        name="inputnode",
-    )
-    made = [output.key for output in explanation.outputs]
-    outputnode = pe.Node(
-        niu.IdentityInterface(fields=["labels_t1w", "map_grid", "map_t1w", *made]),
-        name="outputnode",
-    )
+    fields = ["labels", "t1w_preproc", "affine", "inverse", "volume", "volume_mask", "ood_flag"]
+    inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
+    made = ["labels_t1w", "map_grid", "map_t1w", *(output.key for output in explanation.outputs)]
+    outputnode = pe.Node(niu.IdentityInterface(fields=made), name="outputnode")
+    to_t1w, to_grid = _connect_labels(workflow, inputnode)
+    inputs = network_inputs(card, card_path, scan, compute) | {"atlas_table": str(atlas_table)}
+    explain = _explain_node(inputs, compute, explanation, template)
+    workflow.connect([
+        (inputnode, explain, [
+            ("volume", "volume"), ("volume_mask", "mask"), ("ood_flag", "ood_flag"),
+        ]),
+        (to_grid, explain, [("out_file", "labels")]),
+        (to_t1w, outputnode, [("out_file", "labels_t1w")]),
+    ])  # fmt:skip
+    for method in explanation.methods:
+        explained = pe.Node(
+            Explained(method=method.key), name=method.key, run_without_submitting=True
+        )
+        kept = [(output.key, output.key) for output in method.outputs]
+        workflow.connect(explain, method.key, explained, "record")
+        workflow.connect([(explained, outputnode, kept)])
+    for field, labels in (("map_grid", to_grid), ("map_t1w", to_t1w)):
+        paint = pe.Node(PaintMap(), name=field, mem_gb=0.5)
+        workflow.connect([
+            (labels, paint, [("out_file", "labels")]),
+            (workflow.get_node("occlusion"), paint, [("table", "table")]),
+            (paint, outputnode, [("out_file", field)]),
+        ])  # fmt: skip
+    return workflow
+
+
+def _connect_labels(workflow: Workflow, inputnode: pe.Node) -> tuple[pe.Node, pe.Node]:
+    """Nodes that bring the labels to the grids of the T1w and of the network."""
     to_t1w = pe.Node(
         Resample(interpolation="nearest", out_name="labels_t1w.nii.gz"),
         name="labels_to_t1w",
@@ -171,10 +190,6 @@ def init_explanation_wf(  # noqa: PLR0913 - an explanation needs model, regions 
         Resample(interpolation="nearest", standard=True, out_name="labels_grid.nii.gz"),
         name="labels_to_grid",
     )
-    explain = _explain_node(card, card_path, scan, atlas_table, compute, explanation)
-    if "template" in explain.inputs.baselines:
-        explain.inputs.template = str(template.t1w)
-        explain.inputs.template_mask = str(template.mask)
     workflow.connect([
         (inputnode, to_t1w, [
             ("labels", "in_file"), ("t1w_preproc", "reference"), ("inverse", "transforms"),
@@ -182,44 +197,19 @@ def init_explanation_wf(  # noqa: PLR0913 - an explanation needs model, regions 
         (inputnode, chain, [("affine", "in1"), ("inverse", "in2")]),
         (inputnode, to_grid, [("labels", "in_file"), ("volume", "reference")]),
         (chain, to_grid, [("out", "transforms")]),
-        (inputnode, explain, [
-            ("volume", "volume"), ("volume_mask", "mask"), ("ood_flag", "ood_flag"),
-        ]),
-        (to_grid, explain, [("out_file", "labels")]),
-        (to_t1w, outputnode, [("out_file", "labels_t1w")]),
     ])  # fmt:skip
-    for method in explanation.methods:
-        explained = pe.Node(
-            Explained(method=method.key), name=method.key, run_without_submitting=True
-        )
-        kept = [(output.key, output.key) for output in method.outputs]
-        workflow.connect([
-            (explain, explained, [(method.key, "record")]),
-            (explained, outputnode, kept),
-        ])  # fmt: skip
-    for field, labels in (("map_grid", to_grid), ("map_t1w", to_t1w)):
-        paint = pe.Node(PaintMap(), name=field, mem_gb=0.5)
-        workflow.connect([
-            (labels, paint, [("out_file", "labels")]),
-            (workflow.get_node("occlusion"), paint, [("table", "table")]),
-            (paint, outputnode, [("out_file", field)]),
-        ])  # fmt: skip
-    return workflow
+    return to_t1w, to_grid
 
 
 def _explain_node(
-    card: ModelCard,
-    card_path: Path,
-    scan: Scan,
-    atlas_table: Path,
-    compute: Compute,
-    explanation: Explanation,
+    inputs: dict[str, Any], compute: Compute, explanation: Explanation, template: TemplateFiles
 ) -> pe.Node:
     """The node that does the work of all methods."""
     processing = explanation.processing
+    if "template" in processing.occlusion_baseline:
+        inputs |= {"template": str(template.t1w), "template_mask": str(template.mask)}
     interface = Explain(
-        **network_inputs(card, card_path, scan, compute),
-        atlas_table=str(atlas_table),
+        **inputs,
         baselines=list(processing.occlusion_baseline),
         null_parcels=processing.null_parcels,
         seed=processing.random_seed,

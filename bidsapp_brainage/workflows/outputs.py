@@ -254,13 +254,11 @@ def init_ds_explanation_wf(
     """
     workflow = Workflow(name=name)
     made = [output.key for output in explanation.outputs]
-    inputnode = pe.Node(
-        niu.IdentityInterface(fields=["labels_t1w", "map_grid", "map_t1w", *made]),
-        name="inputnode",
-    )
+    fields = ["labels_t1w", "map_grid", "map_t1w", *made]
+    inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
     t1w = dest.uri(**_PREPROC)
     seen = dest.uri(space=template.name, res=resolution, desc=f"{model}input", suffix="T1w")
-    table = {"space": template.name, **atlas, "desc": model, "suffix": "occlusion"}
+    table = {"suffix": "occlusion", "extension": ".tsv"}
     in_t1w = {"SpatialReference": t1w}
     in_grid = {
         "SpatialReference": template_uri(template),
@@ -269,7 +267,7 @@ def init_ds_explanation_wf(
     effect = {
         "Description": "Change of the predicted age when the region is occluded.",
         "Units": "year",
-        "Sources": [dest.uri(**table, extension=".tsv")],
+        "Sources": [dest.uri(space=template.name, **atlas, desc=model, **table)],
     }
     name_map = {**atlas, "desc": model, "suffix": "occlusionmap"}
     nodes = {
@@ -279,25 +277,23 @@ def init_ds_explanation_wf(
         ),
         "map_grid": sink(
             "ds_map", dest, space=template.name, res=resolution, **name_map,
-            metadata={**effect, **in_grid},
+            metadata=effect | in_grid,
         ),
-        "map_t1w": sink(
-            "ds_map_t1w", dest, space="T1w", **name_map, metadata={**effect, **in_t1w}
-        ),
+        "map_t1w": sink("ds_map_t1w", dest, space="T1w", **name_map, metadata=effect | in_t1w),
     }  # fmt:skip
+    of_grid = {"Sources": [seen], **in_grid}
     for output in explanation.outputs:
-        kept: dict[str, Any] = {
-            "space": template.name, "desc": output.desc.format(model=model),
-            "suffix": output.suffix, "extension": output.extension,
-        }  # fmt: skip
+        named = {"space": template.name, "desc": output.desc.format(model=model)}
         if output.is_table:
-            kept |= {**atlas, "columns": output.suffix}
+            named |= {**atlas, "columns": output.suffix}
             metadata = {"Sources": [seen], **provenance}
         else:
-            kept |= {"res": resolution}
-            facts = {"Description": output.description, "Units": output.units}
-            metadata = {**facts, "Sources": [seen], **in_grid}
-        nodes[output.key] = sink(f"ds_{output.key}", dest, **kept, metadata=metadata)
+            named |= {"res": resolution}
+            metadata = {"Description": output.description, "Units": output.units, **of_grid}
+        nodes[output.key] = sink(
+            f"ds_{output.key}", dest, **named, suffix=output.suffix, extension=output.extension,
+            metadata=metadata,
+        )  # fmt: skip
     for field, node in nodes.items():
         workflow.connect(inputnode, field, node, "in_file")
     return workflow

@@ -10,7 +10,9 @@ import pytest
 
 from bidsapp_brainage import io
 from bidsapp_brainage.atlas.registry import list_atlases, load_atlas
+from bidsapp_brainage.atlas.tables import COLUMNS, OPTIONAL_COLUMNS
 from bidsapp_brainage.errors import DataError, ResourceError, UsageError
+from bidsapp_brainage.explain.hierarchy import LEVELS, atlas_groups
 from tests.atlas.boxes import AFFINE, SHAPE, halves, image
 
 TABLE = "index\tname\themi\n1\tLeft Half\tL\n2\tRight Half\tR\n3\tRight Core\tR\n"
@@ -31,6 +33,30 @@ def test_custom_path(mine: Path) -> None:
     assert (atlas.seg, atlas.scale) == (None, 3)
     assert atlas.dseg == mine
     assert atlas.table["name"].tolist() == ["Left Half", "Right Half", "Right Core"]
+
+
+def test_gyri_and_compartments_of_an_atlas_become_groups(mine: Path) -> None:
+    mine.with_name("tpl-Tiny_atlas-Mine_dseg.tsv").write_text(
+        "index\tname\tgyrus\tcompartment\n"
+        "1\tLeft Half\tOuter\tn/a\n2\tRight Half\tOuter\tshell\n3\tRight Core\tn/a\tshell\n"
+    )
+    table = load_atlas(str(mine)).table
+    assert table.columns.tolist() == [*COLUMNS, *OPTIONAL_COLUMNS]
+    groups = {(group.level, group.name): group.indices for group in atlas_groups(table)}
+    assert groups[("gyrus", "Outer")] == (1, 2)
+    assert groups[("compartment", "shell")] == (2, 3)
+    assert groups[("compartment", "grey matter")] == (1,)  # what its name tells
+    assert {level for level, _ in groups} == {*LEVELS} - {"network", "lobe"}
+
+
+@pytest.mark.shared
+def test_gyri_of_the_brainnetome_atlas(shared_home: Path) -> None:
+    own = shared_home / "tpl-MNI152NLin6Asym"
+    table = load_atlas("Brainnetome246", home=shared_home, atlases_dir=own).table
+    gyri = {group.name: group for group in atlas_groups(table) if group.level == "gyrus"}
+    assert len(gyri) == 24
+    assert gyri["SFG, Superior Frontal Gyrus"].indices == tuple(range(1, 15))
+    assert sum(len(group.indices) for group in gyri.values()) == 246
 
 
 def test_custom_atlas_by_name_in_a_folder(mine: Path) -> None:
