@@ -95,6 +95,12 @@ def test_known_errors_are_one_line_and_unknown_ones_have_a_traceback(line, level
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_fields_in_messages_are_shown_as_flags(line, level, capsys):
+    level(errors.UsageError("Check `models_dir`."))
+    assert run.main(line()) == 2
+    assert "Check --models-dir." in capsys.readouterr().err
+
+
 def test_a_full_disk_is_said_in_one_line(line, level, capsys):
     level(OSError(errno.ENOSPC, "No space left on device"))
     run.main(line())
