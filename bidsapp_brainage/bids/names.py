@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bidsapp_brainage.catalogue.cards import Output
-from bidsapp_brainage.catalogue.outputs import OUTPUTS
+from bidsapp_brainage.catalogue.outputs import OUTPUTS, output
 from bidsapp_brainage.errors import WorkflowError
 
 #: Entities of a raw T1w file that its derivatives keep, in the order of the BIDS schema.
@@ -111,6 +111,47 @@ def derivative_path(
         query = {**wanted, "suffix": suffix, "extension": extension}
         raise WorkflowError(f"No {kind} file name exists for {query}; see catalogue/outputs.py.")
     return Path(output_dir) / str(built)
+
+
+def output_name(key: str, model: str = "") -> dict[str, str]:
+    """What the card of an output says about its name, as arguments of :func:`derivative_path`.
+
+    Raises
+    ------
+    KeyError
+        There is no such output.
+    """
+    card = output(key)
+    datatype = card.level if card.level in ("figures", "group", "phenotype") else "anat"
+    name = {"suffix": card.suffix, "extension": card.extension, "datatype": datatype}
+    name |= {"desc": card.desc.format(model=model)} if card.desc else {}
+    return name | ({"space": card.space} if card.space else {})
+
+
+def output_path(
+    output_dir: Path,
+    key: str,
+    entities: Iterable[tuple[str, str]] | Mapping[str, str] = (),
+    *,
+    model: str = "",
+    **more: Any,
+) -> Path:
+    """Path of one output by the key of its card; see :func:`derivative_path`.
+
+    Parameters
+    ----------
+    output_dir : Path
+        Root of the derivatives dataset.
+    key : str
+        Of the card.
+    entities : pairs or mapping
+        Of the scan or the atlas.
+    model : str
+        Label of the model, where the name has one.
+    **more
+        Further entities.
+    """
+    return derivative_path(output_dir, entities, **output_name(key, model), **more)
 
 
 def _kind_of(entities: Mapping[str, str], suffix: str, datatype: str) -> str:

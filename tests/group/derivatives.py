@@ -8,15 +8,20 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from bidsapp_brainage.bids.names import derivative_path
-from bidsapp_brainage.explain.scores import occlusion_table, paint_map
-from bidsapp_brainage.io import save_nifti, write_json, write_tsv
+from bidsapp_brainage.explain.scores import paint_map
+from bidsapp_brainage.io import write_json, write_tsv
+from tests.derivatives import (
+    NETWORKS,
+    TEMPLATE,
+    contributions,
+    prediction,
+    write_image,
+    write_table,
+)
 
 SHAPE = (20, 24, 20)
 AFFINE = np.array([[8.0, 0, 0, -76], [0, 8, 0, -108], [0, 0, 8, -68], [0, 0, 0, 1]])
-TEMPLATE = "MNI152NLin2009aSym"
 GROUP_EFFECT = 5.0  # years
-NETWORKS = ("Visual", "Default", "Frontoparietal", "Limbic")
 
 
 def atlas_table(n_regions: int) -> pd.DataFrame:
@@ -88,73 +93,38 @@ def _session(label: str) -> tuple[tuple[str, str], ...]:
 
 
 def _write_scan(root, scan, model, age, rng, *, flagged):
-    predicted = float(22 + 0.6 * (age or 50) + rng.normal(0, 4))
-    row = {
-        "participant_id": f"sub-{scan[0][1]}",
-        "session_id": f"ses-{scan[1][1]}" if len(scan) > 1 else None,
-        "run_id": None,
-        "model": model,
-        "chronological_age": age,
-        "age_source": "participants.tsv" if age else "n/a",
-        "predicted_age": predicted,
-        "predicted_age_median": predicted,
-        "predicted_age_mode": round(predicted),
-        "predicted_age_sd": 6.0,
-        "entropy": 2.1,
-        "ci95_lower": predicted - 12,
-        "ci95_upper": predicted + 12,
-        "gap": None if age is None else predicted - age,
-        "gap_corrected": None if age is None else predicted - (22 + 0.6 * age),
-        "gap_z": None if age is None else (predicted - (22 + 0.6 * age)) / 4,
-        "bias_model": "sfcn2mm, IXI cross-validation",
-        "in_age_range": True,
-        "ood_flag": "none",
-        "qc_flag": "warn" if flagged else "pass",
-        "n_tta": 1,
-    }
-    _write(root, scan, {"desc": model}, "brainage", pd.DataFrame([row]))
+    expected = 22 + 0.6 * (age or 50)
+    predicted = float(expected + rng.normal(0, 4))
+    decision = "warn" if flagged else "pass"
+    corrected_by = None if age is None else expected - age
+    row = prediction(scan, age, predicted, corrected_by, model=model, qc_flag=decision)
+    write_table(root, "brainage", row, scan, model=model, facts=_facts(model))
     qc = {
         "cnr": rng.normal(3, 0.2),
         "snr": rng.normal(10, 1) if not flagged else 1.0,
         "brain_volume_ml": rng.normal(1400, 80),
         "template_correlation": rng.normal(0.95, 0.01),
-        "decision": "warn" if flagged else "pass",
+        "decision": decision,
         "decision_reason": "signal-to-noise ratio is low" if flagged else None,
     }
-    _write(root, scan, {"desc": model}, "qc", pd.DataFrame([qc]))
+    write_table(root, "qc", [qc], scan, model=model, facts=_facts(model))
 
 
 def _write_regions(root, scan, model, age, rng, n_regions, *, maps, groups):
-    labels = atlas_labels(n_regions)
-    index = np.arange(1, n_regions + 1)
-    count = np.array([(labels == i).sum() for i in index])
-    delta = np.where(count > 0, rng.normal(1.5 * np.cos(index), 0.4), np.nan)
-    effects = pd.DataFrame(
-        {
-            "index": index,
-            "n_voxels": count,
-            "delta_age": delta,
-            "delta_age_sd_members": np.abs(delta) / 5,
-            "delta_entropy": delta * 0.01,
-            "js_divergence": np.abs(delta) * 0.01,
-        }
-    )
-    effects.attrs["intact_age"] = 50.0
-    table = occlusion_table(
-        effects, atlas_table(n_regions), voxel_ml=0.512, age=age, baseline="background"
-    )
+    labels, atlas = atlas_labels(n_regions), atlas_table(n_regions)
+    delta = rng.normal(1.5 * np.cos(atlas["index"]), 0.4)
+    table = contributions(atlas, labels, delta, age=age, intact=50.0)
     # a brain whose image is mirrored: nearly the same contributions, so no side of the network
-    table["delta_age_mirrored"] = delta + 0.01
-    where = {"space": TEMPLATE, "atlas": "Blocks", "scale": str(n_regions), "desc": model}
-    _write(root, scan, where, "occlusion", table)
+    table["delta_age_mirrored"] = table["delta_age"] + 0.01
+    where = {"space": TEMPLATE, "atlas": "Blocks", "scale": str(n_regions)}
+    write_table(root, "table", table, scan, model=model, facts=_facts(model), **where)
     if groups:
-        _write(root, scan, where, "occlusiongroups", _groups(table))
+        rows = _groups(table)
+        write_table(root, "groups", rows, scan, model=model, facts=_facts(model), **where)
     if maps:
-        image = nib.Nifti1Image(paint_map(labels, index, delta), AFFINE)
-        path = derivative_path(
-            root, scan, suffix="occlusionmap", extension=".nii.gz", res="2", **where
-        )
-        save_nifti(image, path)
+        painted = paint_map(labels, atlas["index"], table["delta_age"])
+        image = nib.Nifti1Image(painted, AFFINE)
+        write_image(root, "map_grid", image, scan, model=model, res="2", **where)
 
 
 def _groups(regions):
@@ -169,10 +139,10 @@ def _groups(regions):
     return pd.DataFrame(rows)
 
 
-def _write(root, scan, more, suffix, table):
-    facts = {
+def _facts(model):
+    return {
         "Model": {
-            "Name": more["desc"],
+            "Name": model,
             "Version": "1.0.0",
             "WeightsSHA256": ["ab" * 32],
             "AgeRange": [20.0, 82.0],
@@ -180,6 +150,3 @@ def _write(root, scan, more, suffix, table):
         },
         "Software": {"Name": "bidsapp_brainage", "Version": "0.1.0"},
     }
-    path = derivative_path(root, scan, suffix=suffix, extension=".tsv", **more)
-    write_tsv(path, table)
-    write_json(path.with_suffix(".json"), facts)

@@ -10,17 +10,24 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from bidsapp_brainage.bids.dictionaries import sidecar
-from bidsapp_brainage.bids.names import derivative_path, sidecar_path
-from bidsapp_brainage.explain.scores import occlusion_table, paint_map
-from bidsapp_brainage.io import save_nifti, write_json, write_tsv
+from bidsapp_brainage.bids.names import output_path, sidecar_path
+from bidsapp_brainage.catalogue.outputs import columns_of
+from bidsapp_brainage.explain.scores import paint_map
+from bidsapp_brainage.io import save_nifti, write_json
 from bidsapp_brainage.model.provenance import TrainingCohort
 from bidsapp_brainage.reports.figures import overlays as figures
 from bidsapp_brainage.reports.figures.age import plot_age_distribution
+from tests.derivatives import (
+    MODEL,
+    NETWORKS,
+    TEMPLATE,
+    contributions,
+    prediction,
+    write_image,
+    write_table,
+)
 
-MODEL, TEMPLATE = "sfcn2mm", "MNI152NLin2009aSym"
 ATLAS = {"atlas": "Blocks", "scale": "24"}
-NETWORKS = ("Visual", "Default", "Frontoparietal", "Limbic")
 RUN: dict[str, Any] = {
     "command_line": "bidsapp-brainage <bids_dir> <output_dir> participant",
     "version": "0.1.0",
@@ -112,45 +119,43 @@ def provenance(person: Person) -> dict[str, Any]:
 
 def _write_scan(root, scan, person, pictures):
     row, bins = _prediction(scan, person)
-    table = _table(root, scan, "brainage", row, person, desc=MODEL)
-    distribution = _table(root, scan, "agedist", bins, person, desc=MODEL)
-    _table(root, scan, "qc", _quality(person), person, desc=MODEL)
+    facts = provenance(person)
+    table = write_table(root, "brainage", row, scan, facts=facts)
+    distribution = write_table(root, "agedist", bins, scan, facts=facts)
+    write_table(root, "qc", _quality(person), scan, facts=facts)
     work = root / ".work"
     images = {"t1w": pictures.head, "mask": pictures.mask}
     paths = {name: work / f"{name}.nii.gz" for name in (*images, "map")}
     for name, image in images.items():
         save_nifti(image, paths[name])
-    t1w = derivative_path(root, scan, suffix="T1w", extension=".nii.gz", desc="preproc")
-    save_nifti(pictures.head, t1w)
+    t1w = write_image(root, "t1w_preproc", pictures.head, scan)
     write_json(
         sidecar_path(t1w),
         {"SkullStripped": False, "Sources": [f"bids:raw:sub-{person.subject}_T1w.nii.gz"]},
     )
-    name = _figures(root, scan)
-    figures.plot_mask(paths["t1w"], paths["mask"], name("mask", desc="brain"))
-    before, after = (name("T1w", space=TEMPLATE, desc=state) for state in ("before", "after"))
+
+    def figure(key: str, **labels: str) -> Path:
+        return output_path(root, key, scan, model=MODEL, **labels)
+
+    figures.plot_mask(paths["t1w"], paths["mask"], figure("mask_figure"))
+    before, after = (figure(f"{state}_figure", space=TEMPLATE) for state in ("before", "after"))
     figures.plot_registration(paths["t1w"], paths["t1w"], paths["mask"], before, after)
-    figures.plot_model_input(paths["t1w"], name("T1w", desc=f"{MODEL}input"))
-    cohort = TrainingCohort.from_model(provenance(person)["Model"])
-    plot_age_distribution(table, distribution, cohort, name("agedist", desc=MODEL))
+    figures.plot_model_input(paths["t1w"], figure("input_figure"))
+    cohort = TrainingCohort.from_model(facts["Model"])
+    plot_age_distribution(table, distribution, cohort, figure("age_figure"))
     if person.explain:
         regions, values = _regions(person, pictures)
-        where = {"space": TEMPLATE, **ATLAS, "desc": MODEL}
-        _table(root, scan, "occlusion", regions, person, **where)
-        for kind, rows in further(regions).items():
-            _table(root, scan, kind, rows, person, **where)
+        where = {"space": TEMPLATE, **ATLAS}
+        for key, rows in {"table": regions, **further(regions)}.items():
+            write_table(root, key, rows, scan, facts=facts, **where)
         image = nib.Nifti1Image(values, pictures.head.affine)
-        grid = {"space": TEMPLATE, "res": "8", "extension": ".nii.gz"}
-        save_nifti(
-            image, derivative_path(root, scan, suffix="occlusionmap", **ATLAS, desc=MODEL, **grid)
-        )
-        save_nifti(
-            pictures.head, derivative_path(root, scan, suffix="T1w", desc=f"{MODEL}input", **grid)
-        )
+        write_image(root, "map_grid", image, scan, res="8", **where)
+        write_image(root, "input", pictures.head, scan, space=TEMPLATE, res="8")
         save_nifti(image, paths["map"])
-        out = name("occlusionmap", space="T1w", **ATLAS, desc=MODEL)
-        figures.plot_occlusion(paths["map"], paths["t1w"], out)
-        cubes = name("occlusionmap", space=TEMPLATE, desc=f"{MODEL}cubes")
+        figures.plot_occlusion(
+            paths["map"], paths["t1w"], figure("map_figure", space="T1w", **ATLAS)
+        )
+        cubes = figure("cubes_map_figure", space=TEMPLATE)
         figures.plot_occlusion(paths["map"], paths["t1w"], cubes)
 
 
@@ -177,10 +182,10 @@ def further(regions: pd.DataFrame) -> dict[str, pd.DataFrame]:
     }  # fmt: skip
     return {
         **_opinions(regions),
-        "occlusiongroups": groups,
+        "groups": groups,
         "shapley": shapley,
-        "occlusioncurve": pd.concat(curves),
-        "occlusionpairs": pd.DataFrame([pair]),
+        "curves": pd.concat(curves),
+        "pairs": pd.DataFrame([pair]),
     }
 
 
@@ -220,8 +225,8 @@ def _opinions(regions):
         for step, layer, value in ((0, None, 1.0), (1, "head", 0.9), (2, "block5", last))
     ]  # fmt: skip
     return {
-        "occlusionbaselines": pd.concat(fills),
-        "occlusioncontrols": pd.DataFrame(controls),
+        "baselines": pd.concat(fills).filter(columns_of("baselines")),
+        "controls": pd.DataFrame(controls),
         "agreement": pd.DataFrame(pairs),
         "lrp": table(delta * 0.3, method="lrp", baseline=None),
         "ig": table(delta * 0.5 + 0.01, method="ig", baseline="background"),
@@ -230,54 +235,32 @@ def _opinions(regions):
     }
 
 
-def _figures(root, scan):
-    def name(suffix: str, **entities: str) -> Path:
-        return derivative_path(
-            root, scan, suffix=suffix, extension=".svg", datatype="figures", **entities
-        )
-
-    return name
-
-
-def _table(root, scan, kind, rows, person, **entities):
-    path = derivative_path(root, scan, suffix=kind, extension=".tsv", **entities)
-    write_tsv(path, rows)
-    write_json(sidecar_path(path), sidecar(kind, rows.columns, **provenance(person)))
-    return path
-
-
 def _prediction(scan, person):
     lower = np.arange(14.0, 88.0, 2.0)
     probability = np.exp(-0.5 * ((lower + 1 - person.predicted) / 5) ** 2)
     probability += 0.25 * np.exp(-0.5 * ((lower - 8 - person.predicted) / 3) ** 2)
     bins = {"age_lower": lower, "age_upper": lower + 2, "age_center": lower + 1}
     bins["probability"] = probability / probability.sum()
-    gap = None if person.age is None else person.predicted - person.age
-    entities = dict(scan)
-    row = {
-        "participant_id": f"sub-{entities['sub']}",
-        "session_id": f"ses-{entities['ses']}" if "ses" in entities else None,
-        "run_id": None,
-        "model": MODEL,
-        "chronological_age": person.age,
-        "age_source": None if person.age is None else "participants.tsv" + person.text,
-        "predicted_age": person.predicted,
-        "predicted_age_median": person.predicted - 0.4,
-        "predicted_age_mode": person.predicted - 1,
-        "predicted_age_sd": 6.2,
-        "entropy": 2.31,
-        "ci95_lower": person.predicted - 11.4,
-        "ci95_upper": person.predicted + 12.9,
-        "gap": gap,
-        "gap_corrected": None if gap is None else gap - 2.2,
-        "gap_z": None if gap is None else (gap - 2.2) / 5,
-        "bias_model": "none" if gap is None else "sfcn2mm 1.0.0" + person.text,
-        "in_age_range": person.flag != "out_of_range",
-        "ood_flag": person.flag,
-        "qc_flag": person.decision,
-        "n_tta": 1,
-    }
-    return pd.DataFrame([row]), pd.DataFrame(bins)
+    known = person.age is not None
+    row = prediction(
+        scan,
+        person.age,
+        person.predicted,
+        2.2,
+        age_source="participants.tsv" + person.text if known else None,
+        predicted_age_median=person.predicted - 0.4,
+        predicted_age_mode=person.predicted - 1,
+        predicted_age_sd=6.2,
+        entropy=2.31,
+        ci95_lower=person.predicted - 11.4,
+        ci95_upper=person.predicted + 12.9,
+        gap_z=(person.predicted - person.age - 2.2) / 5 if known else None,
+        bias_model="sfcn2mm 1.0.0" + person.text if known else "none",
+        in_age_range=person.flag != "out_of_range",
+        ood_flag=person.flag,
+        qc_flag=person.decision,
+    )
+    return row, pd.DataFrame(bins)
 
 
 def _quality(person):
@@ -302,8 +285,6 @@ def _quality(person):
 
 def _regions(person, pictures):
     index = np.arange(1, 25)
-    count = np.array([(pictures.labels == i).sum() for i in index])
-    delta = np.where(count > 0, 1.6 * np.sin(index) * np.exp(-index / 9), np.nan)
     side = np.where(index % 2, "L", "R")
     atlas = pd.DataFrame(
         {
@@ -316,16 +297,7 @@ def _regions(person, pictures):
             "network": [NETWORKS[(i // 2) % 4] + person.text for i in index],
         }
     )
-    effects = pd.DataFrame(
-        {
-            "index": index,
-            "n_voxels": count,
-            "delta_age": delta,
-            "delta_age_sd_members": np.abs(delta) / 5,
-            "delta_entropy": delta / 50,
-            "js_divergence": np.abs(delta) / 90,
-        }
-    )
-    effects.attrs["intact_age"] = person.predicted
-    table = occlusion_table(effects, atlas, voxel_ml=0.512, age=person.age, baseline="background")
-    return table, paint_map(pictures.labels, index, delta)
+    delta = 1.6 * np.sin(index) * np.exp(-index / 9)
+    labels = pictures.labels
+    table = contributions(atlas, labels, delta, age=person.age, intact=person.predicted)
+    return table, paint_map(labels, index, table["delta_age"])

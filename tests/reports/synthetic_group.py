@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from bidsapp_brainage.bids.dictionaries import undescribed
-from bidsapp_brainage.bids.names import derivative_path
-from bidsapp_brainage.io import write_tsv
+from bidsapp_brainage.catalogue.outputs import output
+from tests.derivatives import NETWORKS as FOUR
+from tests.derivatives import write_table
 
-NETWORKS = ("Visual", "Default", "Frontoparietal", "Limbic", "Somatomotor")
+NETWORKS = (*FOUR, "Somatomotor")
 CI = {"ci95_lower": -1.5, "ci95_upper": 2.5}
 VERDICTS = {"agrees": 80, "partly": 60, "differs": 20, "cannot tell": None}
 WARNING = "97 % of these people were probably in the training cohort of the model."
@@ -22,23 +21,12 @@ def write_group_results(
     root: Path, *, label: str, atlas: dict[str, str], text: str = ""
 ) -> dict[str, Path]:
     """Write all further tables of one model and one atlas; `text` goes into free texts."""
-    written = {}
-    for kind, rows in {**_model_tables(text), **_atlas_tables(text)}.items():
-        table = pd.DataFrame(rows)
-        assert undescribed(kind, table.columns) == [], kind
-        where = atlas if kind in _ATLAS else {}
-        path = derivative_path(
-            root, where, suffix=kind, extension=".tsv", datatype="group", desc=label
+    return {
+        key: write_table(
+            root, key, rows, atlas if "atlas" in output(key).required else {}, model=label
         )
-        write_tsv(path, table)
-        written[kind] = path
-    return written
-
-
-_ATLAS = (
-    "lifespan", "lifespanstats", "agegroups", "asymmetry", "stability", "agreementstats",
-    "literature", "occlusionmodel", "occlusionreliability",
-)  # fmt: skip
+        for key, rows in {**_model_tables(text), **_atlas_tables(text)}.items()
+    }
 
 
 def _fit(term: str, **more: Any) -> dict[str, Any]:
@@ -94,7 +82,7 @@ def _model_tables(text: str) -> dict[str, list[dict[str, Any]]]:
 def _atlas_tables(text: str) -> dict[str, list[dict[str, Any]]]:
     ages = np.linspace(20, 80, 13)
     curve = [
-        {"level": "network", "name": name + text, "baseline": "background", "age": age,
+        {"level": "network", "name": name + text, "age": age,
          "fitted_delta_age": np.sin(age / 20 + i), "ci95_lower": np.sin(age / 20 + i) - 0.4,
          "ci95_upper": np.sin(age / 20 + i) + 0.4}
         for i, name in enumerate(NETWORKS)
