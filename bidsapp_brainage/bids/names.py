@@ -265,12 +265,7 @@ class Destination:
     entities: tuple[tuple[str, str], ...] = ()
     source: str = ""
 
-    def path(self, *, suffix: str, extension: str = ".nii.gz", **more: Any) -> Path:
-        """Path of one output."""
-        return derivative_path(
-            self.output_dir, self.entities, suffix=suffix, extension=extension, **more
-        )
-
-    def uri(self, *, suffix: str, extension: str = ".nii.gz", **more: Any) -> str:
+    def uri(self, key: str, *, model: str = "", **labels: Any) -> str:
         """BIDS URI of one output."""
-        return bids_uri(self.path(suffix=suffix, extension=extension, **more), self.output_dir)
+        path = output_path(self.output_dir, key, self.entities, model=model, **labels)
+        return bids_uri(path, self.output_dir)

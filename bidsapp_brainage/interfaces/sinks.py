@@ -14,9 +14,9 @@ class _SinkInputSpec(StageInputSpec):
     in_file = File(exists=True, mandatory=True, desc="file to keep")
     output_dir = traits.Directory(mandatory=True, desc="root of the derivatives dataset")
     entities = traits.List(traits.Tuple(traits.Str, traits.Str), desc="of the scan")
-    name = traits.Dict(mandatory=True, desc="suffix, extension and further entities")
+    key = traits.Str(mandatory=True, desc="of the output's card")
+    labels = traits.Dict(desc="model, and entities that are not the scan's")
     metadata = traits.Dict(desc="content of the sidecar")
-    columns = traits.Str(desc="kind of table whose columns the sidecar explains")
     skull_stripped = traits.Bool(desc="known only when the workflow runs")
 
 
@@ -36,10 +36,11 @@ class DerivativeSink(StageInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         from bidsapp_brainage import io
-        from bidsapp_brainage.bids.names import derivative_path, sidecar_path
+        from bidsapp_brainage.bids.names import output_path, sidecar_path
 
-        target = derivative_path(
-            Path(self.inputs.output_dir), self.inputs.entities, **self.inputs.name
+        labels = self.inputs.labels if isdefined(self.inputs.labels) else {}
+        target = output_path(
+            Path(self.inputs.output_dir), self.inputs.key, self.inputs.entities, **labels
         )
         io.write_bytes(target, Path(self.inputs.in_file).read_bytes())
         sidecar = self._sidecar()
@@ -51,11 +52,13 @@ class DerivativeSink(StageInterface):
     def _sidecar(self) -> dict[str, Any]:
         from bidsapp_brainage import io
         from bidsapp_brainage.bids.dictionaries import sidecar
+        from bidsapp_brainage.catalogue.outputs import output
 
         metadata = dict(self.inputs.metadata) if isdefined(self.inputs.metadata) else {}
         if isdefined(self.inputs.skull_stripped):
             metadata["SkullStripped"] = self.inputs.skull_stripped
-        if isdefined(self.inputs.columns):
+        card = output(self.inputs.key)
+        if card.is_table:
             columns = io.read_tsv(Path(self.inputs.in_file)).columns
-            return sidecar(self.inputs.columns, list(columns), **metadata)
+            return sidecar(card.suffix, list(columns), **metadata)
         return metadata

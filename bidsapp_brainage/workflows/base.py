@@ -89,10 +89,10 @@ def _init_shared_atlas(workflow: Workflow, run_plan: RunPlan) -> Workflow | None
     ds_atlas = sink(
         "ds_atlas",
         Destination(run_plan.output_dir),
+        "labels_grid",
         tpl=run_plan.template.name,
         **run_plan.atlas_entities,
         res=run_plan.model_resolution,
-        suffix="dseg",
         metadata={
             "Description": f"Atlas on the grid of model {run_plan.model_label}.",
             "Resolution": f"{run_plan.card.input['resolution_mm']:g} mm isotropic",

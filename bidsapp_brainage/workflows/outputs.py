@@ -16,19 +16,14 @@ if TYPE_CHECKING:
     from bidsapp_brainage.bids.names import Destination
     from bidsapp_brainage.workflows.plan import Explanation
 
-_PREPROC = {"desc": "preproc", "suffix": "T1w"}
-_MASK = {"desc": "brain", "suffix": "mask"}
-
 
 def sink(
     name: str,
     dest: Destination,
+    key: str,
     *,
-    suffix: str,
-    extension: str = ".nii.gz",
     metadata: dict[str, Any] | None = None,
-    columns: str | None = None,
-    **entities: Any,
+    **labels: Any,
 ) -> pe.Node:
     """Node that keeps one file.
 
@@ -38,21 +33,20 @@ def sink(
         Name of the node.
     dest : Destination
         Output folder and entities of the scan.
-    suffix, extension, **entities
-        The rest of the name.
+    key : str
+        Of the output's card, which knows the end of the name and the columns of a table.
     metadata : dict, optional
         Content of the sidecar.
-    columns : str, optional
-        For tables, the kind of table; its dictionary becomes the sidecar.
+    **labels
+        ``model``, and entities that are not the scan's; None means absent.
     """
     interface = DerivativeSink(
         output_dir=str(dest.output_dir),
         entities=[tuple(pair) for pair in dest.entities],
-        name={"suffix": suffix, "extension": extension, **_defined(entities)},
+        key=key,
+        labels={name: str(value) for name, value in labels.items() if value is not None},
         metadata=metadata or {},
     )
-    if columns is not None:
-        interface.inputs.columns = columns
     return pe.Node(interface, name=name, run_without_submitting=True)
 
 
@@ -86,15 +80,15 @@ def init_ds_anat_wf(
         ),
         name="inputnode",
     )
-    t1w = [dest.uri(**_PREPROC)]
-    forward = {"from_": "T1w", "to": template, "mode": "image", "suffix": "xfm"}
-    inverse = {"from_": template, "to": "T1w", "mode": "image", "suffix": "xfm"}
-    origin = {"Sources": t1w}
-    ds_t1w = sink("ds_t1w", dest, **_PREPROC, metadata={"Sources": sources})
+    t1w = dest.uri("t1w_preproc")
+    forward = {"from_": "T1w", "to": template, "mode": "image"}
+    inverse = {"from_": template, "to": "T1w", "mode": "image"}
+    origin = {"Sources": [t1w]}
+    ds_t1w = sink("ds_t1w", dest, "t1w_preproc", metadata={"Sources": sources})
     ds_mask = sink(
-        "ds_mask", dest, **_MASK, metadata={"Type": "Brain", "SpatialReference": t1w[0], **origin}
+        "ds_mask", dest, "mask", metadata={"Type": "Brain", "SpatialReference": t1w, **origin}
     )
-    ds_affine = sink("ds_affine", dest, **forward, desc="affine", extension=".txt", metadata=origin)
+    ds_affine = sink("ds_affine", dest, "affine", **forward, metadata=origin)
     workflow.connect([
         (inputnode, ds_t1w, [("t1w_preproc", "in_file"), ("stripped", "skull_stripped")]),
         (inputnode, ds_mask, [("mask", "in_file")]),
@@ -102,7 +96,7 @@ def init_ds_anat_wf(
     ])  # fmt:skip
     if warp:
         for direction, entities in (("forward", forward), ("inverse", inverse)):
-            node = sink(f"ds_{direction}", dest, **entities, extension=".h5", metadata=origin)
+            node = sink(f"ds_{direction}", dest, "transform", **entities, metadata=origin)
             workflow.connect(inputnode, direction, node, "in_file")
     return workflow
 
@@ -135,10 +129,10 @@ def init_ds_std_wf(
     metadata = {
         "Resolution": f"{spacing:g} mm isotropic, the template's grid",
         "SpatialReference": template_uri(template),
-        "Sources": [dest.uri(**_PREPROC)],
+        "Sources": [dest.uri("t1w_preproc")],
     }
-    ds_t1w = sink("ds_t1w_std", dest, **space, **_PREPROC, metadata=metadata)
-    ds_mask = sink("ds_mask_std", dest, **space, **_MASK, metadata={"Type": "Brain", **metadata})
+    ds_t1w = sink("ds_t1w_std", dest, "t1w_std", **space, metadata=metadata)
+    ds_mask = sink("ds_mask_std", dest, "mask_std", **space, metadata={"Type": "Brain", **metadata})
     workflow.connect([
         (inputnode, ds_t1w, [("t1w_std", "in_file"), ("stripped", "skull_stripped")]),
         (inputnode, ds_mask, [("mask_std", "in_file")]),
@@ -185,34 +179,29 @@ def init_ds_prediction_wf(
     inputnode = pe.Node(
         niu.IdentityInterface(fields=["volume", "brainage", "agedist", "qc"]), name="inputnode"
     )
-    seen = {"space": template.name, "res": resolution, "desc": f"{model}input", "suffix": "T1w"}
+    seen = {"model": model, "space": template.name, "res": resolution}
+    origin = [dest.uri("t1w_preproc"), dest.uri("mask")]
     ds_input = sink(
         "ds_input",
         dest,
+        "input",
         **seen,
         metadata={
             "Description": f"Input of model {model}: T1w resampled and scaled as its card says.",
             "SkullStripped": stripped_input,
             "Resolution": f"{resolution.replace('p', '.')} mm isotropic, the grid of model {model}",
             "SpatialReference": template_uri(template),
-            "Sources": [dest.uri(**_PREPROC), dest.uri(**_MASK)],
+            "Sources": origin,
         },
     )
     workflow.connect(inputnode, "volume", ds_input, "in_file")
     tables = ("brainage", "agedist") if distribution else ("brainage",)
     for kind, sources in (
-        *((kind, [dest.uri(**seen)]) for kind in tables),
-        ("qc", [dest.source, dest.uri(**_PREPROC), dest.uri(**_MASK)]),
+        *((kind, [dest.uri("input", **seen)]) for kind in tables),
+        ("qc", [dest.source, *origin]),
     ):
-        node = sink(
-            f"ds_{kind}",
-            dest,
-            suffix=kind,
-            desc=model,
-            extension=".tsv",
-            columns=kind,
-            metadata={"Sources": sources, **provenance},
-        )
+        facts = {"Sources": sources, **provenance}
+        node = sink(f"ds_{kind}", dest, kind, model=model, metadata=facts)
         workflow.connect(inputnode, kind, node, "in_file")
     return workflow
 
@@ -256,9 +245,10 @@ def init_ds_explanation_wf(
     made = [output.key for output in explanation.outputs]
     fields = ["labels_t1w", "map_grid", "map_t1w", *made]
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
-    t1w = dest.uri(**_PREPROC)
-    seen = dest.uri(space=template.name, res=resolution, desc=f"{model}input", suffix="T1w")
-    table = {"suffix": "occlusion", "extension": ".tsv"}
+    t1w = dest.uri("t1w_preproc")
+    grid = {"model": model, "space": template.name, "res": resolution}
+    table = {"model": model, "space": template.name, **atlas}
+    seen = [dest.uri("input", **grid)]
     in_t1w = {"SpatialReference": t1w}
     in_grid = {
         "SpatialReference": template_uri(template),
@@ -267,33 +257,26 @@ def init_ds_explanation_wf(
     effect = {
         "Description": "Change of the predicted age when the region is occluded.",
         "Units": "year",
-        "Sources": [dest.uri(space=template.name, **atlas, desc=model, **table)],
+        "Sources": [dest.uri("table", **table)],
     }
-    name_map = {**atlas, "desc": model, "suffix": "occlusionmap"}
     nodes = {
         "labels_t1w": sink(
-            "ds_labels", dest, space="T1w", **atlas, suffix="dseg",
-            metadata={**in_t1w, "Sources": [t1w]},
+            "ds_labels", dest, "labels_t1w", **atlas, metadata={**in_t1w, "Sources": [t1w]}
         ),
         "map_grid": sink(
-            "ds_map", dest, space=template.name, res=resolution, **name_map,
-            metadata=effect | in_grid,
+            "ds_map", dest, "map_grid", **grid, **atlas, metadata={**effect, **in_grid}
         ),
-        "map_t1w": sink("ds_map_t1w", dest, space="T1w", **name_map, metadata=effect | in_t1w),
-    }  # fmt:skip
-    of_grid = {"Sources": [seen], **in_grid}
+        "map_t1w": sink(
+            "ds_map_t1w", dest, "map_t1w", model=model, **atlas, metadata={**effect, **in_t1w}
+        ),
+    }
     for output in explanation.outputs:
-        named = {"space": template.name, "desc": output.desc.format(model=model)}
-        if output.is_table:
-            named |= {**atlas, "columns": output.suffix}
-            metadata = {"Sources": [seen], **provenance}
-        else:
-            named |= {"res": resolution}
-            metadata = {"Description": output.description, "Units": output.units, **of_grid}
-        nodes[output.key] = sink(
-            f"ds_{output.key}", dest, **named, suffix=output.suffix, extension=output.extension,
-            metadata=metadata,
-        )  # fmt: skip
+        facts: dict[str, Any] = {"Sources": seen, **provenance}
+        if not output.is_table:
+            told = {"Description": output.description, "Units": output.units}
+            facts = {**told, "Sources": seen, **in_grid}
+        labels = table if output.is_table else grid
+        nodes[output.key] = sink(f"ds_{output.key}", dest, output.key, **labels, metadata=facts)
     for field, node in nodes.items():
         workflow.connect(inputnode, field, node, "in_file")
     return workflow
@@ -302,7 +285,3 @@ def init_ds_explanation_wf(
 def template_uri(template: TemplateFiles) -> str:
     """BIDS URI of a template's T1w in the dataset link ``templateflow``."""
     return f"bids:templateflow:tpl-{template.name}/{template.t1w.name}"
-
-
-def _defined(entities: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in entities.items() if value is not None}

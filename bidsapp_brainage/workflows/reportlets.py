@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from bidsapp_brainage.atlas.templates import TemplateFiles
     from bidsapp_brainage.bids.names import Destination
 
-_SVG: dict[str, Any] = {"datatype": "figures", "extension": ".svg"}
-
 
 def init_reportlets_wf(
     dest: Destination,
@@ -90,29 +88,27 @@ def init_reportlets_wf(
     ])  # fmt:skip
     if distribution:
         workflow.connect(inputnode, "agedist", age, "agedist")
-    for node, field, name, entities in (
-        (outline, "out_file", "ds_mask_fig", {"suffix": "mask", "desc": "brain"}),
-        (registration, "before", "ds_before", {"suffix": "T1w", **space, "desc": "before"}),
-        (registration, "after", "ds_after", {"suffix": "T1w", **space, "desc": "after"}),
-        (seen, "out_file", "ds_input_fig", {"suffix": "T1w", "desc": f"{model}input"}),
-        (age, "out_file", "ds_age_fig", {"suffix": "agedist", "desc": model}),
+    for node, field, name, labels in (
+        (outline, "out_file", "mask", {}),
+        (registration, "before", "before", space),
+        (registration, "after", "after", space),
+        (seen, "out_file", "input", {"model": model}),
+        (age, "out_file", "age", {"model": model}),
     ):
-        workflow.connect(node, field, sink(name, dest, **_SVG, **entities), "in_file")
+        kept = sink(f"ds_{name}_fig", dest, f"{name}_figure", **labels)
+        workflow.connect(node, field, kept, "in_file")
     if atlas is not None:
-        in_t1w = {"space": "T1w", **atlas, "desc": model}
-        _draw_map(workflow, "effects", ("map_t1w", "t1w_preproc"), dest, in_t1w)
+        in_t1w = sink("ds_effects", dest, "map_figure", space="T1w", **atlas, model=model)
+        _draw_map(workflow, "effects", ("map_t1w", "t1w_preproc"), in_t1w)
     if cubes:
-        in_grid = {**space, "desc": f"{model}cubes"}
-        _draw_map(workflow, "cube_map", ("cubes_map", "volume"), dest, in_grid)
+        in_grid = sink("ds_cube_map", dest, "cubes_map_figure", **space, model=model)
+        _draw_map(workflow, "cube_map", ("cubes_map", "volume"), in_grid)
     return workflow
 
 
-def _draw_map(
-    workflow: Workflow, name: str, fields: tuple[str, str], dest: Destination, entities: Any
-) -> None:
+def _draw_map(workflow: Workflow, name: str, fields: tuple[str, str], kept: pe.Node) -> None:
     """Add the figure of a map over an image; `fields` of the input node hold the two."""
     figure = pe.Node(MapFigure(), name=name)
-    kept = sink(f"ds_{name}", dest, **_SVG, suffix="occlusionmap", **entities)
     workflow.connect([
         (workflow.get_node("inputnode"), figure, [
             (fields[0], "map_file"), (fields[1], "background"),

@@ -217,7 +217,7 @@ def _connect_extra_space(
     )
     workflow.connect([(parts["anat"], norm, _between(("t1w_preproc", "stripped")))])
     _connect_std(workflow, dest, template, parts, norm)
-    metadata = {"Sources": [dest.uri(suffix="T1w", desc="preproc")]}
+    metadata = {"Sources": [dest.uri("t1w_preproc")]}
     for field, start, end in (
         ("forward", "T1w", template.name),
         ("inverse", template.name, "T1w"),
@@ -225,8 +225,7 @@ def _connect_extra_space(
         node = sink(
             f"{prefix}ds_{field}",
             dest,
-            suffix="xfm",
-            extension=".h5",
+            "transform",
             from_=start,
             to=end,
             mode="image",

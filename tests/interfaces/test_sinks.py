@@ -24,7 +24,7 @@ def test_image_and_sidecar(tmp_path: Path) -> None:
     out, work = run(
         tmp_path,
         in_file=str(source),
-        name={"suffix": "T1w", "extension": ".nii.gz", "desc": "preproc"},
+        key="t1w_preproc",
         metadata={"Sources": ["bids:raw:sub-01/anat/x.nii.gz"]},
         skull_stripped=False,
     )
@@ -38,10 +38,9 @@ def test_image_and_sidecar(tmp_path: Path) -> None:
 def test_same_content_is_not_written_again(tmp_path: Path) -> None:
     source = tmp_path / "x.svg"
     source.write_text("<svg/>")
-    name = {"suffix": "mask", "extension": ".svg", "desc": "brain", "datatype": "figures"}
-    out, _ = run(tmp_path, in_file=str(source), name=name)
+    out, _ = run(tmp_path, in_file=str(source), key="mask_figure")
     before = out.stat().st_mtime_ns
-    run(tmp_path, in_file=str(source), name=name)
+    run(tmp_path, in_file=str(source), key="mask_figure")
     assert out.stat().st_mtime_ns == before
     assert not list(out.parent.glob("*.json"))
     assert not list(out.parent.glob(".*"))
@@ -53,8 +52,8 @@ def test_table_gets_its_dictionary(tmp_path: Path) -> None:
     out, _ = run(
         tmp_path,
         in_file=str(source),
-        name={"suffix": "agedist", "extension": ".tsv", "desc": "tiny"},
-        columns="agedist",
+        key="agedist",
+        labels={"model": "tiny"},
         metadata={"Software": {"Name": "bidsapp_brainage"}},
     )
     sidecar = json.loads(out.with_suffix(".json").read_text())
