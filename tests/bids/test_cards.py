@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from bidsapp_brainage.bids.dataset import bids_ignore, descriptions
 from bidsapp_brainage.bids.dictionaries import undescribed
+from bidsapp_brainage.bids.names import SCAN_ENTITIES, parse_name
 from bidsapp_brainage.catalogue.cards import Output
 from bidsapp_brainage.catalogue.dataset import LABELS
 from bidsapp_brainage.catalogue.outputs import OUTPUTS, columns_of
 
+GOLDEN = Path(__file__).resolve().parents[1] / "e2e" / "outputs.txt"
 TABLES = [card for card in OUTPUTS if card.is_table]
 
 
@@ -57,6 +60,23 @@ def test_names_that_bids_does_not_know_are_ignored():
     assert {"*_xfm.*", "*_brainage.*", "*_occlusionmap.*", "*_noisemap.*"} <= set(lines)
     assert "*_T1w.*" not in lines
     assert len(lines) == len(set(lines))
+
+
+def test_every_file_of_a_whole_run_has_a_card():
+    names = GOLDEN.read_text().split()
+    of_scans = [name for name in names if "/anat/sub-" in name or "/figures/" in name]
+    for name in (name for name in of_scans if not name.endswith(".json")):
+        parts = parse_name(Path(name))
+        level = "figures" if "/figures/" in name else "subject"
+        further = set(parts) - {"suffix", "extension", *SCAN_ENTITIES}
+        labels = {
+            card.desc.format(model="tiny")
+            for card in OUTPUTS
+            if (card.level, card.suffix, card.extension)
+            == (level, parts["suffix"], parts["extension"])
+            and set(card.required) <= further <= set(card.entities)
+        }
+        assert parts.get("desc", "") in labels, name
 
 
 def test_cards_need_no_heavy_library():
