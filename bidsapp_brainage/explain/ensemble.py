@@ -1,4 +1,4 @@
-"""An ensemble of networks, and two ways in which it answers to occluded volumes.
+"""An ensemble of networks, and two ways to predict for occluded volumes.
 
 Propagated changes and full passes give the same numbers to rounding; :meth:`Ensemble.open` chooses.
 """
@@ -63,7 +63,7 @@ class Occluder(Protocol):
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Networks whose answers are averaged, made ready once to occlude regions of any volume.
+    """Networks whose predictions are averaged, made ready once to occlude regions of any volume.
 
     Attributes
     ----------

@@ -100,21 +100,21 @@ def compartments(atlas_table: pd.DataFrame) -> pd.Series:
         The column ``compartment`` where the atlas has it; else what name and lobe tell: fluid,
         white matter, cerebellum, brainstem, and grey matter for everything else.
     """
-    given = atlas_table.reindex(columns=["name", "lobe", "compartment"])
+    regions = atlas_table.reindex(columns=["name", "lobe", "compartment"])
     text = (
-        given["lobe"].astype(object).fillna("").astype(str) + " " + given["name"].astype(str)
+        regions["lobe"].astype(object).fillna("").astype(str) + " " + regions["name"].astype(str)
     ).str.lower()
-    found = pd.Series("grey matter", index=atlas_table.index, dtype=object)
+    tissue = pd.Series("grey matter", index=atlas_table.index, dtype=object)
     for name, words in _COMPARTMENT_WORDS.items():
-        found = found.mask((found == "grey matter") & text.str.contains(words), name)
-    return given["compartment"].where(given["compartment"].notna(), found)
+        tissue = tissue.mask((tissue == "grey matter") & text.str.contains(words), name)
+    return regions["compartment"].where(regions["compartment"].notna(), tissue)
 
 
 def _pairs(atlas_table: pd.DataFrame) -> pd.Series:
     """Name without side of regions that have one homologue on the other side."""
-    given = atlas_table.reindex(columns=["name", "hemisphere"])
-    bare = given["name"].astype(str).map(bare_name).where(given["hemisphere"].isin(["L", "R"]))
-    sides = given["hemisphere"].groupby(bare).agg(lambda found: sorted(found) == ["L", "R"])
+    regions = atlas_table.reindex(columns=["name", "hemisphere"])
+    bare = regions["name"].astype(str).map(bare_name).where(regions["hemisphere"].isin(["L", "R"]))
+    sides = regions["hemisphere"].groupby(bare).agg(lambda letters: sorted(letters) == ["L", "R"])
     return bare.where(bare.map(sides).eq(True))
 
 

@@ -229,12 +229,12 @@ def _by_compartment(
     """Numbers of the regions of each compartment, in the order of first appearance."""
     if isinstance(compartments, np.ndarray):
         return [(compartments, list(range(len(indices))))]
-    found: dict[int, tuple[Mask, list[int]]] = {}
+    regions_of: dict[int, tuple[Mask, list[int]]] = {}
     for region, index in enumerate(indices):
         if index in compartments:
             mask = compartments[index]
-            found.setdefault(id(mask), (mask, []))[1].append(region)
-    return list(found.values())
+            regions_of.setdefault(id(mask), (mask, []))[1].append(region)
+    return list(regions_of.values())
 
 
 def _size_bins(sizes: Mapping[int, int], tolerance: float) -> list[tuple[int, list[int]]]:

@@ -95,8 +95,8 @@ def occlude(
     patches = label_patches(labels, indices)
     occluder = ensemble.open(volume, patches)
     intact = occluder.intact
-    answers = occluder.occlude(fill, progress=progress)
-    return effects(indices, sizes(patches), intact, answers)
+    predictions = occluder.occlude(fill, progress=progress)
+    return effects(indices, sizes(patches), intact, predictions)
 
 
 def sizes(patches: Sequence[Patch | None]) -> list[int]:
@@ -115,7 +115,7 @@ def effects(
         Labels of the regions.
     n_voxels : sequence of int
     intact : Predictions
-        One answer.
+        One row.
     occluded : Predictions
         One for each region.
     """

@@ -1,4 +1,4 @@
-"""What an ensemble answers to several volumes, and how answers differ."""
+"""What an ensemble predicts for several volumes, and how predictions differ."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Predictions:
         )
 
     def put(self, places: Sequence[int], other: Predictions) -> None:
-        """Overwrite the answers at `places`."""
+        """Overwrite the rows at `places`."""
         self.probabilities[places], self.ages[places] = other.probabilities, other.ages
         self.member_ages[:, places] = other.member_ages
 

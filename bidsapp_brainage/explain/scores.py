@@ -101,8 +101,8 @@ def size_adjusted(
     used = np.isfinite(effect) & (volume > 0)
     if used.sum() < MIN_REGIONS_FOR_ADJUSTMENT or np.ptp(volume[used]) == 0:
         return residual
-    line = np.polynomial.Polynomial.fit(np.log(volume[used]), effect[used], deg=1)
-    residual[used] = effect[used] - line(np.log(volume[used]))
+    trend = np.polynomial.Polynomial.fit(np.log(volume[used]), effect[used], deg=1)
+    residual[used] = effect[used] - trend(np.log(volume[used]))
     return residual
 
 
@@ -193,8 +193,8 @@ def baseline_table(
         Columns ``BASELINE_COLUMNS``.
     """
     parts = []
-    for baseline, found in effects.items():
-        part = atlas_table[["index", "name"]].merge(found, on="index", how="left")
+    for baseline, changes in effects.items():
+        part = atlas_table[["index", "name"]].merge(changes, on="index", how="left")
         part["n_voxels"] = part["n_voxels"].fillna(0).astype(int)
         size_ml = part["n_voxels"] * voxel_ml
         part["delta_age_per_ml"] = part["delta_age"] / size_ml.where(size_ml > 0)

@@ -221,10 +221,10 @@ class ExplanationSession:
             )
         return self._effects[baseline]
 
-    def effects_of(self, block: str, answers: Predictions) -> pd.DataFrame:
+    def effects_of(self, block: str, predictions: Predictions) -> pd.DataFrame:
         """Table of the effects of one block of patches."""
         indices = self.inputs.indices if block == "regions" else range(len(self.blocks[block]))
-        return effects(indices, sizes(self.blocks[block]), self.occluder.intact, answers)
+        return effects(indices, sizes(self.blocks[block]), self.occluder.intact, predictions)
 
     def ranking(self) -> list[int]:
         """Numbers of the regions with voxels, the largest absolute contribution first.
@@ -270,16 +270,18 @@ class ExplanationSession:
             return occluder.occlude(self.fill(baseline), numbers, progress=progress)
         present = [number for number, piece in enumerate(pieces) if piece is not None]
         shown = [piece for piece in pieces if piece is not None]
-        answers = Predictions.joined([occluder.intact] * max(1, len(pieces))).rows(0, len(pieces))
+        predictions = Predictions.joined([occluder.intact] * max(1, len(pieces))).rows(
+            0, len(pieces)
+        )
         done = 0
         for labels, layer in disjoint_layers(shown, self.inputs.volume.shape):
             fill = self._fill(labels, [number + 1 for number in layer], baseline)
             places = [present[number] for number in layer]
-            answers.put(places, occluder.occlude(fill, [first + place for place in places]))
+            predictions.put(places, occluder.occlude(fill, [first + place for place in places]))
             done += len(layer)
             if progress is not None:
                 progress(done, len(shown))
-        return answers
+        return predictions
 
     def brainless(self, baseline: str) -> NDArray[np.float32]:
         """The image with the whole brain replaced by a baseline."""

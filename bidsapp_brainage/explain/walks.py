@@ -16,9 +16,9 @@ def temporary_commits(occluder: Occluder) -> Iterator[Callable[[int, Fill], Pred
 
     def commit(region: int, fill: Fill) -> Predictions:
         nonlocal n_commits
-        answer = occluder.commit(region, fill)
+        prediction = occluder.commit(region, fill)
         n_commits += 1
-        return answer
+        return prediction
 
     try:
         yield commit
@@ -43,5 +43,5 @@ def walk(occluder: Occluder, fill: Fill, order: Sequence[int]) -> Predictions:
         ``len(order) + 1`` of them; the first is to the volume as it was.
     """
     with temporary_commits(occluder) as commit:
-        answers = [occluder.intact, *(commit(region, fill) for region in order)]
-    return Predictions.joined(answers)
+        predictions = [occluder.intact, *(commit(region, fill) for region in order)]
+    return Predictions.joined(predictions)

@@ -78,29 +78,26 @@ class Explain(StageInterface):
         results: dict[str, Results] = {}
         session = functools.cache(lambda: self._session(results))
         read: list[str] = []
+        values, _ = self.inputs.get_hashval(hash_method="content")
+        common = [pair for pair in values if pair[0] not in ("methods", "options")]
         for key in lookup.in_running_order(self.inputs.methods):
             card = lookup.method(key)
             self.stage = card.stage
-            folder = kept / self._folder(card, read)
+            facts = (common, self._options(card), read if card.reads_others else [])
+            digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+            folder = kept / f"{key}-{digest}"  # the name depends on all that the files depend on
             record = folder / _RECORD
             try:
                 if not record.is_file():
                     self._explain(card, session, folder, runtime)
                 results[key] = _tables(card, folder)
                 read += [folder.name] if card.is_read else []
-            except Exception as error:
+            except Exception as error:  # the node of the method raises it
                 record = Path(runtime.cwd) / f"{key}.json"
                 _write_failure(record, error)
             self._results[key] = str(record)
         self.stage = ""
         return runtime
-
-    def _folder(self, card: Method, read: list[str]) -> str:
-        """Name of the folder for a method's files; it depends on all that they depend on."""
-        values, _ = self.inputs.get_hashval(hash_method="content")
-        common = [pair for pair in values if pair[0] not in ("methods", "options")]
-        facts = (common, self._options(card), read if card.reads_others else [])
-        return f"{card.key}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
 
     def _options(self, card: Method) -> dict[str, Any]:
         return {name: self.inputs.options[name] for name in card.options}

@@ -35,8 +35,8 @@ def explain(session: ExplanationSession, *, cube_mm: float) -> Results:
     edge = max(1, round(cube_mm / np.cbrt(inputs.voxel_ml * 1000)))
     cubes = sliding_cubes(inputs.brain, edge=edge, step=edge)
     occluder = session.open(cubes)
-    answers = session.occlude_pieces(occluder, cubes, progress=inputs.progress)
-    changes = effects(range(len(cubes)), sizes(cubes), occluder.intact, answers)
+    predictions = session.occlude_pieces(occluder, cubes, progress=inputs.progress)
+    changes = effects(range(len(cubes)), sizes(cubes), occluder.intact, predictions)
     return {"cubes_map": cube_map(inputs.volume.shape, cubes, changes)}
 
 

@@ -189,17 +189,17 @@ def _steps(order: Sequence[int], n_voxels: Sequence[int]) -> tuple[list[int], ND
 
 
 def _curve(
-    order: Sequence[int], fraction_occluded: NDArray[np.float64], answers: Predictions
+    order: Sequence[int], fraction_occluded: NDArray[np.float64], predictions: Predictions
 ) -> pd.DataFrame:
-    start = answers.rows(0, 1)
+    start = predictions.rows(0, 1)
     return pd.DataFrame(
         {
-            "step": np.arange(len(answers)),
+            "step": np.arange(len(predictions)),
             "region": pd.array([None, *order], dtype="Int64"),
             "fraction_occluded": fraction_occluded,
-            "predicted_age": answers.ages,
-            "delta_age": answers.ages - start.ages,
-            "js_divergence": answers.divergence_from(start),
+            "predicted_age": predictions.ages,
+            "delta_age": predictions.ages - start.ages,
+            "js_divergence": predictions.divergence_from(start),
         },
         columns=list(STEP_COLUMNS),
     )

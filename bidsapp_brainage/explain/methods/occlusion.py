@@ -58,8 +58,10 @@ def _region_table(session: ExplanationSession, primary: pd.DataFrame) -> pd.Data
         # In an occluder of their own: each is occluded once, and their tables would leave no room
         # for those of the regions, which other methods need again and again.
         occluder = session.open(nulls.patches)
-        answers = session.occlude_pieces(occluder, nulls.patches)
-        drawn = effects(range(len(nulls.patches)), sizes(nulls.patches), occluder.intact, answers)
+        predictions = session.occlude_pieces(occluder, nulls.patches)
+        drawn = effects(
+            range(len(nulls.patches)), sizes(nulls.patches), occluder.intact, predictions
+        )
         scores = null_scores(primary, drawn, nulls.assignment).drop(columns="index")
         table[list(scores.columns)] = scores.to_numpy()
     # one more pass per region would be a high price where changes cannot be propagated
@@ -73,15 +75,15 @@ def _control_table(session: ExplanationSession) -> pd.DataFrame:
     everything = list(controls).index("all_regions")
     tables = []
     for baseline in session.inputs.baselines:
-        answers = session.occlude_pieces(
+        predictions = session.occlude_pieces(
             session.occluder, list(controls.values()), first=numbers[0], baseline=baseline
         )
         # All regions together keep the fills of the regions.
         together = session.occluder.occlude(session.fill(baseline), [numbers[everything]])
-        answers.put([everything], together)
+        predictions.put([everything], together)
         tables.append(
             control_table(
-                session.effects_of("controls", answers),
+                session.effects_of("controls", predictions),
                 session.region_effects(baseline),
                 list(controls),
                 baseline,
