@@ -114,8 +114,8 @@ def settings_from(options: Mapping[str, Any], arguments: Sequence[str] = ()) -> 
     config_file = options.get("config_file")
     stored = {} if config_file is None else read_toml(config_file, **folders)
     typed = {key: value for key, value in options.items() if key in all_options()}
-    for key in stored.keys() - typed.keys():
-        if elsewhere(stored[key]):
+    for key, value in stored.items():
+        if key not in typed and elsewhere(value):
             raise UsageError(
                 f"`config_file` {config_file}: the path for {key!r} was not recorded; give it as "
                 f"`{key}`."
