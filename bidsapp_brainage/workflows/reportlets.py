@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nipype.interfaces import utility as niu
@@ -21,6 +22,7 @@ from bidsapp_brainage.workflows.outputs import sink
 if TYPE_CHECKING:
     from bidsapp_brainage.atlas.templates import TemplateFiles
     from bidsapp_brainage.bids.names import Destination
+    from bidsapp_brainage.catalogue.cards import Output
 
 
 def init_reportlets_wf(
@@ -30,7 +32,7 @@ def init_reportlets_wf(
     model: str,
     model_facts: dict[str, Any],
     atlas: dict[str, Any] | None,
-    cubes: bool = False,
+    maps: Sequence[Output] = (),
     distribution: bool = True,
     name: str = "reportlets_wf",
 ) -> Workflow:
@@ -46,8 +48,8 @@ def init_reportlets_wf(
         Label of the model; what sidecars say about it (the training cohort is drawn).
     atlas : dict or None
         Entities of the atlas; None without explanation.
-    cubes : bool
-        Whether there is a map of cubes.
+    maps : sequence of Output
+        Further maps to draw, on the grid of the network.
     distribution : bool
         Whether the network gives a distribution of ages.
     name : str
@@ -61,12 +63,13 @@ def init_reportlets_wf(
         Transform to the template, nonlinear or affine.
     volume, brainage, agedist
         From the prediction workflow.
-    map_t1w, cubes_map
+    map_t1w, and the keys of `maps`
         From the explanation workflow.
     """
     workflow = Workflow(name=name)
     space: dict[str, Any] = {"space": template.name}
-    fields = ["t1w_preproc", "mask", "xfm", "volume", "brainage", "agedist", "map_t1w", "cubes_map"]
+    fields = ["t1w_preproc", "mask", "xfm", "volume", "brainage", "agedist", "map_t1w"]
+    fields += [output.key for output in maps]
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
     outline = pe.Node(MaskFigure(), name="mask")
     normalised = pe.Node(
@@ -98,17 +101,17 @@ def init_reportlets_wf(
         kept = sink(f"ds_{name}_fig", dest, f"{name}_figure", **labels)
         workflow.connect(node, field, kept, "in_file")
     if atlas is not None:
-        in_t1w = sink("ds_effects", dest, "map_figure", space="T1w", **atlas, model=model)
-        _draw_map(workflow, "effects", ("map_t1w", "t1w_preproc"), in_t1w)
-    if cubes:
-        in_grid = sink("ds_cube_map", dest, "cubes_map_figure", **space, model=model)
-        _draw_map(workflow, "cube_map", ("cubes_map", "volume"), in_grid)
+        in_t1w = sink("ds_map_t1w", dest, "map_figure", space="T1w", **atlas, model=model)
+        _draw_map(workflow, ("map_t1w", "t1w_preproc"), in_t1w)
+    for output in maps:
+        in_grid = sink(f"ds_{output.key}", dest, f"{output.key}_figure", **space, model=model)
+        _draw_map(workflow, (output.key, "volume"), in_grid)
     return workflow
 
 
-def _draw_map(workflow: Workflow, name: str, fields: tuple[str, str], kept: pe.Node) -> None:
+def _draw_map(workflow: Workflow, fields: tuple[str, str], kept: pe.Node) -> None:
     """Add the figure of a map over an image; `fields` of the input node hold the two."""
-    figure = pe.Node(MapFigure(), name=name)
+    figure = pe.Node(MapFigure(), name=fields[0])
     workflow.connect([
         (workflow.get_node("inputnode"), figure, [
             (fields[0], "map_file"), (fields[1], "background"),

@@ -243,15 +243,15 @@ def _connect_reportlets(
     xfm: str,
 ) -> None:
     """Add the figures of the report."""
-    made = [output.key for output in run_plan.explanation.outputs]
-    cubes = "explanation" in parts and "cubes_map" in made
+    explained = "explanation" in parts
+    drawn = [output for output in run_plan.explanation.outputs if explained and output.drawn]
     reportlets = init_reportlets_wf(
         dest,
         run_plan.template,
         model=run_plan.model_label,
         model_facts=run_plan.provenance["Model"],
-        atlas=run_plan.atlas_entities if "explanation" in parts else None,
-        cubes=cubes,
+        atlas=run_plan.atlas_entities if explained else None,
+        maps=drawn,
         distribution=run_plan.card.age_head.has_distribution,
     )
     workflow.connect([
@@ -260,6 +260,6 @@ def _connect_reportlets(
         (parts["norm"], reportlets, [(f"outputnode.{xfm}", "inputnode.xfm")]),
         (parts["prediction"], reportlets, _between(("volume", *_tables(run_plan)))),
     ])  # fmt:skip
-    if "explanation" in parts:
-        maps = ("map_t1w", "cubes_map") if cubes else ("map_t1w",)
+    if explained:
+        maps = ("map_t1w", *(output.key for output in drawn))
         workflow.connect([(parts["explanation"], reportlets, _between(maps))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -9,18 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from bidsapp_brainage.catalogue.outputs import OUTPUTS
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_generated_pages_are_current() -> None:
+@pytest.mark.parametrize("script", ["document.py", "draw.py"])
+def test_what_is_generated_is_current(script: str) -> None:
     answer = subprocess.run(
-        [sys.executable, "scripts/document.py", "--check"],
+        [sys.executable, f"scripts/{script}", "--check"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert answer.returncode == 0, f"run scripts/document.py: {answer.stdout}{answer.stderr}"
+    assert answer.returncode == 0, f"run scripts/{script}: {answer.stdout}{answer.stderr}"
 
 
 @pytest.mark.parametrize(
@@ -43,6 +47,18 @@ def test_documented_options_exist() -> None:
         text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
         for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - foreign:
             assert f"`{option}`" in options, f"docs/{page}.md names {option}"
+
+
+def test_the_glossary_names_what_there_is() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    places = [line.split("|")[3] for line in text.splitlines() if line.count("|") == 4]
+    columns = {column.name for card in OUTPUTS for column in card.columns}
+    for place in places:
+        for name in re.findall(r"`(\w+(?:\.\w+)+)`", place):
+            module, _, attribute = name.rpartition(".")
+            assert hasattr(importlib.import_module(f"bidsapp_brainage.{module}"), attribute), name
+        for name in re.findall(r"`(\w+)`", place.partition("column")[2]):
+            assert name in columns
 
 
 def _anchors(page: Path) -> set[str]:

@@ -87,6 +87,9 @@ def test_what_is_explained_is_kept(plan, scans, methods, baselines, agreement) -
     made = {output.key for method in methods for output in lookup.method(method).outputs}
     assert {f"ds_{key}" for key in made} <= last
     assert ("ds_agreement" in last) is ("agreement" in last) is agreement
+    figures = {name.rsplit(".", 1)[-1] for name in names if ".reportlets_wf." in name}
+    drawn = {card.key for card in lookup.method_outputs() if card.drawn}
+    assert figures & drawn == made & drawn
 
 
 @pytest.mark.parametrize("method", ["lrp", "ig"])
