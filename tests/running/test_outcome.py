@@ -71,6 +71,13 @@ def test_crash_files_lose_names_and_paths(tmp_path: Path) -> None:
     assert read_crashes(tmp_path, places) == [crash]
 
 
+def test_reasons_name_options_as_the_command_line_does(tmp_path: Path) -> None:
+    reason = "no age is predicted: give `skull_strip` or `derivatives`."
+    (tmp_path / "crash-1.txt").write_text(f"bidsapp_brainage.errors.DataError: {reason}\n\n")
+    (crash,) = read_crashes(tmp_path, {})
+    assert crash.reason == "no age is predicted: give --skull-strip or --derivatives."
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
