@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.explain import hierarchy, scores
+from bidsapp_brainage.explain import ensemble, hierarchy, scores
 from bidsapp_brainage.explain.ensemble import Ensemble
+from bidsapp_brainage.explain.methods import find
 from bidsapp_brainage.explain.session import ExplanationInput, ExplanationSession
 from tests.explain.toy import decode, explain, tiny_network
 
@@ -31,8 +32,8 @@ def inputs():
     volume = rng.normal(1, 0.3, size=(9, 10, 8)).astype(np.float32)
     volume[:, :2] = 0.0
     labels = np.where(volume != 0, rng.integers(0, 5, size=volume.shape), 0)
-    ensemble = Ensemble((tiny_network(1), tiny_network(2)), decode)
-    return ExplanationInput(ensemble, volume, labels, ATLAS, voxel_ml=0.008)
+    networks = Ensemble((tiny_network(1), tiny_network(2)), decode)
+    return ExplanationInput(networks, volume, labels, ATLAS, voxel_ml=0.008)
 
 
 def age(inputs, hidden):
@@ -139,3 +140,39 @@ def test_no_region_in_the_image_is_an_error(inputs, method):
     nothing = ExplanationInput(**{**vars(inputs), "labels": np.zeros_like(inputs.labels)})
     with pytest.raises(DataError, match="registration"):
         explain(method, nothing)
+
+
+def test_methods_of_a_session_share_networks_plans_and_effects(inputs, monkeypatch):
+    counts = {"trace": 0, "OcclusionPlan": 0, "Run": 0}
+
+    def counted(name):
+        honest = getattr(ensemble, name)
+
+        def count(*args, **kwargs):
+            counts[name] += 1
+            return honest(*args, **kwargs)
+
+        return count
+
+    for name in counts:
+        monkeypatch.setattr(ensemble, name, counted(name))
+    session = ExplanationSession(inputs)
+    session.results["occlusion"] = find("occlusion")(session)
+    find("shapley")(session, shapley_permutations=2)
+    find("pairs")(session)
+    assert counts == {"trace": 2, "OcclusionPlan": 1, "Run": 2}
+    find("curves")(session)  # the volume without regions needs a pass of its own
+    assert counts == {"trace": 2, "OcclusionPlan": 1, "Run": 4}
+    find("randomisation")(session)  # four sets of two networks, whose geometry is the same
+    assert counts == {"trace": 10, "OcclusionPlan": 1, "Run": 12}
+
+
+def test_a_session_with_other_networks_keeps_nothing_that_the_networks_said(inputs):
+    session = ExplanationSession(dataclasses.replace(inputs, null_parcels=3))
+    before = session.region_effects()
+    assert session.nulls.patches
+    other = session.with_members([tiny_network(7)])
+    assert other.blocks is session.blocks
+    assert not other.nulls.patches
+    assert not np.allclose(other.region_effects()["delta_age"][:4], before["delta_age"][:4])
+    pd.testing.assert_frame_equal(session.region_effects(), before)
