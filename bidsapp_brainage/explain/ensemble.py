@@ -154,12 +154,12 @@ class Ensemble:
         return self._traced[shape]
 
     def _plan(self, network: Network, regions: Sequence[Patch | None]) -> OcclusionPlan:
-        key = f"{network.signature} {_fingerprint(regions)}"
+        options = dict(GPU_OPTIONS) if torch.device(self.device).type != "cpu" else {}
+        if self.batch_size is not None:
+            options["chunk_regions"] = self.batch_size
+        key = f"{network.signature} {options} {_fingerprint(regions)}"
         plan = self._plans.get(key)
         if plan is None:
-            options = dict(GPU_OPTIONS) if torch.device(self.device).type != "cpu" else {}
-            if self.batch_size is not None:
-                options["chunk_regions"] = self.batch_size
             plan = self._plans[key] = OcclusionPlan(network, regions, **options)
         return plan
 
