@@ -407,7 +407,7 @@ PAIRS: tuple[Column, ...] = (
 )
 
 #: Of control regions of the same size.
-_NULL = (NULL_MEAN, NULL_SD, Z_NULL, P_NULL, PERCENTILE_NULL)
+NULL = (NULL_MEAN, NULL_SD, Z_NULL, P_NULL, PERCENTILE_NULL)
 _NULL_OF_IMPORTANCE = (
     NULL_MEAN.worded("Mean importance of control regions of the same size."),
     NULL_SD.worded("Standard deviation of the importance of control regions of the same size."),
@@ -422,7 +422,7 @@ def attribution(
     words: str,
     delta_age: Column,
     importance: Column = IMPORTANCE,
-    null: tuple[Column, ...] = _NULL,
+    null: tuple[Column, ...] = NULL,
 ) -> tuple[Column, ...]:
     """Columns of the table of one attribution, by the key and the words of its method."""
     return (

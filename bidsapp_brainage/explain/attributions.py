@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bidsapp_brainage.catalogue.outputs import columns_of
 from bidsapp_brainage.model.device import cpu_threads
 
 from .engine.geometry import Patch
@@ -22,11 +23,6 @@ from .session import ExplanationSession, Results
 
 VoxelMap: TypeAlias = Callable[[nn.Module, str], NDArray[np.float64]]
 """From one network and a baseline to a map (D, H, W)."""
-COLUMNS = (
-    *("index", "name", "hemisphere", "lobe", "network", "n_voxels", "volume_mm3"),
-    *("method", "baseline", "delta_age", "delta_age_sd_members", "delta_age_per_ml"),
-    *("importance", "importance_per_ml", *NULL_COLUMNS, "rank", "ood_flag"),
-)
 
 
 def attribution(
@@ -54,7 +50,7 @@ def attribution(
     Returns
     -------
     dict
-        Table `method`, columns ``COLUMNS``, one row for each region and baseline; map
+        Table `method`, one row for each region and baseline; map
         ``METHOD_map``, the mean over members with the first baseline.
     """
     inputs = session.inputs
@@ -71,7 +67,7 @@ def attribution(
         if inputs.progress is not None:
             inputs.progress(number + 1, len(baselines))
     assert first is not None
-    table = pd.concat(tables, ignore_index=True)[list(COLUMNS)]
+    table = pd.concat(tables, ignore_index=True)[columns_of(method)]
     return {method: table, f"{method}_map": first}
 
 
@@ -91,7 +87,7 @@ def attribution_table(
     Returns
     -------
     DataFrame
-        ``COLUMNS`` but for method, baseline and flag.
+        Columns of the card but for method, baseline and flag.
     """
     names = ["index", "name", "hemisphere", "lobe", "network"]
     inputs, null = session.inputs, session.nulls

@@ -8,18 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bidsapp_brainage.catalogue.outputs import columns_of
+
 from .engine.geometry import Patch
 from .engine.plan import label_patches
 
-COLUMNS = (
-    "baseline",
-    "control",
-    "n_voxels",
-    "volume_mm3",
-    "delta_age",
-    "delta_age_sd_members",
-    "js_divergence",
-)
+COLUMNS = tuple(columns_of("controls"))
 SUM = "sum_of_regions"
 
 

@@ -14,24 +14,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bidsapp_brainage.catalogue.levels import GROUPINGS, bare_name
+from bidsapp_brainage.catalogue.outputs import columns_of
 from bidsapp_brainage.errors import UsageError
 
 from .engine.geometry import Patch, union
 from .engine.plan import label_patches
 
 LEVELS = tuple(level.key for level in GROUPINGS)
-COLUMNS = (
-    "level",
-    "name",
-    "n_regions",
-    "n_voxels",
-    "volume_mm3",
-    "delta_age",
-    "delta_age_sd_members",
-    "delta_entropy",
-    "js_divergence",
-    "sum_of_regions",
-)
+COLUMNS = tuple(columns_of("groups"))
 
 
 _COMPARTMENT_WORDS = {

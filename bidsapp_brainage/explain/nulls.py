@@ -18,12 +18,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bidsapp_brainage.catalogue.explanation_columns import NULL
 from bidsapp_brainage.errors import UsageError
 
 from .engine.geometry import Patch
 from .hierarchy import compartments
 
-COLUMNS = ("index", "null_mean", "null_sd", "z_null", "p_null", "percentile_null")
+COLUMNS = ("index", *(column.name for column in NULL))
 ELONGATION = 0.3  # SD of the log axes of parcels: the longest is about twice the shortest
 MIN_NULLS = 2  # fewer have no deviation
 MIN_COMPARTMENT_SHARE = 3  # size of a compartment over that of the region

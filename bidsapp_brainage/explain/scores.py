@@ -8,34 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-NULL_COLUMNS = ("null_mean", "null_sd", "z_null", "p_null", "percentile_null")
-COLUMNS = (
-    "index",
-    "name",
-    "hemisphere",
-    "lobe",
-    "network",
-    "n_voxels",
-    "volume_mm3",
-    "baseline",
-    "delta_age",
-    "abs_delta_age",
-    "delta_age_per_ml",
-    "delta_age_adj",
-    "delta_age_sd_members",
-    "nosa_importance",
-    "nosa_importance_scaled",
-    "null_mean",
-    "null_sd",
-    "z_null",
-    "p_null",
-    "percentile_null",
-    "delta_age_mirrored",
-    "rank",
-    "delta_entropy",
-    "js_divergence",
-    "ood_flag",
-)
+from bidsapp_brainage.catalogue.explanation_columns import NULL
+from bidsapp_brainage.catalogue.outputs import columns_of
+
+NULL_COLUMNS = tuple(column.name for column in NULL)
+COLUMNS = tuple(columns_of("table"))
 MIN_REGIONS_FOR_ADJUSTMENT = 3
 
 
@@ -159,18 +136,7 @@ def occlusion_table(
     return table.reindex(columns=list(COLUMNS))
 
 
-BASELINE_COLUMNS = (
-    "baseline",
-    "index",
-    "name",
-    "n_voxels",
-    "delta_age",
-    "delta_age_sd_members",
-    "delta_age_per_ml",
-    "rank",
-    "delta_entropy",
-    "js_divergence",
-)
+BASELINE_COLUMNS = tuple(columns_of("baselines"))
 
 
 def baseline_table(

@@ -8,17 +8,11 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from bidsapp_brainage.catalogue.outputs import columns_of
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.explain.session import ExplanationSession, Results, tables_of
 
-COLUMNS = (
-    "explanation_a",
-    "explanation_b",
-    "n_regions",
-    "spearman",
-    "spearman_abs",
-    "spearman_abs_per_ml",
-)
+COLUMNS = tuple(columns_of("agreement"))
 MIN_REGIONS = 3
 
 
@@ -57,7 +51,7 @@ def explanations_of(
     baselines : DataFrame
         Occlusion with every baseline, :data:`.scores.BASELINE_COLUMNS`.
     attributions : iterable of DataFrame
-        Tables of other methods, :data:`.attributions.COLUMNS`.
+        Tables of other methods.
 
     Returns
     -------

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bidsapp_brainage.catalogue.outputs import columns_of
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.explain.baselines import Fill
 from bidsapp_brainage.explain.engine.geometry import Patch, union
@@ -30,11 +31,7 @@ STEP_COLUMNS = (
     *("step", "region", "fraction_occluded"),
     *("predicted_age", "delta_age", "js_divergence"),
 )
-COLUMNS = (
-    *("ranking", "curve", "step", "index", "fraction_occluded", "predicted_age"),
-    *("delta_age", "random_abs_delta_age", "js_divergence"),
-    *("area", "random_area_mean", "random_area_sd", "area_between", "z_area"),
-)
+COLUMNS = tuple(columns_of("curves"))
 
 
 def explain(session: ExplanationSession) -> Results:

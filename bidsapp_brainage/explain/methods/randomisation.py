@@ -14,15 +14,13 @@ import torch
 from torch import nn
 
 from bidsapp_brainage.catalogue.methods import METHODS
+from bidsapp_brainage.catalogue.outputs import columns_of
 from bidsapp_brainage.explain.methods import find
 from bidsapp_brainage.explain.methods.agreement import compare, explanations_of
 from bidsapp_brainage.explain.scores import baseline_table
 from bidsapp_brainage.explain.session import ExplanationSession, Results
 
-COLUMNS = (
-    *("method", "step", "layer", "n_regions"),
-    *("spearman", "spearman_abs", "spearman_abs_per_ml"),
-)
+COLUMNS = tuple(columns_of("randomisation"))
 
 
 def explain(session: ExplanationSession) -> Results:
