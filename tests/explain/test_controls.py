@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from bidsapp_brainage.catalogue.outputs import columns_of
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.explain import controls
-from bidsapp_brainage.explain.attributions import COLUMNS as ATTRIBUTION_COLUMNS
 from bidsapp_brainage.explain.baselines import disjoint_layers, make_fill
 from bidsapp_brainage.explain.engine.geometry import Patch
 from bidsapp_brainage.explain.ensemble import Ensemble
@@ -204,7 +204,7 @@ def test_identical_baselines_agree_perfectly_and_methods_without_sign_have_no_si
     inputs = make_input(tiny_network(1), baselines=("background", "template"))
     same = ExplanationInput(**{**vars(inputs), "template": np.zeros_like(inputs.volume)})
     found = explain("occlusion", same)["baselines"]
-    attribution = pd.DataFrame(index=range(5), columns=list(ATTRIBUTION_COLUMNS)).assign(
+    attribution = pd.DataFrame(index=range(5), columns=columns_of("lrp")).assign(
         method="noise", index=[1, 2, 3, 4, 9], importance=[1.0, 2, 3, 5, np.nan],
         importance_per_ml=[1.0, 2, 3, 5, np.nan],
     )  # fmt: skip

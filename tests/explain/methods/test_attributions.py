@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from bidsapp_brainage.catalogue.outputs import columns_of
 from bidsapp_brainage.errors import MissingExecutableError, UsageError
-from bidsapp_brainage.explain import attributions
 from bidsapp_brainage.explain.methods import library
 from bidsapp_brainage.explain.methods.ig import integrated_gradients
 from bidsapp_brainage.explain.methods.lrp import relevance
@@ -97,7 +97,7 @@ def test_the_planted_region_is_found(method):
     steep = {"gain": 5.0, "centre": 64 / 576} if method == "noise" else {}
     inputs = make_input(planted(**steep))
     table = explain(method, inputs)[method]
-    assert list(table) == list(attributions.COLUMNS)
+    assert list(table) == columns_of("lrp")
     first = table.set_index("index")["importance_per_ml"].drop(9)
     assert first.idxmax() == 1
     rest = first.drop(1).max()
