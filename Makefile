@@ -39,7 +39,7 @@ test: $(VENV)/.installed-test browser lint types layers
 	$(BIN)/python $(PYTEST) $(COVERAGE) $(PYTEST_ARGS)
 
 test-oldest: $(OLDEST)/.installed
-	$(OLDEST)/bin/python $(PYTEST) -m "not slow and not browser" $(PYTEST_ARGS)
+	$(OLDEST)/bin/python $(PYTEST) -m "not browser" $(PYTEST_ARGS)
 
 # Thousands of random networks, new ones every night, against full passes.
 nightly: $(VENV)/.installed-test

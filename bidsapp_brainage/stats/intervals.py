@@ -61,7 +61,7 @@ def mean_with_interval(values: ArrayLike) -> Mean:
     Examples
     --------
     >>> found = mean_with_interval([1.0, 2.0, 3.0, float("nan")])
-    >>> found.n, found.mean, round(found.lower, 2), round(found.upper, 2)
+    >>> found.n, found.mean, round(float(found.lower), 2), round(float(found.upper), 2)
     (3, 2.0, -0.48, 4.48)
     """
     given: Any = np.asarray(values, dtype=np.float64)

@@ -48,6 +48,7 @@ def test_tilted_and_swapped_heads_are_found(head, template, template_mask, angle
     assert world_error(pose.matrix, true, template_mask) < 30.0
 
 
+@pytest.mark.slow
 def test_affine_is_recovered_and_repeatable(head, template, template_mask) -> None:
     true = rigid((-25, 8, 5), (12, -15, 8)) @ np.diag([0.95, 0.9, 1.05, 1.0])
     img = moved(head, true)

@@ -20,6 +20,7 @@ N_NETWORKS = int(os.environ.get("BRAINAGE_ENGINE_NETWORKS", "300"))
 USUAL = "BRAINAGE_ENGINE_NETWORKS" not in os.environ
 
 
+@pytest.mark.slow
 @settings(max_examples=N_NETWORKS, deadline=None, derandomize=USUAL)
 @given(st.integers(min_value=0, max_value=1 << 30))
 def test_equals_full_passes(seed):
