@@ -86,7 +86,7 @@ def training_recipe(
     if not own:
         card["description"] = f"{wanted['id']} trained for {words} with brainage-model train."
         card["licence"] = LICENCE
-        card["citation"] = []
+        card["citation"], card["citation_keys"] = [], []
         card["version"] = "1.0.0"
     if licence:
         card["licence"] = licence
