@@ -72,10 +72,8 @@ def init_reportlets_wf(
     fields += [output.key for output in maps]
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
     outline = pe.Node(MaskFigure(), name="mask")
-    normalised = pe.Node(
-        Resample(reference=str(template.t1w), standard=True, out_name="t1w_std.nii.gz"),
-        name="normalised",
-    )
+    to_template = Resample(reference=str(template.t1w), standard=True, out_name="t1w_std.nii.gz")
+    normalised = pe.Node(to_template, name="normalised")
     registration = pe.Node(
         RegistrationFigure(template=str(template.t1w), mask=str(template.mask)),
         name="registration",
