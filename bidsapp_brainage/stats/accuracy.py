@@ -329,8 +329,8 @@ def _supported(sample: Paired, subset: str) -> tuple[list[_Metric], tuple[str, .
     """Metrics that this sample can support, and sentences about the others."""
     notes = []
     span = float(np.ptp(sample.true))
-    line = sample.n_participants >= MIN_FOR_LINE and span > 0
-    if not line:
+    supports_line = sample.n_participants >= MIN_FOR_LINE and span > 0
+    if not supports_line:
         notes.append(
             f"Sample '{subset}': {sample.n_participants} participants with ages spanning "
             f"{span:.1f} years are too few for R2, correlation, slope and weighted MAE "
@@ -346,13 +346,15 @@ def _supported(sample: Paired, subset: str) -> tuple[list[_Metric], tuple[str, .
             f"intervals (at least {MIN_FOR_BOOTSTRAP} are needed)."
         )
     flat = float(np.ptp(sample.predicted)) == 0
-    return [m for m in _all_metrics(span) if _fits(m, line=line, flat=flat)], tuple(notes)
+    return [
+        m for m in _all_metrics(span) if _fits(m, supports_line=supports_line, flat=flat)
+    ], tuple(notes)
 
 
-def _fits(metric: _Metric, *, line: bool, flat: bool) -> bool:
+def _fits(metric: _Metric, *, supports_line: bool, flat: bool) -> bool:
     if metric.name == "pearson_r" and flat:
         return False
-    return line or not metric.needs_line
+    return supports_line or not metric.needs_line
 
 
 def _all_metrics(age_span: float) -> list[_Metric]:

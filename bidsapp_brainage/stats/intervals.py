@@ -60,12 +60,12 @@ def mean_with_interval(values: ArrayLike) -> Mean:
 
     Examples
     --------
-    >>> found = mean_with_interval([1.0, 2.0, 3.0, float("nan")])
-    >>> found.n, found.mean, round(float(found.lower), 2), round(float(found.upper), 2)
+    >>> mean = mean_with_interval([1.0, 2.0, 3.0, float("nan")])
+    >>> mean.n, mean.mean, round(mean.lower, 2), round(mean.upper, 2)
     (3, 2.0, -0.48, 4.48)
     """
-    given: Any = np.asarray(values, dtype=np.float64)
-    known = given[np.isfinite(given)]
+    everything: Any = np.asarray(values, dtype=np.float64)
+    known = everything[np.isfinite(everything)]
     n = len(known)
     mean = float(known.mean()) if n else np.nan
     sd = float(known.std(ddof=1)) if n > 1 else np.nan

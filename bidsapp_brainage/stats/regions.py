@@ -195,16 +195,16 @@ def notes(table: pd.DataFrame) -> list[str]:
     if table.empty:
         return ["No region contributions were found."]
     most = int(table["n_participants"].max())
-    found = []
+    sentences = []
     if most < MIN_FOR_INTERVAL:
-        found.append(
+        sentences.append(
             f"Contributions of {most} participant{'s' if most != 1 else ''} only: intervals and "
             f"tests need at least {MIN_FOR_INTERVAL}."
         )
     regions = table[table["level"] == "region"]
     n_empty = int((regions["n_participants"] == 0).sum())
     if n_empty:
-        found.append(
+        sentences.append(
             f"{n_empty} atlas region{'s are' if n_empty > 1 else ' is'} empty in every scan."
         )
-    return found
+    return sentences

@@ -15,7 +15,7 @@ import pytest
 from bidsapp_brainage.bids.names import derivative_path
 from bidsapp_brainage.group import analyses
 from bidsapp_brainage.group.collect import collect
-from bidsapp_brainage.group.outputs import write_tables
+from bidsapp_brainage.group.outputs import write_mean_map, write_tables
 from bidsapp_brainage.io import read_tsv, save_nifti
 from bidsapp_brainage.reports.figures import drawing
 from bidsapp_brainage.reports.group.page import write_group_report
@@ -51,6 +51,7 @@ def group_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(analyses, "N_PERMUTATIONS", 49)
         patch.setattr(drawing, "DPI", 72)
         (model,) = collect(root).models
+        write_mean_map(root, model.label, model.atlases[0])
         write_tables(root, analyses.summarise(model, read_tsv(root / "participants.tsv"), seed=1))
         write_group_results(root, label="sfcn2mm", atlas=atlas)
         return write_group_report(root, model.label)
