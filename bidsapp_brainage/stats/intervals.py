@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ def mean_with_interval(values: ArrayLike) -> Mean:
     sd = float(known.std(ddof=1)) if n > 1 else np.nan
     if n < MIN_FOR_INTERVAL or np.ptp(known) == 0:
         return Mean(n, mean, sd)
-    error = sd / np.sqrt(n)
+    error = sd / math.sqrt(n)
     t = mean / error
     half = float(stats.t.ppf(0.975, n - 1)) * error
     return Mean(n, mean, sd, mean - half, mean + half, t, float(2 * stats.t.sf(abs(t), n - 1)))
