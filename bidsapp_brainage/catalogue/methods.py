@@ -1,4 +1,4 @@
-"""Methods of explanation, in the order in which they run and are listed."""
+"""Methods of explanation as they are listed; those that read results of others run after them."""
 
 from __future__ import annotations
 
