@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage import __version__, io
 from bidsapp_brainage.bids.dictionaries import sidecar
-from bidsapp_brainage.bids.names import derivative_path
+from bidsapp_brainage.bids.names import output_path, sidecar_path
 from bidsapp_brainage.catalogue.dataset import LABELS
 from bidsapp_brainage.catalogue.outputs import OUTPUTS, columns_of
 
@@ -171,18 +171,11 @@ def write_atlas_files(output_dir: Path, atlas: Atlas) -> None:
     By BIDS inheritance the table explains every image with the same atlas entities.
     """
     facts = {"Name": atlas.name, "License": "Unknown", **dict(atlas.description)}
-    target = derivative_path(
-        output_dir, (), suffix="description", extension=".json", atlas=atlas.name
-    )
-    io.write_json(target, facts)
-    entities = {"atlas": atlas.name, "seg": atlas.seg, "scale": atlas.scale}
-    names: dict[str, Any] = {"suffix": "dseg", **entities}
-    table = _with_sizes(atlas)
-    io.write_tsv(derivative_path(output_dir, (), extension=".tsv", **names), table)
-    io.write_json(
-        derivative_path(output_dir, (), extension=".json", **names),
-        sidecar("dseg", list(table.columns)),
-    )
+    io.write_json(output_path(output_dir, "atlas", atlas=atlas.name), facts)
+    entities: dict[str, Any] = {"atlas": atlas.name, "seg": atlas.seg, "scale": atlas.scale}
+    table, path = _with_sizes(atlas), output_path(output_dir, "regions", **entities)
+    io.write_tsv(path, table)
+    io.write_json(sidecar_path(path), sidecar("dseg", list(table.columns)))
 
 
 def _with_sizes(atlas: Atlas) -> pd.DataFrame:

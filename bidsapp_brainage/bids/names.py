@@ -199,32 +199,6 @@ def scan_entities(path: Path) -> tuple[tuple[str, str], ...]:
     return tuple((key, found[key]) for key in SCAN_ENTITIES if key in found)
 
 
-def find_outputs(
-    output_dir: Path, *, suffix: str, extension: str, datatype: str = "anat", **entities: str
-) -> list[Path]:
-    """Outputs of subjects that exist, sorted, whose names carry all given entities.
-
-    Parameters
-    ----------
-    output_dir : Path
-        Root of the derivatives dataset.
-    suffix, extension : str
-        Exact suffix and extension, for example ``"brainage"`` and ``".tsv"``.
-    datatype : {"anat", "figures"}
-        Folder of the files.
-    **entities
-        Required labels, for example ``sub="01"``, ``desc="sfcn2mm"``.
-    """
-    subject = entities.get("sub", "*")
-    found = {
-        path
-        for folder in (f"sub-{subject}", f"sub-{subject}/ses-*")
-        for path in Path(output_dir).glob(f"{folder}/{datatype}/sub-{subject}_*{suffix}{extension}")
-    }
-    wanted = {**entities, "suffix": suffix, "extension": extension}
-    return sorted(path for path in found if wanted.items() <= parse_name(path).items())
-
-
 def report_path(output_dir: Path, subject: str) -> Path:
     """HTML report of one participant (label without ``sub-``)."""
     return Path(output_dir) / f"sub-{subject}.html"

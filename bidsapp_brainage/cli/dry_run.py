@@ -37,29 +37,24 @@ def _list_scans(settings: Settings) -> int:
 
 
 def _row(scan: Scan, settings: Settings) -> list[str]:
-    from bidsapp_brainage.bids.names import derivative_path
+    from bidsapp_brainage.bids.names import output_path
 
-    done = derivative_path(
-        settings.output_dir,
-        scan.entities,
-        suffix="brainage",
-        extension=".tsv",
-        desc=settings.processing.model,
-    ).is_file()
+    model = settings.processing.model
+    done = output_path(settings.output_dir, "brainage", scan.entities, model=model).is_file()
     age = "n/a" if scan.age.value is None else f"{scan.age.value:g}"
     return [scan.label, age, scan.age.source, "yes" if done else "no", scan.relative_path]
 
 
 def _list_tables(settings: Settings) -> int:
-    from bidsapp_brainage.bids.names import find_outputs
+    from bidsapp_brainage.bids.derivatives import Derivatives
     from bidsapp_brainage.errors import NoInputError
 
-    tables = find_outputs(settings.output_dir, suffix="brainage", extension=".tsv")
+    tables = Derivatives(settings.output_dir).select("brainage")
     if not tables:
         raise NoInputError(
             f"{settings.output_dir} has no predictions: run the participant level first."
         )
     print(f"{len(tables)} predictions would be summarised:")
-    for path in tables:
-        print(path.relative_to(settings.output_dir).as_posix())
+    for file in tables:
+        print(file.path.relative_to(settings.output_dir).as_posix())
     return 0

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from bidsapp_brainage.bids.dictionaries import sidecar
-from bidsapp_brainage.bids.names import bids_uri, derivative_path, parse_name, sidecar_path
+from bidsapp_brainage.bids.names import bids_uri, output_path, parse_name, sidecar_path
 from bidsapp_brainage.catalogue.outputs import OUTPUTS, columns_of, output
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.group.analyses import Summary, Tables
@@ -21,15 +21,7 @@ from bidsapp_brainage.io import load_nifti, save_nifti, write_json, write_tsv
 
 def group_path(output_dir: Path, label: str, key: str, entities: Mapping[str, str]) -> Path:
     """Where a table of the group lies: ``group[_atlas-A]_desc-<label>_<suffix>.tsv``."""
-    card = output(key)
-    return derivative_path(
-        output_dir,
-        entities,
-        suffix=card.suffix,
-        extension=card.extension,
-        datatype="group",
-        desc=label,
-    )
+    return output_path(output_dir, key, entities, model=label)
 
 
 def write_tables(output_dir: Path, summary: Summary) -> list[Path]:
@@ -94,9 +86,7 @@ def write_phenotype(output_dir: Path, summaries: Sequence[Summary]) -> list[Note
         Why there is no such table; an older one is removed then. BIDS allows one row per
         participant in a phenotype table.
     """
-    path = derivative_path(
-        output_dir, (), suffix="brainage", extension=".tsv", datatype="phenotype"
-    )
+    path = output_path(output_dir, "phenotype")
     why = _no_phenotype(summaries)
     if why:
         path.unlink(missing_ok=True)
@@ -158,15 +148,8 @@ def write_mean_map(output_dir: Path, label: str, atlas: AtlasResult) -> list[Not
         return [Note("map", f"No mean map for atlas {atlas.title}: {error}")]
     first = next(iter(atlas.maps.values()))
     res = parse_name(first).get("res")
-    path = derivative_path(
-        output_dir,
-        atlas.entities,
-        suffix="occlusionmap",
-        extension=".nii.gz",
-        tpl=atlas.space,
-        res=res,
-        desc=f"{label}mean",
-    )
+    place = {"tpl": atlas.space, "res": res}
+    path = output_path(output_dir, "mean_map", atlas.entities, model=label, **place)
     save_nifti(image, path)
     write_json(
         sidecar_path(path),

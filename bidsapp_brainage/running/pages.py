@@ -9,7 +9,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from bidsapp_brainage import __version__
-from bidsapp_brainage.bids.names import find_outputs, log_dir, parse_name
+from bidsapp_brainage.bids.derivatives import Derivatives
+from bidsapp_brainage.bids.names import log_dir
 from bidsapp_brainage.configuration import private_places
 from bidsapp_brainage.errors import NoInputError
 from bidsapp_brainage.running.outcome import Crash, read_crashes
@@ -89,9 +90,8 @@ def rewrite_pages(settings: Settings) -> int:
         There are no predictions of the wanted participants.
     """
     output_dir, wanted = settings.output_dir, settings.selection.participant_label
-    predictions = find_outputs(output_dir, suffix="brainage", extension=".tsv")
-    subjects = sorted({parse_name(path)["sub"] for path in predictions})
-    subjects = [subject for subject in subjects if not wanted or subject in wanted]
+    predictions = Derivatives(output_dir, participants=wanted).select("brainage")
+    subjects = sorted({dict(file.scan)["sub"] for file in predictions})
     if not subjects:
         raise NoInputError(
             f"{output_dir} has no predictions of the wanted participants: run the participant "

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bidsapp_brainage.bids.names import bids_uri, derivative_path
+from bidsapp_brainage.bids.names import bids_uri, output_path
 
 _OPTIONAL = ("run", "echo", "part", "rec", "ce", "acq", "ses")
 
@@ -84,14 +84,13 @@ def _ladder(entities: tuple[tuple[str, str], ...]) -> Iterator[tuple[tuple[str, 
 
 def _search(root: Path, entities: tuple[tuple[str, str], ...], template: str) -> dict[str, Path]:
     """Files that exist under the names made from `entities`."""
-    forward = {"from_": "T1w", "to": template, "mode": "image", "suffix": "xfm"}
-    inverse = {"from_": template, "to": "T1w", "mode": "image", "suffix": "xfm"}
-    names: dict[str, dict[str, str]] = {
-        "t1w": {"suffix": "T1w", "extension": ".nii.gz", "desc": "preproc"},
-        "mask": {"suffix": "mask", "extension": ".nii.gz", "desc": "brain"},
-        "affine": {**forward, "extension": ".txt", "desc": "affine"},
-        "forward": {**forward, "extension": ".h5"},
-        "inverse": {**inverse, "extension": ".h5"},
+    forward = {"from_": "T1w", "to": template, "mode": "image"}
+    inverse = {"from_": template, "to": "T1w", "mode": "image"}
+    paths = {
+        "t1w": output_path(root, "t1w_preproc", entities),
+        "mask": output_path(root, "mask", entities),
+        "affine": output_path(root, "affine", entities, **forward),
+        "forward": output_path(root, "transform", entities, **forward),
+        "inverse": output_path(root, "transform", entities, **inverse),
     }
-    paths = {kind: derivative_path(root, entities, **query) for kind, query in names.items()}
     return {kind: path for kind, path in paths.items() if path.is_file()}

@@ -8,7 +8,7 @@ import pandas as pd
 
 from bidsapp_brainage import io
 from bidsapp_brainage.bids.derivatives import Derivatives, scan_name
-from bidsapp_brainage.bids.names import derivative_path
+from bidsapp_brainage.bids.names import derivative_path, output_path
 
 SCAN = (("sub", "01"), ("ses", "1"))
 ATLAS = {"space": "MNI", "atlas": "A", "scale": "2"}
@@ -58,3 +58,13 @@ def test_what_cannot_be_read_is_told_and_leaves_a_gap(tmp_path):
         True,
         True,
     ]
+
+
+def test_a_label_that_begins_like_another_is_another(tmp_path):
+    for subject in ("01", "011"):
+        for model in ("sfcn", "other"):
+            path = output_path(tmp_path, "brainage", (("sub", subject), *SCAN[1:]), model=model)
+            io.write_tsv(path, pd.DataFrame({"x": [1]}))
+    found = Derivatives(tmp_path, participants=["01"]).select("brainage", model="sfcn")
+    assert [file.path.name for file in found] == ["sub-01_ses-1_desc-sfcn_brainage.tsv"]
+    assert len(Derivatives(tmp_path).select("brainage")) == 4

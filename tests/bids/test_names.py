@@ -7,13 +7,14 @@ import pytest
 from bidsapp_brainage.bids.names import (
     bids_uri,
     derivative_path,
-    find_outputs,
     log_dir,
+    output_path,
     parse_name,
     report_path,
     scan_entities,
     sidecar_path,
 )
+from bidsapp_brainage.catalogue.outputs import OUTPUTS
 from bidsapp_brainage.errors import WorkflowError
 from tests.bids.output_names import NAMES, ROOT_NAMES, SCAN
 
@@ -74,18 +75,13 @@ def test_uri_of_a_link_out_of_the_dataset(tmp_path):
     assert bids_uri(root / "sub-01_T1w.nii.gz", root, "raw") == "bids:raw:sub-01_T1w.nii.gz"
 
 
-def test_outputs_are_found_by_their_entities(tmp_path):
-    for subject in ("01", "011"):
-        for model in ("sfcn", "other"):
-            path = derivative_path(
-                tmp_path,
-                (("sub", subject), ("ses", "1")),
-                suffix="brainage",
-                extension=".tsv",
-                desc=model,
-            )
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-    found = find_outputs(tmp_path, suffix="brainage", extension=".tsv", sub="01", desc="sfcn")
-    assert [path.name for path in found] == ["sub-01_ses-1_desc-sfcn_brainage.tsv"]
-    assert len(find_outputs(tmp_path, suffix="brainage", extension=".tsv")) == 4
+@pytest.mark.parametrize("card", [c for c in OUTPUTS if c.level != "dataset"], ids=lambda c: c.key)
+def test_every_card_makes_a_name(card):
+    known = {"desc", "space"} if card.space else {"desc"}
+    labels = dict.fromkeys(set(card.required) - known, "x")
+    labels |= {"tpl": "x"} if card.level == "template" else {}
+    scan = SCAN if card.level in ("subject", "figures") else ()
+    if card.suffix:
+        path = output_path(Path("/out"), card.key, scan, model="sfcn", **labels)
+        assert path.name.endswith(card.suffix + card.extension)
+        assert parse_name(path).get("desc", "") == card.desc.format(model="sfcn")

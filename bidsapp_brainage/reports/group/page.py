@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bidsapp_brainage.bids.names import derivative_path
+from bidsapp_brainage.bids.names import output_path
 from bidsapp_brainage.group.analyses import N_BOOT
 from bidsapp_brainage.io import write_text
 from bidsapp_brainage.reports.group import accuracy_tables, overview, quality_tables
@@ -78,9 +78,7 @@ def write_group_report(output_dir: Path, label: str, *, command_line: str = "") 
         n_boot=N_BOOT,
         command_line=command_line,
     )
-    path = derivative_path(
-        results.output_dir, (), suffix="brainage", extension=".html", datatype="group", desc=label
-    )
+    path = output_path(results.output_dir, "group_page", model=label)
     write_text(path, page)
     return path
 

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from bidsapp_brainage.bids.names import derivative_path, find_outputs, report_path
+from bidsapp_brainage.bids.derivatives import Derivatives
+from bidsapp_brainage.bids.names import output_path, report_path
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import load_nifti
 from bidsapp_brainage.reports.figures import drawing
@@ -165,10 +166,9 @@ def _atlas_labels(
     results: StoredResults, entities: Mapping[str, str], mean_map: MeanMap
 ) -> Volume | None:
     """The atlas on the grid of the mean map, as the participant level left it."""
-    path = derivative_path(
-        results.output_dir, entities, suffix="dseg", extension=".nii.gz",
-        tpl=mean_map.space, res=mean_map.res,
-    )  # fmt: skip
+    path = output_path(
+        results.output_dir, "labels_grid", entities, tpl=mean_map.space, res=mean_map.res
+    )
     try:
         return read_volume(path)
     except DataError:
@@ -179,14 +179,11 @@ def anatomies(
     results: StoredResults, space: str, shape: tuple[int, ...], affine: np.ndarray
 ) -> list[nib.Nifti1Image]:
     """Inputs of the network on one grid, of at most 20 scans."""
-    paths = find_outputs(
-        results.output_dir, suffix="T1w", extension=".nii.gz", space=space,
-        desc=f"{results.label}input",
-    )  # fmt: skip
+    files = Derivatives(results.output_dir).select("input", model=results.label, space=space)
     images = []
-    for path in paths[:MAX_ANATOMIES]:
+    for file in files[:MAX_ANATOMIES]:
         try:
-            image = load_nifti(path)
+            image = load_nifti(file.path)
         except DataError:
             continue  # the picture does without; the participant's own report shows the damage
         if image.shape == tuple(shape) and np.allclose(image.affine, affine):
