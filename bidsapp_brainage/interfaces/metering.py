@@ -48,10 +48,10 @@ def save_usage(usage: Mapping[str, float | None], folder: Path) -> None:
 def read_timing(folder: Path) -> dict[str, float | None]:
     """Read what :func:`save_usage` wrote; empty if the stage wrote nothing."""
     try:
-        found = json.loads((folder / TIMING_FILE).read_text(encoding="ascii"))
+        timing = json.loads((folder / TIMING_FILE).read_text(encoding="ascii"))
     except (OSError, ValueError):
         return {}
-    return dict(found)
+    return dict(timing)
 
 
 def timing_is_older(folder: Path, moment: float) -> bool:

@@ -99,8 +99,10 @@ def quality(decision: Any, reason: Any) -> list[Notice]:
     """Words for the decision of the quality checks."""
     if is_missing(decision) or decision == "pass":
         return []
-    found = [] if is_missing(reason) else [part for part in str(reason).split(";") if part.strip()]
-    text = " ".join(map(_sentence, found))
+    reasons = (
+        [] if is_missing(reason) else [part for part in str(reason).split(";") if part.strip()]
+    )
+    text = " ".join(map(_sentence, reasons))
     special = [advice for part, advice in _REMEDIES if part in text.lower()]
     if decision == "fail":
         advice = " ".join([_LEAVE_OUT, *special])

@@ -67,9 +67,9 @@ def collect_derivatives(
     """
     for name, root in datasets:
         for labels in _ladder(entities):
-            found = _search(root, labels, template)
-            if found:
-                return Precomputed(**found, dataset=name, root=root)
+            files = _search(root, labels, template)
+            if files:
+                return Precomputed(**files, dataset=name, root=root)
     return Precomputed()
 
 

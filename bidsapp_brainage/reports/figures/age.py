@@ -106,7 +106,7 @@ def _strips(row: pd.Series, cohort: TrainingCohort) -> list[_Strip]:
     interval = None
     if not is_missing(row["ci95_lower"]) and not is_missing(row["ci95_upper"]):
         interval = (float(row["ci95_lower"]), float(row["ci95_upper"]))
-    found: list[_Strip] = [
+    strips: list[_Strip] = [
         ("this scan, 95 % interval", interval, None, float(row["predicted_age"]), _ACCENT)
     ]
     age = row["chronological_age"]
@@ -115,14 +115,14 @@ def _strips(row: pd.Series, cohort: TrainingCohort) -> list[_Strip]:
         mean, sd = expected
         wide = (mean - _WIDE * sd, mean + _WIDE * sd)
         title = "reference people of this age, predicted"
-        found.append((title, wide, (mean - sd, mean + sd), mean, _ACTUAL))
+        strips.append((title, wide, (mean - sd, mean + sd), mean, _ACTUAL))
     if cohort.age_range is not None:
         centre, spread = cohort.age_mean, cohort.age_sd
         middle = None
         if centre is not None and spread is not None:
             middle = (centre - spread, centre + spread)
-        found.append(("ages of the training cohort", cohort.age_range, middle, centre, _MUTED))
-    return found
+        strips.append(("ages of the training cohort", cohort.age_range, middle, centre, _MUTED))
+    return strips
 
 
 def _draw_strips(axes: Axes, strips: list[_Strip], row: pd.Series) -> None:

@@ -172,7 +172,7 @@ def write_figure(
     dict
         Paths relative to `output_dir` by format.
     """
-    found = {}
+    links = {}
     for extension in ("svg", "png"):
         path = derivative_path(
             Path(output_dir) / FOLDER, entities, suffix=kind, extension=f".{extension}",
@@ -186,8 +186,8 @@ def write_figure(
                     temporary, format="png", dpi=DPI, facecolor=_paper(figure),
                     metadata={"Software": None},
                 )  # fmt: skip
-        found[extension.upper()] = f"{FOLDER}/{path.name}"
-    return found
+        links[extension.upper()] = f"{FOLDER}/{path.name}"
+    return links
 
 
 def _paper(figure: Figure) -> str:

@@ -171,24 +171,24 @@ def contours(place: Layout, mask: Volume) -> list[str]:
     """Outlines of a mask as SVG path data, one string per tile that shows any."""
     from contourpy import contour_generator
 
-    found = []
+    outlines = []
     for tile in place.tiles:
         picture = np.pad(place.cut(mask, tile, shrink=2), 1)
         lines = contour_generator(z=picture).lines(0.5)
         parts = [_path(np.asarray(line), tile) for line in lines if len(line) > 3]
         if parts:
-            found.append("".join(parts))
-    return found
+            outlines.append("".join(parts))
+    return outlines
 
 
 def words(place: Layout, volume: Volume, *, millimetres: bool) -> list[str]:
     """Sides of the body on the first tile of each row; slice positions if wanted."""
-    found = []
+    labels = []
     for tile in place.tiles:
         middle = tile.top + tile.height / 2
         if tile.first_in_row:
             first, second = _SIDES[tile.axis]
-            found += [
+            labels += [
                 _text(first, tile.left + 4, middle),
                 _text(second, tile.left + tile.width - 4, middle, anchor="end"),
             ]
@@ -197,8 +197,8 @@ def words(place: Layout, volume: Volume, *, millimetres: bool) -> list[str]:
             point[tile.axis] = tile.index
             position = nib.affines.apply_affine(volume.affine, point)[tile.axis]
             label = f"{_AXIS_NAMES[tile.axis]} = {position:.0f}".replace("-", "\N{MINUS SIGN}")
-            found.append(_text(label, tile.left + 4, tile.top + tile.height - 5, size=13))
-    return found
+            labels.append(_text(label, tile.left + 4, tile.top + tile.height - 5, size=13))
+    return labels
 
 
 def colour_bar(
@@ -208,19 +208,19 @@ def colour_bar(
     top = place.height - BAR_HEIGHT + 10
     left, width, height = place.width / 2 - 180, 360, 14
     step = width / len(colours)
-    found = [
+    elements = [
         f'<rect x="{left + i * step:.1f}" y="{top}" width="{step + 0.5:.1f}" height="{height}" '
         f'fill="{colour}" shape-rendering="crispEdges"/>'
         for i, colour in enumerate(colours)
     ]
-    found += [
+    elements += [
         _text(ends[0], left - 10, top + 13, anchor="end", size=16),
         _text(ends[1], left + width + 10, top + 13, size=16),
         _text(title, place.width / 2, top + 34, anchor="middle", size=16),
     ]
     if middle:
-        found.append(_text(middle, place.width / 2, top - 2, anchor="middle", size=13))
-    return found
+        elements.append(_text(middle, place.width / 2, top - 2, anchor="middle", size=13))
+    return elements
 
 
 def svg(
@@ -264,11 +264,11 @@ def _same_grid(one: Volume, two: Volume) -> bool:
 
 def _extent(inside: np.ndarray) -> list[tuple[int, int]]:
     """First and last+1 index of the object along each axis."""
-    found = []
+    ranges = []
     for axis in range(3):
         used = np.nonzero(inside.any(axis=tuple(set(range(3)) - {axis})))[0]
-        found.append((int(used[0]), int(used[-1]) + 1) if len(used) else (0, inside.shape[axis]))
-    return found
+        ranges.append((int(used[0]), int(used[-1]) + 1) if len(used) else (0, inside.shape[axis]))
+    return ranges
 
 
 def _indices(extent: tuple[int, int], count: int) -> list[int]:

@@ -91,21 +91,21 @@ def labels_from_map(values: np.ndarray, effects: np.ndarray) -> np.ndarray | Non
         these values. Regions that share a value get the position of the first.
     """
     known = np.flatnonzero(np.isfinite(effects) & (effects != 0))
-    found = np.unique(values[values != 0])
-    if not len(known) or not len(found):
+    painted = np.unique(values[values != 0])
+    if not len(known) or not len(painted):
         return None
     order = known[np.argsort(effects[known], kind="stable")]
     sorted_effects = effects[order]
-    right = np.clip(np.searchsorted(sorted_effects, found), 1, max(len(order) - 1, 1))
+    right = np.clip(np.searchsorted(sorted_effects, painted), 1, max(len(order) - 1, 1))
     left = right - 1
     right = np.minimum(right, len(order) - 1)
-    nearer_left = np.abs(sorted_effects[left] - found) <= np.abs(sorted_effects[right] - found)
+    nearer_left = np.abs(sorted_effects[left] - painted) <= np.abs(sorted_effects[right] - painted)
     nearest = np.where(nearer_left, left, right)
-    if (np.abs(sorted_effects[nearest] - found) > _SAME * np.abs(found)).any():
+    if (np.abs(sorted_effects[nearest] - painted) > _SAME * np.abs(painted)).any():
         return None
     nearest = np.searchsorted(sorted_effects, sorted_effects[nearest])  # the first of equal ones
     table = (order[nearest] + 1).astype(np.uint16)
-    position = np.clip(np.searchsorted(found, values), 0, len(found) - 1)
+    position = np.clip(np.searchsorted(painted, values), 0, len(painted) - 1)
     return np.where(values != 0, table[position], 0).astype(np.uint16)
 
 
@@ -226,27 +226,27 @@ def _greys(values: np.ndarray) -> np.ndarray:
 
 def _box(used: np.ndarray) -> tuple[slice, ...]:
     """Box around what is used, with a margin."""
-    found = []
+    slices = []
     for axis, size in enumerate(used.shape):
         there = np.flatnonzero(used.any(axis=tuple({0, 1, 2} - {axis})))
         low, high = (there[0], there[-1] + 1) if len(there) else (0, size)
-        found.append(slice(max(int(low) - MARGIN_VOXELS, 0), min(int(high) + MARGIN_VOXELS, size)))
-    return tuple(found)
+        slices.append(slice(max(int(low) - MARGIN_VOXELS, 0), min(int(high) + MARGIN_VOXELS, size)))
+    return tuple(slices)
 
 
 def _centres(labels: np.ndarray, count: int) -> list[list[int] | None]:
     """For each region, its voxel nearest to its centre of mass; None for an empty one."""
-    found: list[list[int] | None] = []
+    centres: list[list[int] | None] = []
     where = np.argwhere(labels > 0)
     which = labels[labels > 0]
     for position in range(1, count + 1):
         own = where[which == position]
         if not len(own):
-            found.append(None)
+            centres.append(None)
             continue
         distance = ((own - own.mean(axis=0)) ** 2).sum(axis=1)
-        found.append([int(value) for value in own[distance.argmin()]])
-    return found
+        centres.append([int(value) for value in own[distance.argmin()]])
+    return centres
 
 
 def _numbers(column: pd.Series) -> list[float | None]:
