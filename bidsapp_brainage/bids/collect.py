@@ -126,8 +126,8 @@ def collect_scans(bids_dir: Path, selection: Selection) -> tuple[list[Scan], lis
     subjects = wanted_participants(bids_dir, selection.participant_label)
     query = build_query(selection)
     layout, messages = _open_layout(bids_dir, selection, subjects)
-    found = layout.get(subject=subjects, return_type="filename", invalid_filters="allow", **query)
-    paths = sorted((Path(path) for path in found), key=_natural)
+    names = layout.get(subject=subjects, return_type="filename", invalid_filters="allow", **query)
+    paths = sorted((Path(name) for name in names), key=_natural)
     paths = [path for path in paths if _wanted_labels(path, selection)]
     if not paths:
         raise NoInputError(_nothing_found(bids_dir, selection, layout, subjects, query))
@@ -140,8 +140,8 @@ def collect_scans(bids_dir: Path, selection: Selection) -> tuple[list[Scan], lis
 
 def without_scans(labels: Sequence[str], scans: Sequence[Scan]) -> list[str]:
     """Participants that were asked for by label but have no matching T1w image."""
-    found = {scan.subject for scan in scans}
-    return [label for label in labels if label not in found]
+    with_scans = {scan.subject for scan in scans}
+    return [label for label in labels if label not in with_scans]
 
 
 def dataset_participants(bids_dir: Path) -> list[str]:
@@ -365,8 +365,7 @@ def _flag_shared_ages(scans: Sequence[Scan]) -> list[Scan]:
 
 
 def _absent(subjects: Sequence[str], scans: Sequence[Scan]) -> list[str]:
-    found = {scan.subject for scan in scans}
-    absent = [label for label in subjects if label not in found]
+    absent = without_scans(subjects, scans)
     if not absent:
         return []
     return [f"No T1w image matches the selection for: {_shorten(absent)}."]

@@ -159,14 +159,14 @@ def scan_name(scan: Entities) -> str:
 
 
 def _paths(output_dir: Path, participants: Sequence[str]) -> list[tuple[str, Path]]:
-    found = [
+    paths = [
         (level, path)
         for subject in participants or ["*"]
         for between in ("", "ses-*/")
         for level, folder in _FOLDERS.items()
         for path in output_dir.glob(f"sub-{subject}/{between}{folder}/sub-{subject}_*")
     ]
-    return sorted(found, key=lambda item: item[1])
+    return sorted(paths, key=lambda item: item[1])
 
 
 def _models(names: Iterable[Mapping[str, str]]) -> list[str]:

@@ -185,18 +185,18 @@ def parse_name(path: Path) -> dict[str, str]:
     path = Path(path)
     extension = extension_of(path)
     *pairs, suffix = path.name[: len(path.name) - len(extension)].split("_")
-    found = {}
+    entities = {}
     for pair in pairs:
         match = _PAIR.match(pair)
         if match:
-            found[match[1]] = match[2]
-    return {**found, "suffix": suffix, "extension": extension}
+            entities[match[1]] = match[2]
+    return {**entities, "suffix": suffix, "extension": extension}
 
 
 def scan_entities(path: Path) -> tuple[tuple[str, str], ...]:
     """Entities of a raw file that outputs keep, in schema order, with the labels as written."""
-    found = parse_name(path)
-    return tuple((key, found[key]) for key in SCAN_ENTITIES if key in found)
+    name = parse_name(path)
+    return tuple((key, name[key]) for key in SCAN_ENTITIES if key in name)
 
 
 def report_path(output_dir: Path, subject: str) -> Path:
