@@ -101,29 +101,6 @@ def subset_table(metrics: pd.DataFrame) -> Table | None:
     return Table("subset-table", caption, columns, rows)
 
 
-def corrected_table(metrics: pd.DataFrame) -> Table | None:
-    """Mean and slope of the corrected gap; None when nothing was corrected."""
-    corrected = part_of(metrics, "corrected", "all")
-    if corrected.empty:
-        return None
-    rows = [
-        [
-            Cell(METRICS[name][0]),
-            number_cell(corrected.loc[name, "value"], 2),
-            interval_cell(corrected.loc[name]),
-        ]
-        for name in METRICS
-        if name in corrected.index
-    ]
-    columns = [
-        Column("Corrected gap"),
-        Column("Value", numeric=True),
-        Column("95 % interval", numeric=True),
-    ]
-    caption = "After the bias correction. No accuracy is computed from corrected predictions."
-    return Table("corrected-table", caption, columns, rows, sortable=False)
-
-
 def part_of(metrics: pd.DataFrame, prediction: str, subset: str) -> pd.DataFrame:
     """Metrics by name, of one kind of prediction and one part of the sample."""
     if metrics.empty:

@@ -67,7 +67,6 @@ def write_group_report(output_dir: Path, label: str, *, command_line: str = "") 
         figures=overview.sample_figures(results, scans, gallery),
         accuracy=accuracy_tables.accuracy_table(metrics),
         subsets=accuracy_tables.subset_table(metrics),
-        corrected=accuracy_tables.corrected_table(metrics),
         notes=notes,
         further=further,
         accuracy_notes=[note.sentence for note in notes if note.topic == "accuracy"],
