@@ -11,7 +11,7 @@ import secrets
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bidsapp_brainage.errors import DataError
 
@@ -214,7 +214,8 @@ def load_nifti(path: Path) -> nib.Nifti1Image:
     for size in header.get_data_shape():
         n_voxels *= int(size)
     # The header says 0 after loading; the place of the voxels is known to the data object.
-    needed = int(img.dataobj.offset) + n_voxels * header.get_data_dtype().itemsize
+    place = cast(nib.arrayproxy.ArrayProxy, img.dataobj).offset
+    needed = int(place) + n_voxels * header.get_data_dtype().itemsize
     if len(content) < needed:
         raise DataError(
             f"{path} is truncated ({len(content)} of {needed} bytes): copy or download it again."

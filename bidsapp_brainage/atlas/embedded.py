@@ -154,7 +154,7 @@ def _snap(seeds: pd.DataFrame, domain: Mask) -> list[tuple[int, int, int]]:
     from scipy.spatial import cKDTree
 
     inside = np.argwhere(domain)
-    points = [_voxel(*point) for point in seeds[["x", "y", "z"]].to_numpy(float)]
+    points = np.array([_voxel(*point) for point in seeds[["x", "y", "z"]].to_numpy(float)])
     nearest = cKDTree(inside).query(points)[1]
     return [(int(i), int(j), int(k)) for i, j, k in inside[nearest]]
 
@@ -245,13 +245,13 @@ def _fill_nuclei(tissue: Tissue, seeds: pd.DataFrame, domain: Mask) -> Labels:
     balls = seeds[seeds["kind"].isin(["nucleus", "tract"]) & (seeds["radius"] > 0)]
     grey_only = tissue.white < 0.6
     allowed = {"CC": tissue.white > 0.5, "THA": domain, "PAL": domain, "VDC": domain}
-    for ball in balls.itertuples():
-        centre = _voxel(ball.x, ball.y, ball.z)
+    for ball in balls.to_dict("records"):
+        centre = _voxel(ball["x"], ball["y"], ball["z"])
         squared = sum((grid[a] - centre[a]) ** 2 for a in range(3))
-        relative = np.sqrt(squared) / ball.radius
-        won = domain & allowed.get(ball.abbreviation, grey_only) & (relative < closest)
+        relative = np.sqrt(squared) / ball["radius"]
+        won = domain & allowed.get(ball["abbreviation"], grey_only) & (relative < closest)
         closest[won] = relative[won]
-        labels[won] = ball.number
+        labels[won] = ball["number"]
     return _fill_rims(labels, domain & grey_only & (tissue.grey > 0.5))
 
 
@@ -302,9 +302,9 @@ def _nearest_lobe(
     from scipy import ndimage
 
     lobes = np.zeros(len(regions) + 1, np.int32)
-    cortical = regions["kind"] == "cortex"
-    for row, lobe in regions.loc[cortical, "lobe"].items():
-        lobes[int(row) + 1] = lobe_white.get(lobe, 0)
+    for position, (kind, lobe) in enumerate(zip(regions["kind"], regions["lobe"], strict=True)):
+        if kind == "cortex":
+            lobes[position + 1] = lobe_white.get(lobe, 0)
     lobe_of = lobes[labels]
     distance, nearest = ndimage.distance_transform_edt(lobe_of == 0, return_indices=True)
     return np.asarray(lobe_of[tuple(nearest)], np.int32), distance.astype(np.float32)
@@ -313,18 +313,19 @@ def _nearest_lobe(
 def build_table(regions: pd.DataFrame) -> pd.DataFrame:
     """Label table of both hemispheres: region k has index 2k - 1 (left) and 2k (right)."""
     rows = []
-    for position, region in enumerate(regions.itertuples()):
+    for position, region in enumerate(regions.to_dict("records")):
         for offset, side in ((1, "Left"), (2, "Right")):
-            name = region.name if region.name.startswith("Heschl") else _lower_first(region.name)
+            name = region["name"]
+            name = name if name.startswith("Heschl") else _lower_first(name)
             rows.append(
                 {
                     "index": 2 * position + offset,
                     "name": f"{side} {name}",
-                    "abbreviation": f"{region.abbreviation}_{side[0]}",
-                    "color": _color(str(region.lobe), position),
+                    "abbreviation": f"{region['abbreviation']}_{side[0]}",
+                    "color": _color(region["lobe"], position),
                     "hemisphere": side[0],
-                    "lobe": region.lobe,
-                    "network": region.network,
+                    "lobe": region["lobe"],
+                    "network": region["network"],
                 }
             )
     return pd.DataFrame(rows)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bidsapp_brainage import io
 from bidsapp_brainage.errors import DataError, ResourceError, UsageError
@@ -61,7 +61,8 @@ class TemplateFiles:
         """Largest voxel edge in mm, to a tenth."""
         import nibabel as nib
 
-        return round(float(max(nib.load(self.t1w).header.get_zooms()[:3])), 1)
+        image = cast("nib.Nifti1Image", nib.load(self.t1w))
+        return round(float(max(image.header.get_zooms()[:3])), 1)
 
 
 def user_home(home: Path | None = None) -> Path:

@@ -326,9 +326,10 @@ class AgeBook:
         return table.lookup(rows, "scans.tsv")
 
     def _from_people(self, entities: dict[str, str], relative_path: str) -> Age:
-        if self._participants is None:
+        rows = self._participant_rows(entities)
+        if self._participants is None or rows is None:
             return UNKNOWN_AGE
-        return self._participants.lookup(self._participant_rows(entities), "participants.tsv")
+        return self._participants.lookup(rows, "participants.tsv")
 
     def _participant_rows(self, entities: dict[str, str]) -> pd.DataFrame | None:
         if self._participants is None:

@@ -161,7 +161,7 @@ def _atrophy(fluid: Volume, mask: NDArray[np.bool_]) -> Volume:
     potentials = ((inner, 0.7), (outer, 0.12))  # largest displacement in mm per decade
     total = np.zeros((3, *mask.shape), np.float32)
     for potential, largest in potentials:
-        gradient = np.stack(np.gradient(potential, _STEP)).astype(np.float32)
+        gradient = np.asarray(np.gradient(potential, _STEP), np.float32)
         length = np.sqrt((gradient**2).sum(axis=0))
         total += gradient * (largest / np.percentile(length[mask], 99.5))
     near = ndimage.gaussian_filter(mask.astype(np.float32), 1.0)

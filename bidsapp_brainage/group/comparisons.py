@@ -102,11 +102,11 @@ def _other_contributions(
 
 
 def _compare(analysis: str, main: pd.DataFrame, other: pd.DataFrame) -> list[dict[str, Any]]:
-    one, two = main.mean().align(other.mean(), join="inner")
-    known = one.notna() & two.notna()
+    means = main.mean().align(other.mean(), join="inner")
+    known = means[0].notna() & means[1].notna()
     if known.sum() < repeatability.MIN_REGIONS:
         return []
-    one, two = one[known].to_numpy(), two[known].to_numpy()
+    one, two = (mean[known].to_numpy() for mean in means)
     measures: list[tuple[str, Callable[..., float]]] = [
         ("spearman", lambda a, b: float(stats.spearmanr(a, b).statistic)),
         ("spearman_abs", lambda a, b: float(stats.spearmanr(np.abs(a), np.abs(b)).statistic)),

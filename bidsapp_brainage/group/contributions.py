@@ -63,7 +63,7 @@ def models(
         parts = []
         for place, column in enumerate(level.matrix):
             table = linear.fit(level.matrix[column], design)
-            table["p_maxt"] = [corrected.at[column, term] for term in table["term"]]
+            table["p_maxt"] = table["term"].map(corrected.T[column])
             parts.append(_described(table, level, place))
         table = pd.concat(parts, ignore_index=True)
         by_term = table.groupby("term", sort=False)["p"]
@@ -102,7 +102,7 @@ def lifespan_curves(levels: Sequence[Level], ages: pd.Series) -> Findings:
             table = pd.DataFrame(rows)
             for name in ("age", "nonlinear"):
                 q = false_discovery(table[f"p_{name}"].to_numpy())
-                table.insert(table.columns.get_loc(f"p_{name}") + 1, f"q_{name}", q)
+                table.insert(list(table).index(f"p_{name}") + 1, f"q_{name}", q)
             tests.append(table)
     if curves:
         fitted, tested = (pd.concat(parts, ignore_index=True) for parts in (curves, tests))

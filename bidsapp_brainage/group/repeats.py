@@ -150,6 +150,6 @@ def contribution_reliability(levels: Sequence[Level], repeats: Repeats | None) -
         for place, column in enumerate(level.matrix):
             row = _reliability_row(repeats.matrix(level.by_scan[column]))
             if row is not None:
-                labels = level.labels.iloc[place].to_dict()
+                labels = {str(key): value for key, value in level.labels.iloc[place].items()}
                 rows.append({"level": level.name, "index": None, **labels, **row})
     return findings("occlusionreliability", pd.DataFrame(rows))

@@ -51,8 +51,10 @@ def scan_table(
     scans = with_numbers(brainage)
     labels = ["sex", "site", *(["group"] if columns.group else [])]
     for name in [*labels, *(name for name in columns.covariates if name in participants)]:
-        known = participants.set_index("participant_id")[name] if name in participants else {}
-        values = scans["participant_id"].map(dict(known))
+        known: dict[str, Any] = {}
+        if name in participants:
+            known = dict(participants.set_index("participant_id")[name])
+        values = scans["participant_id"].map(known)
         scans[name] = values.astype(object) if name in labels else values
     return scans
 
@@ -194,7 +196,8 @@ def robust_outliers(
             continue
         score = (known - known.median()) / scale
         far = score[score.abs() > threshold]
-        rows += [(table.loc[i, "scan"], name, known[i], known.median(), z) for i, z in far.items()]
+        told = zip(table.loc[far.index, "scan"], known[far.index], far, strict=True)
+        rows += [(scan, name, value, known.median(), z) for scan, value, z in told]
     outliers = pd.DataFrame(rows, columns=["scan", "metric", "value", "median", "robust_z"])
     order = outliers["robust_z"].abs().sort_values(ascending=False, kind="stable").index
     return outliers.loc[order].reset_index(drop=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import nibabel as nib
 import numpy as np
 from nibabel import orientations
@@ -14,7 +16,8 @@ from bidsapp_brainage.model.specs import InputSpec
 from .transforms import apply_xfm
 
 _EMPTY_SLICE = 50.0  # a slice whose values sum to less holds no brain (Yin 2023)
-_ORDERS = {"linear": 1, "cubic": 3}
+_Order = Literal[1, 3]
+_ORDERS: dict[str, _Order] = {"linear": 1, "cubic": 3}
 
 
 def from_source_grid(
@@ -140,7 +143,7 @@ def _centred(
 
 
 def _box_on_brain(
-    image: np.ndarray, source_affine: np.ndarray, input_spec: InputSpec, order: int
+    image: np.ndarray, source_affine: np.ndarray, input_spec: InputSpec, order: _Order
 ) -> tuple[nib.Nifti1Image, np.ndarray]:
     """Grid and values of the network's box about the brain, in the space of the source grid."""
     shape = tuple(int(size) for size in input_spec["shape"])
@@ -174,7 +177,7 @@ def _box_start(volume: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _resampled(
-    data: np.ndarray, affine: np.ndarray, grid: nib.Nifti1Image, order: int
+    data: np.ndarray, affine: np.ndarray, grid: nib.Nifti1Image, order: _Order
 ) -> np.ndarray:
     """Values at the voxels of a grid; 0 outside the data."""
     matrix = np.linalg.inv(affine) @ grid.affine

@@ -107,6 +107,7 @@ class Explain(StageInterface):
     ) -> None:
         """Run one method and keep what it made."""
         import nibabel as nib
+        from pandas import DataFrame
 
         from bidsapp_brainage import io
         from bidsapp_brainage.explain.methods import find
@@ -117,12 +118,12 @@ class Explain(StageInterface):
             shutil.rmtree(old)
         files = {output.key: f"{output.key}{output.extension}" for output in card.outputs}
         for output in card.outputs:
-            path = folder / files[output.key]
-            if output.is_table:
-                io.write_tsv(path, results[output.key])
+            path, result = folder / files[output.key], results[output.key]
+            if isinstance(result, DataFrame):
+                io.write_tsv(path, result)
             else:
                 affine = io.load_nifti(Path(self.inputs.volume)).affine
-                image = nib.Nifti1Image(results[output.key], affine)
+                image = nib.Nifti1Image(result, affine)
                 self._save(runtime, str(path), image, standard=True)
         usage = meter.usage()
         io.write_json(folder / _RECORD, {"files": files, "usage": usage})

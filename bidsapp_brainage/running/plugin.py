@@ -122,7 +122,7 @@ class _Dependencies(sparse.lil_matrix):
     the nodes of 140 scans this took half a processor.
     """
 
-    def sum(self, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
+    def sum(self, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
         """Count what each job still waits for."""
         if axis != 0:
             return super().sum(axis=axis, dtype=dtype, out=out)

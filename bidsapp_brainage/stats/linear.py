@@ -37,7 +37,7 @@ def fit(outcome: pd.Series, design: Design) -> pd.DataFrame:
         return pd.DataFrame(columns=list(COLUMNS))
     fitted, method, freedom = _fitted(values, design, rows)
     bounds = np.asarray(fitted.conf_int(0.05))
-    names = [name for name in design.terms if name in fitted.model.exog_names]
+    names = [name for name in map(str, design.terms) if name in fitted.model.exog_names]
     spread = values.std(ddof=1)
     table = []
     for name in names:
@@ -141,11 +141,11 @@ def max_t(
     if full.empty:
         return answer
     blocks = None if design.sites is None else design.sites.loc[rows].to_numpy(dtype=str)
-    for name in (name for name in design.terms if name in matrix):
+    for name in (name for name in map(str, design.terms) if name in matrix):
         answer.loc[full.columns, name] = freedman_lane_max_t(
             full.to_numpy(dtype=np.float64),
             matrix.to_numpy(dtype=np.float64),
-            matrix.columns.get_loc(name),
+            list(matrix).index(name),
             blocks=blocks,
             n_permutations=n_permutations,
             seed=seed,

@@ -68,7 +68,7 @@ def explanations_of(
         for (method, baseline), rows in table.groupby(
             ["method", "baseline"], sort=False, dropna=False
         ):
-            name = method if pd.isna(baseline) else f"{method}_{baseline}"
+            name = f"{method}_{baseline}" if isinstance(baseline, str) else method
             explanations[str(name)] = rows
     return explanations
 

@@ -64,7 +64,7 @@ def randomised(network: nn.Module, n_layers: int, *, seed: int) -> nn.Module:
     shuffled = copy.deepcopy(network)
     source = torch.Generator().manual_seed(seed)
     for name in weight_layers(network)[:n_layers]:
-        weight = shuffled.get_submodule(name).weight
+        weight = shuffled.get_parameter(f"{name}.weight")
         order = torch.randperm(weight.numel(), generator=source).to(weight.device)
         with torch.no_grad():
             weight.copy_(weight.reshape(-1)[order].reshape(weight.shape))

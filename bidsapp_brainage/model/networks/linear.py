@@ -82,6 +82,7 @@ class TissueLinear(nn.Module):
         """Set what is not learned."""
         centers = lower + width * (torch.arange(n_bins) + 0.5)
         self.middle = float(centers.mean())
+        assert self.hinges.bias is not None
         with torch.no_grad():
             self.hinges.weight.fill_(1.0)
             assert self.hinges.bias is not None

@@ -15,9 +15,10 @@ from bidsapp_brainage.reports.html import is_missing, number
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.typing import RcKeyType
 
 _INK, _MUTED, _ACCENT, _ACTUAL = "#17212b", "#566270", "#0b6b74", "#b45309"
-_STYLE = {
+_STYLE: dict[RcKeyType, object] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "svg.fonttype": "path",
@@ -192,8 +193,8 @@ def _draw_ages(axes: Axes, row: pd.Series, peak: float, *, floor: float) -> None
     _say(axes, actual, peak * 1.38, f"chronological {number(actual)}", _ACTUAL, align=side)
     if abs(predicted - actual) > 0.5:
         arrow: dict[str, Any] = {"arrowstyle": "<->", "color": _INK, "shrinkA": 0, "shrinkB": 0}
-        ends = {"xy": (predicted, peak * 1.2), "xytext": (actual, peak * 1.2)}
-        axes.annotate("", **ends, arrowprops=arrow)
+        start, end = (predicted, peak * 1.2), (actual, peak * 1.2)
+        axes.annotate("", xy=start, xytext=end, arrowprops=arrow)
     gap = number(predicted - actual, signed=True)
     _say(axes, (predicted + actual) / 2, peak * 1.51, f"gap {gap} years", _INK)
 

@@ -15,10 +15,11 @@ from bidsapp_brainage.io import atomic_path, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
 
 FOLDER = "figures"  # below the root of the derivatives
 DPI = 300
-STYLE = {
+STYLE: dict[RcKeyType, object] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "axes.spines.top": False,
@@ -192,5 +193,6 @@ def write_figure(
 
 def _paper(figure: Figure) -> str:
     """White paper under transparent figures; brains stay on black."""
-    colour = figure.get_facecolor()
-    return "white" if colour[3] == 0 else "black"
+    from matplotlib.colors import to_rgba
+
+    return "white" if to_rgba(figure.get_facecolor())[3] == 0 else "black"

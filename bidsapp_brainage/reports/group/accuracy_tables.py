@@ -56,7 +56,7 @@ def accuracy_table(metrics: pd.DataFrame) -> Table | None:
         row = [
             Cell(METRICS[name][0]),
             number_cell(everybody.loc[name, "value"], 2),
-            interval_cell(everybody.loc[name]),
+            interval_cell(everybody.T[name]),
         ]
         if not without.empty:
             row.append(number_cell(without["value"].get(name), 2))
@@ -83,9 +83,9 @@ def subset_table(metrics: pd.DataFrame) -> Table | None:
                 Cell(label.replace("-", "\N{EN DASH}") if kind == "age" else label),
                 number_cell(by_metric["n_participants"].iloc[0], 0),
                 number_cell(by_metric.loc["mae", "value"], 2),
-                interval_cell(by_metric.loc["mae"]),
+                interval_cell(by_metric.T["mae"]),
                 number_cell(by_metric.loc["mean_gap", "value"], 2, signed=True),
-                interval_cell(by_metric.loc["mean_gap"]),
+                interval_cell(by_metric.T["mean_gap"]),
             ]
         )
     columns = [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from typing import Any
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -126,6 +129,6 @@ def asymmetry_pairs(rows: pd.DataFrame) -> Figure:
         return figure
 
 
-def _starred(row: dict[str, object]) -> str:
+def _starred(row: Mapping[Hashable, Any]) -> str:
     significant = "q" in row and pd.notna(row["q"]) and float(str(row["q"])) < 0.05
     return short_name(row["pair"]) + (" *" if significant else "")

@@ -113,7 +113,7 @@ def age_histogram(ages: pd.Series, sex: pd.Series) -> Figure:
         colours = [BLUE, ORANGE, GREEN, GREY]
         axes.hist(
             [ages[named == kind] for kind in kinds],
-            bins=edges,
+            bins=edges.tolist(),
             stacked=True,
             color=[colours[i % len(colours)] for i in range(len(kinds))],
             label=kinds,
@@ -122,7 +122,7 @@ def age_histogram(ages: pd.Series, sex: pd.Series) -> Figure:
         )
         axes.set_xlabel("chronological age (years)")
         axes.set_ylabel("scans")
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="y", integer=True)
         axes.legend(frameon=False, fontsize=8.5, title="sex", title_fontsize=8.5)
         return figure
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -139,7 +139,7 @@ def scan_points(output_dir: Path, scans: pd.DataFrame) -> list[drawing.Point]:
     ]
 
 
-def _flags(row: Mapping[str, object]) -> str:
+def _flags(row: Mapping[Hashable, object]) -> str:
     named = {str(row["qc_flag"]), str(row["ood_flag"])} - {"none", "pass"}
     return ", ".join(sorted(named)).replace("_", " ")
 

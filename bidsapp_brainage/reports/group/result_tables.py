@@ -7,7 +7,7 @@ gap: the sentence of ``notes.tsv`` says why.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,7 +107,7 @@ def _column(show: Show, described: Mapping[str, Any]) -> Column:
     )
 
 
-def _cell(row: Mapping[str, Any], show: Show) -> Cell:
+def _cell(row: Mapping[Hashable, Any], show: Show) -> Cell:
     if show.kind == "interval":
         low, high = row.get(f"{show.name}_lower"), row.get(f"{show.name}_upper")
         if is_missing(low) or is_missing(high):

@@ -90,7 +90,7 @@ def by_explanation(tables: Mapping[str, TableFile]) -> dict[str, pd.DataFrame]:
             if output.key == "table" or not set(rows) >= _OF_EXPLANATIONS:
                 continue
             for baseline, part in rows.groupby("baseline", sort=False, dropna=False):
-                name = card.key if pd.isna(baseline) else f"{card.key}_{baseline}"
+                name = f"{card.key}_{baseline}" if isinstance(baseline, str) else card.key
                 parts[explanation_title(name)] = part.drop_duplicates("index")
     return parts
 

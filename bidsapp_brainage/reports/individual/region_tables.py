@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bidsapp_brainage.catalogue.levels import SIDES
@@ -127,7 +128,7 @@ def _region_sentence(rows: pd.DataFrame, known: pd.DataFrame) -> str:
     empty = int((rows["n_voxels"] == 0).sum())
     parts = [f"{len(rows)} regions" + (f", {empty} of them empty in this scan." if empty else ".")]
     if not known.empty:
-        strongest = known.loc[known["delta_age"].abs().idxmax()]
+        strongest = known.iloc[int(np.nanargmax(known["delta_age"].abs()))]
         change = float(strongest["delta_age"])
         effect = "older" if change < 0 else "younger"
         parts.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -265,7 +265,7 @@ class _Book:
                 row[column] = None if sex == "n/a" else sex
         return row
 
-    def _key_of(self, row: dict[str, Any]) -> tuple[str, str]:
+    def _key_of(self, row: Mapping[Hashable, Any]) -> tuple[str, str]:
         session = row.get("session_id")
         label = "" if session is None or pd.isna(session) else str(session).removeprefix("ses-")
         return row["participant_id"], label
