@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import integrate
 
 from bidsapp_brainage.catalogue.outputs import columns_of
 from bidsapp_brainage.errors import UsageError
@@ -212,7 +213,7 @@ def curve_area(curve: pd.DataFrame) -> float:
     """
     heights, places = curve["delta_age"].abs(), curve["fraction_occluded"]
     # Insertion runs from right to left.
-    return float(abs(np.trapezoid(heights, places)))
+    return float(abs(integrate.trapezoid(heights, places)))
 
 
 def random_order_curves(
