@@ -16,86 +16,47 @@ OOD_FLAGS = {
     "member_disagreement": "the members of the ensemble differ more than its card allows",
 }
 
-PARTICIPANT_ID = Column(
-    "participant_id", "Participant", "Label of the participant with its prefix sub-."
-)
-SESSION_ID = Column(
-    "session_id",
-    "Session",
-    "Label of the session with its prefix ses-; n/a if the dataset has no sessions.",
-)
-RUN_ID = Column(
-    "run_id",
-    "Run",
-    "Label of the run with its prefix run-; n/a if there is one T1w image per session.",
-)
-SCAN = Column("scan", "Scan", "Entities that name the scan, for example sub-01_ses-1_run-1.")
+PARTICIPANT_ID = Column("participant_id", "Participant", "Label of the participant with its prefix "
+    "sub-.")  # fmt: skip
+SESSION_ID = Column("session_id", "Session", "Label of the session with its prefix ses-; n/a if "
+    "the dataset has no sessions.")  # fmt: skip
+RUN_ID = Column("run_id", "Run", "Label of the run with its prefix run-; n/a if there is one T1w "
+    "image per session.")  # fmt: skip
+SCAN = Column("scan", "Scan", "Entities that name the scan, for example "
+    "sub-01_ses-1_run-1.")  # fmt: skip
 MODEL = Column("model", "Model", "Name of the network, as on its model card.")
 INDEX = Column("index", "Label", "Integer label of the region in the atlas.")
 NAME = Column("name", "Region", "Name of the region in the atlas.")
 ABBREVIATION = Column("abbreviation", "Abbreviation", "Short name of the region.")
 COLOR = Column("color", "Colour", "Colour of the region for display, #rrggbb.")
-HEMISPHERE = Column(
-    "hemisphere",
-    "Hemisphere",
-    "Side of the brain on which the region lies.",
-    levels={**SIDES, "B": "both or midline"},
-)
-LOBE = Column(
-    "lobe",
-    "Lobe",
-    "Lobe or larger division that the region belongs to, from the table of the atlas.",
-)
-NETWORK = Column(
-    "network",
-    "Network",
-    "Functional network that the region belongs to, from the table of the atlas.",
-)
-GYRUS = Column(
-    "gyrus",
-    "Gyrus",
-    "Gyrus that the region belongs to; only where the table of the atlas has it.",
-)
-COMPARTMENT = Column(
-    "compartment",
-    "Tissue compartment",
-    "Kind of tissue that the region is of; only where the table of the atlas has it.",
-)
-N_VOXELS = Column(
-    "n_voxels",
-    "Voxels",
-    "Number of voxels of the region on the grid on which it was counted; 0 if the region is "
-    "empty there.",
-    minimum=0,
-)
-VOLUME_MM3 = Column("volume_mm3", "Volume", "Volume of these voxels.", units="mm^3", minimum=0)
-BASELINE = Column(
-    "baseline",
-    "Fill of the occluded region",
-    "What the voxels of the region were replaced with.",
-    levels={card.key: card.level for card in BASELINES},
-)
-CI95_LOWER = Column("ci95_lower", "Lower end of the 95 % interval", "2.5 % point of the interval.")
-CI95_UPPER = Column("ci95_upper", "Upper end of the 95 % interval", "97.5 % point of the interval.")
-OOD_FLAG = Column(
-    "ood_flag",
-    "Doubt flag",
-    "Why the result may not be trusted; none if nothing was found.",
-    levels=OOD_FLAGS,
-)
-N_PARTICIPANTS = Column(
-    "n_participants",
-    "Participants",
-    "Number of participants that the value is computed from.",
-    minimum=0,
-)
-N_SCANS = Column("n_scans", "Scans", "Number of scans that the value is computed from.", minimum=0)
-RANK = Column(
-    "rank",
-    "Rank",
-    "1 for the region with the largest absolute contribution; empty regions have none.",
-    minimum=1,
-)
+HEMISPHERE = Column("hemisphere", "Hemisphere", "Side of the brain on which the region lies.",
+    levels={**SIDES, "B": "both or midline"})  # fmt: skip
+LOBE = Column("lobe", "Lobe", "Lobe or larger division that the region belongs to, from the table "
+    "of the atlas.")  # fmt: skip
+NETWORK = Column("network", "Network", "Functional network that the region belongs to, from the "
+    "table of the atlas.")  # fmt: skip
+GYRUS = Column("gyrus", "Gyrus", "Gyrus that the region belongs to; only where the table of the "
+    "atlas has it.")  # fmt: skip
+COMPARTMENT = Column("compartment", "Tissue compartment",
+    "Kind of tissue that the region is of; only where the table of the atlas has it.")  # fmt: skip
+N_VOXELS = Column("n_voxels", "Voxels", "Number of voxels of the region on the grid on which it "
+    "was counted; 0 if the region is empty there.", minimum=0)  # fmt: skip
+VOLUME_MM3 = Column("volume_mm3", "Volume", "Volume of these voxels.", units="mm^3",
+    minimum=0)  # fmt: skip
+BASELINE = Column("baseline", "Fill of the occluded region", "What the voxels of the region were "
+    "replaced with.", levels={card.key: card.level for card in BASELINES})  # fmt: skip
+CI95_LOWER = Column("ci95_lower", "Lower end of the 95 % interval", "2.5 % point of the "
+    "interval.")  # fmt: skip
+CI95_UPPER = Column("ci95_upper", "Upper end of the 95 % interval", "97.5 % point of the "
+    "interval.")  # fmt: skip
+OOD_FLAG = Column("ood_flag", "Doubt flag", "Why the result may not be trusted; none if nothing "
+    "was found.", levels=OOD_FLAGS)  # fmt: skip
+N_PARTICIPANTS = Column("n_participants", "Participants", "Number of participants that the value "
+    "is computed from.", minimum=0)  # fmt: skip
+N_SCANS = Column("n_scans", "Scans", "Number of scans that the value is computed from.",
+    minimum=0)  # fmt: skip
+RANK = Column("rank", "Rank", "1 for the region with the largest absolute contribution; empty "
+    "regions have none.", minimum=1)  # fmt: skip
 
 #: They mean the same in every table that says nothing else.
 SHARED: tuple[Column, ...] = (
@@ -125,18 +86,12 @@ SHARED: tuple[Column, ...] = (
 )
 
 LEVEL = Column("level", "Level", "What one row is about.", levels=level_meanings())
-EXPLANATION_A = Column(
-    "explanation_a",
-    "First explanation",
-    "Name of an explanation: the method and, where it has one, the baseline, for example "
-    "occlusion_background or ig_background.",
-)
-EXPLANATION_B = Column(
-    "explanation_b",
-    "Second explanation",
-    "Name of an explanation: the method and, where it has one, the baseline, for example "
-    "occlusion_background or ig_background.",
-)
+EXPLANATION_A = Column("explanation_a", "First explanation", "Name of an explanation: the method "
+    "and, where it has one, the baseline, for example occlusion_background or "
+    "ig_background.")  # fmt: skip
+EXPLANATION_B = Column("explanation_b", "Second explanation", "Name of an explanation: the method "
+    "and, where it has one, the baseline, for example occlusion_background or "
+    "ig_background.")  # fmt: skip
 
 #: Which scan.
 IDENTITY = (PARTICIPANT_ID, SESSION_ID, RUN_ID, SCAN)

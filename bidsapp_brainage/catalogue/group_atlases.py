@@ -21,144 +21,68 @@ def _table(
 ROW_NAME = Column("name", "Name", "The region, or the group of regions of this level.")
 REGION_OR_GROUP = (c.INDEX, ROW_NAME, *c.REGION[2:])
 P_OF_T = Column("p", "p", "Two-sided p value of t.", minimum=0, maximum=1)
-MEAN_DELTA_AGE = Column(
-    "mean_delta_age", "Mean contribution", "Mean over participants of delta_age.", units="year"
-)
-SD_DELTA_AGE = Column(
-    "sd_delta_age",
-    "SD of the contribution",
-    "Standard deviation over participants of delta_age.",
-    units="year",
-    minimum=0,
-)
-MEAN_NOSA_IMPORTANCE = Column(
-    "mean_nosa_importance",
-    "Mean NOSA importance",
+MEAN_DELTA_AGE = Column("mean_delta_age", "Mean contribution", "Mean over participants of "
+    "delta_age.", units="year")  # fmt: skip
+SD_DELTA_AGE = Column("sd_delta_age", "SD of the contribution", "Standard deviation over "
+    "participants of delta_age.", units="year", minimum=0)  # fmt: skip
+MEAN_NOSA_IMPORTANCE = Column("mean_nosa_importance", "Mean NOSA importance",
     "Mean over participants whose age is known; that of a group from the predicted age.",
-    units="year",
-    minimum=0,
-)
+    units="year", minimum=0)  # fmt: skip
 
 _OCCLUSIONSTATS = (
     c.LEVEL,
     *REGION_OR_GROUP,
     c.BASELINE,
-    Column(
-        "n_regions",
-        "Regions",
-        "Number of atlas regions in the row: 1, or those of the group that have voxels.",
-        minimum=1,
-    ),
+    Column("n_regions", "Regions", "Number of atlas regions in the row: 1, or those of the group "
+        "that have voxels.", minimum=1),
     c.N_PARTICIPANTS,
     MEAN_DELTA_AGE,
     SD_DELTA_AGE,
     c.CI95_LOWER,
     c.CI95_UPPER,
-    Column(
-        "mean_abs_delta_age",
-        "Mean absolute contribution",
-        "Mean over participants of abs_delta_age.",
-        units="year",
-        minimum=0,
-    ),
-    Column(
-        "mean_volume_mm3",
-        "Mean volume",
-        "Mean over participants of the volume.",
-        units="mm^3",
-        minimum=0,
-    ),
-    Column(
-        "mean_delta_age_per_ml",
-        "Mean contribution per volume",
-        "Mean over participants of delta_age_per_ml.",
-        units="year/mL",
-    ),
+    Column("mean_abs_delta_age", "Mean absolute contribution", "Mean over participants of "
+        "abs_delta_age.", units="year", minimum=0),
+    Column("mean_volume_mm3", "Mean volume", "Mean over participants of the volume.", units="mm^3",
+        minimum=0),
+    Column("mean_delta_age_per_ml", "Mean contribution per volume", "Mean over participants of "
+        "delta_age_per_ml.", units="year/mL"),
     MEAN_NOSA_IMPORTANCE,
     Column("t", "t", "One-sample t statistic of delta_age against zero."),
     P_OF_T,
-    Column(
-        "q",
-        "q",
-        "p corrected for the number of rows of the same level by the Benjamini-Hochberg procedure.",
-        minimum=0,
-        maximum=1,
-    ),
-    Column(
-        "effect_size",
-        "Effect size",
-        "Mean over standard deviation of delta_age (one-sample Cohen's d).",
-    ),
-    Column(
-        "null_percentile",
-        "Null percentile",
-        "Percentile of the mean contribution among control regions of the same size.",
-        minimum=0,
-        maximum=100,
-    ),
-    Column(
-        "mean_null",
-        "Mean of the null",
-        "Mean over participants of null_mean, the contribution of random parcels of the same size.",
-        units="year",
-    ),
+    Column("q", "q", "p corrected for the number of rows of the same level by the "
+        "Benjamini-Hochberg procedure.", minimum=0, maximum=1),
+    Column("effect_size", "Effect size", "Mean over standard deviation of delta_age (one-sample "
+        "Cohen's d)."),
+    Column("null_percentile", "Null percentile", "Percentile of the mean contribution among "
+        "control regions of the same size.", minimum=0, maximum=100),
+    Column("mean_null", "Mean of the null", "Mean over participants of null_mean, the contribution "
+        "of random parcels of the same size.", units="year"),
     Column("mean_z_null", "Mean z against the null", "Mean over participants of z_null."),
-    Column(
-        "t_null",
-        "t against the null",
-        "One-sample t statistic of delta_age minus null_mean: the region against random parcels "
-        "of its size.",
-    ),
+    Column("t_null", "t against the null", "One-sample t statistic of delta_age minus null_mean: "
+        "the region against random parcels of its size."),
     Column("p_null", "p against the null", "Two-sided p value of t_null.", minimum=0, maximum=1),
-    Column(
-        "q_null",
-        "q against the null",
-        "p_null corrected over the regions by the Benjamini-Hochberg procedure.",
-        minimum=0,
-        maximum=1,
-    ),
-    Column(
-        "p_null_maxt",
-        "p against the null, max-T",
-        "p corrected over the regions by flipping signs of participants (largest absolute t).",
-        minimum=0,
-        maximum=1,
-    ),
-    Column(
-        "effect_size_null",
-        "Effect size against the null",
-        "Mean over standard deviation of delta_age minus null_mean.",
-    ),
+    Column("q_null", "q against the null", "p_null corrected over the regions by the "
+        "Benjamini-Hochberg procedure.", minimum=0, maximum=1),
+    Column("p_null_maxt", "p against the null, max-T", "p corrected over the regions by flipping "
+        "signs of participants (largest absolute t).", minimum=0, maximum=1),
+    Column("effect_size_null", "Effect size against the null", "Mean over standard deviation of "
+        "delta_age minus null_mean."),
     c.RANK,
-    Column(
-        "rank_ci95_lower",
-        "Lower end of the rank's 95 % interval",
-        "2.5 % point of the rank in bootstrap samples of participants.",
-        minimum=1,
-    ),
+    Column("rank_ci95_lower", "Lower end of the rank's 95 % interval",
+        "2.5 % point of the rank in bootstrap samples of participants.", minimum=1),
     Column("rank_ci95_upper", "Upper end of the rank's 95 % interval", "97.5 % point.", minimum=1),
-)
+)  # fmt: skip
 
 _OCCLUSIONMODEL = (
     c.LEVEL,
     *REGION_OR_GROUP,
     *g.FIT,
-    Column(
-        "p_maxt",
-        "p, max-T",
-        "p corrected over all rows of the same level and term by permutation of the largest "
-        "statistic (Freedman-Lane; within sites).",
-        minimum=0,
-        maximum=1,
-    ),
-    Column(
-        "q",
-        "q",
-        "p corrected over all rows of the same level and term by the Benjamini-Hochberg procedure.",
-        minimum=0,
-        maximum=1,
-    ),
-)
+    Column("p_maxt", "p, max-T", "p corrected over all rows of the same level and term by "
+        "permutation of the largest statistic (Freedman-Lane; within sites).", minimum=0,
+        maximum=1),
+    Column("q", "q", "p corrected over all rows of the same level and term by the "
+        "Benjamini-Hochberg procedure.", minimum=0, maximum=1),
+)  # fmt: skip
 
 _OCCLUSIONRELIABILITY = (
     c.LEVEL,
@@ -170,78 +94,41 @@ _LIFESPAN = (
     c.LEVEL,
     ROW_NAME,
     Column("age", "Age", "Age at which the curve is evaluated.", units="year"),
-    Column(
-        "fitted_delta_age",
-        "Fitted contribution",
-        "Natural cubic spline of delta_age on age, one mean value per participant.",
-        units="year",
-    ),
+    Column("fitted_delta_age", "Fitted contribution", "Natural cubic spline of delta_age on age, "
+        "one mean value per participant.", units="year"),
     c.CI95_LOWER,
     c.CI95_UPPER,
-)
+)  # fmt: skip
 
 _LIFESPANSTATS = (
     c.LEVEL,
     ROW_NAME,
     c.N_PARTICIPANTS,
-    Column(
-        "spline_df",
-        "Spline degrees of freedom",
-        "Degrees of freedom of the natural cubic spline.",
-        minimum=1,
-    ),
+    Column("spline_df", "Spline degrees of freedom", "Degrees of freedom of the natural cubic "
+        "spline.", minimum=1),
     Column("F_age", "F of age", "Wald F (HC3) of all spline terms."),
     Column("p_age", "p of age", "p value of F_age.", minimum=0, maximum=1),
-    Column(
-        "q_age",
-        "q of age",
-        "p_age corrected over the rows of the level by the Benjamini-Hochberg procedure.",
-        minimum=0,
-        maximum=1,
-    ),
+    Column("q_age", "q of age", "p_age corrected over the rows of the level by the "
+        "Benjamini-Hochberg procedure.", minimum=0, maximum=1),
     Column("F_nonlinear", "F of curvature", "F of the spline against a straight line."),
     Column("p_nonlinear", "p of curvature", "p value of F_nonlinear.", minimum=0, maximum=1),
-    Column(
-        "q_nonlinear",
-        "q of curvature",
-        "p_nonlinear corrected in the same way.",
-        minimum=0,
-        maximum=1,
-    ),
-    Column(
-        "slope_per_decade",
-        "Slope per decade",
-        "Slope of the straight line of delta_age on age.",
-        units="year/decade",
-    ),
-    Column(
-        "spearman_age",
-        "Spearman correlation with age",
-        "Rank correlation of delta_age with age over participants.",
-    ),
-    Column(
-        "peak_age",
-        "Age of the extreme",
-        "Age at which the absolute fitted contribution is largest.",
-        units="year",
-    ),
-    Column(
-        "shape",
-        "Shape",
-        "Where the middle of the absolute curve lies; says nothing about significance.",
-        levels={"inverted_u": "above the line between its ends", "u": "below it"},
-    ),
-)
+    Column("q_nonlinear", "q of curvature", "p_nonlinear corrected in the same way.", minimum=0,
+        maximum=1),
+    Column("slope_per_decade", "Slope per decade", "Slope of the straight line of delta_age on "
+        "age.", units="year/decade"),
+    Column("spearman_age", "Spearman correlation with age", "Rank correlation of delta_age with "
+        "age over participants."),
+    Column("peak_age", "Age of the extreme", "Age at which the absolute fitted contribution is "
+        "largest.", units="year"),
+    Column("shape", "Shape", "Where the middle of the absolute curve lies; says nothing about "
+        "significance.", levels={"inverted_u": "above the line between its ends", "u": "below it"}),
+)  # fmt: skip
 
 _AGEGROUPS = (
     c.LEVEL,
     ROW_NAME,
-    Column(
-        "age_group",
-        "Age group",
-        "Ages from-to in years, the upper end excluded except in the last; groups of He et al. "
-        "2025. A description: cut points are a choice.",
-    ),
+    Column("age_group", "Age group", "Ages from-to in years, the upper end excluded except in the "
+        "last; groups of He et al. 2025. A description: cut points are a choice."),
     c.N_PARTICIPANTS,
     MEAN_DELTA_AGE,
     SD_DELTA_AGE,
@@ -249,112 +136,65 @@ _AGEGROUPS = (
     c.CI95_UPPER,
     MEAN_NOSA_IMPORTANCE,
     c.RANK,
-)
+)  # fmt: skip
 
 _ASYMMETRY = (
     Column("pair", "Pair", "Name of the homologous pair, without side."),
     Column("index_left", "Left label", "Label of the left region."),
     Column("index_right", "Right label", "Label of the right region."),
     c.N_PARTICIPANTS,
-    Column(
-        "mean_left",
-        "Mean left",
-        "Mean over participants of delta_age of the left region.",
-        units="year",
-    ),
+    Column("mean_left", "Mean left", "Mean over participants of delta_age of the left region.",
+        units="year"),
     Column("mean_right", "Mean right", "The same of the right region.", units="year"),
-    Column(
-        "mean_difference",
-        "Left minus right",
-        "Mean over participants of the difference of the contributions; interval and test are "
-        "of this.",
-        units="year",
-    ),
+    Column("mean_difference", "Left minus right", "Mean over participants of the difference of the "
+        "contributions; interval and test are of this.", units="year"),
     c.CI95_LOWER,
     c.CI95_UPPER,
-    Column(
-        "mean_asymmetry",
-        "Asymmetry index",
-        "Mean over participants of (|L| - |R|) / (|L| + |R|).",
-        minimum=-1,
-        maximum=1,
-    ),
+    Column("mean_asymmetry", "Asymmetry index", "Mean over participants of (|L| - |R|) / (|L| + "
+        "|R|).", minimum=-1, maximum=1),
     Column("t", "t", "One-sample t statistic of the difference against zero."),
     P_OF_T,
-    Column(
-        "q",
-        "q",
-        "p corrected over the pairs by the Benjamini-Hochberg procedure.",
-        minimum=0,
-        maximum=1,
-    ),
-    Column(
-        "p_maxt",
-        "p, max-T",
-        "p corrected over the pairs by flipping signs of participants.",
-        minimum=0,
-        maximum=1,
-    ),
+    Column("q", "q", "p corrected over the pairs by the Benjamini-Hochberg procedure.", minimum=0,
+        maximum=1),
+    Column("p_maxt", "p, max-T", "p corrected over the pairs by flipping signs of participants.",
+        minimum=0, maximum=1),
     Column("effect_size", "Effect size", "Mean over standard deviation of the difference."),
-    Column(
-        "mean_difference_flipped",
-        "Left minus right, flipped input",
+    Column("mean_difference_flipped", "Left minus right, flipped input",
         "The same difference (of the sides of the image shown) when the input was mirrored; n/a "
-        "without that control.",
-    ),
-    Column(
-        "brain_part",
-        "Part of the brain",
-        "Half of difference minus flipped difference: follows the brain.",
-        units="year",
-    ),
-    Column(
-        "model_part",
-        "Part of the model",
-        "Half of their sum: stays with the side of the network's input.",
-        units="year",
-    ),
-)
+        "without that control."),
+    Column("brain_part", "Part of the brain", "Half of difference minus flipped difference: "
+        "follows the brain.", units="year"),
+    Column("model_part", "Part of the model", "Half of their sum: stays with the side of the "
+        "network's input.", units="year"),
+)  # fmt: skip
 
 _STABILITY = (
     c.LEVEL,
-    Column(
-        "measure",
-        "Measure",
-        "What was compared.",
-        levels={
-            "split_half_spearman": "Spearman correlation of the mean contributions of two "
-            "random halves of the participants, signed",
-            "split_half_spearman_abs": "the same of the absolute means",
-            "individual_spearman": "Spearman correlation of one participant's contributions "
-            "with the mean of the others",
-            "top10_overlap": "share of the ten strongest regions that two random halves "
-            "have in common",
-        },
-    ),
+    Column("measure", "Measure", "What was compared.", levels={
+        "split_half_spearman": "Spearman correlation of the mean contributions of two random "
+        "halves of the participants, signed", "split_half_spearman_abs": "the same of the absolute "
+        "means", "individual_spearman": "Spearman correlation of one participant's contributions "
+        "with the mean of the others", "top10_overlap": "share of the ten strongest regions that "
+        "two random halves have in common"}),
     Column("value", "Value", "Mean over splits or participants."),
     c.CI95_LOWER,
     c.CI95_UPPER,
     Column("n_repeats", "Repeats", "Random splits, or participants.", minimum=1),
     c.N_PARTICIPANTS,
     Column("n_regions", "Regions", "Number of regions, or of groups of the level.", minimum=1),
-)
+)  # fmt: skip
 
 _AGREEMENTSTATS = (
     c.EXPLANATION_A,
     c.EXPLANATION_B,
-    Column(
-        "measure",
-        "Measure",
-        "spearman, spearman_abs or spearman_abs_per_ml of the participants' agreement tables, "
-        "or group_spearman_abs: of the mean contributions.",
-    ),
+    Column("measure", "Measure", "spearman, spearman_abs or spearman_abs_per_ml of the "
+        "participants' agreement tables, or group_spearman_abs: of the mean contributions."),
     c.N_PARTICIPANTS,
     Column("mean", "Mean", "Mean over participants; n_participants of them."),
     Column("sd", "SD", "Standard deviation over participants."),
     c.CI95_LOWER,
     c.CI95_UPPER,
-)
+)  # fmt: skip
 
 _LITERATURE = (
     Column("study", "Study", "Short citation."),
@@ -363,89 +203,39 @@ _LITERATURE = (
     Column("measure", "Measure", "What the claim is compared with."),
     Column("value", "Value", "Value of the measure in this sample."),
     Column("n_regions", "Regions", "Regions that stand for the structure.", minimum=0),
-    Column(
-        "percentile",
-        "Percentile",
-        "Mean percentile of these regions among all regions of the atlas by the measure; 100 is "
-        "the strongest.",
-    ),
+    Column("percentile", "Percentile", "Mean percentile of these regions among all regions of the "
+        "atlas by the measure; 100 is the strongest."),
     Column("best_rank", "Best rank", "Rank of the strongest of these regions.", minimum=1),
     Column("n_ranked", "Regions ranked", "Number of regions in the ranking.", minimum=1),
-    Column(
-        "verdict",
-        "Verdict",
-        "By a rule fixed beforehand.",
-        levels={
-            "agrees": "mean percentile of at least 75; or the stated shape or "
-            "direction with q or p < 0.05",
-            "partly": "mean percentile from 50 to 75, or the best region among "
-            "the strongest tenth; or the stated shape in some of the "
-            "networks",
-            "differs": "neither; or another shape or direction with q or p < 0.05",
-            "cannot tell": "no such region in the atlas, fewer than ten participants, "
-            "or a shape without significance",
-        },
-    ),
-)
+    Column("verdict", "Verdict", "By a rule fixed beforehand.", levels={
+        "agrees": "mean percentile of at least 75; or the stated shape or direction with q or p < "
+        "0.05", "partly": "mean percentile from 50 to 75, or the best region among the strongest "
+        "tenth; or the stated shape in some of the networks", "differs": "neither; or another "
+        "shape or direction with q or p < 0.05", "cannot tell": "no such region in the atlas, "
+        "fewer than ten participants, or a shape without significance"}),
+)  # fmt: skip
 
 TABLES: tuple[Output, ...] = (
-    _table(
-        "occlusion",
-        "all scans and regions, long",
-        (*c.IDENTITY, *e.OCCLUSION),
-        key="group_occlusion",
-    ),
-    _table(
-        "occlusionstats",
-        "one row per region and group of regions, the latter occluded as one and as mean over "
-        "their regions (and baseline): mean, interval, tests against zero and against parcels of "
-        "the same size, rank with interval (T5, T6)",
-        _OCCLUSIONSTATS,
-    ),
-    _table(
-        "occlusionmodel",
-        "per region and group: contribution explained by age, age squared, sex, group, brain "
-        "volume, image quality, site and covariates, one row per term (T5, T6)",
-        _OCCLUSIONMODEL,
-        always=False,
-    ),
-    _table(
-        "occlusionreliability",
-        "repeated scans: the same as `reliability.tsv` for every region's contribution (T4)",
-        _OCCLUSIONRELIABILITY,
-        always=False,
-    ),
-    _table(
-        "lifespan",
-        "curves of the contribution over age (spline with 95 % band) of networks, lobes, "
-        "hemispheres and regions",
-        _LIFESPAN,
-        always=False,
-    ),
+    _table("occlusion", "all scans and regions, long", (*c.IDENTITY, *e.OCCLUSION),
+        key="group_occlusion"),
+    _table("occlusionstats", "one row per region and group of regions, the latter occluded as one "
+        "and as mean over their regions (and baseline): mean, interval, tests against zero and "
+        "against parcels of the same size, rank with interval (T5, T6)", _OCCLUSIONSTATS),
+    _table("occlusionmodel", "per region and group: contribution explained by age, age squared, "
+        "sex, group, brain volume, image quality, site and covariates, one row per term (T5, T6)",
+        _OCCLUSIONMODEL, always=False),
+    _table("occlusionreliability", "repeated scans: the same as `reliability.tsv` for every "
+        "region's contribution (T4)", _OCCLUSIONRELIABILITY, always=False),
+    _table("lifespan", "curves of the contribution over age (spline with 95 % band) of networks, "
+        "lobes, hemispheres and regions", _LIFESPAN, always=False),
     _table("lifespanstats", "tests of those curves", _LIFESPANSTATS, always=False),
-    _table(
-        "agegroups",
-        "means in the age groups of He et al. 2025, as a description",
-        _AGEGROUPS,
-        always=False,
-    ),
+    _table("agegroups", "means in the age groups of He et al. 2025, as a description", _AGEGROUPS,
+        always=False),
     _table("asymmetry", "left against right, homologous pairs", _ASYMMETRY, always=False),
-    _table(
-        "stability",
-        "how well region ranks repeat in halves of the sample",
-        _STABILITY,
-        always=False,
-    ),
-    _table(
-        "agreementstats",
-        "rank agreement between explanations, over participants",
-        _AGREEMENTSTATS,
-        always=False,
-    ),
-    _table(
-        "literature",
-        "what published studies found, and what this sample shows",
-        _LITERATURE,
-        always=False,
-    ),
-)
+    _table("stability", "how well region ranks repeat in halves of the sample", _STABILITY,
+        always=False),
+    _table("agreementstats", "rank agreement between explanations, over participants",
+        _AGREEMENTSTATS, always=False),
+    _table("literature", "what published studies found, and what this sample shows", _LITERATURE,
+        always=False),
+)  # fmt: skip

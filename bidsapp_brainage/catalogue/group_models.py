@@ -21,210 +21,114 @@ _SAMPLE = (
     g.SUBSET,
     c.N_PARTICIPANTS,
     c.N_SCANS,
-    Column(
-        "n_known_age", "Known ages", "Participants whose chronological age is known.", minimum=0
-    ),
+    Column("n_known_age", "Known ages", "Participants whose chronological age is known.",
+        minimum=0),
     Column("n_female", "Female", "Participants of sex F.", minimum=0),
     Column("n_male", "Male", "Participants of sex M.", minimum=0),
-    Column(
-        "n_other_sex", "Other or unknown sex", "Participants of other or unknown sex.", minimum=0
-    ),
-    Column(
-        "age_mean",
-        "Mean age",
-        "Mean chronological age; one value per participant, the mean over the scans.",
-        units="year",
-    ),
+    Column("n_other_sex", "Other or unknown sex", "Participants of other or unknown sex.",
+        minimum=0),
+    Column("age_mean", "Mean age", "Mean chronological age; one value per participant, the mean "
+        "over the scans.", units="year"),
     Column("age_sd", "SD of age", "Standard deviation of these ages.", units="year"),
     Column("age_min", "Youngest", "Smallest of these ages.", units="year"),
     Column("age_max", "Oldest", "Largest of these ages.", units="year"),
     Column("n_sites", "Sites", "Number of sites; n/a if unknown.", minimum=1),
-    Column(
-        "n_sessions",
-        "Sessions",
-        "Number of different session labels; n/a if the dataset has none.",
-        minimum=1,
-    ),
+    Column("n_sessions", "Sessions", "Number of different session labels; n/a if the dataset has "
+        "none.", minimum=1),
     Column("n_flagged_scans", "Flagged scans", "Scans with a quality or doubt flag.", minimum=0),
-    Column(
-        "n_excluded",
-        "Left out",
-        "Participants of the dataset without a prediction; see the exclusions table.",
-        minimum=0,
-    ),
-)
+    Column("n_excluded", "Left out", "Participants of the dataset without a prediction; see the "
+        "exclusions table.", minimum=0),
+)  # fmt: skip
 
 _EXCLUSIONS = (
     c.SCAN,
-    Column(
-        "left_out_of", "Left out of", "The analysis that does not use this participant or scan."
-    ),
+    Column("left_out_of", "Left out of", "The analysis that does not use this participant or "
+        "scan."),
     Column("reason", "Reason", "Why, in plain words."),
-)
+)  # fmt: skip
 
 _METRICS = (
-    Column(
-        "prediction",
-        "Prediction",
-        "Which prediction the metric is about; accuracy is computed from raw predictions only.",
-        levels={"raw": "as predicted", "corrected": "after the bias correction"},
-    ),
+    Column("prediction", "Prediction", "Which prediction the metric is about; accuracy is computed "
+        "from raw predictions only.",
+        levels={"raw": "as predicted", "corrected": "after the bias correction"}),
     g.SUBSET,
-    Column(
-        "metric",
-        "Metric",
-        "Name of the metric.",
-        levels={
-            "mae": "mean absolute error",
-            "weighted_mae": "mean absolute error divided by the age range of the sample",
-            "rmse": "root mean squared error",
-            "r2": "coefficient of determination, 1 - SSE/SST",
-            "pearson_r": "Pearson correlation of predicted with chronological age",
-            "mean_gap": "mean of predicted minus chronological age",
-            "bias_slope": "slope of the gap on chronological age; 0 is unbiased",
-            "coverage95": "share of chronological ages inside the nominal 95 % "
-            "interval of the prediction",
-            "mae_mean_age": "mean absolute error of answering everybody with the mean "
-            "age of the sample",
-            "mae_gain": "mae_mean_age minus mae; positive if the model beats the mean age",
-            "sd_gap": "standard deviation of predicted minus chronological age",
-        },
-    ),
+    Column("metric", "Metric", "Name of the metric.", levels={"mae": "mean absolute error",
+        "weighted_mae": "mean absolute error divided by the age range of the sample",
+        "rmse": "root mean squared error", "r2": "coefficient of determination, 1 - SSE/SST",
+        "pearson_r": "Pearson correlation of predicted with chronological age",
+        "mean_gap": "mean of predicted minus chronological age",
+        "bias_slope": "slope of the gap on chronological age; 0 is unbiased",
+        "coverage95": "share of chronological ages inside the nominal 95 % interval of the "
+        "prediction", "mae_mean_age": "mean absolute error of answering everybody with the mean "
+        "age of the sample", "mae_gain": "mae_mean_age minus mae; positive if the model beats the "
+        "mean age", "sd_gap": "standard deviation of predicted minus chronological age"}),
     Column("value", "Value", "Value of the metric in its unit."),
     c.CI95_LOWER,
     c.CI95_UPPER,
-    Column(
-        "ci_method",
-        "Interval method",
-        "How the 95 % interval was made.",
-        levels={
-            "BCa": "bias-corrected and accelerated bootstrap over participants",
+    Column("ci_method", "Interval method", "How the 95 % interval was made.",
+        levels={"BCa": "bias-corrected and accelerated bootstrap over participants",
             "percentile": "percentile bootstrap over participants, where BCa is undefined",
-            "Wilson": "Wilson interval of a proportion",
-        },
-    ),
+            "Wilson": "Wilson interval of a proportion"}),
     g.UNIT,
     c.N_PARTICIPANTS,
     c.N_SCANS,
-)
+)  # fmt: skip
 
 _GAPS = (
-    Column(
-        "correction",
-        "Correction",
-        "How the gap was corrected for regression to the mean.",
-        levels={
-            "raw": "not corrected",
-            "applied": "the line that the participant level applied, from the model card or a file",
-            "file": "the line given to the group level with --bias-correction file:",
-            "kfold": "lines fitted by cross-validation on the reference group of "
-            "this dataset; people outside the reference group get the "
-            "line of the whole reference group",
-        },
-    ),
+    Column("correction", "Correction", "How the gap was corrected for regression to the mean.",
+        levels={"raw": "not corrected", "applied": "the line that the participant level applied, "
+            "from the model card or a file", "file": "the line given to the group level with "
+            "--bias-correction file:", "kfold": "lines fitted by cross-validation on the reference "
+            "group of this dataset; people outside the reference group get the line of the whole "
+            "reference group"}),
     Column("source", "Source", "Where the line comes from."),
     g.SUBSET,
     c.N_PARTICIPANTS,
-    Column(
-        "mean_gap",
-        "Mean gap",
-        "Mean over participants of predicted minus chronological age.",
-        units="year",
-    ),
+    Column("mean_gap", "Mean gap", "Mean over participants of predicted minus chronological age.",
+        units="year"),
     c.CI95_LOWER,
     c.CI95_UPPER,
-    Column(
-        "sd_gap", "SD of the gap", "Standard deviation over participants.", units="year", minimum=0
-    ),
-    Column(
-        "age_slope",
-        "Slope on age",
-        "Slope of the gap on chronological age; 0 after a correction that fits.",
-        units="year/year",
-    ),
-    Column(
-        "age_slope_ci95_lower",
-        "Lower end of the slope's 95 % interval",
-        "2.5 % point.",
-        units="year/year",
-    ),
-    Column(
-        "age_slope_ci95_upper",
-        "Upper end of the slope's 95 % interval",
-        "97.5 % point.",
-        units="year/year",
-    ),
-    Column(
-        "line_slope",
-        "Line: slope",
-        "Slope of the line predicted = slope * age + intercept that was subtracted; n/a if "
-        "unknown or none.",
-        units="year/year",
-    ),
+    Column("sd_gap", "SD of the gap", "Standard deviation over participants.", units="year",
+        minimum=0),
+    Column("age_slope", "Slope on age", "Slope of the gap on chronological age; 0 after a "
+        "correction that fits.", units="year/year"),
+    Column("age_slope_ci95_lower", "Lower end of the slope's 95 % interval", "2.5 % point.",
+        units="year/year"),
+    Column("age_slope_ci95_upper", "Upper end of the slope's 95 % interval", "97.5 % point.",
+        units="year/year"),
+    Column("line_slope", "Line: slope", "Slope of the line predicted = slope * age + intercept "
+        "that was subtracted; n/a if unknown or none.", units="year/year"),
     Column("line_intercept", "Line: intercept", "Intercept of that line.", units="year"),
-    Column(
-        "n_reference",
-        "Reference people",
-        "Participants that the line was fitted on; n/a if unknown.",
-    ),
-    Column(
-        "reference_age_min",
-        "Youngest reference",
-        "Smallest age of the reference participants.",
-        units="year",
-    ),
-    Column(
-        "reference_age_max",
-        "Oldest reference",
-        "Largest age of the reference participants.",
-        units="year",
-    ),
-    Column(
-        "warning", "Warning", "Why the correction may not be trusted; n/a if nothing was found."
-    ),
-)
+    Column("n_reference", "Reference people", "Participants that the line was fitted on; n/a if "
+        "unknown."),
+    Column("reference_age_min", "Youngest reference", "Smallest age of the reference participants.",
+        units="year"),
+    Column("reference_age_max", "Oldest reference", "Largest age of the reference participants.",
+        units="year"),
+    Column("warning", "Warning", "Why the correction may not be trusted; n/a if nothing was "
+        "found."),
+)  # fmt: skip
 
 _GAPMODEL = (
     Column("outcome", "Outcome", "What is explained: the raw gap."),
     *g.FIT,
-)
+)  # fmt: skip
 
 _RELIABILITY = (
     Column("measure", "Measure", "predicted_age or gap."),
     *g.ICC,
-    Column(
-        "years_between_mean",
-        "Years between scans",
-        "Mean over participants of the time between their first and last scan; n/a if the ages "
-        "do not tell.",
-        units="year",
-    ),
-    Column(
-        "change_per_year",
-        "Change per year",
-        "Mean over participants of the slope of the measure on age. A cross-sectional gap does "
-        "not measure the rate of ageing.",
-        units="year/year",
-    ),
-    Column(
-        "change_per_year_ci95_lower",
-        "Lower end of its 95 % interval",
-        "2.5 % point (t).",
-        units="year/year",
-    ),
-    Column(
-        "change_per_year_ci95_upper",
-        "Upper end of its 95 % interval",
-        "97.5 % point (t).",
-        units="year/year",
-    ),
-    Column(
-        "change_per_year_sd",
-        "SD of the change per year",
-        "Standard deviation over participants.",
-        units="year/year",
-    ),
-)
+    Column("years_between_mean", "Years between scans", "Mean over participants of the time "
+        "between their first and last scan; n/a if the ages do not tell.", units="year"),
+    Column("change_per_year", "Change per year", "Mean over participants of the slope of the "
+        "measure on age. A cross-sectional gap does not measure the rate of ageing.",
+        units="year/year"),
+    Column("change_per_year_ci95_lower", "Lower end of its 95 % interval", "2.5 % point (t).",
+        units="year/year"),
+    Column("change_per_year_ci95_upper", "Upper end of its 95 % interval", "97.5 % point (t).",
+        units="year/year"),
+    Column("change_per_year_sd", "SD of the change per year", "Standard deviation over "
+        "participants.", units="year/year"),
+)  # fmt: skip
 
 _CHANGE = (
     c.PARTICIPANT_ID,
@@ -234,168 +138,82 @@ _CHANGE = (
     Column("age_first", "Age at the first scan", "Chronological age.", units="year"),
     Column("age_last", "Age at the last scan", "Chronological age.", units="year"),
     Column("predicted_age_change", "Change of predicted age", "Last minus first.", units="year"),
-    Column(
-        "gap_change",
-        "Change of the gap",
-        "Last minus first; n/a if ages are unknown.",
-        units="year",
-    ),
-    Column(
-        "predicted_age_per_year",
-        "Change of predicted age per year",
-        "Least-squares slope of predicted age on age.",
-        units="year/year",
-    ),
-    Column(
-        "gap_per_year",
-        "Change of the gap per year",
-        "Least-squares slope of the gap on age.",
-        units="year/year",
-    ),
-)
+    Column("gap_change", "Change of the gap", "Last minus first; n/a if ages are unknown.",
+        units="year"),
+    Column("predicted_age_per_year", "Change of predicted age per year",
+        "Least-squares slope of predicted age on age.", units="year/year"),
+    Column("gap_per_year", "Change of the gap per year", "Least-squares slope of the gap on age.",
+        units="year/year"),
+)  # fmt: skip
 
 _SENSITIVITY = (
-    Column(
-        "analysis",
-        "Analysis",
-        "What was changed: unflagged (flagged scans left out), baseline=X (another fill), "
-        "ensemble_members.",
-    ),
+    Column("analysis", "Analysis", "What was changed: unflagged (flagged scans left out), "
+        "baseline=X (another fill), ensemble_members."),
     Column("atlas", "Atlas", "Atlas of the contributions; n/a for predictions."),
-    Column(
-        "measure",
-        "Measure",
-        "What was compared: a metric of accuracy, spearman (of the signed) or spearman_abs (of "
-        "the absolute) mean contributions with the main analysis, top10_overlap with it, or "
-        "relative_sd_of_members: the median over regions of the SD over members relative to the "
-        "mean absolute contribution.",
-    ),
-    Column(
-        "main",
-        "Main analysis",
-        "Value in the main analysis; n/a where the measure is itself a comparison.",
-    ),
+    Column("measure", "Measure", "What was compared: a metric of accuracy, spearman (of the "
+        "signed) or spearman_abs (of the absolute) mean contributions with the main analysis, "
+        "top10_overlap with it, or relative_sd_of_members: the median over regions of the SD over "
+        "members relative to the mean absolute contribution."),
+    Column("main", "Main analysis", "Value in the main analysis; n/a where the measure is itself a "
+        "comparison."),
     Column("value", "Value", "Value in this analysis."),
     Column("difference", "Difference", "value minus main."),
     g.UNIT,
     c.N_PARTICIPANTS,
-)
+)  # fmt: skip
 
 _OUTLIERS = (
     c.SCAN,
     Column("metric", "Metric", "The quality metric, or gap, that is unusual."),
     Column("value", "Value", "Its value for this scan."),
     Column("median", "Median", "Median of the sample."),
-    Column(
-        "robust_z",
-        "Robust z",
-        "Value minus median over the median absolute deviation scaled to the SD of a normal "
-        "distribution; rows beyond 3.5 are listed.",
-    ),
-    Column(
-        "reason",
-        "Reason",
-        "Reason given by the participant level for a flag of this scan; n/a if it has none.",
-    ),
-)
+    Column("robust_z", "Robust z", "Value minus median over the median absolute deviation scaled "
+        "to the SD of a normal distribution; rows beyond 3.5 are listed."),
+    Column("reason", "Reason", "Reason given by the participant level for a flag of this scan; n/a "
+        "if it has none."),
+)  # fmt: skip
 
 _NOTES = (
     Column("topic", "Topic", "The table or analysis that the sentence belongs to."),
-    Column(
-        "severity",
-        "Severity",
-        "How much it matters.",
-        levels={
-            "note": "what was left out and why, or how something was done",
-            "warning": "read this before using the numbers",
-        },
-    ),
+    Column("severity", "Severity", "How much it matters.", levels={"note": "what was left out and "
+        "why, or how something was done", "warning": "read this before using the numbers"}),
     Column("sentence", "Sentence", "In plain words."),
-)
+)  # fmt: skip
 
 _BRAINAGE = (
     *c.IDENTITY,
     *participant.PREDICTION,
-    Column(
-        "sex",
-        "Sex",
-        "Group table only: sex from participants.tsv.",
-        levels={"F": "female", "M": "male", "O": "other"},
-    ),
+    Column("sex", "Sex", "Group table only: sex from participants.tsv.",
+        levels={"F": "female", "M": "male", "O": "other"}),
     Column("site", "Site", "Group table only: site, or the column given with --site-column."),
     Column("group", "Group", "Group table only: the column given with --group-column."),
-    Column(
-        "flagged",
-        "Flagged",
-        "Group table only: whether the scan carries a quality or doubt flag.",
-        levels={"true": "qc_flag or ood_flag is set", "false": "neither is set"},
-    ),
-    Column(
-        "gap_kfold",
-        "Gap, corrected within the dataset",
-        "Group table only: gap after subtraction of a line fitted by cross-validation on the "
-        "reference group of this dataset.",
-        units="year",
-    ),
-)
+    Column("flagged", "Flagged", "Group table only: whether the scan carries a quality or doubt "
+        "flag.", levels={"true": "qc_flag or ood_flag is set", "false": "neither is set"}),
+    Column("gap_kfold", "Gap, corrected within the dataset", "Group table only: gap after "
+        "subtraction of a line fitted by cross-validation on the reference group of this dataset.",
+        units="year"),
+)  # fmt: skip
 
 TABLES: tuple[Output, ...] = (
-    _table(
-        "brainage",
-        "all scans, one row each, with sex, site and group: the table to start from, and the "
-        "data of the scatter and gap figures (T3)",
-        _BRAINAGE,
-        key="group_brainage",
-    ),
-    _table(
-        "sample",
-        "participants, sex, ages, sites, flags: all, and by sex, site, group and session (T1)",
-        _SAMPLE,
-    ),
+    _table("brainage", "all scans, one row each, with sex, site and group: the table to start "
+        "from, and the data of the scatter and gap figures (T3)", _BRAINAGE, key="group_brainage"),
+    _table("sample", "participants, sex, ages, sites, flags: all, and by sex, site, group and "
+        "session (T1)", _SAMPLE),
     _table("exclusions", "who was left out of what, and why (T1)", _EXCLUSIONS),
-    _table(
-        "metrics",
-        "accuracy with intervals, from raw predictions: all, unflagged, by sex, site, group and "
-        "decade (T2)",
-        _METRICS,
-    ),
-    _table(
-        "gaps",
-        "mean gap and its slope on age, raw and corrected, with the line and its source (T3)",
-        _GAPS,
-    ),
-    _table(
-        "gapmodel",
-        "the raw gap explained by age, sex, group, brain volume, image quality, site and "
-        "covariates (T3)",
-        _GAPMODEL,
-        always=False,
-    ),
-    _table(
-        "reliability",
-        "repeated scans: within-person SD, ICC, smallest detectable change, change per year (T4)",
-        _RELIABILITY,
-        always=False,
-    ),
-    _table(
-        "change",
-        "each participant with several scans: first, last, change (T4)",
-        _CHANGE,
-        always=False,
-    ),
-    _table(
-        "sensitivity",
-        "without flagged scans, with another baseline, between members of the ensemble (T7)",
-        _SENSITIVITY,
-        always=False,
-    ),
+    _table("metrics", "accuracy with intervals, from raw predictions: all, unflagged, by sex, "
+        "site, group and decade (T2)", _METRICS),
+    _table("gaps", "mean gap and its slope on age, raw and corrected, with the line and its source "
+        "(T3)", _GAPS),
+    _table("gapmodel", "the raw gap explained by age, sex, group, brain volume, image quality, "
+        "site and covariates (T3)", _GAPMODEL, always=False),
+    _table("reliability", "repeated scans: within-person SD, ICC, smallest detectable change, "
+        "change per year (T4)", _RELIABILITY, always=False),
+    _table("change", "each participant with several scans: first, last, change (T4)", _CHANGE,
+        always=False),
+    _table("sensitivity", "without flagged scans, with another baseline, between members of the "
+        "ensemble (T7)", _SENSITIVITY, always=False),
     _table("outliers", "scans with an unusual quality metric or gap", _OUTLIERS),
-    _table(
-        "qc",
-        "image quality of all scans",
-        (*c.IDENTITY, *participant.QC),
-        key="group_qc",
-        always=False,
-    ),
+    _table("qc", "image quality of all scans", (*c.IDENTITY, *participant.QC), key="group_qc",
+        always=False),
     _table("notes", "sentences: what was left out and why, and warnings", _NOTES),
-)
+)  # fmt: skip

@@ -8,53 +8,30 @@ from .cards import Column, Output
 _ATLAS = ("atlas", "seg", "scale")
 
 IMAGES: tuple[Output, ...] = (
-    Output(
-        "t1w_preproc", "T1w", ".nii.gz",
-        "the image in RAS orientation, corrected for intensity non-uniformity",
-        entities=("desc",), required=("desc",), desc="preproc", bids=True,
-    ),
-    Output(
-        "mask", "mask", ".nii.gz", "brain mask on the same grid",
-        entities=("desc",), required=("desc",), desc="brain", bids=True,
-    ),
-    Output(
-        "affine", "xfm", ".txt", "affine part of the normalisation alone",
+    Output("t1w_preproc", "T1w", ".nii.gz", "the image in RAS orientation, corrected for intensity "
+        "non-uniformity", entities=("desc",), required=("desc",), desc="preproc", bids=True),
+    Output("mask", "mask", ".nii.gz", "brain mask on the same grid", entities=("desc",),
+        required=("desc",), desc="brain", bids=True),
+    Output("affine", "xfm", ".txt", "affine part of the normalisation alone",
         entities=("from", "to", "mode", "desc"), required=("from", "to", "mode", "desc"),
-        desc="affine",
-    ),
-    Output(
-        "transform", "xfm", ".h5",
-        "affine and nonlinear normalisation in one ITK transform, and its inverse",
-        entities=("from", "to", "mode"), required=("from", "to", "mode"),
-    ),
-    Output(
-        "t1w_std", "T1w", ".nii.gz", "the image in the template's space",
-        entities=("space", "res", "desc"), required=("space", "desc"), desc="preproc", bids=True,
-    ),
-    Output(
-        "mask_std", "mask", ".nii.gz", "brain mask in the template's space",
-        entities=("space", "res", "desc"), required=("space", "desc"), desc="brain", bids=True,
-    ),
-    Output(
-        "input", "T1w", ".nii.gz", "exactly what the network saw",
+        desc="affine"),
+    Output("transform", "xfm", ".h5", "affine and nonlinear normalisation in one ITK transform, "
+        "and its inverse", entities=("from", "to", "mode"), required=("from", "to", "mode")),
+    Output("t1w_std", "T1w", ".nii.gz", "the image in the template's space",
+        entities=("space", "res", "desc"), required=("space", "desc"), desc="preproc", bids=True),
+    Output("mask_std", "mask", ".nii.gz", "brain mask in the template's space",
+        entities=("space", "res", "desc"), required=("space", "desc"), desc="brain", bids=True),
+    Output("input", "T1w", ".nii.gz", "exactly what the network saw",
         entities=("space", "res", "desc"), required=("space", "desc"), desc="{model}input",
-        bids=True,
-    ),
-    Output(
-        "labels_t1w", "dseg", ".nii.gz", "the atlas in the subject's own space",
-        space="T1w", entities=("space", *_ATLAS), required=("space", "atlas"), bids=True,
-    ),
-    Output(
-        "map_grid", "occlusionmap", ".nii.gz",
-        "the signed contributions as a map on the network's grid, in years",
-        entities=("space", *_ATLAS, "res", "desc"), required=("space", "atlas", "res", "desc"),
-        desc="{model}", units="year",
-    ),
-    Output(
-        "map_t1w", "occlusionmap", ".nii.gz", "the same map in the subject's own space",
+        bids=True),
+    Output("labels_t1w", "dseg", ".nii.gz", "the atlas in the subject's own space", space="T1w",
+        entities=("space", *_ATLAS), required=("space", "atlas"), bids=True),
+    Output("map_grid", "occlusionmap", ".nii.gz", "the signed contributions as a map on the "
+        "network's grid, in years", entities=("space", *_ATLAS, "res", "desc"),
+        required=("space", "atlas", "res", "desc"), desc="{model}", units="year"),
+    Output("map_t1w", "occlusionmap", ".nii.gz", "the same map in the subject's own space",
         space="T1w", entities=("space", *_ATLAS, "desc"), required=("space", "atlas", "desc"),
-        desc="{model}", units="year",
-    ),
+        desc="{model}", units="year"),
 )  # fmt: skip
 
 _DECISIONS = {
@@ -65,236 +42,99 @@ _DECISIONS = {
 
 PREDICTION: tuple[Column, ...] = (
     c.MODEL,
-    Column(
-        "chronological_age",
-        "Chronological age",
-        "Age of the person at the scan, from the input dataset.",
-        units="year",
-        minimum=0,
-    ),
-    Column(
-        "age_source",
-        "Source of the age",
-        "Table that the chronological age was taken from.",
-        levels={
-            "age-file": "table given with --age-file",
-            "sessions.tsv": "sessions table of the participant",
-            "scans.tsv": "scans table",
-            "participants.tsv": "participants table",
-            "n/a": "no age was found",
-        },
-    ),
-    Column(
-        "predicted_age",
-        "Predicted age",
-        "Mean of the predicted distribution over ages.",
-        units="year",
-    ),
-    Column(
-        "predicted_age_median",
-        "Median predicted age",
-        "Median of the predicted distribution.",
-        units="year",
-    ),
-    Column(
-        "predicted_age_mode",
-        "Most probable age",
-        "Centre of the most probable age bin.",
-        units="year",
-    ),
-    Column(
-        "predicted_age_sd",
-        "SD of the predicted age",
-        "Standard deviation of the predicted distribution times the calibration factor of the "
-        "model card.",
-        units="year",
-        minimum=0,
-    ),
+    Column("chronological_age", "Chronological age", "Age of the person at the scan, from the "
+        "input dataset.", units="year", minimum=0),
+    Column("age_source", "Source of the age", "Table that the chronological age was taken from.",
+        levels={"age-file": "table given with --age-file", "sessions.tsv": "sessions table of the "
+            "participant", "scans.tsv": "scans table", "participants.tsv": "participants table",
+            "n/a": "no age was found"}),
+    Column("predicted_age", "Predicted age", "Mean of the predicted distribution over ages.",
+        units="year"),
+    Column("predicted_age_median", "Median predicted age", "Median of the predicted distribution.",
+        units="year"),
+    Column("predicted_age_mode", "Most probable age", "Centre of the most probable age bin.",
+        units="year"),
+    Column("predicted_age_sd", "SD of the predicted age", "Standard deviation of the predicted "
+        "distribution times the calibration factor of the model card.", units="year", minimum=0),
     Column("entropy", "Entropy", "Entropy of the predicted distribution.", units="nat", minimum=0),
-    Column(
-        "ci95_lower",
-        "Lower end of the 95 % interval",
-        "2.5 % quantile of the calibrated distribution.",
-        units="year",
-    ),
-    Column(
-        "ci95_upper",
-        "Upper end of the 95 % interval",
-        "97.5 % quantile of the calibrated distribution.",
-        units="year",
-    ),
-    Column(
-        "gap",
-        "Brain-age gap",
-        "Predicted age minus chronological age, as predicted.",
-        units="year",
-        derivative=True,
-    ),
-    Column(
-        "gap_corrected",
-        "Corrected brain-age gap",
-        "Gap after removing the model's regression to the mean: predicted age minus the age "
-        "that its card expects it to predict for the chronological age.",
-        units="year",
-        derivative=True,
-    ),
-    Column(
-        "gap_z",
-        "Standardised brain-age gap",
-        "Corrected gap divided by the spread of such gaps in the people that the model card's "
-        "correction was fitted on.",
-        derivative=True,
-    ),
-    Column(
-        "bias_model",
-        "Bias correction",
-        "Which correction of the regression to the mean was applied; none if none was.",
-    ),
-    Column(
-        "in_age_range",
-        "In age range",
-        "Whether the predicted age lies in the ages that the model was trained on.",
-        levels={"true": "inside", "false": "outside"},
-    ),
+    Column("ci95_lower", "Lower end of the 95 % interval", "2.5 % quantile of the calibrated "
+        "distribution.", units="year"),
+    Column("ci95_upper", "Upper end of the 95 % interval", "97.5 % quantile of the calibrated "
+        "distribution.", units="year"),
+    Column("gap", "Brain-age gap", "Predicted age minus chronological age, as predicted.",
+        units="year", derivative=True),
+    Column("gap_corrected", "Corrected brain-age gap", "Gap after removing the model's regression "
+        "to the mean: predicted age minus the age that its card expects it to predict for the "
+        "chronological age.", units="year", derivative=True),
+    Column("gap_z", "Standardised brain-age gap", "Corrected gap divided by the spread of such "
+        "gaps in the people that the model card's correction was fitted on.", derivative=True),
+    Column("bias_model", "Bias correction", "Which correction of the regression to the mean was "
+        "applied; none if none was."),
+    Column("in_age_range", "In age range", "Whether the predicted age lies in the ages that the "
+        "model was trained on.", levels={"true": "inside", "false": "outside"}),
     c.OOD_FLAG,
-    Column(
-        "qc_flag",
-        "Quality flag",
-        "Decision of the image quality checks (see the qc table).",
-        levels=_DECISIONS,
-    ),
-    Column(
-        "n_tta",
-        "Passes",
-        "Number of versions of the image whose predictions were averaged; 1 means none but the "
-        "image itself.",
-        minimum=1,
-    ),
-)
+    Column("qc_flag", "Quality flag", "Decision of the image quality checks (see the qc table).",
+        levels=_DECISIONS),
+    Column("n_tta", "Passes", "Number of versions of the image whose predictions were averaged; 1 "
+        "means none but the image itself.", minimum=1),
+)  # fmt: skip
 
 
 AGEDIST: tuple[Column, ...] = (
     Column("age_lower", "Lower edge", "Lower edge of the age bin.", units="year"),
     Column("age_upper", "Upper edge", "Upper edge of the age bin.", units="year"),
     Column("age_center", "Centre", "Centre of the age bin.", units="year"),
-    Column(
-        "probability",
-        "Probability",
-        "Probability that the network gives to this bin.",
-        minimum=0,
-        maximum=1,
-    ),
-)
+    Column("probability", "Probability", "Probability that the network gives to this bin.",
+        minimum=0, maximum=1),
+)  # fmt: skip
 
 
 QC: tuple[Column, ...] = (
-    Column(
-        "cnr",
-        "Contrast-to-noise ratio",
-        "Difference of the mean intensities of white and grey matter over the noise.",
-    ),
+    Column("cnr", "Contrast-to-noise ratio", "Difference of the mean intensities of white and grey "
+        "matter over the noise."),
     Column("snr", "Signal-to-noise ratio", "Mean intensity of the brain over its noise."),
-    Column(
-        "efc",
-        "Entropy focus criterion",
-        "Entropy of the intensities; larger with ghosting and blurring.",
-    ),
-    Column(
-        "fber",
-        "Foreground-background energy ratio",
-        "Mean energy inside the brain over that outside the head.",
-    ),
-    Column(
-        "wm2max",
-        "White matter to maximum",
-        "Median intensity of white matter over the 99.95 % point of the image.",
-    ),
-    Column(
-        "inhomogeneity",
-        "Inhomogeneity",
-        "Coefficient of variation of the estimated bias field inside the brain.",
-    ),
+    Column("efc", "Entropy focus criterion", "Entropy of the intensities; larger with ghosting and "
+        "blurring."),
+    Column("fber", "Foreground-background energy ratio", "Mean energy inside the brain over that "
+        "outside the head."),
+    Column("wm2max", "White matter to maximum", "Median intensity of white matter over the 99.95 % "
+        "point of the image."),
+    Column("inhomogeneity", "Inhomogeneity", "Coefficient of variation of the estimated bias field "
+        "inside the brain."),
     Column("brain_volume_ml", "Brain volume", "Volume of the brain mask.", units="mL", minimum=0),
-    Column(
-        "mask_overlap_dice",
-        "Mask overlap",
-        "Dice overlap of the brain mask brought to the template with the template's mask.",
-        minimum=0,
-        maximum=1,
-    ),
-    Column(
-        "template_correlation",
-        "Template correlation",
+    Column("mask_overlap_dice", "Mask overlap", "Dice overlap of the brain mask brought to the "
+        "template with the template's mask.", minimum=0, maximum=1),
+    Column("template_correlation", "Template correlation",
         "Correlation of the registered image with the template inside the template's mask.",
-        minimum=-1,
-        maximum=1,
-    ),
-    Column(
-        "registration_mi",
-        "Registration mutual information",
-        "Normalised mutual information of the registered image and the template.",
-    ),
-    Column(
-        "fov_clipped_fraction",
-        "Clipped by the field of view",
-        "Fraction of the template's brain that lies outside the image.",
-        minimum=0,
-        maximum=1,
-    ),
-    Column(
-        "input_intensity_p1",
-        "1 % intensity",
-        "1 % point of the intensities of the brain in the conformed image.",
-    ),
+        minimum=-1, maximum=1),
+    Column("registration_mi", "Registration mutual information",
+        "Normalised mutual information of the registered image and the template."),
+    Column("fov_clipped_fraction", "Clipped by the field of view", "Fraction of the template's "
+        "brain that lies outside the image.", minimum=0, maximum=1),
+    Column("input_intensity_p1", "1 % intensity", "1 % point of the intensities of the brain in "
+        "the conformed image."),
     Column("p50", "50 % intensity", "Median of these intensities."),
     Column("p99", "99 % intensity", "99 % point of these intensities."),
-    Column(
-        "edge_contact",
-        "Edge contact",
-        "Fraction of the faces of the image that the brain mask touches.",
-        minimum=0,
-        maximum=1,
-    ),
-    Column(
-        "n_nan",
-        "Bad voxels",
-        "Number of voxels that were not finite and were set to zero.",
-        minimum=0,
-    ),
-    Column(
-        "resolution_mm",
-        "Resolution",
-        "Voxel size of the image as acquired along the three axes, largest first where one "
-        "number is given.",
-        units="mm",
-    ),
-    Column(
-        "decision",
-        "Decision",
-        "Result of the quality checks.",
-        levels=_DECISIONS,
-    ),
+    Column("edge_contact", "Edge contact", "Fraction of the faces of the image that the brain mask "
+        "touches.", minimum=0, maximum=1),
+    Column("n_nan", "Bad voxels", "Number of voxels that were not finite and were set to zero.",
+        minimum=0),
+    Column("resolution_mm", "Resolution", "Voxel size of the image as acquired along the three "
+        "axes, largest first where one number is given.", units="mm"),
+    Column("decision", "Decision", "Result of the quality checks.", levels=_DECISIONS),
     Column("decision_reason", "Reason", "Plain words for the decision; n/a if nothing was found."),
-)
+)  # fmt: skip
 
 TABLES: tuple[Output, ...] = (
-    Output(
-        "brainage", "brainage", ".tsv", "predicted age, interval, gap, flags: one row",
+    Output("brainage", "brainage", ".tsv", "predicted age, interval, gap, flags: one row",
         entities=("desc",), required=("desc",), desc="{model}",
-        columns=(*c.IDENTITY[:3], *PREDICTION), pooled=True,
-    ),
-    Output(
-        "agedist", "agedist", ".tsv", "the distribution: one row per age bin",
-        entities=("desc",), required=("desc",), columns=AGEDIST, desc="{model}",
-    ),
-    Output(
-        "qc", "qc", ".tsv", "image quality and the decision taken from it",
-        entities=("desc",), required=("desc",), columns=QC, desc="{model}", pooled=True,
-    ),
-    Output(
-        "rating", "qc", ".json", "a rating that somebody saved from the report",
-        entities=("desc",), required=("desc",), desc="rating",
-    ),
+        columns=(*c.IDENTITY[:3], *PREDICTION), pooled=True),
+    Output("agedist", "agedist", ".tsv", "the distribution: one row per age bin",
+        entities=("desc",), required=("desc",), columns=AGEDIST, desc="{model}"),
+    Output("qc", "qc", ".tsv", "image quality and the decision taken from it", entities=("desc",),
+        required=("desc",), columns=QC, desc="{model}", pooled=True),
+    Output("rating", "qc", ".json", "a rating that somebody saved from the report",
+        entities=("desc",), required=("desc",), desc="rating"),
 )  # fmt: skip
 
 
@@ -313,10 +153,8 @@ FIGURES: tuple[Output, ...] = (
     _figure("after_figure", "T1w", "the image normalised to it", "after", "space", optional=()),
     _figure("input_figure", "T1w", "what the network saw", "{model}input", optional=()),
     _figure("age_figure", "agedist", "the distribution over ages", "{model}", optional=()),
-    _figure(
-        "map_figure", "occlusionmap", "contributions of regions", "{model}", "space", "atlas",
-        optional=("seg", "scale"),
-    ),
+    _figure("map_figure", "occlusionmap", "contributions of regions", "{model}", "space", "atlas",
+        optional=("seg", "scale")),
 )  # fmt: skip
 
 OUTPUTS: tuple[Output, ...] = (*IMAGES, *TABLES, *FIGURES)
