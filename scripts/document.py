@@ -55,7 +55,7 @@ def options_page() -> str:
 def columns_page() -> str:
     """Return the page of all table columns, from the cards that make the dictionaries, too."""
     from bidsapp_brainage.catalogue.columns import SHARED
-    from bidsapp_brainage.catalogue.outputs import OUTPUTS
+    from bidsapp_brainage.catalogue.lookup import OUTPUTS
 
     lines = [
         GENERATED,
@@ -79,7 +79,7 @@ def columns_page() -> str:
 
 def outputs_page() -> str:
     """Return the page about outputs with its tables made anew; the words around them stay."""
-    from bidsapp_brainage.catalogue.outputs import OUTPUTS
+    from bidsapp_brainage.catalogue.lookup import OUTPUTS
 
     page = (DOCS / "outputs.md").read_text(encoding="utf-8")
     for name, chosen in _BLOCKS.items():

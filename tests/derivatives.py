@@ -12,7 +12,7 @@ import pandas as pd
 from bidsapp_brainage.bids.derivatives import Entities
 from bidsapp_brainage.bids.dictionaries import sidecar
 from bidsapp_brainage.bids.names import output_path, sidecar_path
-from bidsapp_brainage.catalogue.outputs import columns_of, output
+from bidsapp_brainage.catalogue.lookup import columns_of, output
 from bidsapp_brainage.explain.scores import occlusion_table
 from bidsapp_brainage.io import save_nifti, write_json, write_tsv
 

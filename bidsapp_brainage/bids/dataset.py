@@ -20,7 +20,7 @@ from bidsapp_brainage import __version__, io
 from bidsapp_brainage.bids.dictionaries import sidecar
 from bidsapp_brainage.bids.names import output_path, sidecar_path
 from bidsapp_brainage.catalogue.dataset import LABELS
-from bidsapp_brainage.catalogue.outputs import OUTPUTS, columns_of
+from bidsapp_brainage.catalogue.lookup import OUTPUTS, columns_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bidsapp_brainage import io
 from bidsapp_brainage.bids.names import SCAN_ENTITIES, parse_name, sidecar_path
 from bidsapp_brainage.catalogue.cards import Output
-from bidsapp_brainage.catalogue.outputs import OUTPUTS
+from bidsapp_brainage.catalogue.lookup import OUTPUTS
 from bidsapp_brainage.errors import DataError
 
 if TYPE_CHECKING:

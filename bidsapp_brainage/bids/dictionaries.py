@@ -8,7 +8,7 @@ from typing import Any
 
 from bidsapp_brainage.catalogue.cards import Column
 from bidsapp_brainage.catalogue.columns import SHARED
-from bidsapp_brainage.catalogue.outputs import OUTPUTS
+from bidsapp_brainage.catalogue.lookup import OUTPUTS
 
 
 @functools.lru_cache

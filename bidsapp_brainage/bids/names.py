@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bidsapp_brainage.catalogue.cards import Output
-from bidsapp_brainage.catalogue.outputs import OUTPUTS, output
+from bidsapp_brainage.catalogue.lookup import OUTPUTS, output
 from bidsapp_brainage.errors import WorkflowError
 
 #: Entities of a raw T1w file that its derivatives keep, in the order of the BIDS schema.
@@ -109,7 +109,7 @@ def derivative_path(
     built = build_path(wanted, list(patterns), strict=True) if patterns else None
     if not built:
         query = {**wanted, "suffix": suffix, "extension": extension}
-        raise WorkflowError(f"No {kind} file name exists for {query}; see catalogue/outputs.py.")
+        raise WorkflowError(f"No {kind} file name exists for {query}; see catalogue/lookup.py.")
     return Path(output_dir) / str(built)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import columns as c
 from . import explanation_columns as e
-from . import group_columns as g
+from . import group_models as g
 from .cards import Column, Output
 
 

@@ -1,10 +1,11 @@
-"""Find cards by their keys."""
+"""All cards of the app, found by their keys."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
 
+from . import dataset, group_atlases, group_models, participant
 from .baselines import BASELINES
 from .cards import Baseline, Family, Method, Output
 from .methods import METHODS
@@ -85,3 +86,35 @@ def map_figures() -> tuple[Output, ...]:
         for card in method_outputs()
         if card.drawn
     )
+
+
+OUTPUTS: tuple[Output, ...] = (
+    *participant.OUTPUTS,
+    *method_outputs(),
+    *map_figures(),
+    *group_models.TABLES,
+    *group_atlases.TABLES,
+    *dataset.OUTPUTS,
+)
+
+
+def output(key: str) -> Output:
+    """The card of an output.
+
+    Raises
+    ------
+    KeyError
+        There is none.
+    """
+    return {card.key: card for card in OUTPUTS}[key]
+
+
+def columns_of(key: str) -> list[str]:
+    """Names of the columns of a table, in their order.
+
+    Raises
+    ------
+    KeyError
+        There is no such output.
+    """
+    return [column.name for column in output(key).columns]

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bidsapp_brainage.catalogue.levels import GROUPINGS, bare_name
-from bidsapp_brainage.catalogue.outputs import columns_of
+from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.errors import UsageError
 
 from .engine.geometry import Patch, union

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bidsapp_brainage.catalogue.explanation_columns import NULL
-from bidsapp_brainage.catalogue.outputs import columns_of
+from bidsapp_brainage.catalogue.lookup import columns_of
 
 NULL_COLUMNS = tuple(column.name for column in NULL)
 COLUMNS = tuple(columns_of("table"))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bidsapp_brainage.bids.derivatives import Derivative, Derivatives, scan_name
 from bidsapp_brainage.bids.names import sidecar_path
-from bidsapp_brainage.catalogue.outputs import OUTPUTS
+from bidsapp_brainage.catalogue.lookup import OUTPUTS
 from bidsapp_brainage.errors import NoInputError
 
 IDENTITY = ["participant_id", "session_id", "run_id", "scan"]

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from bidsapp_brainage.catalogue.levels import group_level, mean_level
-from bidsapp_brainage.catalogue.outputs import columns_of
+from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.group.levels import Level
 from bidsapp_brainage.group.notes import Findings, findings
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from bidsapp_brainage.catalogue.outputs import columns_of
+from bidsapp_brainage.catalogue.lookup import columns_of
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from bidsapp_brainage.bids.dictionaries import sidecar
 from bidsapp_brainage.bids.names import bids_uri, output_path, parse_name, sidecar_path
-from bidsapp_brainage.catalogue.outputs import OUTPUTS, columns_of, output
+from bidsapp_brainage.catalogue.lookup import OUTPUTS, columns_of, output
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.group.analyses import Summary, Tables
 from bidsapp_brainage.group.collect import AtlasResult

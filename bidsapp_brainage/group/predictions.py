@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bidsapp_brainage.catalogue.outputs import columns_of
+from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.group.notes import Findings, findings, notes_of
 from bidsapp_brainage.group.sample import subsets
 from bidsapp_brainage.model.bias_correction import BiasCorrection

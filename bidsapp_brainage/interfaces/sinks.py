@@ -52,7 +52,7 @@ class DerivativeSink(StageInterface):
     def _sidecar(self) -> dict[str, Any]:
         from bidsapp_brainage import io
         from bidsapp_brainage.bids.dictionaries import sidecar
-        from bidsapp_brainage.catalogue.outputs import output
+        from bidsapp_brainage.catalogue.lookup import output
 
         metadata = dict(self.inputs.metadata) if isdefined(self.inputs.metadata) else {}
         if isdefined(self.inputs.skull_stripped):

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from bidsapp_brainage.catalogue.outputs import columns_of
+from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.stats.intervals import MIN_FOR_BOOTSTRAP, Floats, Paired, Statistic
 
 MIN_FOR_LINE = 3  # participants, for correlation, R2 and slope

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bidsapp_brainage.catalogue.levels import bare_name
-from bidsapp_brainage.catalogue.outputs import columns_of
+from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.stats.intervals import mean_with_interval
 from bidsapp_brainage.stats.permutation import false_discovery, sign_flip_max_t
 

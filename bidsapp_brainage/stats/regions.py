@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from bidsapp_brainage.catalogue import levels as words
-from bidsapp_brainage.catalogue.outputs import columns_of
+from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.stats.intervals import MIN_FOR_INTERVAL, mean_with_interval
 from bidsapp_brainage.stats.permutation import false_discovery, one_sample_t, sign_flip_max_t
 from bidsapp_brainage.stats.repeatability import rank_intervals

@@ -13,7 +13,7 @@ from bidsapp_brainage.bids.dictionaries import undescribed
 from bidsapp_brainage.bids.names import SCAN_ENTITIES, parse_name
 from bidsapp_brainage.catalogue.cards import Output
 from bidsapp_brainage.catalogue.dataset import LABELS
-from bidsapp_brainage.catalogue.outputs import OUTPUTS, columns_of
+from bidsapp_brainage.catalogue.lookup import OUTPUTS, columns_of
 
 GOLDEN = Path(__file__).resolve().parents[1] / "e2e" / "outputs.txt"
 TABLES = [card for card in OUTPUTS if card.is_table]
@@ -81,7 +81,7 @@ def test_every_file_of_a_whole_run_has_a_card():
 
 def test_cards_need_no_heavy_library():
     code = (
-        "import sys, bidsapp_brainage.catalogue.outputs; "
+        "import sys, bidsapp_brainage.catalogue.lookup; "
         "print([m for m in ('numpy', 'pandas', 'torch', 'nipype') if m in sys.modules])"
     )
     answer = subprocess.run(

@@ -14,7 +14,7 @@ from bidsapp_brainage.bids.names import (
     scan_entities,
     sidecar_path,
 )
-from bidsapp_brainage.catalogue.outputs import OUTPUTS
+from bidsapp_brainage.catalogue.lookup import OUTPUTS
 from bidsapp_brainage.errors import WorkflowError
 from tests.bids.output_names import NAMES, ROOT_NAMES, SCAN
 

@@ -30,7 +30,7 @@ from bidsapp_brainage.bids.names import (
     sidecar_path,
 )
 from bidsapp_brainage.catalogue.cards import Column
-from bidsapp_brainage.catalogue.outputs import OUTPUTS
+from bidsapp_brainage.catalogue.lookup import OUTPUTS
 from tests.bids.output_names import NAMES, ROOT_NAMES
 
 SCANS = [

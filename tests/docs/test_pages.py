@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bidsapp_brainage.catalogue.outputs import OUTPUTS
+from bidsapp_brainage.catalogue.lookup import OUTPUTS
 
 ROOT = Path(__file__).resolve().parents[2]
 

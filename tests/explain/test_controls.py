@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from bidsapp_brainage.catalogue.outputs import columns_of
+from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.explain import controls
 from bidsapp_brainage.explain.baselines import disjoint_layers, make_fill

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bidsapp_brainage.bids.names import output_path, sidecar_path
-from bidsapp_brainage.catalogue.outputs import columns_of
+from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.explain.scores import paint_map
 from bidsapp_brainage.io import save_nifti, write_json
 from bidsapp_brainage.model.provenance import TrainingCohort

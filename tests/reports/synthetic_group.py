@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bidsapp_brainage.catalogue.outputs import output
+from bidsapp_brainage.catalogue.lookup import output
 from tests.derivatives import NETWORKS as FOUR
 from tests.derivatives import write_table
 

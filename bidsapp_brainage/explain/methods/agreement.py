@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from bidsapp_brainage.catalogue.outputs import columns_of
+from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.explain.session import ExplanationSession, Results, tables_of
 

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import integrate
 
-from bidsapp_brainage.catalogue.outputs import columns_of
+from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.explain.baselines import Fill
 from bidsapp_brainage.explain.engine.geometry import Patch, union

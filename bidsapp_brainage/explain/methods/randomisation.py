@@ -13,8 +13,8 @@ import pandas as pd
 import torch
 from torch import nn
 
+from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.catalogue.methods import METHODS
-from bidsapp_brainage.catalogue.outputs import columns_of
 from bidsapp_brainage.explain.methods import find
 from bidsapp_brainage.explain.methods.agreement import compare, explanations_of
 from bidsapp_brainage.explain.scores import baseline_table

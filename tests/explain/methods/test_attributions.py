@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from bidsapp_brainage.catalogue.outputs import columns_of
+from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.errors import MissingExecutableError, UsageError
 from bidsapp_brainage.explain.methods import library
 from bidsapp_brainage.explain.methods.ig import integrated_gradients
