@@ -137,12 +137,18 @@ class ExplanationSession:
     ----------
     inputs : ExplanationInput
     results : dict, optional
-        By method, what it found; methods that compare or check others read it.
+        By method, its tables as they are written; methods that compare others read them.
+
+    Attributes
+    ----------
+    unrounded : dict
+        By method, what it made in this session, before any rounding by a file.
     """
 
     def __init__(self, inputs: ExplanationInput, results: dict[str, Results] | None = None) -> None:
         self.inputs = inputs
         self.results = {} if results is None else results
+        self.unrounded: dict[str, Results] = {}
         self._fills: dict[str, Fill] = {}
         self._brainless: dict[str, NDArray[np.float32]] = {}
         self._effects: dict[str, pd.DataFrame] = {}
@@ -327,7 +333,7 @@ class ExplanationSession:
             null_parcels=0,
             progress=None,
         )
-        other.results, other._effects = {}, {}
+        other.results, other.unrounded, other._effects = {}, {}, {}
         for name in ("occluder", "nulls"):
             other.__dict__.pop(name, None)
         return other

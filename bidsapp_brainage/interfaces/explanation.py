@@ -114,6 +114,7 @@ class Explain(StageInterface):
 
         meter = start_meter()
         results = find(card.key)(session(), **self._options(card))
+        session().unrounded[card.key] = results
         for old in folder.parent.glob(f"{card.key}-*"):
             shutil.rmtree(old)
         files = {output.key: f"{output.key}{output.extension}" for output in card.outputs}

@@ -92,17 +92,28 @@ def randomisation_table(session: ExplanationSession, methods: Sequence[str]) -> 
     total = len(methods) * (len(layers) + 1)
     rows = []
     for method in methods:
-        trained = None
+        trained = explanation = _trained(session, method)
         for step in range(len(layers) + 1):
-            members = [randomised(member, step, seed=inputs.seed) for member in trained_members]
-            explanation = _explanation(session.with_members(members), method)
-            trained = explanation if trained is None else trained
+            if step:
+                members = [randomised(member, step, seed=inputs.seed) for member in trained_members]
+                explanation = _explanation(session.with_members(members), method)
             layer = layers[step - 1] if step else None
             agreement = compare(trained, explanation)
             rows.append({"method": method, "step": step, "layer": layer, **agreement})
             if inputs.progress is not None:
                 inputs.progress(len(rows), total)
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _trained(session: ExplanationSession, method: str) -> pd.DataFrame:
+    """Explanation of the trained network with the first baseline, if possible one made already."""
+    if method == "occlusion":
+        return _explanation(session, method)
+    if method not in session.unrounded:
+        return _explanation(session.with_members(session.inputs.ensemble.members), method)
+    table = session.unrounded[method][method]
+    assert isinstance(table, pd.DataFrame)
+    return table[table["baseline"].isna() | (table["baseline"] == session.inputs.baseline)]
 
 
 def _explanation(session: ExplanationSession, method: str) -> pd.DataFrame:
