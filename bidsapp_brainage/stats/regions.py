@@ -133,7 +133,7 @@ def _level(rows: pd.DataFrame, level: str, seed: int, n_permutations: int) -> pd
     rows = rows.reindex(columns=[*rows.columns, *(name for name in null if name not in rows)])
     values = [name for name in (*_VALUES, *null, "volume_mm3", "n_regions") if name in rows]
     person = rows.groupby([*keys, "participant_id"], dropna=False, sort=False)[values].mean()
-    groups = person.groupby(level=keys, dropna=False, sort=False)
+    groups = person.groupby(level=keys if single else keys[0], dropna=False, sort=False)
     table = pd.DataFrame([_describe(part) for _, part in groups])
     names = pd.DataFrame([_as_tuple(key) for key, _ in groups], columns=keys)
     table = pd.concat([names, table], axis=1)
