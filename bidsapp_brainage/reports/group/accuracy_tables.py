@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
-from bidsapp_brainage.reports.html import (
-    Cell,
-    Column,
-    Table,
-    is_missing,
-    number,
-    number_cell,
-)
+from bidsapp_brainage.reports.html import Table
+from bidsapp_brainage.reports.tables import INTERVAL, PEOPLE, Show, tabulate
 
 METRICS = {
     "mae": ("Mean absolute error (years)", "how far predictions are off, on average"),
@@ -28,13 +20,15 @@ METRICS = {
     "coverage95": ("Coverage of the 95 % intervals", "0.95 if the intervals are honest"),
 }
 _KINDS = {"age": "age (years)", "sex": "sex", "site": "site"}
-
-
-def interval(low: Any, high: Any, digits: int = 2) -> str:
-    """Bounds as ``low to high``; ``n/a`` when they are unknown."""
-    if is_missing(low) or is_missing(high):
-        return "n/a"
-    return f"{number(low, digits)} to {number(high, digits)}"
+_PARTS = (
+    Show("kind", "By", "name"),
+    Show("label", "Part", "name"),
+    PEOPLE,
+    Show("mae", "MAE (years)", "number"),
+    Show("mae", "95 % interval", "interval"),
+    Show("mean_gap", "Mean gap (years)", "signed"),
+    Show("mean_gap", "95 % interval", "interval"),
+)
 
 
 def accuracy_table(metrics: pd.DataFrame) -> Table | None:
@@ -43,27 +37,19 @@ def accuracy_table(metrics: pd.DataFrame) -> Table | None:
     if everybody.empty:
         return None
     without = part_of(metrics, "raw", "unflagged")
-    columns = [
-        Column("Metric"),
-        Column("Value", numeric=True),
-        Column("95 % interval", numeric=True),
-    ]
+    columns = [Show("title", "Metric", "name"), Show("value", "Value", "number"), INTERVAL]
+    rows = everybody.loc[[name for name in METRICS if name in everybody.index]]
+    rows = rows.assign(
+        title=[METRICS[name][0] for name in rows.index],
+        meaning=[METRICS[name][1] for name in rows.index],
+    )
     if not without.empty:
-        columns.append(Column("Without flagged", numeric=True, help="sensitivity to flagged scans"))
-    columns += [Column("People", numeric=True), Column("What it says", wrap=True)]
-    rows = []
-    for name in (name for name in METRICS if name in everybody.index):
-        row = [
-            Cell(METRICS[name][0]),
-            number_cell(everybody.loc[name, "value"], 2),
-            interval_cell(everybody.T[name]),
-        ]
-        if not without.empty:
-            row.append(number_cell(without["value"].get(name), 2))
-        row += [number_cell(everybody.loc[name, "n_participants"], 0), Cell(METRICS[name][1])]
-        rows.append(row)
+        rows["without"] = without["value"].reindex(rows.index)
+        sensitivity = "sensitivity to flagged scans"
+        columns.append(Show("without", "Without flagged", "number", help=sensitivity))
+    columns += [PEOPLE, Show("meaning", "What it says", "long")]
     caption = "Accuracy of raw predictions; intervals from a bootstrap over participants."
-    return Table("accuracy-table", caption, columns, rows, sortable=False)
+    return tabulate("accuracy-table", caption, columns, rows, sortable=False)
 
 
 def subset_table(metrics: pd.DataFrame) -> Table | None:
@@ -73,32 +59,22 @@ def subset_table(metrics: pd.DataFrame) -> Table | None:
     parts = metrics[metrics["subset"].astype(str).str.contains("=")]
     if parts.empty:
         return None
+    ends = {"value": "", "ci95_lower": "_lower", "ci95_upper": "_upper"}
     rows = []
     for subset, values in parts.groupby("subset", sort=False):
         kind, label = str(subset).split("=", 1)
         by_metric = values.set_index("metric")
-        rows.append(
-            [
-                Cell(_KINDS.get(kind, kind)),
-                Cell(label.replace("-", "\N{EN DASH}") if kind == "age" else label),
-                number_cell(by_metric["n_participants"].iloc[0], 0),
-                number_cell(by_metric.loc["mae", "value"], 2),
-                interval_cell(by_metric.T["mae"]),
-                number_cell(by_metric.loc["mean_gap", "value"], 2, signed=True),
-                interval_cell(by_metric.T["mean_gap"]),
-            ]
-        )
-    columns = [
-        Column("By"),
-        Column("Part"),
-        Column("People", numeric=True),
-        Column("MAE (years)", numeric=True),
-        Column("95 % interval", numeric=True),
-        Column("Mean gap (years)", numeric=True),
-        Column("95 % interval", numeric=True),
-    ]
+        numbers = {
+            f"{metric}{end}": by_metric.loc[metric, column]
+            for metric in ("mae", "mean_gap")
+            for column, end in ends.items()
+        }
+        label = label.replace("-", "\N{EN DASH}") if kind == "age" else label
+        people = by_metric["n_participants"].iloc[0]
+        about = {"kind": _KINDS.get(kind, kind), "label": label, "n_participants": people}
+        rows.append({**about, **numbers})
     caption = "Error and mean gap of parts of the sample, raw predictions."
-    return Table("subset-table", caption, columns, rows)
+    return tabulate("subset-table", caption, _PARTS, pd.DataFrame(rows))
 
 
 def part_of(metrics: pd.DataFrame, prediction: str, subset: str) -> pd.DataFrame:
@@ -107,10 +83,3 @@ def part_of(metrics: pd.DataFrame, prediction: str, subset: str) -> pd.DataFrame
         return metrics
     part = metrics[(metrics["prediction"] == prediction) & (metrics["subset"] == subset)]
     return part.set_index("metric")
-
-
-def interval_cell(row: pd.Series) -> Cell:
-    """An interval; sorts by its lower bound."""
-    low = row["ci95_lower"]
-    text = interval(low, row["ci95_upper"])
-    return Cell(text, value="" if text == "n/a" else f"{low:.6g}")

@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 
 from bidsapp_brainage.reports.group import figures
-from bidsapp_brainage.reports.group.accuracy_tables import interval, part_of
+from bidsapp_brainage.reports.group.accuracy_tables import part_of
 from bidsapp_brainage.reports.group.pictures import Gallery, Picture, scan_points
 from bidsapp_brainage.reports.group.stored import StoredResults
 from bidsapp_brainage.reports.html import number
+from bidsapp_brainage.reports.tables import interval
 
 
 def subtitle(scans: pd.DataFrame) -> str:

@@ -4,27 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Show:
-    """A column to show.
-
-    Attributes
-    ----------
-    name : str
-        Column of the file.
-    title : str
-        Empty: the long name of the dictionary.
-    kind : str
-        ``text``, ``level``, ``number``, ``signed``, ``count``, ``p``, ``interval`` (of the columns
-        ``<name>_lower`` and ``<name>_upper``), ``verdict`` or ``long`` for sentences.
-    digits : int
-    """
-
-    name: str
-    title: str = ""
-    kind: str = "text"
-    digits: int = 2
+from bidsapp_brainage.reports.tables import INTERVAL, PEOPLE, Show
 
 
 @dataclass(frozen=True)
@@ -60,14 +40,14 @@ def _terms(*more: Show) -> tuple[Show, ...]:
         Show("hedges_g", kind="signed"),
         Show("p", "p", "p"),
         *more,
-        Show("n_participants", "People", "count"),
+        PEOPLE,
     )
 
 
 SAMPLE = Result(
     "sample", "The sample and its parts", "",
     (
-        Show("subset", "Part"), Show("n_participants", "People", "count"),
+        Show("subset", "Part"), PEOPLE,
         Show("n_scans", "Scans", "count"), Show("n_known_age", "Age known", "count"),
         Show("n_female", "Female", "count"), Show("n_male", "Male", "count"),
         Show("age_mean", "Mean age", "number", 1), Show("age_sd", "SD", "number", 1),
@@ -81,8 +61,8 @@ GAPS = Result(
     "A correction subtracts the gap that is expected at a person's age. It says nothing about "
     "accuracy: it puts the true age into the prediction.",
     (
-        Show("correction"), Show("subset", "Part"), Show("n_participants", "People", "count"),
-        Show("mean_gap", "Mean gap", "signed"), Show("ci95", "95 % interval", "interval"),
+        Show("correction"), Show("subset", "Part"), PEOPLE,
+        Show("mean_gap", "Mean gap", "signed"), INTERVAL,
         Show("sd_gap", "SD", "number"), Show("age_slope", "Slope on age", "signed"),
         Show("age_slope_ci95", "95 % interval", "interval"),
         Show("line_slope", "Line: slope", "number", 3),
@@ -100,7 +80,7 @@ RELIABILITY = Result(
     "reliability", "Agreement of repeated scans",
     "A change of one person below the smallest detectable change is noise.",
     (
-        Show("measure"), Show("n_participants", "People", "count"),
+        Show("measure"), PEOPLE,
         Show("n_sessions", "Scans each", "count"), Show("within_sd", kind="number"),
         Show("icc21", "ICC(2,1)", "number"), Show("icc21_ci95", "95 % interval", "interval"),
         Show("icc31", "ICC(3,1)", "number"), Show("icc31_ci95", "95 % interval", "interval"),
@@ -129,7 +109,7 @@ SENSITIVITY = Result(
         Show("analysis"), Show("atlas"), Show("measure"), Show("main", kind="number", digits=3),
         Show("value", "This analysis", "number", 3),
         Show("difference", kind="signed", digits=3), Show("unit"),
-        Show("n_participants", "People", "count"),
+        PEOPLE,
     ),
 )  # fmt: skip
 REGION_MODEL = Result(
@@ -145,7 +125,7 @@ REGION_RELIABILITY = Result(
         Show("name", "Region"), Show("level", kind="level"), Show("icc21", "ICC(2,1)", "number"),
         Show("icc21_ci95", "95 % interval", "interval"), Show("within_sd", kind="number", digits=3),
         Show("smallest_detectable_change", kind="number", digits=3),
-        Show("n_participants", "People", "count"),
+        PEOPLE,
     ),
 )  # fmt: skip
 LIFESPAN_TESTS = Result(
@@ -155,7 +135,7 @@ LIFESPAN_TESTS = Result(
         Show("slope_per_decade", kind="signed", digits=3),
         Show("spearman_age", "Rank correlation with age", "signed"),
         Show("peak_age", kind="number", digits=0), Show("q_age", "q, any change", "p"),
-        Show("q_nonlinear", "q, not a line", "p"), Show("n_participants", "People", "count"),
+        Show("q_nonlinear", "q, not a line", "p"), PEOPLE,
     ),
     order="q_age",
 )  # fmt: skip
@@ -175,7 +155,7 @@ STABILITY = Result(
     "stability", "Does the ranking repeat?",
     "How much of the ranking is found again in other people.",
     (Show("level", kind="level"), Show("measure"), Show("value", kind="number"),
-     Show("ci95", "95 % interval", "interval"), Show("n_repeats", kind="count"),
+     INTERVAL, Show("n_repeats", kind="count"),
      Show("n_regions", kind="count")),
 )  # fmt: skip
 AGREEMENT = Result(
@@ -183,7 +163,7 @@ AGREEMENT = Result(
     "Rank correlation over regions between explanations, over participants.",
     (Show("explanation_a"), Show("explanation_b"), Show("measure"),
      Show("mean", kind="number"), Show("sd", "SD", "number"),
-     Show("n_participants", "People", "count")),
+     PEOPLE),
 )  # fmt: skip
 LITERATURE = Result(
     "literature", "What published studies found",

@@ -13,8 +13,8 @@ from bidsapp_brainage.reports.html import (
     is_missing,
     number,
     number_cell,
-    text_cell,
 )
+from bidsapp_brainage.reports.tables import Show, tabulate
 
 LOW_AGREEMENT = 0.3
 _FALLEN = 0.5
@@ -105,21 +105,13 @@ def ranks(explanations: dict[str, pd.DataFrame], identifier: str) -> tuple[str, 
     wide = wide.assign(mean=wide.mean(axis=1), name=names).sort_values("mean", kind="stable")
     wide = wide.dropna(subset=["mean"])
     columns = [
-        Column("Region"),
-        Column("Mean rank", numeric=True, ascending=True, sorted="ascending"),
-        *(Column(title, numeric=True, ascending=True, short=True) for title in parts),
-    ]
-    cells = [
-        [
-            text_cell(row["name"]),
-            number_cell(row["mean"], 1),
-            *(number_cell(row[title], 0) for title in parts),
-        ]
-        for row in wide.to_dict("records")
+        Show("name", "Region", "name"),
+        Show("mean", "Mean rank", "number", 1, ascending=True, sorted="ascending"),
+        *(Show(title, title, "rank", short=True) for title in parts),
     ]
     text = (
         "1 is the most important region in each column. Regions that are near the top of every "
         "column are the ones that the network most likely used."
     )
     caption = "Ranks of regions by explanation."
-    return "Ranks side by side", text, Table(identifier, caption, columns, cells, searchable=True)
+    return "Ranks side by side", text, tabulate(identifier, caption, columns, wide, searchable=True)

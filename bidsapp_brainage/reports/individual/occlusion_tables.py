@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bidsapp_brainage.catalogue.levels import SIDES, level_title
 from bidsapp_brainage.catalogue.lookup import baseline_title, explanation_title
 from bidsapp_brainage.reports.html import (
     Cell,
@@ -18,8 +17,8 @@ from bidsapp_brainage.reports.html import (
     largest,
     number,
     number_cell,
-    text_cell,
 )
+from bidsapp_brainage.reports.tables import Show, tabulate
 
 TOP_PAIRS = 20
 _CURVES = {"deletion": "Deletion", "insertion": "Insertion"}
@@ -59,27 +58,18 @@ def groups(rows: pd.DataFrame, identifier: str, file_name: str) -> tuple[str, Ta
     """Contributions of groups of regions beside the sums of their regions."""
     most = largest(rows["delta_age"])
     digits = decimals(most)
+    together = "all its regions occluded at once, years"
+    single = "each occluded by itself, years"
     columns = [
-        Column("Group"),
-        Column("Level"),
-        Column("Contribution", numeric=True, help="all its regions occluded at once, years"),
-        Column("Sum of its regions", numeric=True, help="each occluded by itself, years"),
-        Column("Regions", numeric=True),
-        Column("Volume (ml)", numeric=True),
-    ]
-    cells = [
-        [
-            text_cell(SIDES.get(str(row["name"]), row["name"])),
-            text_cell(level_title(str(row["level"]))),
-            number_cell(row["delta_age"], digits, signed=True, most=most),
-            number_cell(row["sum_of_regions"], digits, signed=True),
-            number_cell(row["n_regions"], 0),
-            number_cell(row["volume_mm3"] / 1000, 0),
-        ]
-        for row in rows.to_dict("records")
+        Show("name", "Group", "side"),
+        Show("level", "Level", "level"),
+        Show("delta_age", "Contribution", "signed", digits, together, most),
+        Show("sum_of_regions", "Sum of its regions", "signed", digits, single),
+        Show("n_regions", "Regions", "count"),
+        Show("volume", "Volume (ml)", "number", 0),
     ]
     caption = f"Contributions of groups of regions, in years ({file_name})."
-    return "", Table(identifier, caption, columns, cells)
+    return "", tabulate(identifier, caption, columns, rows.assign(volume=rows["volume_mm3"] / 1000))
 
 
 def shapley(rows: pd.DataFrame, identifier: str, file_name: str) -> tuple[str, Table]:
@@ -88,56 +78,40 @@ def shapley(rows: pd.DataFrame, identifier: str, file_name: str) -> tuple[str, T
     most = largest(known["shapley_age"])
     digits = decimals(most)
     known = known.reindex(known["shapley_age"].abs().sort_values(ascending=False).index)
+    single = "the region occluded by itself, years"
     columns = [
-        Column("Region"),
-        Column("Shapley value", numeric=True, help="years"),
-        Column("Standard error", numeric=True),
-        Column("Contribution", numeric=True, help="the region occluded by itself, years"),
-    ]
-    cells = [
-        [
-            text_cell(row["name"]),
-            number_cell(row["shapley_age"], digits, signed=True, most=most),
-            number_cell(row["standard_error"], digits),
-            number_cell(row["delta_age"], digits, signed=True),
-        ]
-        for row in known.to_dict("records")
+        Show("name", "Region", "name"),
+        Show("shapley_age", "Shapley value", "signed", digits, "years", most),
+        Show("standard_error", "Standard error", "number", digits),
+        Show("delta_age", "Contribution", "signed", digits, single),
     ]
     total = number(known["shapley_age"].sum(), 1, signed=True)
     words = f"These values add up: together {total} years, the change with all regions hidden."
     caption = f"Shapley values of {len(known)} regions, in years ({file_name})."
-    table = Table(identifier, caption, columns, cells, searchable=True)
-    return words, table
+    return words, tabulate(identifier, caption, columns, known, searchable=True)
 
 
 def curves(rows: pd.DataFrame, identifier: str, file_name: str) -> tuple[str, Table]:
     """Areas under the curves of deletion and insertion, beside random orders."""
     columns = [
-        Column("Order of regions from"),
-        Column("Curve"),
-        Column("Area", numeric=True, help="years"),
-        Column("Random order", numeric=True, help="mean area, years"),
-        Column("SD", numeric=True, help="of random orders"),
-        Column("z", numeric=True, help="area against random orders"),
+        Show("title", "Order of regions from", "name"),
+        Show("curve", "Curve", "name"),
+        Show("area", "Area", "number", help="years"),
+        Show("random_area_mean", "Random order", "number", help="mean area, years"),
+        Show("random_area_sd", "SD", "number", help="of random orders"),
+        Show("z", "z", "signed", 1, "area against random orders"),
     ]
-    cells = []
     named = rows if "ranking" in rows else rows.assign(ranking="occlusion")
-    for (ranking, curve), part in named.groupby(["ranking", "curve"], sort=True):
-        row = part.iloc[0]
-        spread = row["random_area_sd"]
-        z = (row["area"] - row["random_area_mean"]) / spread if spread > 0 else None
-        cells.append(
-            [
-                text_cell(explanation_title(str(ranking))),
-                text_cell(_CURVES.get(str(curve), curve)),
-                number_cell(row["area"], 2),
-                number_cell(row["random_area_mean"], 2),
-                number_cell(spread, 2),
-                number_cell(z, 1, signed=True),
-            ]
-        )
+    order = ["ranking", "curve"]
+    first = named.dropna(subset=order).drop_duplicates(order).sort_values(order)
+    spread = first["random_area_sd"]
+    first = first.assign(
+        title=first["ranking"].astype(str).map(explanation_title),
+        curve=first["curve"].replace(_CURVES),
+        z=(first["area"] - first["random_area_mean"]) / spread.where(spread > 0),
+    )
     caption = f"Areas under deletion and insertion curves ({file_name} holds the curves)."
-    return "", Table(identifier, caption, columns, cells)
+    return "", tabulate(identifier, caption, columns, first)
 
 
 def pairs(rows: pd.DataFrame, identifier: str, file_name: str) -> tuple[str, Table]:
@@ -145,20 +119,12 @@ def pairs(rows: pd.DataFrame, identifier: str, file_name: str) -> tuple[str, Tab
     shown = rows.head(TOP_PAIRS)
     most = largest(shown["interaction"])
     digits = decimals(most)
+    beyond = "both minus the sum of the two, years"
     columns = [
-        Column("Region"),
-        Column("and"),
-        Column("Interaction", numeric=True, help="both minus the sum of the two, years"),
-        Column("Both", numeric=True, help="occluded at once, years"),
-    ]
-    cells = [
-        [
-            text_cell(row["name_a"]),
-            text_cell(row["name_b"]),
-            number_cell(row["interaction"], digits, signed=True, most=most),
-            number_cell(row["delta_both"], digits, signed=True),
-        ]
-        for row in shown.to_dict("records")
+        Show("name_a", "Region", "name"),
+        Show("name_b", "and", "name"),
+        Show("interaction", "Interaction", "signed", digits, beyond, most),
+        Show("delta_both", "Both", "signed", digits, "occluded at once, years"),
     ]
     caption = f"The {len(shown)} strongest of {len(rows)} interactions, in years ({file_name})."
-    return "", Table(identifier, caption, columns, cells)
+    return "", tabulate(identifier, caption, columns, shown)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from bidsapp_brainage.bids.derivatives import TableFile
 from bidsapp_brainage.model.provenance import TrainingCohort
 from bidsapp_brainage.reports import wording
@@ -16,14 +18,15 @@ from bidsapp_brainage.reports.html import (
     Table,
     is_missing,
     number,
-    number_cell,
     significant,
     slug,
-    text_cell,
 )
 from bidsapp_brainage.reports.individual.results import PredictionResult, ScanResult
+from bidsapp_brainage.reports.tables import Show, tabulate
 from bidsapp_brainage.reports.wording import Notice
 
+_CORRECTED = "freed from the model's regression to the mean"
+_VERDICTS = {"ok": "no flag", "warn": "look first", "bad": "do not use"}
 _BADGES = {"pass": "ok", "warn": "warn", "fail": "bad"}
 _IDENTITY = ("participant_id", "session_id", "run_id", "scan", "model")
 
@@ -140,34 +143,34 @@ def quality_table(scan: ScanResult, result: PredictionResult) -> Table | None:
 def scan_table(scans: Sequence[tuple[ScanResult, str, PredictionView | None]]) -> Table:
     """One row per scan and model."""
     columns = [
-        Column("Scan"), Column("Model"), Column("Predicted age", numeric=True),
-        Column("95 % interval"), Column("Chronological age", numeric=True),
-        Column("Gap", numeric=True, help="predicted minus chronological age, years"),
-        Column("Corrected gap", numeric=True, help="freed from the model's regression to the mean"),
-        Column("Verdict"),
-    ]  # fmt: skip
-    rows = [_scan_row(*item) for item in scans]
-    caption = "All T1w images of this participant; ages and gaps in years."
-    return Table("scans", caption, columns, rows, sortable=len(rows) > 1)
-
-
-def _scan_row(scan: ScanResult, model: str, view: PredictionView | None) -> list[Cell]:
-    if view is None:
-        empty = [text_cell(None) for _ in range(5)]
-        return [Cell(scan.label), text_cell(model), *empty, Cell("no prediction", level="bad")]
-    row = view.row
-    level = wording.worst(view.notices)
-    verdict = {"ok": "no flag", "warn": "look first", "bad": "do not use"}[level]
-    return [
-        Cell(scan.label),
-        Cell(model),
-        number_cell(row.get("predicted_age")),
-        text_cell(view.interval),
-        number_cell(row.get("chronological_age")),
-        number_cell(row.get("gap"), signed=True),
-        number_cell(row.get("gap_corrected"), signed=True),
-        Cell(verdict, level=level),
+        Show("scan", "Scan", "name"),
+        Show("model", "Model", "name"),
+        Show("predicted_age", "Predicted age", "number", 1),
+        Show("interval", "95 % interval", "name"),
+        Show("chronological_age", "Chronological age", "number", 1),
+        Show("gap", "Gap", "signed", 1, "predicted minus chronological age, years"),
+        Show("gap_corrected", "Corrected gap", "signed", 1, _CORRECTED),
+        Show("level", "Verdict", cell=_verdict_cell),
     ]
+    rows = []
+    for scan, model, view in scans:
+        own: dict[str, object] = {"scan": scan.label, "model": model}
+        if view is not None:
+            own = {
+                **view.row,
+                **own,
+                "interval": view.interval,
+                "level": wording.worst(view.notices),
+            }
+        rows.append(own)
+    caption = "All T1w images of this participant; ages and gaps in years."
+    return tabulate("scans", caption, columns, pd.DataFrame(rows), sortable=len(rows) > 1)
+
+
+def _verdict_cell(level: object) -> Cell:
+    if is_missing(level):
+        return Cell("no prediction", level="bad")
+    return Cell(_VERDICTS[str(level)], level=str(level))
 
 
 def _age_line(

@@ -9,18 +9,10 @@ import numpy as np
 import pandas as pd
 
 from bidsapp_brainage.catalogue.levels import SIDES
-from bidsapp_brainage.reports.html import (
-    Column,
-    Table,
-    decimals,
-    largest,
-    number,
-    number_cell,
-    slug,
-    text_cell,
-)
+from bidsapp_brainage.reports.html import Table, decimals, largest, number, slug
 from bidsapp_brainage.reports.individual.method_tables import Part, method_tables
 from bidsapp_brainage.reports.individual.results import RegionResult, ScanResult
+from bidsapp_brainage.reports.tables import Show, tabulate, with_values
 
 NEGLIGIBLE_YEARS = 0.1
 
@@ -75,53 +67,32 @@ def _region_table(rows: pd.DataFrame, identifier: str, file_name: str) -> Table:
     ordered = rows.sort_values("rank", kind="stable", na_position="last")
     most = largest(ordered["delta_age"])
     digits = decimals(most)
-    texts = {"lobe": "Lobe", "network": "Network"}
+    places = [Show("lobe", "Lobe", "name"), Show("network", "Network", "name")]
     if rows["baseline"].nunique() > 1:
-        texts["baseline"] = "Filled with"
-    numbers = {
-        "delta_age_per_ml": (
-            "Per ml",
-            digits + 1,
-            True,
-            "contribution divided by volume, years per ml",
-        ),
-        "delta_age_adj": ("Size-adjusted", digits, True, "residual on the logarithm of the volume"),
-        "nosa_importance": (
-            "NOSA",
-            digits,
-            False,
-            "published definition; needs the true age",
-        ),
-        "z_null": ("z (null)", 1, True, "against control regions of the same size"),
-    }
-    texts = {key: title for key, title in texts.items() if ordered[key].notna().any()}
-    numbers = {key: facts for key, facts in numbers.items() if ordered[key].notna().any()}
+        places.append(Show("baseline", "Filled with", "name"))
+    per_ml = "contribution divided by volume, years per ml"
+    adjusted = "residual on the logarithm of the volume"
+    nosa = "published definition; needs the true age"
+    null = "against control regions of the same size"
+    further = [
+        Show("delta_age_per_ml", "Per ml", "signed", digits + 1, per_ml),
+        Show("delta_age_adj", "Size-adjusted", "signed", digits, adjusted),
+        Show("nosa_importance", "NOSA", "number", digits, nosa),
+        Show("z_null", "z (null)", "signed", 1, null),
+    ]
+    without = "predicted age without minus with it, years"
     columns = [
-        Column("Region"),
-        Column("Rank", numeric=True, ascending=True, sorted="ascending"),
-        Column("Side"),
-        *(Column(title) for title in texts.values()),
-        Column("Volume (ml)", numeric=True),
-        Column("Contribution", numeric=True, help="predicted age without minus with it, years"),
-        *(Column(title, numeric=True, help=help) for title, _, _, help in numbers.values()),
+        Show("name", "Region", "name"),
+        Show("rank", "Rank", "rank", sorted="ascending"),
+        Show("hemisphere", "Side", "name"),
+        *with_values(ordered, places),
+        Show("volume", "Volume (ml)", "number", 1),
+        Show("delta_age", "Contribution", "signed", digits, without, most),
+        *with_values(ordered, further),
     ]
-    cells = [
-        [
-            text_cell(row["name"]),
-            number_cell(row["rank"], 0),
-            text_cell(row["hemisphere"]),
-            *(text_cell(row[key]) for key in texts),
-            number_cell(row["volume_mm3"] / 1000, 1),
-            number_cell(row["delta_age"], digits, signed=True, most=most),
-            *(
-                number_cell(row[key], places, signed=signed)
-                for key, (_, places, signed, _) in numbers.items()
-            ),
-        ]
-        for row in ordered.to_dict("records")
-    ]
+    ordered = ordered.assign(volume=ordered["volume_mm3"] / 1000)
     caption = f"Contributions of all {len(rows)} regions, in years ({file_name})."
-    return Table(identifier, caption, columns, cells, searchable=True)
+    return tabulate(identifier, caption, columns, ordered, searchable=True)
 
 
 def _region_sentence(rows: pd.DataFrame, known: pd.DataFrame) -> str:

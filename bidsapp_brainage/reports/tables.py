@@ -1,0 +1,143 @@
+"""Tables of the pages, each described by a short list of its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bidsapp_brainage.catalogue.levels import SIDES, level_title
+from bidsapp_brainage.reports.html import (
+    MISSING,
+    Cell,
+    Column,
+    Table,
+    is_missing,
+    number,
+    number_cell,
+    significant,
+    text_cell,
+)
+
+_P_LEAST = 0.001
+_VERDICTS = {"agrees": "ok", "partly": "warn", "differs": "bad"}
+_NUMBERS = {"number", "signed", "count", "rank"}
+
+
+@dataclass(frozen=True)
+class Show:
+    """A column to show.
+
+    Attributes
+    ----------
+    name : str
+        Column of the rows.
+    title, help : str
+        Empty: the words of the data dictionary, where the table has one.
+    kind : str
+        ``text``, ``name`` (written as it is), ``side``, ``level``, ``number``, ``signed``,
+        ``count``, ``rank``, ``p``, ``interval`` (of the columns ``<name>_lower`` and
+        ``<name>_upper``), ``verdict`` or ``long`` for sentences.
+    digits : int
+    most : float or None
+        The magnitude that fills a bar; None draws no bar.
+    cell : callable or None
+        Makes the cell from the value, for what no kind says.
+    ascending, sorted, short
+        As in :class:`bidsapp_brainage.reports.html.Column`.
+    """
+
+    name: str
+    title: str = ""
+    kind: str = "text"
+    digits: int = 2
+    help: str = ""
+    most: float | None = None
+    cell: Callable[[object], Cell] | None = None
+    ascending: bool = False
+    sorted: str = ""
+    short: bool = False
+
+
+PEOPLE = Show("n_participants", "People", "count")
+INTERVAL = Show("ci95", "95 % interval", "interval")
+
+
+def tabulate(
+    identifier: str,
+    caption: str,
+    columns: Sequence[Show],
+    rows: pd.DataFrame,
+    *,
+    described: Mapping[str, Mapping[str, object]] | None = None,
+    sortable: bool = True,
+    searchable: bool = False,
+) -> Table:
+    """Table of these columns; `described` is the data dictionary of the rows."""
+    heads = [_column(show, (described or {}).get(show.name, {})) for show in columns]
+    cells = [[_cell(row, show) for show in columns] for row in rows.to_dict("records")]
+    return Table(identifier, caption, heads, cells, sortable, searchable)
+
+
+def with_values(rows: pd.DataFrame, columns: Sequence[Show]) -> list[Show]:
+    """Those columns that are there and have a value."""
+    names = [f"{show.name}_lower" if show.kind == "interval" else show.name for show in columns]
+    there = [name in rows and bool(rows[name].notna().any()) for name in names]
+    return [show for show, known in zip(columns, there, strict=True) if known]
+
+
+def interval(low: object, high: object, digits: int = 2) -> str:
+    """Bounds as ``low to high``; ``n/a`` when they are unknown."""
+    if is_missing(low) or is_missing(high):
+        return MISSING
+    return f"{number(low, digits)} to {number(high, digits)}"
+
+
+def _column(show: Show, described: Mapping[str, object]) -> Column:
+    units, words = (str(described.get(key) or "") for key in ("Units", "Description"))
+    return Column(
+        show.title or str(described.get("LongName", show.name)),
+        numeric=show.kind in {*_NUMBERS, "p", "interval"},
+        help=show.help or (f"{words} ({units})" if units and words else words),
+        ascending=show.ascending or show.kind in {"p", "rank"},
+        sorted=show.sorted,
+        wrap=show.kind == "long",
+        short=show.short,
+    )
+
+
+def _cell(row: Mapping[Hashable, object], show: Show) -> Cell:
+    value = row.get(show.name)
+    if show.cell is not None:
+        return show.cell(value)
+    if show.kind == "interval":
+        low = row.get(f"{show.name}_lower")
+        text = interval(low, row.get(f"{show.name}_upper"), show.digits)
+        return Cell(text, value="" if text == MISSING else f"{float(str(low)):.6g}")
+    if is_missing(value):
+        return text_cell(None)
+    if show.kind in _NUMBERS:
+        digits = 0 if show.kind in {"count", "rank"} else show.digits
+        try:
+            return number_cell(value, digits, signed=show.kind == "signed", most=show.most)
+        except ValueError:
+            return text_cell(value)
+    return _word_cell(value, show.kind)
+
+
+def _word_cell(value: object, kind: str) -> Cell:
+    if kind == "p":
+        known = float(str(value))
+        text = f"< {_P_LEAST:g}" if known < _P_LEAST else number(known, 3)
+        return Cell(text, value=f"{known:.6g}")
+    if kind == "verdict":
+        return Cell(str(value), level=_VERDICTS.get(str(value), ""))
+    if kind == "level":
+        return Cell(level_title(str(value)))
+    if kind == "side":
+        return Cell(SIDES.get(str(value), str(value)))
+    if kind == "name":
+        return Cell(str(value))
+    text = significant(value)
+    return Cell(text.replace("_", " ") if kind == "text" else text)
