@@ -86,20 +86,10 @@ class Person:
 
 
 def parse_age(text: Any, units: str | None = None) -> Age:
-    """Read one age cell.
+    """Read one age cell: a number, ``"89+"``, ``">89"``, ``"034Y"``, ``"25 months"``, ``"n/a"`` ...
 
-    Parameters
-    ----------
-    text : object
-        The cell: a number, ``"89+"``, ``">89"``, ``"034Y"``, ``"25 months"``, ``"n/a"`` ...
-    units : str, optional
-        ``Units`` of the column; years if absent.
-
-    Returns
-    -------
-    Age
-        In years, with an empty source (the caller knows it). Unreadable text gives no value and
-        a note.
+    `units` is that of the column; years if absent. The age is in years with an empty source (the
+    caller knows it); unreadable text gives no value and a note.
     """
     if text is None or str(text).strip().lower() in _MISSING:
         return UNKNOWN_AGE
@@ -226,15 +216,8 @@ def _units(sidecars: Sequence[Path], column: str) -> str | None:
 class AgeBook:
     """All that the tables of a dataset say about age, sex and site of its scans.
 
-    Parameters
-    ----------
-    bids_dir : Path
-        Root of the raw dataset.
-    age_column : str
-        Name of the column with ages in all tables.
-    age_file : Path, optional
-        Extra table with ``participant_id``, optionally ``session_id`` and ``run_id``, and the
-        age column; it is asked first.
+    `age_column` has the ages in all tables. `age_file` is asked first: a table with
+    ``participant_id``, optionally ``session_id`` and ``run_id``, and the age column.
 
     Raises
     ------
@@ -265,12 +248,8 @@ class AgeBook:
     def person(self, entities: dict[str, str], relative_path: str) -> Person:
         """Age, sex and site of one scan.
 
-        Parameters
-        ----------
-        entities : dict
-            Short entities of the scan; ``sub``, ``ses`` and ``run`` are used.
-        relative_path : str
-            Path of the image relative to the dataset, for ``scans.tsv``.
+        Of the short `entities` ``sub``, ``ses`` and ``run`` are used; the path of the image
+        relative to the dataset is looked up in ``scans.tsv``.
         """
         rows = self._participant_rows(entities)
         return Person(

@@ -97,19 +97,11 @@ class Scan:
 
 
 def collect_scans(bids_dir: Path, selection: Selection) -> tuple[list[Scan], list[str]]:
-    """Find the T1w images that were asked for.
-
-    Parameters
-    ----------
-    bids_dir : Path
-        Root of the dataset.
-    selection : Selection
-        Which images, and where ages come from.
+    """Find the T1w images that were asked for, in natural order of their paths.
 
     Returns
     -------
     scans : list of Scan
-        In natural order of their paths.
     warnings : list of str
         What the user should know, one line each.
 
@@ -175,10 +167,7 @@ def _shorten(labels: Sequence[str], limit: int = 30) -> str:
 def build_query(selection: Selection) -> dict[str, Any]:
     """Arguments for ``BIDSLayout.get`` from the filter file and the defaults.
 
-    Raises
-    ------
-    UsageError
-        If the filter file is missing, not JSON, or uses unknown names.
+    Raises :class:`UsageError` if that file is missing, not JSON, or uses unknown names.
     """
     query: dict[str, Any] = {
         "suffix": "T1w",

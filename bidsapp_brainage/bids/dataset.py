@@ -39,14 +39,8 @@ _MAX_NAMED_PARTS = 3  # a longer relative path may tell names of people and mach
 class Origin:
     """What the outputs are made from.
 
-    Attributes
-    ----------
-    bids_dir, output_dir : Path
-        Raw dataset; root of the outputs.
-    configuration_hash : str
-        Of everything that changes results.
-    derivatives : tuple of (str, Path)
-        Name and folder of the derivatives that are used.
+    The hash is that of everything that changes results; derivatives that are used have a name and a
+    folder.
     """
 
     bids_dir: Path
@@ -64,16 +58,9 @@ def write_dataset_files(
 ) -> None:
     """Write everything at the root of the output that is not about one participant.
 
-    Parameters
-    ----------
-    origin : Origin
-        What the outputs are made from.
-    model : str
-        The model whose label stands in the names.
-    atlas_facts : mapping, optional
-        ``Atlas.description``; its ``DatasetLink`` or ``URL`` is linked.
-    scans : sequence of Scan
-        Images of this run; their participants are added to ``participants.tsv``.
+    `model` is the one whose label stands in the names, `atlas_facts` is ``Atlas.description``,
+    whose ``DatasetLink`` or ``URL`` is linked; participants of the scans are added to
+    ``participants.tsv``.
     """
     output_dir = origin.output_dir
     io.write_json(output_dir / "dataset_description.json", dataset_description(origin, atlas_facts))

@@ -26,21 +26,10 @@ _FOLDERS = {"subject": "anat", "figures": "figures"}
 
 @dataclass(frozen=True)
 class Derivative:
-    """One file of a scan.
+    """One file of a scan, with the card of its output.
 
-    Attributes
-    ----------
-    output : Output
-        Its card.
-    path : Path
-    scan : tuple of (str, str)
-        Entities of the scan, as in its outputs.
-    model : str
-        Label of the model that made it; empty if none did.
-    atlas : tuple of (str, str)
-        ``atlas``, ``seg`` and ``scale``, as far as they are in the name.
-    space : str
-        Label of its space; empty for that of the scan.
+    The entities are those of the scan and, as far as they are in the name, ``atlas``, ``seg`` and
+    ``scale``; `model` is empty if no model made it, `space` if it is that of the scan.
     """
 
     output: Output
@@ -71,12 +60,8 @@ class TableFile:
 class Derivatives:
     """Files of the participant level in one folder.
 
-    Parameters
-    ----------
-    output_dir : Path
-        Root of the derivatives dataset.
-    participants, sessions, runs : sequence of str
-        Labels without prefix; only their files count. Empty means all.
+    Of participants, sessions and runs (labels without prefix) only the named ones count; empty
+    means all.
 
     Attributes
     ----------

@@ -19,21 +19,11 @@ def _columns(kind: str) -> Mapping[str, Column]:
 
 
 def describe_columns(kind: str, columns: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """What the columns of one kind of table mean.
+    """What the columns of a kind of table (its suffix) mean, in the order of the names.
 
-    Parameters
-    ----------
-    kind : str
-        Suffix of the table.
-    columns : iterable of str
-        Names in the order of the table.
-
-    Returns
-    -------
-    dict
-        ``LongName``, ``Description`` and, where they apply, ``Units``, ``Levels``, ``Minimum``,
-        ``Maximum`` and ``Derivative`` per column. A column that comes from a user's own table
-        (an atlas may have any) has only its name.
+    Each has ``LongName``, ``Description`` and, where they apply, ``Units``, ``Levels``,
+    ``Minimum``, ``Maximum`` and ``Derivative``. A column that comes from a user's own table (an
+    atlas may have any) has only its name.
     """
     known = _columns(kind)
     return {

@@ -67,7 +67,7 @@ def derivative_path(
     datatype: str = "anat",
     **more: Any,
 ) -> Path:
-    """Path of one output file; no other code makes such a name.
+    """Path of one output file; no other code makes such a name, and nothing is created.
 
     Parameters
     ----------
@@ -82,13 +82,7 @@ def derivative_path(
         ``"figures"`` puts a picture into ``sub-X/figures``. For files without subject it may stay
         at its default, except for ``"phenotype"``.
     **more
-        Further entities: `space`, `atlas`, `seg`, `scale`, `res`, `label`, `desc`, `from_`, `to`,
-        `mode`, `tpl`. ``None`` means absent.
-
-    Returns
-    -------
-    Path
-        Absolute or relative as `output_dir` is; nothing is created.
+        Further entities: `space`, `atlas`, `desc`, `from_`, `tpl` ...; ``None`` means absent.
 
     Raises
     ------
@@ -114,13 +108,7 @@ def derivative_path(
 
 
 def output_name(key: str, model: str = "") -> dict[str, str]:
-    """What the card of an output says about its name, as arguments of :func:`derivative_path`.
-
-    Raises
-    ------
-    KeyError
-        There is no such output.
-    """
+    """What the card of an output says about its name, as arguments of :func:`derivative_path`."""
     card = output(key)
     datatype = card.level if card.level in ("figures", "group", "phenotype") else "anat"
     name = {"suffix": card.suffix, "extension": card.extension, "datatype": datatype}
@@ -138,18 +126,7 @@ def output_path(
 ) -> Path:
     """Path of one output by the key of its card; see :func:`derivative_path`.
 
-    Parameters
-    ----------
-    output_dir : Path
-        Root of the derivatives dataset.
-    key : str
-        Of the card.
-    entities : pairs or mapping
-        Of the scan or the atlas.
-    model : str
-        Label of the model, where the name has one.
-    **more
-        Further entities.
+    `model` is the label of the model, where the name has one.
     """
     return derivative_path(output_dir, entities, **output_name(key, model), **more)
 
@@ -223,16 +200,9 @@ def resolution_label(spacing: float) -> str:
 
 @dataclass(frozen=True)
 class Destination:
-    """Where the outputs of one scan go.
+    """Where the outputs of one scan go; no entities for files about no participant.
 
-    Attributes
-    ----------
-    output_dir : Path
-        Root of the derivatives.
-    entities : tuple of (str, str)
-        Of the scan; empty for files about no participant.
-    source : str
-        BIDS URI of the raw image.
+    `source` is the BIDS URI of the raw image.
     """
 
     output_dir: Path

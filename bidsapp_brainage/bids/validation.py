@@ -17,15 +17,10 @@ _TIMEOUT_SECONDS = 300
 
 
 def check_dataset(bids_dir: Path) -> list[str]:
-    """Errors that the BIDS validator finds, as warnings.
+    """Errors that the BIDS validator finds, as a few lines of warning.
 
     They do not stop the run: most concern files that this app does not read, and what it reads
-    it checks itself.
-
-    Returns
-    -------
-    list of str
-        At most a few lines; empty when the dataset is valid or the validator is not installed.
+    it checks itself. Nothing when the dataset is valid or the validator is not installed.
     """
     command = shutil.which(_COMMAND) or shutil.which(_COMMAND, path=str(Path(sys.prefix) / "bin"))
     if command is None:

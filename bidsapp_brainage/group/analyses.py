@@ -33,16 +33,9 @@ Tables = Mapping[str, pd.DataFrame]
 class Study:
     """What is known of a study besides the derivatives.
 
-    Attributes
-    ----------
-    columns : ParticipantColumns
-        Which columns of participants.tsv mean what.
-    dataset_name : str
-        Name of the dataset, to be compared with the training cohort.
-    card : ModelCard or None
-        Card of the model, if it is installed here.
-    bias_correction : BiasCorrection or None
-        A correction that the user gives to the group level.
+    The name of the dataset is compared with the training cohort on the model's card, which is None
+    if the model is not installed here; the correction is one that the user gives to the group
+    level.
     """
 
     columns: ParticipantColumns = field(default_factory=ParticipantColumns)
@@ -69,21 +62,12 @@ class Sample:
 
     Attributes
     ----------
-    model : ModelResult
-    study : Study
-    scans : DataFrame
-        One row per scan: the predictions with ``sex``, ``site`` and ``flagged``.
-    people : DataFrame
-        One row per participant.
-    kfold : KFoldCorrection or None
-        Correction of the gap fitted within the dataset.
-    design : Design or None
-        Linear model that the sample supports.
-    repeats : Repeats or None
-        Scans of people with several.
-    atlases : tuple of AtlasSample
-    n_boot, n_permutations, seed : int
-        Of bootstrap and permutations.
+    scans, people : DataFrame
+        One row per scan: the predictions with ``sex``, ``site`` and ``flagged``; one row per
+        participant.
+    kfold, design, repeats
+        Correction of the gap fitted within the dataset, linear model, scans of people with several:
+        None where the sample does not support them.
     """
 
     model: ModelResult
@@ -206,15 +190,8 @@ NOTES = "notes"
 class Summary:
     """One model's results for a sample.
 
-    Attributes
-    ----------
-    model : ModelResult
-    tables : dict
-        Tables of the sample by the key of the output; only those that the sample supports.
-    atlas_tables : tuple of dict
-        The same for each atlas of the model, in their order.
-    notes : tuple of Note
-        Sentences about all tables; they are the table ``notes``, too.
+    ``tables`` are those of the sample by the key of the output, only what the sample supports;
+    ``atlas_tables`` the same for each atlas of the model. The notes are the table ``notes``, too.
     """
 
     model: ModelResult
@@ -233,17 +210,9 @@ def summarise(
 ) -> Summary:
     """Run all analyses of one model's results.
 
-    Parameters
-    ----------
-    model : ModelResult
-    participants : DataFrame
-        ``participant_id`` and, where known, ``sex``, ``site``, ``group`` and covariates; may be
-        empty.
-    study : Study, optional
-    seed : int
-        Seed of bootstrap and permutations.
-    unreadable : tuple of str
-        Sentences about tables of participants that could not be read.
+    `participants` has ``participant_id`` and, where known, ``sex``, ``site``, ``group`` and
+    covariates; it may be empty. `unreadable` are sentences about tables that could not be read; the
+    seed is that of bootstrap and permutations.
     """
     prepared, notes = prepare(model, participants, study or Study(), seed=seed)
     notes = [*notes_of("unreadable", unreadable, "warning"), *notes]

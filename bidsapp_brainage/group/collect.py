@@ -20,21 +20,17 @@ IDENTITY = ["participant_id", "session_id", "run_id", "scan"]
 
 @dataclass(frozen=True)
 class AtlasResult:
-    """Region contributions of all scans with one atlas.
+    """Region contributions of all scans with one atlas, in the space of a template.
 
     Attributes
     ----------
     entities : dict
         ``atlas`` and, where the atlas has them, ``seg`` and ``scale``.
-    space : str
-        Template of the region labels.
     frames : mapping of str to DataFrame
         Rows of all scans by the key of the output; every output that its card calls pooled has
         a frame, which may be empty.
     maps : dict
         Occlusion map in template space by scan.
-    provenance : dict
-        Facts shared by the sidecars.
     """
 
     entities: dict[str, str]
@@ -75,11 +71,8 @@ class ModelResult:
 
     Attributes
     ----------
-    label : str
-        ``desc-`` label of the model's files.
     frames : mapping of str to DataFrame
         Rows of all scans by the key of the output, those of no atlas.
-    atlases : tuple of AtlasResult
     provenance : dict
         Facts shared by the sidecars of all predictions.
     notes : tuple of str
@@ -121,19 +114,10 @@ def collect(
     sessions: Sequence[str] = (),
     runs: Sequence[str] = (),
 ) -> Collection:
-    """Gather the tables of the participant level.
+    """Gather the tables of the participant level, models in the order of their labels.
 
-    Parameters
-    ----------
-    output_dir : Path
-        Root of the derivatives dataset.
-    participants, sessions, runs : sequence of str
-        Labels without prefix; only these are read. Empty means all.
-
-    Returns
-    -------
-    Collection
-        Models in alphabetical order of their labels.
+    Of participants, sessions and runs (labels without prefix) only the named ones are read; empty
+    means all.
 
     Raises
     ------

@@ -23,10 +23,7 @@ SENSITIVITY = tuple(columns_of("sensitivity"))
 def agreement(table: pd.DataFrame) -> Findings:
     """Mean over participants of the rank agreement between explanations.
 
-    Parameters
-    ----------
-    table : DataFrame
-        One row per scan and pair of explanations; may be empty.
+    The table has one row per scan and pair of explanations; it may be empty.
     """
     if table.empty or "explanation_a" not in table:
         return Findings({})
@@ -49,14 +46,8 @@ def sensitivity(
 ) -> Findings:
     """What changes without flagged scans, with other fills and between members (T7).
 
-    Parameters
-    ----------
-    metrics : DataFrame
-        Accuracy with the subsets ``all`` and ``unflagged``.
-    atlases : sequence of (AtlasResult, levels)
-        Contributions with every atlas; the first level is that of regions.
-    flagged : set of str
-        Names of flagged scans.
+    Accuracy has the subsets ``all`` and ``unflagged``; of the levels of an atlas the first is that
+    of regions; `flagged` are names of scans.
     """
     raw = metrics[metrics["prediction"] == "raw"]
     main = raw[raw["subset"] == "all"].set_index("metric")

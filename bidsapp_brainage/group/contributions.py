@@ -27,15 +27,8 @@ def mean_contributions(
 ) -> Findings:
     """Mean contribution of every region and group, with every baseline (T5).
 
-    Parameters
-    ----------
-    table : DataFrame
-        Contributions with the main baseline, one row per scan and region.
-    baselines : DataFrame
-        The same with all baselines, with fewer columns; may be empty.
-    groups : DataFrame
-        Groups occluded as one, with the main baseline.
-    n_permutations, seed : int
+    `table` and `groups` (occluded as one) have a row per scan with the main baseline; `baselines`
+    has all of them with fewer columns and may be empty.
     """
     means = regions.contribution_table(
         _all_baselines(table, baselines), groups, seed=seed, n_permutations=n_permutations
@@ -79,14 +72,7 @@ def _described(table: pd.DataFrame, level: Level, place: int) -> pd.DataFrame:
 
 
 def lifespan_curves(levels: Sequence[Level], ages: pd.Series) -> Findings:
-    """Curves over age, and tests of their shape.
-
-    Parameters
-    ----------
-    levels : sequence of Level
-    ages : Series
-        Years, by participant.
-    """
+    """Curves over age, and tests of their shape; ages (years) by participant."""
     curves, tests = [], []
     for level in levels:
         age = ages.reindex(level.matrix.index).to_numpy(dtype=np.float64)

@@ -23,10 +23,8 @@ class Level:
     ----------
     name : str
         ``region``, a level of groups, or that of means over the regions of groups.
-    rows : DataFrame
-        One row per scan and region or group.
-    matrix : DataFrame
-        Participants by regions (label) or groups (name), years.
+    rows, matrix : DataFrame
+        A row per scan and region or group; participants by regions (label) or groups (name), years.
     labels : DataFrame
         What describes a column of the matrix: ``index``, ``name`` and so on, in its order.
     """
@@ -51,17 +49,9 @@ class Level:
 def occluded_groups(atlas: AtlasResult, scans: pd.DataFrame) -> pd.DataFrame:
     """Groups of regions that were occluded as one, with the columns of the regions' table.
 
-    Parameters
-    ----------
-    atlas : AtlasResult
-        ``groups`` holds a row per scan and group; ``baseline`` is that of the scan's regions.
-    scans : DataFrame
-        ``scan``, ``predicted_age`` and ``chronological_age`` (years), for the published importance.
-
-    Returns
-    -------
-    DataFrame
-        Empty where the derivatives have no such table.
+    ``baseline`` is that of the scan's regions; `scans` has ``predicted_age`` and
+    ``chronological_age`` (years), for the published importance. Empty where the derivatives have no
+    such table.
     """
     groups = atlas.groups
     if groups.empty or atlas.table.empty:
@@ -90,21 +80,10 @@ def _importance(scan_of_row: pd.Series, delta: pd.Series, scans: pd.DataFrame) -
 
 
 def atlas_levels(atlas: AtlasResult, groups: pd.DataFrame) -> tuple[list[Level], list[Note]]:
-    """Levels of the main baseline, the first one of the table.
+    """Levels of the main baseline, the first one of the table: regions, then groups.
 
-    Parameters
-    ----------
-    atlas : AtlasResult
-    groups : DataFrame
-        From :func:`occluded_groups`.
-
-    Returns
-    -------
-    levels : list of Level
-        Regions, then groups occluded as one. A level of groups that nobody occluded is the mean
-        over their regions, under a name of its own.
-    notes : list of Note
-        Where and why that is so.
+    A level of groups that nobody occluded as one (:func:`occluded_groups`) is the mean over their
+    regions, under a name of its own; the notes say where and why.
     """
     if atlas.table.empty:
         return [], []

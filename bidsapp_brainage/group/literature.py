@@ -77,10 +77,8 @@ def published_claims(
 
     Parameters
     ----------
-    occlusionstats : DataFrame
-        Mean contributions; those with the main baseline count.
-    lifespanstats : DataFrame or None
-        Tests of the curves over age.
+    occlusionstats, lifespanstats : DataFrame
+        Mean contributions, of which those with the main baseline count; tests of the curves.
     levels : sequence of Level
         Contributions with the main baseline.
     ages : Series
@@ -100,23 +98,17 @@ def published_claims(
 def literature_table(
     contributions: pd.DataFrame, lifespan: pd.DataFrame | None, hemispheres: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """Compare published claims with a sample.
+    """Compare published claims with a sample, as the columns ``COLUMNS``.
 
     Parameters
     ----------
     contributions : DataFrame
-        Rows of ``occlusionstats`` with the main baseline.
+        Rows of ``occlusionstats`` with the main baseline. Structures are compared by the mean
+        percentile of their regions, by each of ``MEASURES`` that is known.
     lifespan : DataFrame or None
         ``lifespanstats``.
     hemispheres : DataFrame or None
-        ``age`` and the absolute ``difference`` of the mean contributions of the hemispheres, a row
-        per participant.
-
-    Returns
-    -------
-    DataFrame
-        ``COLUMNS``. Structures are compared by the mean percentile of their regions, by each of
-        ``MEASURES`` that is known.
+        From :func:`hemisphere_differences`.
     """
     table = contributions[contributions["level"] == "region"]
     table = table[table["n_participants"] > 0]

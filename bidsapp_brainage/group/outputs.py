@@ -25,18 +25,9 @@ def group_path(output_dir: Path, label: str, key: str, entities: Mapping[str, st
 
 
 def write_tables(output_dir: Path, summary: Summary) -> list[Path]:
-    """Write all tables of one model, and remove those of an earlier run that are no more.
+    """Write all tables of one model with their dictionaries, and return the paths of the TSV files.
 
-    Parameters
-    ----------
-    output_dir : Path
-        Root of the derivatives dataset.
-    summary : Summary
-
-    Returns
-    -------
-    list of Path
-        The TSV files; each has its dictionary beside it.
+    Those of an earlier run that are no more are removed.
     """
     atlases = zip(summary.model.atlases, summary.atlas_tables, strict=True)
     places: list[tuple[Tables, Mapping[str, str]]] = [
@@ -73,18 +64,8 @@ def _provenance(summary: Summary) -> dict[str, Any]:
 def write_phenotype(output_dir: Path, summaries: Sequence[Summary]) -> list[Note]:
     """Write ``phenotype/brainage.tsv`` if there is one image per participant and one model.
 
-    Parameters
-    ----------
-    output_dir : Path
-        Root of the derivatives dataset.
-    summaries : sequence of Summary
-        One per model.
-
-    Returns
-    -------
-    list of Note
-        Why there is no such table; an older one is removed then. BIDS allows one row per
-        participant in a phenotype table.
+    BIDS allows one row per participant in a phenotype table: else an older one is removed and the
+    note says why.
     """
     path = output_path(output_dir, "phenotype")
     why = _no_phenotype(summaries)
@@ -122,18 +103,7 @@ def mean_map_path(output_dir: Path, label: str, entities: Mapping[str, str]) -> 
 def write_mean_map(output_dir: Path, label: str, atlas: AtlasResult) -> list[Note]:
     """Write the mean occlusion map of one atlas in template space.
 
-    Parameters
-    ----------
-    output_dir : Path
-        Root of the derivatives dataset.
-    label : str
-        ``desc-`` label of the model's files.
-    atlas : AtlasResult
-
-    Returns
-    -------
-    list of Note
-        Why there is none; an older one is removed then.
+    Where there is none an older one is removed, and the note says why.
     """
     older = mean_map_path(output_dir, label, atlas.entities)
     if older is not None:
@@ -170,21 +140,9 @@ def write_mean_map(output_dir: Path, label: str, atlas: AtlasResult) -> list[Not
 def mean_map(maps: Mapping[str, Path]) -> tuple[nib.Nifti1Image, int]:
     """Mean over participants of their occlusion maps, each the mean over their scans.
 
-    Parameters
-    ----------
-    maps : mapping
-        Map in template space by scan name (``sub-01_ses-1``), at least one.
-
-    Returns
-    -------
-    image : nibabel.Nifti1Image
-        float32, years, on the grid of the maps.
-    n_participants : int
-
-    Raises
-    ------
-    DataError
-        If a map cannot be read or the maps have different grids.
+    Maps in template space come by scan name (``sub-01_ses-1``), at least one; the mean is float32,
+    in years, on their grid, and comes with the number of participants. Raises :class:`DataError` if
+    a map cannot be read or the maps have different grids.
     """
     by_person: dict[str, list[Path]] = {}
     for scan, path in maps.items():

@@ -32,17 +32,9 @@ _COMMON = frozenset(
 class ParticipantColumns:
     """Which columns of participants.tsv mean what.
 
-    Attributes
-    ----------
-    group : str
-        Column with the groups that are compared; empty for none.
-    reference : str
-        Group that the others are compared with and that a correction is fitted on; empty for
-        the most frequent one.
-    site : str
-        Column with the place of acquisition.
-    covariates : tuple of str
-        Further columns for the linear models; also columns of the quality table.
+    `group` has the groups that are compared, empty for none; `reference` is the group that others
+    are compared with and that a correction is fitted on, empty for the most frequent one;
+    covariates are further columns for the linear models, also of the quality table.
     """
 
     group: str = ""
@@ -58,25 +50,11 @@ def load_people(
     *,
     scan_columns: Iterable[str] = (),
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Read sex, site, group and covariates.
+    """Read sex, site, group and covariates: one row per participant, as far as they are known.
 
-    Parameters
-    ----------
-    output_dir : Path
-        Derivatives; their ``participants.tsv`` is a subset of the columns of the raw one.
-    bids_dir : Path
-        Raw dataset. Only its ``participants.tsv`` is read, and only if it is there.
-    columns : ParticipantColumns
-    scan_columns : iterable of str
-        Columns of the quality table, which may serve as covariates, too.
-
-    Returns
-    -------
-    people : DataFrame
-        One row per participant: ``participant_id``, ``sex``, ``site``, ``group`` and covariates,
-        as far as they are known.
-    problems : list of str
-        Sentences about tables that could not be read.
+    The ``participants.tsv`` of the derivatives is a subset of the columns of the raw one, which is
+    read only if it is there. `scan_columns` are those of the quality table, which may be
+    covariates, too. With the people come sentences about tables that could not be read.
 
     Raises
     ------
@@ -190,20 +168,9 @@ def training_notes(
 def training_overlap(card: ModelCard, dataset_name: str, participants: Sequence[str]) -> str:
     """Warn if the name of the dataset or of its participants points to the training cohort.
 
-    Parameters
-    ----------
-    card : ModelCard
-        ``training.cohort`` is compared.
-    dataset_name : str
-        ``Name`` of the dataset description.
-    participants : sequence of str
-        Labels such as ``sub-IXI012``: letters before the number often name the study.
-
-    Returns
-    -------
-    str
-        A sentence; empty if nothing was found. Names are all that is compared: an empty answer
-        is no proof.
+    ``training.cohort`` of the card is compared with the ``Name`` of the dataset description and
+    with labels such as ``sub-IXI012``: letters before the number often name the study. Names are
+    all that is compared: an empty answer is no proof.
     """
     cohort = str(card.training.get("cohort", ""))
     words, name = _words(cohort), _words(dataset_name)

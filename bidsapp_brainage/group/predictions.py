@@ -70,16 +70,8 @@ def gaps(
 ) -> Findings:
     """Mean gap and its slope on age, raw and corrected, all and by group (T3).
 
-    Parameters
-    ----------
-    scans : DataFrame
-        One row per scan.
-    kfold : KFoldCorrection or None
-        Correction fitted within the dataset, if it supports one.
-    group_column : str
-        Where groups come from, for the text; empty for none.
-    bias_correction : BiasCorrection, optional
-        A further line, given by the user.
+    `group_column` says in the text where groups come from, empty for none; `bias_correction` is a
+    further one, given by the user.
     """
     corrections: list[tuple[pd.Series, dict[str, Any]]] = [
         (scans["gap"], {"correction": "raw", "source": "as predicted"})

@@ -39,14 +39,7 @@ def scan_table(
 ) -> pd.DataFrame:
     """One row per scan: numbers as floats, what is known of the person, ``flagged``.
 
-    Parameters
-    ----------
-    brainage : DataFrame
-        Predictions as the participant level wrote them.
-    participants : DataFrame
-        ``participant_id`` and, where known, ``sex``, ``site``, ``group`` and covariates; may be
-        empty.
-    columns : ParticipantColumns
+    `participants` is that of :func:`bidsapp_brainage.group.analyses.summarise`.
     """
     scans = with_numbers(brainage)
     labels = ["sex", "site", *(["group"] if columns.group else [])]
@@ -125,21 +118,10 @@ def person_table(
 ) -> pd.DataFrame:
     """One row per participant for the linear models: means over scans.
 
-    Parameters
-    ----------
-    scans : DataFrame
-        Scans with ``sex``, ``site``, ``group`` and covariates of participants.tsv.
-    qc : DataFrame
-        Image quality by ``scan``; may be empty.
-    covariates : sequence of str
-        Columns of either table.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``participant_id``: ``age``, ``gap``, ``sex``, ``site``, ``group``,
-        ``brain_volume``, ``quality`` and covariates, as far as they are known. A person scanned
-        at several sites counts for the first.
+    Covariates are columns of the scans or of image quality (by ``scan``; may be empty). The table
+    is indexed by ``participant_id``: ``age``, ``gap``, ``sex``, ``site``, ``group``,
+    ``brain_volume``, ``quality`` and covariates, as far as they are known. A person scanned at
+    several sites counts for the first.
     """
     quality = qc.set_index("scan") if "scan" in qc else pd.DataFrame(index=scans["scan"])
     of_scan = {"brain_volume": BRAIN_VOLUME, "quality": QUALITY}
@@ -171,20 +153,9 @@ def robust_outliers(
 ) -> pd.DataFrame:
     """Scans whose metric differs from the median by more than ``threshold`` robust SDs.
 
-    Parameters
-    ----------
-    table : DataFrame
-        One row per scan with a column ``scan``.
-    metrics : sequence of str
-        Numeric columns to look at; absent ones are passed over.
-    threshold : float
-        In median absolute deviations scaled to the SD of a normal distribution.
-
-    Returns
-    -------
-    DataFrame
-        ``scan``, ``metric``, ``value``, ``median``, ``robust_z``; strongest first. Empty when
-        a metric has fewer than eight values or does not vary.
+    A robust SD is the median absolute deviation scaled to the SD of a normal distribution. Columns
+    that are absent are passed over, as is a metric with fewer than eight values or one that does
+    not vary. Strongest first: ``scan``, ``metric``, ``value``, ``median``, ``robust_z``.
     """
     rows = []
     for name in metrics:

@@ -177,18 +177,7 @@ def text_cell(value: Any, *, level: str = "") -> Cell:
 def number_cell(
     value: Any, digits: int = 1, *, signed: bool = False, most: float | None = None
 ) -> Cell:
-    """Give a cell with a number that sorts by its full value.
-
-    Parameters
-    ----------
-    value : float or missing
-    digits : int
-        Decimals shown.
-    signed : bool
-        Whether positive numbers carry a plus.
-    most : float or None
-        The magnitude that fills a bar; None draws no bar.
-    """
+    """Give a cell with a number that sorts by its full value; `most` is what fills a bar."""
     if is_missing(value):
         return Cell(MISSING, value="")
     known = float(value)
@@ -220,23 +209,10 @@ def render(
     sections: Iterable[tuple[str, str]] = (),
     **context: Any,
 ) -> str:
-    """Fill a template that extends ``base.html.jinja``.
+    """Fill a template of ``reports/templates`` that extends ``base.html.jinja``.
 
-    Parameters
-    ----------
-    template : str
-        File name in ``reports/templates``.
-    title, subtitle : str
-        Shown at the top; `title` also names the window.
-    sections : iterable of (id, text)
-        Entries of the navigation.
-    **context
-        For the template's blocks. Everything is escaped, except ``Markup``.
-
-    Returns
-    -------
-    str
-        The page; same input, same text.
+    The title also names the window, sections (id, text) are the navigation, and the context is for
+    the template's blocks. Everything is escaped, except ``Markup``; same input, same text.
     """
     script = "".join(_static(name) for name in _SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

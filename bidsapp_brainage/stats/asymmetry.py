@@ -16,16 +16,8 @@ COLUMNS = tuple(columns_of("asymmetry"))
 def homologous_pairs(regions: pd.DataFrame) -> pd.DataFrame:
     """Regions of the two hemispheres that have the same name apart from the side.
 
-    Parameters
-    ----------
-    regions : DataFrame
-        ``index``, ``name`` and ``hemisphere`` (L or R), a row per region.
-
-    Returns
-    -------
-    DataFrame
-        ``pair``, ``index_left``, ``index_right``; names that are not unique on a side have no
-        pair.
+    From ``index``, ``name`` and ``hemisphere`` (L or R), a row per region, to ``pair``,
+    ``index_left``, ``index_right``; names that are not unique on a side have no pair.
     """
     sides = {}
     for side in ("L", "R"):
@@ -58,18 +50,13 @@ def asymmetry_table(
     values : DataFrame
         Participants by region index, ``delta_age`` in years.
     pairs : DataFrame
-        From :func:`homologous_pairs`.
+        From :func:`homologous_pairs`; one row of ``COLUMNS`` each. Tests need three participants.
     flipped : DataFrame, optional
         The same for mirrored inputs, with the regions named by the side on which the image shows
         them. What follows the brain changes its sign with the mirror; what the model prefers does
         not.
     n_permutations, seed : int
         Of the sign flips.
-
-    Returns
-    -------
-    DataFrame
-        ``COLUMNS``, one row per pair; tests need three participants.
     """
     left, right = (
         values.reindex(columns=pairs[name]).to_numpy(dtype=np.float64)

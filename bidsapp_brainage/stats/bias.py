@@ -18,18 +18,9 @@ SURE_REFERENCE = 100  # fewer make the correction uncertain
 class KFoldCorrection:
     """Gap corrected within a dataset.
 
-    Attributes
-    ----------
-    gap : Series
-        Corrected gap in years, on the index of the scans; NaN where the age is unknown.
-    slope, intercept : float
-        The line of the whole reference group.
-    n_reference : int
-        Participants that it was fitted on.
-    age_range : tuple of float
-        Their ages, in years.
-    warnings : tuple of str
-        Why the correction may not be trusted.
+    ``gap`` is in years on the index of the scans, NaN where the age is unknown; the line is that of
+    the whole reference group, of ``n_reference`` participants of these ages (years). Warnings say
+    why it may not be trusted.
     """
 
     gap: pd.Series
@@ -45,8 +36,8 @@ def kfold_correction(
 ) -> tuple[KFoldCorrection | None, list[str]]:
     """Subtract a line fitted on reference people of the same dataset (de Lange and Cole 2020).
 
-    Each reference person gets the line of folds without this person; everybody else gets the
-    line of the whole reference group.
+    Each reference person gets the line of folds without this person; everybody else gets the line
+    of the whole reference group. Sentences say why there is none, or why it may not be trusted.
 
     Parameters
     ----------
@@ -56,12 +47,6 @@ def kfold_correction(
         Scans of the reference group, same index.
     n_folds : int
         Folds over participants, each over the whole range of ages.
-
-    Returns
-    -------
-    correction : KFoldCorrection or None
-    notes : list of str
-        Sentences: why there is none, or why it may not be trusted.
     """
     age, predicted = scans["chronological_age"], scans["predicted_age"]
     known = age.notna() & predicted.notna()

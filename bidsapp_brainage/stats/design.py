@@ -27,10 +27,8 @@ class Design:
         One row per participant, one column per term, without the intercept and sites.
     sites : Series or None
         Site of each participant, small ones pooled; None if the model has no sites.
-    groups : Series or None
-        Group of each participant, for standardised differences.
-    reference : str
-        Group that the others are compared with.
+    groups, reference
+        Group of each participant, for standardised differences, and the one to compare with.
     formula : str
         The model in words.
     """
@@ -59,7 +57,10 @@ class Design:
 def make_design(
     people: pd.DataFrame, *, covariates: Sequence[str] = (), reference: str = ""
 ) -> tuple[Design | None, list[str]]:
-    """Choose the terms that a sample supports.
+    """Choose the terms that a sample supports; the notes say what was left out and why.
+
+    There are at least five people for each coefficient; terms of the app's own choice are given up
+    first. None if not even one term can be supported.
 
     Parameters
     ----------
@@ -71,14 +72,6 @@ def make_design(
         Columns to be added as they are; numbers per SD, text as categories.
     reference : str
         Reference group; empty for the most frequent one.
-
-    Returns
-    -------
-    design : Design or None
-        None if not even one term can be supported. There are at least five people for each
-        coefficient; terms of the app's own choice are given up first.
-    notes : list of str
-        What was left out and why.
     """
     notes: list[str] = []
     wanted = [name for name in OWN_TERMS if _usable(people, name, notes)]

@@ -20,11 +20,7 @@ def assign_folds(units: Sequence[str], values: np.ndarray, n_folds: int, seed: i
     values : ndarray, shape (n_scans,)
         Age in years (or another number) to balance; NaN where unknown.
     n_folds, seed : int
-
-    Returns
-    -------
-    ndarray of int, shape (n_scans,)
-        0 ... n_folds - 1; all scans of one unit have the same.
+        The folds are 0 ... n_folds - 1.
     """
     generator = np.random.default_rng(seed)
     ordered = _by_value(units, values)
@@ -39,10 +35,7 @@ def assign_folds(units: Sequence[str], values: np.ndarray, n_folds: int, seed: i
 def hold_out(units: Sequence[str], values: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """Choose scans for early stopping: a part of the units, spread over the values.
 
-    Returns
-    -------
-    ndarray of bool, shape (n_scans,)
-        True where held out; all False when ``fraction`` is 0.
+    True where held out, shape (n_scans,); nowhere when ``fraction`` is 0.
     """
     if fraction <= 0:
         return np.zeros(len(units), dtype=bool)

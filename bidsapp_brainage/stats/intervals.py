@@ -82,11 +82,7 @@ def mean_with_interval(values: ArrayLike) -> Mean:
 class Paired:
     """True and predicted values of scans, which belong to participants; complete scans only.
 
-    Attributes
-    ----------
-    true, predicted : ndarray, shape (n_scans,)
-    codes : ndarray of int, shape (n_scans,)
-        Number of the participant of each scan, from 0.
+    All have shape (n_scans,); the codes number participants from 0.
     """
 
     true: Floats
@@ -120,21 +116,8 @@ class Paired:
     def interval(self, statistic: Statistic, n_boot: int, seed: int) -> tuple[float, float, str]:
         """Bootstrap interval over participants, each with all of their scans.
 
-        Bias-corrected and accelerated (BCa) and, where that is undefined, of percentiles.
-
-        Parameters
-        ----------
-        statistic : callable
-            Takes true and predicted values and gives a number.
-        n_boot, seed : int
-            Resamples, and the seed of drawing them.
-
-        Returns
-        -------
-        lower, upper : float
-            NaN for small samples.
-        method : str
-            ``BCa``, ``percentile`` or ``n/a``.
+        Bias-corrected and accelerated (``BCa``) and, where that is undefined, of percentiles
+        (``percentile``); NaN (``n/a``) for small samples.
         """
         if self.n_participants < MIN_FOR_BOOTSTRAP:
             return np.nan, np.nan, "n/a"

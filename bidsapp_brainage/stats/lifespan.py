@@ -27,14 +27,10 @@ class Curve:
     ----------
     table : DataFrame
         ``age``, ``fitted``, ``lower``, ``upper`` (95 % band of the mean).
-    f_age, p_age : float
-        All age terms together against none (HC3).
-    f_nonlinear, p_nonlinear : float
-        Curvature against a straight line (HC3).
-    slope : float
-        Slope of the straight line, per year.
-    peak_age : float
-        Age of the largest absolute fitted value.
+    f_age, p_age, f_nonlinear, p_nonlinear : float
+        All age terms together against none; curvature against a straight line (HC3).
+    slope, peak_age : float
+        Slope of the straight line, per year; age of the largest absolute fitted value.
     """
 
     table: pd.DataFrame
@@ -53,20 +49,10 @@ class Curve:
 
 
 def spline_basis(age: NDArray[np.floating], knots: NDArray[np.floating]) -> Floats:
-    """Basis of natural cubic splines: 1, age, and one column per inner knot.
+    """Basis of natural cubic splines at ages (n,): 1, age, and one column per inner knot, (n, k).
 
-    Parameters
-    ----------
-    age : ndarray, shape (n,)
-        Between the first and the last knot, in years.
-    knots : ndarray, shape (k,)
-        Increasing, at least three.
-
-    Returns
-    -------
-    ndarray, shape (n, k)
-        A straight line is a combination of the first two columns, so that the rest tests
-        curvature.
+    A straight line is a combination of the first two columns, so that the rest tests curvature.
+    There are at least three knots, increasing, and no age lies outside of them.
     """
     cardinal = make_interp_spline(knots, np.eye(len(knots)), k=3, bc_type="natural")(age)
     return np.column_stack([np.ones(len(age)), age - knots.mean(), cardinal[:, 1:-1]])
@@ -75,20 +61,11 @@ def spline_basis(age: NDArray[np.floating], knots: NDArray[np.floating]) -> Floa
 def curve(
     age: NDArray[np.floating], outcome: NDArray[np.floating], *, n_points: int = 25
 ) -> Curve | None:
-    """Natural cubic spline of an outcome on age.
+    """Natural cubic spline of an outcome on age, at `n_points` from the youngest to the oldest.
 
-    Parameters
-    ----------
-    age, outcome : ndarray, shape (n_people,)
-        Years; people where either is NaN are left out.
-    n_points : int
-        Ages at which the curve is evaluated, from the youngest to the oldest.
-
-    Returns
-    -------
-    Curve or None
-        None for fewer than 20 people, an age range below ten years, ages that do not spread over
-        the knots, or an outcome that does not vary.
+    Age and outcome have shape (n_people,); people where either is NaN are left out. None for fewer
+    than 20 people, an age range below ten years, ages that do not spread over the knots, or an
+    outcome that does not vary.
     """
     import statsmodels.api as sm
 

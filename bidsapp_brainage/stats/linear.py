@@ -16,20 +16,11 @@ COLUMNS = tuple(column.name for column in FIT)
 
 
 def fit(outcome: pd.Series, design: Design) -> pd.DataFrame:
-    """Fit one outcome.
+    """Fit one outcome (a value by ``participant_id``): ``COLUMNS``, one row per term.
 
-    Parameters
-    ----------
-    outcome : Series
-        One value per participant, indexed by ``participant_id``.
-    design : Design
-
-    Returns
-    -------
-    DataFrame
-        ``COLUMNS``, one row per term; empty if too few people have the outcome or it does not
-        vary. Least squares with HC3 errors (MacKinnon and White 1985), sites as fixed effects;
-        with six sites or more a mixed model with a random intercept, if that converges.
+    Least squares with HC3 errors (MacKinnon and White 1985), sites as fixed effects; with six sites
+    or more a mixed model with a random intercept, if that converges. Empty if too few people have
+    the outcome or it does not vary.
     """
     rows = design.terms.index.intersection(outcome.dropna().index)
     values = outcome.loc[rows].astype(float)
@@ -119,20 +110,10 @@ def _hedges(values: pd.Series, design: Design, term: str) -> dict[str, float]:
 def max_t(
     outcomes: pd.DataFrame, design: Design, *, n_permutations: int = 999, seed: int = 0
 ) -> pd.DataFrame:
-    """Family-wise p values of every term over all outcomes.
+    """Family-wise p values of every term over all outcomes: outcomes by terms.
 
-    Parameters
-    ----------
-    outcomes : DataFrame
-        Participants by outcomes. Outcomes that somebody in the design lacks are left out.
-    design : Design
-        Sites are blocks within which people are exchanged, and fixed effects.
-    n_permutations, seed : int
-
-    Returns
-    -------
-    DataFrame
-        Outcomes by terms.
+    Outcomes (participants by outcomes) that somebody in the design lacks are left out. Sites are
+    blocks within which people are exchanged, and fixed effects.
     """
     rows = design.terms.index.intersection(outcomes.index)
     full = outcomes.loc[rows].dropna(axis="columns")

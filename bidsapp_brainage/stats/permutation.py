@@ -22,13 +22,7 @@ def false_discovery(p: NDArray[np.floating]) -> Floats:
 
 
 def one_sample_t(values: NDArray[np.floating]) -> Floats:
-    """One-sample t of each column against zero; NaN where a column does not vary.
-
-    Parameters
-    ----------
-    values : ndarray, shape (n_people, n_outcomes)
-        NaN where unknown.
-    """
+    """One-sample t of each column (outcome) against zero; NaN where it does not vary."""
     values = np.asarray(values, dtype=np.float64)
     count = np.isfinite(values).sum(axis=0)
     total, squares = np.nansum(values, axis=0), np.nansum(values**2, axis=0)
@@ -47,19 +41,9 @@ def sign_flip_max_t(
 ) -> Floats:
     """Family-wise p values of one-sample tests by flipping the signs of participants.
 
-    Valid if differences are symmetric about zero under the null hypothesis. The largest absolute
-    t over the outcomes is compared (Westfall and Young 1993; Nichols and Holmes 2002).
-
-    Parameters
-    ----------
-    values : ndarray, shape (n_people, n_outcomes)
-        NaN where unknown.
-    n_permutations, seed : int
-
-    Returns
-    -------
-    ndarray, shape (n_outcomes,)
-        p values; NaN where t is undefined.
+    Valid if differences are symmetric about zero under the null hypothesis. The largest absolute t
+    over the outcomes is compared (Westfall and Young 1993; Nichols and Holmes 2002). From values of
+    shape (n_people, n_outcomes), NaN where unknown, to (n_outcomes,), NaN where t is undefined.
     """
     values = np.asarray(values, dtype=np.float64)
     observed = np.abs(one_sample_t(values))
@@ -104,16 +88,9 @@ def freedman_lane_max_t(
     outcomes : ndarray, shape (n_people, n_outcomes)
         Without missing values.
     design : ndarray, shape (n_people, n_terms)
-        Of full rank, with the intercept.
-    term : int
-        Column of the design that is tested.
+        Of full rank, with the intercept; column `term` is tested.
     blocks : ndarray, shape (n_people,), optional
         People are exchanged within blocks (sites) only.
-    n_permutations, seed : int
-
-    Returns
-    -------
-    ndarray, shape (n_outcomes,)
     """
     orthogonal = np.linalg.qr(design)[0]
     contrast = np.linalg.pinv(design)[term]

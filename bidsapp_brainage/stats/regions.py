@@ -29,21 +29,12 @@ def level_key(level: str) -> str:
 def level_rows(regions: pd.DataFrame, groups: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """One row per scan and region or group, by level.
 
-    Parameters
-    ----------
-    regions : DataFrame
-        Long table of one baseline, a row per scan and region.
-    groups : DataFrame
-        Groups of regions occluded as one, with the same baseline: ``level``, ``name`` and the
-        values of regions; may be empty.
-
-    Returns
-    -------
-    dict
-        ``region``; the levels of `groups`; and, under a name of their own
-        (:func:`bidsapp_brainage.catalogue.levels.mean_level`), means over the regions of a group
-        weighted by volume. The latter are no effect of the group: regions share what the network
-        sees around them.
+    `regions` has a row per scan and region of one baseline; `groups`, occluded as one with the same
+    baseline, has ``level``, ``name`` and the values of regions, or is empty. There is ``region``,
+    the levels of `groups`, and, under a name of their own
+    (:func:`bidsapp_brainage.catalogue.levels.mean_level`), means over the regions of a group
+    weighted by volume. The latter are no effect of the group: regions share what the network sees
+    around them.
     """
     rows = {words.REGION.key: regions}
     keys = [level.key for level in words.GROUPINGS]
@@ -54,17 +45,7 @@ def level_rows(regions: pd.DataFrame, groups: pd.DataFrame) -> dict[str, pd.Data
 
 
 def person_matrix(rows: pd.DataFrame, level: str, value: str = "delta_age") -> pd.DataFrame:
-    """Participants by regions (or groups): mean over the scans of each participant.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        From :func:`level_rows`.
-    level : str
-        Its level.
-    value : str
-        Column to be averaged.
-    """
+    """Participants by regions (or groups) of a level: mean over the scans of each participant."""
     means = rows.groupby(["participant_id", level_key(level)], sort=False)[value].mean()
     return means.unstack().sort_index()
 
@@ -76,7 +57,14 @@ def contribution_table(
     seed: int = 0,
     n_permutations: int = 999,
 ) -> pd.DataFrame:
-    """Mean signed contribution per region and group of regions.
+    """Mean signed contribution per region and group of regions: the columns ``COLUMNS``.
+
+    The unit is the participant: scans of one person are averaged first. ``ci95_*`` are t intervals
+    of the mean; ``t``, ``p`` test whether the sign is the same across participants (mean against
+    zero), ``q`` is ``p`` with Benjamini-Hochberg control within a level (:func:`level_rows`);
+    ``effect_size`` is mean / SD. Columns with ``null`` compare regions with random parcels of the
+    same size. Intervals and tests need three participants, intervals of ranks six. ``rank`` orders
+    by absolute mean, within level.
 
     Parameters
     ----------
@@ -87,17 +75,6 @@ def contribution_table(
         The same for groups occluded as one, with ``baseline`` and ``level``.
     seed, n_permutations : int
         Of sign flips and, for intervals of ranks, bootstrap samples.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``COLUMNS``; ``level`` is one of :func:`level_rows`. The unit is the participant:
-        scans of one person are averaged first. ``ci95_*`` are
-        t intervals of the mean; ``t``, ``p`` test whether the sign is the same across
-        participants (mean against zero), ``q`` is ``p`` with Benjamini-Hochberg control within
-        a level; ``effect_size`` is mean / SD. Columns with ``null`` compare regions with random
-        parcels of the same size. Intervals and tests need three participants, intervals of ranks
-        six. ``rank`` orders by absolute mean, within level.
     """
     if regions.empty:
         return pd.DataFrame(columns=list(COLUMNS))

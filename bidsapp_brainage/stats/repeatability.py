@@ -30,7 +30,6 @@ class Reliability:
         and two-way mixed effects with consistency, both of a single scan.
     smallest_detectable_change : float
         1.96 * sqrt(2) * standard error of measurement.
-    n_people, n_sessions : int
     """
 
     within_sd: float
@@ -44,17 +43,8 @@ class Reliability:
 def reliability(values: NDArray[np.floating]) -> Reliability:
     """Intraclass correlations of a table of people by sessions.
 
-    Shrout and Fleiss (1979), with the intervals of McGraw and Wong (1996).
-
-    Parameters
-    ----------
-    values : ndarray, shape (n_people, n_sessions)
-        Without missing values, at least two people and two sessions.
-
-    Raises
-    ------
-    ValueError
-        If the table is smaller or has missing values.
+    Shrout and Fleiss (1979), with the intervals of McGraw and Wong (1996). Raises ``ValueError``
+    for missing values, or fewer than two people or sessions.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or min(values.shape) < 2 or not np.isfinite(values).all():
@@ -122,17 +112,9 @@ class Repeated:
 def rank_intervals(values: Floats, *, n_boot: int = 1000, seed: int = 0) -> tuple[Floats, Floats]:
     """Bootstrap intervals of the rank of each outcome by absolute mean.
 
-    Parameters
-    ----------
-    values : ndarray, shape (n_people, n_outcomes)
-        NaN where unknown.
-    n_boot, seed : int
-
-    Returns
-    -------
-    lower, upper : ndarray, shape (n_outcomes,)
-        2.5 and 97.5 % points of the rank, 1 is the largest absolute mean; NaN for outcomes that
-        are unknown in everybody and for fewer than six people.
+    2.5 and 97.5 % points of the rank, of shape (n_outcomes,), from values of people by outcomes; 1
+    is the largest absolute mean. NaN for outcomes that are unknown in everybody and for fewer than
+    six people.
     """
     used = np.isfinite(values).any(axis=0)
     lower, upper = (np.full(values.shape[1], np.nan) for _ in range(2))
@@ -155,18 +137,10 @@ def _weighted_means(weights: Floats, values: Floats) -> Floats:
 def split_halves(values: Floats, *, n_splits: int = 200, seed: int = 0) -> list[Repeated]:
     """Agreement of mean contributions between random halves of the people.
 
-    Parameters
-    ----------
-    values : ndarray, shape (n_people, n_regions)
-        Regions that are unknown in somebody are left out.
-    n_splits, seed : int
-
-    Returns
-    -------
-    list of Repeated
-        Spearman correlations of the signed and of the absolute means, the overlap of the ten
-        strongest regions (with at least twenty regions), and the correlation of one person with
-        the mean of the others. Empty for fewer than six people or four regions.
+    Spearman correlations of the signed and of the absolute means, the overlap of the ten strongest
+    regions (with at least twenty regions), and the correlation of one person with the mean of the
+    others. Regions (columns) that are unknown in somebody are left out; nothing for fewer than six
+    people or four regions.
     """
     values = values[:, np.isfinite(values).all(axis=0)]
     n_people, n_regions = values.shape

@@ -37,24 +37,11 @@ _WIDE = 1.96
 def plot_age_distribution(
     brainage_path: Path, agedist_path: Path | None, cohort: TrainingCohort, out: Path
 ) -> None:
-    """Draw the predicted ages, the gap, and how far the training cohort was spread.
+    """Draw the predicted ages, the gap, and how far the training cohort was spread, as SVG.
 
-    Parameters
-    ----------
-    brainage_path : Path
-        ``*_brainage.tsv`` (one row).
-    agedist_path : Path or None
-        ``*_agedist.tsv``; without it, or without rows (models that answer with a number), the
-        interval stands alone.
-    cohort : TrainingCohort
-        Outside of its ages is hatched; its ages and its predictions are drawn below.
-    out : Path
-        SVG to write.
-
-    Raises
-    ------
-    DataError
-        A table cannot be read.
+    Without a table of the distribution, or without rows in it (models that answer with a number),
+    the interval stands alone. Outside of the ages of the cohort is hatched; its ages and its
+    predictions are drawn below. Raises :class:`DataError` if a table cannot be read.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG

@@ -38,16 +38,9 @@ _LINK = re.compile(rf'<a xlink:href="{_MARK}\d+"[^>]*>')
 
 @dataclass(frozen=True)
 class Point:
-    """What a point of a figure tells.
+    """What a point of a figure tells: text when pointing at it, and the page that a click opens.
 
-    Attributes
-    ----------
-    key : str
-        Name of the scan; the same in all figures of the page.
-    text : str
-        Shown when pointing at it.
-    href : str
-        Page that a click opens; empty for none.
+    The key is the name of the scan, the same in all figures of the page; `href` may be empty.
     """
 
     key: str
@@ -85,21 +78,9 @@ def mark(position: int) -> str:
 def interactive_svg(marked: str, points: Sequence[Point], *, identifier: str, label: str) -> str:
     """SVG to stand inside of a page, whose points tell who they are and lead somewhere.
 
-    Parameters
-    ----------
-    marked : str
-        From :func:`marked_svg`; its points have the addresses of :func:`mark`.
-    points : sequence of Point
-        By position.
-    identifier : str
-        Put before the identifiers within the SVG, which must be unique in the page.
-    label : str
-        For people who cannot see it.
-
-    Returns
-    -------
-    str
-        SVG text; everything that comes from data is escaped.
+    What :func:`marked_svg` gave has points with the addresses of :func:`mark`, by their position in
+    `points`. `identifier` is put before the identifiers within the SVG, which must be unique in the
+    page; `label` is for people who cannot see it. Everything that comes from data is escaped.
     """
     ElementTree.register_namespace("", _SVG)
     ElementTree.register_namespace("xlink", _XLINK)
@@ -152,26 +133,11 @@ def write_figure(
     desc: str,
     entities: Mapping[str, str],
 ) -> dict[str, str]:
-    """Write a figure as SVG and PNG (300 dpi) for a paper.
+    """Write a figure as SVG and PNG (300 dpi) for a paper, into the folder ``figures``.
 
-    Parameters
-    ----------
-    output_dir : Path
-        Root of the derivatives dataset; files go to its folder ``figures``.
-    figure : Figure
-    svg : str
-        From :func:`plain_svg`.
-    kind : str
-        Suffix of the names.
-    desc : str
-        Label of the model.
-    entities : mapping
-        Atlas, if the figure is about one.
-
-    Returns
-    -------
-    dict
-        Paths relative to `output_dir` by format.
+    `svg` comes from :func:`plain_svg`; `kind` is the suffix of the names, `desc` the label of the
+    model, and the entities are those of the atlas, if the figure is about one. Gives the paths
+    relative to `output_dir` by format.
     """
     links = {}
     for extension in ("svg", "png"):

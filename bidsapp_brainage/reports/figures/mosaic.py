@@ -29,15 +29,7 @@ _FONT = "font-family=\"'DejaVu Sans', Arial, Helvetica, sans-serif\""
 
 @dataclass(frozen=True)
 class Volume:
-    """A 3D image with axes in RAS order.
-
-    Attributes
-    ----------
-    data : ndarray, shape (X, Y, Z)
-        float32.
-    affine : ndarray, shape (4, 4)
-        Voxel to RAS mm.
-    """
+    """A 3D image with axes in RAS order: float32 data and the affine from voxels to RAS mm."""
 
     data: np.ndarray
     affine: np.ndarray
@@ -86,17 +78,8 @@ class Layout:
 def read_volume(path: Path, *, like: Volume | None = None) -> Volume:
     """Read an image in RAS order.
 
-    Parameters
-    ----------
-    path : Path
-        NIfTI file.
-    like : Volume or None
-        The image must be on this grid.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read, is not 3D, or is on another grid than `like`.
+    Raises :class:`DataError` if the file cannot be read, is not 3D, or is not on the grid of
+    `like`.
     """
     image = nib.as_closest_canonical(load_nifti(Path(path)))
     data = np.asarray(image.dataobj, dtype=np.float32)
@@ -115,14 +98,8 @@ def read_volume(path: Path, *, like: Volume | None = None) -> Volume:
 def layout(volume: Volume, inside: np.ndarray, *, bar: bool = False) -> Layout:
     """Choose slices in three planes through the object, evenly spaced.
 
-    Parameters
-    ----------
-    volume : Volume
-        Gives grid and voxel sizes.
-    inside : ndarray of bool, same shape
-        The object; if empty, the whole volume.
-    bar : bool
-        Leave room for a colour bar.
+    `inside` (bool) is the object on the grid of the volume; if empty, the whole volume. With `bar`
+    there is room for a colour bar.
     """
     sizes = volume.sizes
     extent = _extent(inside)
@@ -231,18 +208,9 @@ def svg(
     paths: Sequence[str] = (),
     extra: Sequence[str] = (),
 ) -> str:
-    """Text of the SVG.
+    """Text of the SVG: a canvas (height, width[, 3]) of uint8, outlines as path data, SVG elements.
 
-    Parameters
-    ----------
-    place : Layout
-    canvas : ndarray, shape (height, width) or (height, width, 3), uint8
-    title : str
-        For people who cannot see it.
-    paths : sequence of str
-        Outlines as path data.
-    extra : sequence of str
-        Further SVG elements.
+    The title is for people who cannot see it.
     """
     store = io.BytesIO()
     Image.fromarray(canvas).save(store, "JPEG", quality=JPEG_QUALITY, optimize=True)

@@ -19,20 +19,7 @@ _BAR_STEPS = 41
 
 
 def plot_mask(t1w_path: Path, mask_path: Path, out: Path) -> None:
-    """Draw the outline of a brain mask on the T1w image that it belongs to.
-
-    Parameters
-    ----------
-    t1w_path, mask_path : Path
-        NIfTI images on one grid, any orientation.
-    out : Path
-        SVG to write.
-
-    Raises
-    ------
-    DataError
-        An image cannot be read, or the grids differ.
-    """
+    """Draw the outline of a brain mask on the T1w image that it belongs to (one grid)."""
     t1w = mosaic.read_volume(t1w_path)
     mask = mosaic.read_volume(mask_path, like=t1w)
     inside = mask.data > 0.5
@@ -43,22 +30,10 @@ def plot_mask(t1w_path: Path, mask_path: Path, out: Path) -> None:
 def plot_registration(
     t1w_path: Path, template_path: Path, mask_path: Path, out_before: Path, out_after: Path
 ) -> None:
-    """Draw the same slices of the template and of the normalised T1w image.
+    """Draw the same slices of the template and of the normalised T1w image (one grid).
 
     Both carry the outline of the template's brain mask, so that an eye that switches between
     them sees what does not fit.
-
-    Parameters
-    ----------
-    t1w_path, template_path, mask_path : Path
-        T1w image in template space, the template, its brain mask: one grid.
-    out_before, out_after : Path
-        SVG of the template, SVG of the participant.
-
-    Raises
-    ------
-    DataError
-        An image cannot be read, or the grids differ.
     """
     template = mosaic.read_volume(template_path)
     t1w = mosaic.read_volume(t1w_path, like=template)
@@ -72,20 +47,7 @@ def plot_registration(
 
 
 def plot_model_input(input_path: Path, out: Path) -> None:
-    """Draw the volume that the network received, with a bar of its intensities.
-
-    Parameters
-    ----------
-    input_path : Path
-        NIfTI image on the model's grid, intensities as fed to the network.
-    out : Path
-        SVG to write.
-
-    Raises
-    ------
-    DataError
-        The image cannot be read.
-    """
+    """Draw the volume that the network received, with a bar of its intensities."""
     volume = mosaic.read_volume(input_path)
     values = volume.data
     background = values[0, 0, 0]
@@ -106,22 +68,11 @@ def plot_model_input(input_path: Path, out: Path) -> None:
 
 
 def plot_occlusion(map_path: Path, background_path: Path, out: Path) -> None:
-    """Draw the contributions of regions over anatomy, on three planes.
+    """Draw the contributions of regions over anatomy (one grid), on three planes.
 
-    Parameters
-    ----------
-    map_path : Path
-        Change of predicted age (years) when a region is occluded, 0 outside of regions.
-    background_path : Path
-        Anatomical image on the same grid.
-    out : Path
-        SVG to write. Red: the age falls without the region, so the region made the brain look
-        older; blue: younger. Strong colours for large changes.
-
-    Raises
-    ------
-    DataError
-        An image cannot be read, or the grids differ.
+    The map has the change of predicted age (years) when a region is occluded, 0 outside of regions.
+    Red: the age falls without the region, so the region made the brain look older; blue: younger.
+    Strong colours for large changes.
     """
     effect = mosaic.read_volume(map_path)
     anatomy = mosaic.read_volume(background_path, like=effect)
@@ -186,12 +137,7 @@ def _grey_window(values: np.ndarray, inside: np.ndarray) -> tuple[float, float]:
 def _overlay(grey: np.ndarray, effect: np.ndarray) -> np.ndarray:
     """Blend red (negative) and blue (positive) over grey; opacity grows with the size.
 
-    Parameters
-    ----------
-    grey : ndarray, shape (H, W)
-        0..255.
-    effect : ndarray, shape (H, W)
-        -1..1; 0 leaves the grey as it is.
+    Both have shape (H, W): grey of 0..255, effect of -1..1, where 0 leaves the grey as it is.
     """
     red, blue = np.array([239.0, 72.0, 66.0]), np.array([60.0, 140.0, 245.0])
     colour = np.where((effect < 0)[..., None], red, blue)

@@ -29,14 +29,7 @@ def best_level(rows: pd.DataFrame) -> str:
 
 
 def lifespan_curves(rows: pd.DataFrame) -> Figure:
-    """Contribution over age, one small panel per name, all on one scale.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        ``name``, ``age`` (years), ``fitted_delta_age``, ``ci95_lower``, ``ci95_upper`` (years) of
-        one level.
-    """
+    """Contribution (years) over age, one small panel per name of one level, all on one scale."""
     names = list(dict.fromkeys(rows["name"].astype(str)))
     columns = min(_COLUMNS, len(names))
     lines = -(-len(names) // columns)
@@ -60,13 +53,7 @@ def lifespan_curves(rows: pd.DataFrame) -> Figure:
 
 
 def age_groups(rows: pd.DataFrame) -> Figure:
-    """Mean contribution by name and age group, as a table of colours.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        ``name``, ``age_group``, ``mean_delta_age`` (years), ``n_participants`` of one level.
-    """
+    """Mean contribution (years) by name of one level and age group, as a table of colours."""
     groups = list(dict.fromkeys(rows["age_group"].astype(str)))
     wide = rows.assign(age_group=rows["age_group"].astype(str)).pivot_table(
         index="name", columns="age_group", values="mean_delta_age", sort=False, dropna=False
@@ -97,13 +84,7 @@ def age_groups(rows: pd.DataFrame) -> Figure:
 
 
 def asymmetry_pairs(rows: pd.DataFrame) -> Figure:
-    """Left and right contributions of homologous regions, largest differences first.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        ``pair``, ``mean_left``, ``mean_right``, ``mean_difference`` (years), ``q``.
-    """
+    """Left and right contributions of homologous regions, largest differences first."""
     size = rows["mean_difference"].abs()
     shown = rows.loc[size.sort_values(ascending=False).index].dropna(subset=["mean_difference"])
     shown = shown.head(MANY_PAIRS)[::-1]

@@ -34,14 +34,7 @@ _MAP_MARGINS = {
 
 
 def age_scatter(scans: pd.DataFrame) -> Figure:
-    """Predicted against chronological age with the identity line.
-
-    Parameters
-    ----------
-    scans : DataFrame
-        ``participant_id``, ``chronological_age``, ``predicted_age``, ``ci95_lower``,
-        ``ci95_upper`` (years) and ``flagged``, for scans of known age.
-    """
+    """Predicted against chronological age of scans of known age, with the identity line."""
     with mpl.rc_context(STYLE):
         figure, axes = _figure(4.9, 4.6)
         age, predicted = scans["chronological_age"], scans["predicted_age"]
@@ -61,13 +54,7 @@ def age_scatter(scans: pd.DataFrame) -> Figure:
 
 
 def gap_scatter(scans: pd.DataFrame) -> Figure:
-    """Gap against chronological age with its least-squares line.
-
-    Parameters
-    ----------
-    scans : DataFrame
-        As for :func:`age_scatter`, with ``gap`` (years).
-    """
+    """Gap against chronological age of scans of known age, with its least-squares line."""
     with mpl.rc_context(STYLE):
         figure, axes = _figure(4.9, 4.6)
         axes.axhline(0, color=GREY, lw=1, ls="--")
@@ -95,15 +82,7 @@ def gap_scatter(scans: pd.DataFrame) -> Figure:
 
 
 def age_histogram(ages: pd.Series, sex: pd.Series) -> Figure:
-    """Ages of the sample in steps of five years, stacked by sex where it is known.
-
-    Parameters
-    ----------
-    ages : Series
-        Years, known only.
-    sex : Series
-        Same index; missing where unknown.
-    """
+    """Ages of the sample in steps of five years, stacked by sex where it is known."""
     with mpl.rc_context(STYLE):
         figure, axes = _figure(4.9, 2.2)
         start = 5 * np.floor(ages.min() / 5)
@@ -128,16 +107,9 @@ def age_histogram(ages: pd.Series, sex: pd.Series) -> Figure:
 
 
 def contribution_bars(table: pd.DataFrame, how: str = "") -> Figure:
-    """Mean signed contribution with intervals, strongest first.
+    """Mean signed contribution of one level with intervals (years), the 24 strongest first.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Rows of one level of
-        :func:`bidsapp_brainage.stats.regions.contribution_table`, in years.
-        At most 24 rows are drawn.
-    how : str
-        How the values of groups were made, below the axis.
+    `how` the values of groups were made stands below the axis.
     """
     shown = table.dropna(subset=["mean_delta_age"]).sort_values("rank", kind="stable")
     shown = shown.head(MANY_BARS)[::-1]
@@ -164,18 +136,9 @@ def contribution_bars(table: pd.DataFrame, how: str = "") -> Figure:
 
 
 def map_slices(image: nib.Nifti1Image, background: nib.Nifti1Image | None) -> Figure:
-    """Slices through a mean occlusion map in template space.
+    """Slices through a mean occlusion map in template space, over the mean anatomy on its grid.
 
-    Parameters
-    ----------
-    image : nibabel.Nifti1Image
-        Years, 0 outside of the regions; axes in RAS order.
-    background : nibabel.Nifti1Image or None
-        Mean anatomy on the same grid.
-
-    Notes
-    -----
-    Left of the picture is left of the brain.
+    Years, 0 outside of the regions; axes in RAS order. Left of the picture is left of the brain.
     """
     values = image.get_fdata(dtype=np.float32)
     under = None if background is None else background.get_fdata(dtype=np.float32)
@@ -280,13 +243,10 @@ def short_name(name: object, length: int = 34) -> str:
 
 
 def mean_anatomy(images: Sequence[nib.Nifti1Image]) -> nib.Nifti1Image:
-    """Mean of images on one grid for the eye: background 0, bright tissue about 1.
+    """Mean of images on one RAS grid for the eye: background 0, bright tissue about 1.
 
-    Parameters
-    ----------
-    images : sequence of nibabel.Nifti1Image
-        At least one; RAS. Any scaling: what equals the first voxel is background, and the rest
-        is stretched from its 1st to its 98th percentile.
+    Any scaling: what equals the first voxel is background, and the rest is stretched from its 1st
+    to its 98th percentile.
     """
     total = np.zeros(images[0].shape, dtype=np.float64)
     for image in images:

@@ -27,19 +27,8 @@ from bidsapp_brainage.reports.html import render
 def write_group_report(output_dir: Path, label: str, *, command_line: str = "") -> Path:
     """Write ``group_desc-<model>_brainage.html`` from the group tables that lie there.
 
-    Parameters
-    ----------
-    output_dir : Path
-        Root of the derivatives dataset.
-    label : str
-        ``desc-`` label of the model's files.
-    command_line : str
-        The command, without paths of this machine.
-
-    Returns
-    -------
-    Path
-        The page: no script or picture is loaded from elsewhere.
+    The label is that of ``desc-``, the command line has no paths of this machine; no script or
+    picture of the page is loaded from elsewhere.
     """
     results = StoredResults(output_dir, label)
     gallery = Gallery(results)

@@ -40,18 +40,8 @@ _MEASURES = (
 class Picture:
     """A figure of the page.
 
-    Attributes
-    ----------
-    uri : str
-        ``data:`` URI; empty if `svg` is given.
-    alt, caption : str
-        Description for who cannot see it; text below.
-    kind : str
-        ``chart``, or ``brain`` for pictures on black.
-    svg : Markup
-        SVG with points to ask, to stand in the page.
-    files : tuple of (str, str)
-        Title and relative link of the figure's files and data.
+    Either `uri` (``data:``) or `svg` with points to ask. `alt` is for who cannot see it, `kind` is
+    ``chart``, or ``brain`` for pictures on black; files have a title and a relative link.
     """
 
     uri: str
@@ -80,23 +70,11 @@ class Gallery:
         look: str = "chart",
         points: Sequence[drawing.Point] = (),
     ) -> Picture:
-        """Write a figure's files and embed it.
+        """Write a figure's files (suffix `kind`) and embed it.
 
-        Parameters
-        ----------
-        figure : Figure
-        kind : str
-            Suffix of the files.
-        alt, caption : str
-            For who cannot see it; below it.
-        entities : mapping, optional
-            Atlas of the figure.
-        data : str
-            Suffix of the group table that holds the numbers; empty for none.
-        look : {"chart", "brain"}
-            Charts take the colours of the page, brains stay on black.
-        points : sequence of Point
-            What its points tell; without any it is a plain picture.
+        Linked with it is the group table of the suffix `data` that holds the numbers. A `look` of
+        ``chart`` takes the colours of the page, ``brain`` stays on black. Without points it is a
+        plain picture.
         """
         where = dict(entities or {})
         marked = drawing.marked_svg(figure)

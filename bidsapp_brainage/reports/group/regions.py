@@ -50,17 +50,7 @@ _CURVES = (
 def atlas_section(
     results: StoredResults, entities: Mapping[str, str], gallery: Gallery, *, position: int
 ) -> dict[str, Any]:
-    """Everything that the page shows about one atlas.
-
-    Parameters
-    ----------
-    results : StoredResults
-    entities : mapping
-        ``atlas`` and, where the atlas has them, ``seg`` and ``scale``.
-    gallery : Gallery
-    position : int
-        Number of the atlas, for identifiers.
-    """
+    """Everything that the page shows about one atlas; its position is for identifiers."""
     identifier = f"regions-{position}"
     table = results.rows("occlusionstats", entities)
     parts = list(table.groupby("baseline", dropna=False, sort=True))

@@ -9,17 +9,9 @@ from bidsapp_brainage.reports.tables import INTERVAL, PEOPLE, Show
 
 @dataclass(frozen=True)
 class Result:
-    """How one kind of table is shown.
+    """How one kind of table, by the key of its card, is shown.
 
-    Attributes
-    ----------
-    key : str
-        Of the table's card.
-    heading, text : str
-        Above the table.
-    columns : tuple of Show
-    order : str
-        Column to sort by, smallest first; empty keeps the order of the file.
+    Rows are sorted by the column `order`, smallest first; empty keeps the order of the file.
     """
 
     key: str

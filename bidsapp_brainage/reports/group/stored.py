@@ -58,15 +58,7 @@ class MeanMap:
 
 
 class StoredResults:
-    """Reads the group tables of one model; what is missing or broken leaves a gap.
-
-    Parameters
-    ----------
-    output_dir : Path
-        Root of the derivatives dataset.
-    label : str
-        ``desc-`` label of the model's files.
-    """
+    """Reads the group tables of one model (its label); what is missing or broken leaves a gap."""
 
     def __init__(self, output_dir: Path, label: str) -> None:
         self.output_dir = Path(output_dir)

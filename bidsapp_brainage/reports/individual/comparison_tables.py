@@ -21,16 +21,7 @@ _FALLEN = 0.5
 
 
 def agreement(rows: pd.DataFrame, identifier: str, file_name: str) -> tuple[str, Table]:
-    """Matrix of rank correlations between explanations.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        ``explanation_a``, ``explanation_b``, ``spearman`` (signed), ``spearman_abs``,
-        ``spearman_abs_per_ml``; one row per pair.
-    identifier, file_name : str
-        HTML identifier of the table; name of the file.
-    """
+    """Matrix of rank correlations between explanations, from one row per pair."""
     names = list(dict.fromkeys([*rows["explanation_a"], *rows["explanation_b"]]))
     pairs = {(row["explanation_a"], row["explanation_b"]): row for row in rows.to_dict("records")}
 
@@ -89,14 +80,7 @@ def randomisation(rows: pd.DataFrame, identifier: str, file_name: str) -> tuple[
 
 
 def ranks(explanations: dict[str, pd.DataFrame], identifier: str) -> tuple[str, str, Table] | None:
-    """Ranks of regions by each explanation side by side; None with fewer than two.
-
-    Parameters
-    ----------
-    explanations : dict
-        Title of an explanation to its table: ``index``, ``name``, ``rank``.
-    identifier : str
-    """
+    """Ranks of regions by each explanation (by title) side by side; None with fewer than two."""
     if len(explanations) < 2:
         return None
     parts = {title: rows.set_index("index")["rank"] for title, rows in explanations.items()}

@@ -53,12 +53,7 @@ RENDERERS: Mapping[str, Renderer] = MappingProxyType(
 def method_tables(tables: Mapping[str, TableFile], identifier: str) -> list[Part]:
     """Heading, words and table of everything beyond single regions that was computed.
 
-    Parameters
-    ----------
-    tables : mapping
-        Tables by the key of their output; those without rows are left out.
-    identifier : str
-        Start of the HTML identifiers.
+    Tables come by the key of their output; those without rows are left out.
     """
     filled = {key: file for key, file in tables.items() if len(_rows(file))}
     own = [key for key in RENDERERS if key in filled]
@@ -77,11 +72,7 @@ def method_tables(tables: Mapping[str, TableFile], identifier: str) -> list[Part
 def by_explanation(tables: Mapping[str, TableFile]) -> dict[str, pd.DataFrame]:
     """Tables with one row per region of every explanation, by its title.
 
-    Parameters
-    ----------
-    tables : mapping
-        Tables by the key of their output. Those of several baselines are taken apart; the table of
-        regions is left out where they hold it too.
+    Those of several baselines are taken apart; the table of regions is left out where they hold it.
     """
     parts: dict[str, pd.DataFrame] = {}
     for card in METHODS:

@@ -48,22 +48,17 @@ PAGE_BUDGET = 5_500_000  # bytes; mail servers refuse much larger attachments
 def write_individual_report(output_dir: Path, subject: str, *, run: Mapping[str, Any]) -> Path:
     """Write ``sub-<subject>.html`` from what lies in the derivatives.
 
+    Same derivatives and same `run`, same bytes.
+
     Parameters
     ----------
-    output_dir : Path
-        Root of the derivatives dataset.
-    subject : str
-        Label, with or without ``sub-``.
+    output_dir, subject
+        Root of the derivatives dataset; label, with or without ``sub-``.
     run : mapping
         Facts about the invocation, all optional: ``command_line``, ``version``, ``run_uuid``,
         ``date``, ``versions`` (name to version), ``methods_md`` (methods text with citation keys;
         without it ``logs/CITATION.*`` are read), ``errors`` (list of mappings with ``node``,
         ``scan``, ``message``, ``traceback``), ``warnings`` (list of sentences).
-
-    Returns
-    -------
-    Path
-        The page. Same derivatives and same `run`, same bytes.
     """
     subject = subject.removeprefix("sub-")
     result = read_subject(Path(output_dir), subject)

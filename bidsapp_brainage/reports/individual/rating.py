@@ -34,16 +34,10 @@ SUFFIX = "desc-rating_qc.json"
 
 @dataclass(frozen=True)
 class Rating:
-    """What the macro ``rating`` shows.
+    """What the macro ``rating`` shows of a scan.
 
-    Attributes
-    ----------
-    identifier, label : str
-        HTML identifier; name of the scan.
-    file_name, folder : str
-        Name of the file that is saved, and where it belongs.
-    facts : str
-        JSON of what is known before anybody answers.
+    The file that is saved has a name and a folder where it belongs; `facts` is the JSON of what is
+    known before anybody answers.
     """
 
     identifier: str

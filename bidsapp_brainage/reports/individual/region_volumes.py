@@ -29,17 +29,9 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class Measure:
-    """A column of the table that can be shown on the brain.
+    """A column of the table that can be shown on the brain; a unit may be empty.
 
-    Attributes
-    ----------
-    key : str
-        Column.
-    title : str
-    unit : str
-        Written behind numbers; may be empty.
-    signed : bool
-        Whether negative and positive values have colours of their own.
+    Negative and positive values of signed ones have colours of their own.
     """
 
     key: str
@@ -77,18 +69,9 @@ class Viewer:
 def labels_from_map(values: np.ndarray, effects: np.ndarray) -> np.ndarray | None:
     """Find the region of every voxel from a map that was painted with one value per region.
 
-    Parameters
-    ----------
-    values : ndarray, shape (X, Y, Z)
-        Painted map, 0 outside of regions.
-    effects : ndarray, shape (n,)
-        Value of each region, NaN where there is none.
-
-    Returns
-    -------
-    ndarray of uint16, shape (X, Y, Z), or None
-        Position in `effects` counted from 1, 0 outside; None when the map was not painted with
-        these values. Regions that share a value get the position of the first.
+    `values` are 0 outside of regions; `effects`, shape (n,), are NaN where there is none. Gives
+    uint16 positions in `effects` counted from 1, 0 outside, the first of regions that share a
+    value; None when the map was not painted with these values.
     """
     known = np.flatnonzero(np.isfinite(effects) & (effects != 0))
     painted = np.unique(values[values != 0])
@@ -116,30 +99,12 @@ def region_viewer(
     regions: pd.DataFrame,
     measures: Sequence[Measure],
 ) -> Viewer | None:
-    """Pack a map of regions with the anatomy under it.
+    """Pack a map, painted with the first of `measures`, with the anatomy under it.
 
-    Parameters
-    ----------
-    identifier : str
-        Unique within the page.
-    map_path : Path
-        Image painted with the first of `measures`.
-    background_path : Path or None
-        Anatomy on the same grid; without it the regions stand on black.
-    regions : DataFrame
-        ``name``, optionally ``rank``, and the columns of `measures`; one row per region.
-    measures : sequence of Measure
-        Columns without any number are left out.
-
-    Returns
-    -------
-    Viewer or None
-        None when the map does not belong to the table.
-
-    Raises
-    ------
-    DataError
-        An image cannot be read, or the grids differ.
+    Without anatomy (on the same grid) the regions stand on black. Regions have a row each with the
+    columns of `measures`, of which those without any number are left out. None when the map does
+    not belong to the table. Raises :class:`DataError` if an image cannot be read, or the grids
+    differ.
     """
     painted = read_volume(map_path)
     effects = pd.to_numeric(regions[measures[0].key], errors="coerce").to_numpy(dtype=float)
@@ -159,20 +124,7 @@ def pack(
     regions: pd.DataFrame,
     measures: Sequence[Measure],
 ) -> Viewer:
-    """Pack labels and anatomy of one grid.
-
-    Parameters
-    ----------
-    identifier : str
-        Unique within the page.
-    labels : Volume
-        Positions in the rows of `regions` from 1, 0 outside.
-    grey : ndarray of uint8, shape (X, Y, Z), or None
-        Anatomy, 0..63.
-    regions : DataFrame
-        ``name``, optionally ``rank``, and the columns of `measures`.
-    measures : sequence of Measure
-    """
+    """Pack labels (row of `regions` from 1, 0 outside) and anatomy (uint8, 0..63) of one grid."""
     under = np.zeros(labels.data.shape, np.uint8) if grey is None else grey
     box = _box((labels.data > 0) | (under > 0))
     count = np.prod([part.stop - part.start for part in box])

@@ -21,18 +21,10 @@ from bidsapp_brainage.catalogue.lookup import map_figures
 
 @dataclass(frozen=True)
 class RegionResult:
-    """Contributions of the regions of one atlas.
+    """Contributions of the regions of one atlas, named for people, in a template's space.
 
-    Attributes
-    ----------
-    atlas : str
-        Its labels, for people.
-    space : str
-        Template of the table.
-    tables : mapping of str to TableFile
-        All tables with this atlas by the key of their output.
-    figure, map_file : Path or None
-        Picture of the contributions; their map on the grid of the network's input.
+    All tables with this atlas come by the key of their output; the map lies on the grid of the
+    network's input.
     """
 
     atlas: str
@@ -79,18 +71,8 @@ class PredictionResult:
 class ScanResult:
     """All that is there of one T1w image.
 
-    Attributes
-    ----------
-    label : str
-        For example ``sub-01_ses-1_run-2``.
-    entities : tuple of (str, str)
-    mask_figure : Path or None
-    registration : tuple of (space, template figure, participant figure)
-    models : tuple of PredictionResult
-    t1w_sidecar : mapping
-        Of the preprocessed T1w image.
-    rating : mapping
-        What a person said about the scan; empty when nobody did.
+    The registration has (space, template figure, participant figure); the rating is what a person
+    said about the scan, empty when nobody did.
     """
 
     label: str
@@ -112,19 +94,9 @@ class SubjectResult:
 
 
 def read_subject(output_dir: Path, subject: str) -> SubjectResult:
-    """Read the derivatives of one participant.
+    """Read the derivatives of one participant (label without ``sub-``).
 
-    Parameters
-    ----------
-    output_dir : Path
-        Root of the derivatives dataset.
-    subject : str
-        Label without ``sub-``.
-
-    Returns
-    -------
-    SubjectResult
-        Scans in the order of their labels; a missing or broken file leaves a gap, never an error.
+    Scans in the order of their labels; a missing or broken file leaves a gap, never an error.
     """
     derivatives = Derivatives(output_dir, participants=[subject])
     scans = tuple(_scan(derivatives, scan) for scan in sorted({f.scan for f in derivatives.files}))
