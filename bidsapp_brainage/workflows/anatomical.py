@@ -31,7 +31,6 @@ def init_anat_fit_wf(
     skull_strip: SkullStrip = "auto",
     label: str = "",
     precomputed_t1w: Path | None = None,
-    name: str = "anat_fit_wf",
 ) -> Workflow:
     """Bring one T1w image to a common form and correct its intensities.
 
@@ -43,8 +42,6 @@ def init_anat_fit_wf(
         How messages call the image.
     precomputed_t1w : Path, optional
         Bias-corrected T1w from ``--derivatives``; then N4 is not run.
-    name : str
-        Name of the workflow.
 
     Inputs
     ------
@@ -62,7 +59,7 @@ def init_anat_fit_wf(
     stripped
         Whether the image shows only the brain.
     """
-    workflow = Workflow(name=name)
+    workflow = Workflow(name="anat_fit_wf")
     workflow.__desc__ = """\
 The T1-weighted (T1w) image was brought to RAS orientation, without resampling, and corrected for
 intensity non-uniformity with N4 [@n4] as implemented in SimpleITK [@simpleitk].
@@ -99,7 +96,6 @@ def init_brain_mask_wf(
     *,
     skull_strip: SkullStrip = "auto",
     precomputed_mask: Path | None = None,
-    name: str = "brain_mask_wf",
 ) -> Workflow:
     """Make the brain mask of one T1w image.
 
@@ -109,8 +105,6 @@ def init_brain_mask_wf(
         For the methods text.
     precomputed_mask : Path, optional
         Brain mask from ``--derivatives``, on any grid.
-    name : str
-        Name of the workflow.
 
     Inputs
     ------
@@ -128,7 +122,7 @@ def init_brain_mask_wf(
     mask
         Brain mask on the grid of the T1w.
     """
-    workflow = Workflow(name=name)
+    workflow = Workflow(name="brain_mask_wf")
     inputnode = pe.Node(
         niu.IdentityInterface(fields=["t1w_preproc", "stripped", "template_mask", "inverse_xfm"]),
         name="inputnode",

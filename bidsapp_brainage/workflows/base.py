@@ -76,16 +76,7 @@ def _init_shared_atlas(workflow: Workflow, run_plan: RunPlan) -> Workflow | None
     # Every run has its own folder, because jobs that share a work folder run side by side; the
     # warped atlas itself lies in a folder for all.
     label = "".join(character for character in run_plan.run_uuid if character.isalnum())
-    atlas_wf = init_atlas_wf(
-        run_plan.atlas,
-        run_plan.template,
-        run_plan.grid,
-        atlas_template=run_plan.atlas_template,
-        cache_dir=run_plan.work_dir / "shared",
-        sloppy=run_plan.sloppy,
-        n_threads=run_plan.compute.n_threads,
-        name=f"atlas_{label}_wf",
-    )
+    atlas_wf = init_atlas_wf(run_plan, run_plan.atlas, name=f"atlas_{label}_wf")
     ds_atlas = sink(
         "ds_atlas",
         Destination(run_plan.output_dir),

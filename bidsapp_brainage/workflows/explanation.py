@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
@@ -17,39 +16,19 @@ from bidsapp_brainage.workflows.prediction import network_inputs
 
 if TYPE_CHECKING:
     from bidsapp_brainage.atlas.registry import Atlas
-    from bidsapp_brainage.atlas.templates import TemplateFiles
     from bidsapp_brainage.bids.collect import Scan
-    from bidsapp_brainage.model.cards import ModelCard
-    from bidsapp_brainage.workflows.plan import Compute, Explanation
+    from bidsapp_brainage.workflows.plan import RunPlan
 
 
-def init_atlas_wf(
-    atlas: Atlas,
-    template: TemplateFiles,
-    grid: Path,
-    *,
-    atlas_template: TemplateFiles | None,
-    cache_dir: Path,
-    sloppy: bool = False,
-    n_threads: int = 1,
-    name: str = "atlas_wf",
-) -> Workflow:
+def init_atlas_wf(run_plan: RunPlan, atlas: Atlas, *, name: str) -> Workflow:
     """Bring the atlas to the model's template, once for all scans.
 
     Parameters
     ----------
+    run_plan : RunPlan
+        Where the atlas has another template, a warp between the two is fitted.
     atlas : Atlas
         Labels and names.
-    template : TemplateFiles
-        The model's template.
-    grid : Path
-        Image on the network's grid.
-    atlas_template : TemplateFiles or None
-        Template of the atlas, if it is another one; then a warp between the templates is fitted.
-    cache_dir : Path
-        Folder for the warped atlas, shared by all runs.
-    sloppy, n_threads
-        As for the registration of a scan.
     name : str
         Name of the workflow.
 
@@ -65,10 +44,14 @@ def init_atlas_wf(
     outputnode = pe.Node(niu.IdentityInterface(fields=["labels", "labels_grid"]), name="outputnode")
     to_grid = pe.Node(
         Resample(
-            reference=str(grid), interpolation="nearest", standard=True, out_name="labels.nii.gz"
+            reference=str(run_plan.grid),
+            interpolation="nearest",
+            standard=True,
+            out_name="labels.nii.gz",
         ),
         name="to_grid",
     )
+    template, atlas_template = run_plan.template, run_plan.atlas_template
     if atlas_template is None:
         buffer.inputs.labels = str(atlas.dseg)
     else:
@@ -79,13 +62,13 @@ def init_atlas_wf(
                 moving_mask=str(atlas_template.mask),
                 template=str(template.t1w),
                 template_mask=str(template.mask),
-                cache_dir=str(cache_dir),
-                sloppy=sloppy,
-                n_threads=n_threads,
+                cache_dir=str(run_plan.work_dir / "shared"),
+                sloppy=run_plan.sloppy,
+                n_threads=run_plan.compute.n_threads,
             ),
             name="match",
             mem_gb=2.5,
-            n_procs=n_threads,
+            n_procs=run_plan.compute.n_threads,
         )
         workflow.connect(match, "out_file", buffer, "labels")
     workflow.connect([
@@ -96,36 +79,15 @@ def init_atlas_wf(
     return workflow
 
 
-def init_explanation_wf(  # noqa: PLR0913 - an explanation needs model, regions and method
-    scan: Scan,
-    card: ModelCard,
-    card_path: Path,
-    atlas: Atlas,
-    atlas_table: Path,
-    *,
-    compute: Compute,
-    explanation: Explanation,
-    template: TemplateFiles,
-    name: str = "explanation_wf",
-) -> Workflow:
-    """Occlude every region of the atlas in one scan.
+def init_explanation_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
+    """Explain the prediction of one scan by the regions of the atlas.
 
     Parameters
     ----------
     scan : Scan
         Whose age enters the published importance.
-    card, card_path : ModelCard, Path
-        The model.
-    atlas, atlas_table : Atlas, Path
-        The regions and their names.
-    compute : Compute
-        Device, batch size and threads.
-    explanation : Explanation
-        Methods and their parameters.
-    template : TemplateFiles
-        The model's template, for the baseline of this name.
-    name : str
-        Name of the workflow.
+    run_plan : RunPlan
+        Model, atlas, methods, and how they are run.
 
     Inputs
     ------
@@ -143,15 +105,14 @@ def init_explanation_wf(  # noqa: PLR0913 - an explanation needs model, regions 
     and the keys of :attr:`.plan.Explanation.outputs`
         Tables and maps of the methods.
     """
-    workflow = Workflow(name=name)
-    workflow.__desc__ = f"{_methods_text(explanation, atlas)}\n"
+    workflow = Workflow(name="explanation_wf")
+    workflow.__desc__ = f"{_methods_text(run_plan)}\n"
+    explanation = run_plan.explanation
     fields = ["labels", "t1w_preproc", "affine", "inverse", "volume", "volume_mask", "ood_flag"]
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
-    made = ["labels_t1w", "map_grid", "map_t1w", *(output.key for output in explanation.outputs)]
-    outputnode = pe.Node(niu.IdentityInterface(fields=made), name="outputnode")
+    outputnode = pe.Node(niu.IdentityInterface(fields=list(explanation.fields)), name="outputnode")
     to_t1w, to_grid = _connect_labels(workflow, inputnode)
-    inputs = network_inputs(card, card_path, scan, compute) | {"atlas_table": str(atlas_table)}
-    explain = _explain_node(inputs, compute, explanation, template)
+    explain = _explain_node(scan, run_plan)
     workflow.connect([
         (inputnode, explain, [
             ("volume", "volume"), ("volume_mask", "mask"), ("ood_flag", "ood_flag"),
@@ -201,11 +162,11 @@ def _connect_labels(workflow: Workflow, inputnode: pe.Node) -> tuple[pe.Node, pe
     return to_t1w, to_grid
 
 
-def _explain_node(
-    inputs: dict[str, Any], compute: Compute, explanation: Explanation, template: TemplateFiles
-) -> pe.Node:
+def _explain_node(scan: Scan, run_plan: RunPlan) -> pe.Node:
     """The node that does the work of all methods."""
+    compute, explanation, template = run_plan.compute, run_plan.explanation, run_plan.template
     processing = explanation.processing
+    inputs = network_inputs(scan, run_plan) | {"atlas_table": str(run_plan.atlas_table)}
     if "template" in processing.occlusion_baseline:
         inputs |= {"template": str(template.t1w), "template_mask": str(template.mask)}
     interface = Explain(
@@ -217,18 +178,18 @@ def _explain_node(
         methods=[method.key for method in explanation.methods],
         options=explanation.options,
     )
-    n_procs = 1 if compute.use_gpu else compute.n_threads
-    return pe.Node(interface, name="explain", mem_gb=3.0, n_procs=n_procs)
+    return pe.Node(interface, name="explain", mem_gb=3.0, n_procs=compute.n_procs)
 
 
-def _methods_text(explanation: Explanation, atlas: Atlas) -> str:
+def _methods_text(run_plan: RunPlan) -> str:
     """What the methods did, for the methods section."""
-    processing = explanation.processing
+    explanation, processing = run_plan.explanation, run_plan.explanation.processing
+    assert run_plan.atlas is not None
     first, *others = (lookup.baseline(key).text for key in processing.occlusion_baseline)
     facts = {
         **explanation.options,
         "null_parcels": processing.null_parcels,
-        "atlas": atlas.name,
+        "atlas": run_plan.atlas.name,
         "baseline": first,
         "other_baselines": " and by ".join(others),
     }

@@ -14,7 +14,7 @@ from bidsapp_brainage.interfaces.sinks import DerivativeSink
 if TYPE_CHECKING:
     from bidsapp_brainage.atlas.templates import TemplateFiles
     from bidsapp_brainage.bids.names import Destination
-    from bidsapp_brainage.workflows.plan import Explanation
+    from bidsapp_brainage.workflows.plan import RunPlan
 
 
 def sink(
@@ -51,7 +51,7 @@ def sink(
 
 
 def init_ds_anat_wf(
-    dest: Destination, *, template: str, sources: list[str], warp: bool, name: str = "ds_anat_wf"
+    dest: Destination, *, template: str, sources: list[str], warp: bool
 ) -> Workflow:
     """Keep image, mask and transforms in the space of the T1w.
 
@@ -65,15 +65,13 @@ def init_ds_anat_wf(
         BIDS URIs that the image was made from.
     warp : bool
         Whether there is a nonlinear transform.
-    name : str
-        Name of the workflow.
 
     Inputs
     ------
     t1w_preproc, stripped, mask, affine, forward, inverse
         From the anatomical and normalisation workflows.
     """
-    workflow = Workflow(name=name)
+    workflow = Workflow(name="ds_anat_wf")
     inputnode = pe.Node(
         niu.IdentityInterface(
             fields=["t1w_preproc", "stripped", "mask", "affine", "forward", "inverse"]
@@ -140,46 +138,26 @@ def init_ds_std_wf(
     return workflow
 
 
-def init_ds_prediction_wf(
-    dest: Destination,
-    template: TemplateFiles,
-    *,
-    model: str,
-    resolution: str,
-    provenance: dict[str, Any],
-    stripped_input: bool,
-    distribution: bool = True,
-    name: str = "ds_prediction_wf",
-) -> Workflow:
+def init_ds_prediction_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
     """Keep what the network saw and what it answered.
 
     Parameters
     ----------
     dest : Destination
         Output folder and entities of the scan.
-    template : TemplateFiles
-        The model's template.
-    model, resolution : str
-        Labels of the model and of its grid.
-    provenance : dict
-        What the sidecars of the tables say about their origin.
-    stripped_input : bool
-        Whether the network sees only the brain.
-    distribution : bool
-        Whether there is a table of the age distribution.
-    name : str
-        Name of the workflow.
+    run_plan : RunPlan
+        The model.
 
     Inputs
     ------
     volume, brainage, agedist, qc
         From the prediction workflow.
     """
-    workflow = Workflow(name=name)
+    workflow = Workflow(name="ds_prediction_wf")
     inputnode = pe.Node(
         niu.IdentityInterface(fields=["volume", "brainage", "agedist", "qc"]), name="inputnode"
     )
-    seen = {"model": model, "space": template.name, "res": resolution}
+    model, seen = run_plan.model_label, run_plan.grid_labels
     origin = [dest.uri("t1w_preproc"), dest.uri("mask")]
     ds_input = sink(
         "ds_input",
@@ -188,72 +166,47 @@ def init_ds_prediction_wf(
         **seen,
         metadata={
             "Description": f"Input of model {model}: T1w resampled and scaled as its card says.",
-            "SkullStripped": stripped_input,
-            "Resolution": f"{resolution.replace('p', '.')} mm isotropic, the grid of model {model}",
-            "SpatialReference": template_uri(template),
+            "SkullStripped": bool(run_plan.card.input.get("skull_stripped", True)),
+            **_on_grid(run_plan),
             "Sources": origin,
         },
     )
     workflow.connect(inputnode, "volume", ds_input, "in_file")
-    tables = ("brainage", "agedist") if distribution else ("brainage",)
     for kind, sources in (
-        *((kind, [dest.uri("input", **seen)]) for kind in tables),
+        *((kind, [dest.uri("input", **seen)]) for kind in run_plan.prediction_tables),
         ("qc", [dest.source, *origin]),
     ):
-        facts = {"Sources": sources, **provenance}
+        facts = {"Sources": sources, **run_plan.provenance}
         node = sink(f"ds_{kind}", dest, kind, model=model, metadata=facts)
         workflow.connect(inputnode, kind, node, "in_file")
     return workflow
 
 
-def init_ds_explanation_wf(
-    dest: Destination,
-    template: TemplateFiles,
-    atlas: dict[str, Any],
-    *,
-    explanation: Explanation,
-    model: str,
-    resolution: str,
-    provenance: dict[str, Any],
-    name: str = "ds_explanation_wf",
-) -> Workflow:
+def init_ds_explanation_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
     """Keep the atlas in the subject, the region table and the maps.
 
     Parameters
     ----------
     dest : Destination
         Output folder and entities of the scan.
-    template : TemplateFiles
-        The model's template.
-    atlas : dict
-        Entities of the atlas.
-    explanation : Explanation
-        What was made.
-    model, resolution : str
-        Labels of the model and of its grid.
-    provenance : dict
-        What the sidecar of the table says about its origin.
-    name : str
-        Name of the workflow.
+    run_plan : RunPlan
+        Model, atlas and methods.
 
     Inputs
     ------
-    labels_t1w, map_grid, map_t1w, and the outputs of `explanation` by their keys
+    labels_t1w, map_grid, map_t1w, and the outputs of the methods by their keys
         From the explanation workflow.
     """
-    workflow = Workflow(name=name)
-    made = [output.key for output in explanation.outputs]
-    fields = ["labels_t1w", "map_grid", "map_t1w", *made]
-    inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
+    workflow = Workflow(name="ds_explanation_wf")
+    inputnode = pe.Node(
+        niu.IdentityInterface(fields=list(run_plan.explanation.fields)), name="inputnode"
+    )
     t1w = dest.uri("t1w_preproc")
-    grid = {"model": model, "space": template.name, "res": resolution}
-    table = {"model": model, "space": template.name, **atlas}
+    model, atlas, grid = run_plan.model_label, run_plan.atlas_entities, run_plan.grid_labels
+    table = {"model": model, "space": run_plan.template.name, **atlas}
     seen = [dest.uri("input", **grid)]
     in_t1w = {"SpatialReference": t1w}
-    in_grid = {
-        "SpatialReference": template_uri(template),
-        "Resolution": f"{resolution.replace('p', '.')} mm isotropic, the grid of model {model}",
-    }
+    in_grid = _on_grid(run_plan)
     effect = {
         "Description": "Change of the predicted age when the region is occluded.",
         "Units": "year",
@@ -270,8 +223,8 @@ def init_ds_explanation_wf(
             "ds_map_t1w", dest, "map_t1w", model=model, **atlas, metadata={**effect, **in_t1w}
         ),
     }
-    for output in explanation.outputs:
-        facts: dict[str, Any] = {"Sources": seen, **provenance}
+    for output in run_plan.explanation.outputs:
+        facts: dict[str, Any] = {"Sources": seen, **run_plan.provenance}
         if not output.is_table:
             told = {"Description": output.description, "Units": output.units}
             facts = {**told, "Sources": seen, **in_grid}
@@ -280,6 +233,15 @@ def init_ds_explanation_wf(
     for field, node in nodes.items():
         workflow.connect(inputnode, field, node, "in_file")
     return workflow
+
+
+def _on_grid(run_plan: RunPlan) -> dict[str, str]:
+    """What sidecars of images on the network's grid say about it."""
+    size, model = run_plan.model_resolution.replace("p", "."), run_plan.model_label
+    return {
+        "SpatialReference": template_uri(run_plan.template),
+        "Resolution": f"{size} mm isotropic, the grid of model {model}",
+    }
 
 
 def template_uri(template: TemplateFiles) -> str:

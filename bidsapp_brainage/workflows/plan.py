@@ -51,6 +51,11 @@ class Compute:
         """Whether nipype must count a GPU slot."""
         return self.device != "cpu"
 
+    @property
+    def n_procs(self) -> int:
+        """Processors of a stage that runs the network."""
+        return 1 if self.use_gpu else self.n_threads
+
     def for_scan(self, place: int) -> Compute:
         """The same with the device of the scan in this place of the order."""
         if not self.use_gpu or self.n_gpus < 2:
@@ -87,6 +92,11 @@ class Explanation:
     def outputs(self) -> tuple[Output, ...]:
         """Tables and maps that the methods make."""
         return tuple(output for card in self.methods for output in card.outputs)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What the workflow of the explanation hands out."""
+        return ("labels_t1w", "map_grid", "map_t1w", *(output.key for output in self.outputs))
 
     @property
     def options(self) -> dict[str, Any]:
@@ -148,6 +158,17 @@ class RunPlan:
     def model_resolution(self) -> str:
         """``res-`` label of the network's grid."""
         return resolution_label(float(self.card.input["resolution_mm"]))
+
+    @property
+    def grid_labels(self) -> dict[str, str]:
+        """Entities of images on the network's grid."""
+        space, res = self.template.name, self.model_resolution
+        return {"model": self.model_label, "space": space, "res": res}
+
+    @property
+    def prediction_tables(self) -> tuple[str, ...]:
+        """Tables of the prediction; a network that answers with a number has no distribution."""
+        return ("brainage", "agedist") if self.card.age_head.has_distribution else ("brainage",)
 
     @property
     def atlas_entities(self) -> dict[str, Any]:

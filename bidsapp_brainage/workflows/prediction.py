@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nipype.interfaces import utility as niu
@@ -15,40 +14,22 @@ from bidsapp_brainage.interfaces.quality import MeasureQuality
 from bidsapp_brainage.model.description import input_text, network_text, training_text
 
 if TYPE_CHECKING:
-    from bidsapp_brainage.atlas.templates import TemplateFiles
     from bidsapp_brainage.bids.collect import Scan
     from bidsapp_brainage.model.cards import ModelCard
-    from bidsapp_brainage.workflows.plan import Compute
+    from bidsapp_brainage.workflows.plan import RunPlan
 
 _GPU_MEMORY_GB = 2.0
 
 
-def init_prediction_wf(
-    scan: Scan,
-    card: ModelCard,
-    card_path: Path,
-    template: TemplateFiles,
-    *,
-    compute: Compute,
-    bias_correction: str = "model",
-    name: str = "prediction_wf",
-) -> Workflow:
+def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     """Make the network's input and predict the age.
 
     Parameters
     ----------
     scan : Scan
         Whose age and identity enter the table.
-    card, card_path : ModelCard, Path
-        The model.
-    template : TemplateFiles
-        The model's template, for the quality of the registration.
-    compute : Compute
-        Device and threads.
-    bias_correction : str
-        ``none``, ``model`` or ``file:PATH``.
-    name : str
-        Name of the workflow.
+    run_plan : RunPlan
+        The model, its template, and how it is run.
 
     Inputs
     ------
@@ -64,19 +45,31 @@ def init_prediction_wf(
     ood_flag
         Out-of-distribution flag of the prediction.
     """
-    workflow = Workflow(name=name)
-    workflow.__desc__ = _describe(card)
+    workflow = Workflow(name="prediction_wf")
+    workflow.__desc__ = _describe(run_plan.card)
+    template = run_plan.template
     seen = ["t1w_conformed", "t1w_preproc", "facts", "stripped", "mask", "affine"]
     made = ["volume", "volume_mask", "brainage", "agedist", "qc", "ood_flag"]
     inputnode = pe.Node(niu.IdentityInterface(fields=seen), name="inputnode")
     outputnode = pe.Node(niu.IdentityInterface(fields=made), name="outputnode")
-    model_input = pe.Node(ModelInput(card=str(card_path)), name="model_input", mem_gb=1.0)
+    model_input = pe.Node(ModelInput(card=str(run_plan.card_path)), name="model_input", mem_gb=1.0)
     quality = pe.Node(
         MeasureQuality(template=str(template.t1w), template_mask=str(template.mask)),
         name="quality",
         mem_gb=1.5,
     )
-    predict = _predict_node(scan, card, card_path, compute, bias_correction)
+    predict = pe.Node(
+        Predict(
+            **network_inputs(scan, run_plan),
+            identity=identity(scan),
+            age_source=scan.age.source,
+            label=scan.relative_path,
+            bias_correction=run_plan.bias_correction,
+        ),
+        name="predict",
+        mem_gb=_GPU_MEMORY_GB,
+        n_procs=run_plan.compute.n_procs,
+    )
     workflow.connect([
         (inputnode, model_input, [("t1w_preproc", "t1w"), ("mask", "mask"), ("affine", "affine")]),
         (inputnode, quality, [
@@ -100,30 +93,12 @@ def init_prediction_wf(
     return workflow
 
 
-def _predict_node(
-    scan: Scan, card: ModelCard, card_path: Path, compute: Compute, bias_correction: str
-) -> pe.Node:
-    return pe.Node(
-        Predict(
-            **network_inputs(card, card_path, scan, compute),
-            identity=identity(scan),
-            age_source=scan.age.source,
-            label=scan.relative_path,
-            bias_correction=bias_correction,
-        ),
-        name="predict",
-        mem_gb=_GPU_MEMORY_GB,
-        n_procs=1 if compute.use_gpu else compute.n_threads,
-    )
-
-
-def network_inputs(
-    card: ModelCard, card_path: Path, scan: Scan, compute: Compute
-) -> dict[str, object]:
+def network_inputs(scan: Scan, run_plan: RunPlan) -> dict[str, object]:
     """Inputs that every interface running the network takes."""
+    compute = run_plan.compute
     return {
-        "card": str(card_path),
-        "weights": [str(weight.path) for weight in card.weights],
+        "card": str(run_plan.card_path),
+        "weights": [str(weight.path) for weight in run_plan.card.weights],
         "device": compute.device,
         "use_gpu": compute.use_gpu,
         "n_threads": compute.n_threads,

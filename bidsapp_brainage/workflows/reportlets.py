@@ -20,40 +20,22 @@ from bidsapp_brainage.interfaces.reports import (
 from bidsapp_brainage.workflows.outputs import sink
 
 if TYPE_CHECKING:
-    from bidsapp_brainage.atlas.templates import TemplateFiles
     from bidsapp_brainage.bids.names import Destination
     from bidsapp_brainage.catalogue.cards import Output
+    from bidsapp_brainage.workflows.plan import RunPlan
 
 
-def init_reportlets_wf(
-    dest: Destination,
-    template: TemplateFiles,
-    *,
-    model: str,
-    model_facts: dict[str, Any],
-    atlas: dict[str, Any] | None,
-    maps: Sequence[Output] = (),
-    distribution: bool = True,
-    name: str = "reportlets_wf",
-) -> Workflow:
+def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Output]) -> Workflow:
     """Draw the figures of one scan.
 
     Parameters
     ----------
     dest : Destination
         Output folder and entities of the scan.
-    template : TemplateFiles
-        The model's template.
-    model, model_facts : str, dict
-        Label of the model; what sidecars say about it (the training cohort is drawn).
-    atlas : dict or None
-        Entities of the atlas; None without explanation.
+    run_plan : RunPlan
+        Model, template and atlas.
     maps : sequence of Output
         Further maps to draw, on the grid of the network.
-    distribution : bool
-        Whether the network gives a distribution of ages.
-    name : str
-        Name of the workflow.
 
     Inputs
     ------
@@ -66,7 +48,8 @@ def init_reportlets_wf(
     map_t1w, and the keys of `maps`
         From the explanation workflow.
     """
-    workflow = Workflow(name=name)
+    workflow = Workflow(name="reportlets_wf")
+    template, model = run_plan.template, run_plan.model_label
     space: dict[str, Any] = {"space": template.name}
     fields = ["t1w_preproc", "mask", "xfm", "volume", "brainage", "agedist", "map_t1w"]
     fields += [output.key for output in maps]
@@ -79,7 +62,7 @@ def init_reportlets_wf(
         name="registration",
     )
     seen = pe.Node(InputFigure(), name="model_input")
-    age = pe.Node(AgeFigure(model_facts=model_facts), name="age")
+    age = pe.Node(AgeFigure(model_facts=run_plan.provenance["Model"]), name="age")
     workflow.connect([
         (inputnode, outline, [("t1w_preproc", "t1w"), ("mask", "mask")]),
         (inputnode, normalised, [("t1w_preproc", "in_file"), ("xfm", "transforms")]),
@@ -87,7 +70,7 @@ def init_reportlets_wf(
         (inputnode, seen, [("volume", "volume")]),
         (inputnode, age, [("brainage", "brainage")]),
     ])  # fmt:skip
-    if distribution:
+    if "agedist" in run_plan.prediction_tables:
         workflow.connect(inputnode, "agedist", age, "agedist")
     for node, field, name, labels in (
         (outline, "out_file", "mask", {}),
@@ -98,8 +81,9 @@ def init_reportlets_wf(
     ):
         kept = sink(f"ds_{name}_fig", dest, f"{name}_figure", **labels)
         workflow.connect(node, field, kept, "in_file")
-    if atlas is not None:
-        in_t1w = sink("ds_map_t1w", dest, "map_figure", space="T1w", **atlas, model=model)
+    if run_plan.atlas is not None:
+        labels = {"space": "T1w", **run_plan.atlas_entities, "model": model}
+        in_t1w = sink("ds_map_t1w", dest, "map_figure", **labels)
         _draw_map(workflow, ("map_t1w", "t1w_preproc"), in_t1w)
     for output in maps:
         in_grid = sink(f"ds_{output.key}", dest, f"{output.key}_figure", **space, model=model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
@@ -64,14 +64,7 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
     )
     mask = init_brain_mask_wf(skull_strip=run_plan.skull_strip, precomputed_mask=precomputed.mask)
     mask.inputs.inputnode.template_mask = str(run_plan.template.mask)
-    prediction = init_prediction_wf(
-        scan,
-        run_plan.card,
-        run_plan.card_path,
-        run_plan.template,
-        compute=run_plan.compute,
-        bias_correction=run_plan.bias_correction,
-    )
+    prediction = init_prediction_wf(scan, run_plan)
     workflow.connect([
         (anat, norm, _between(("t1w_preproc", "stripped"))),
         (anat, mask, _between(("t1w_preproc", "stripped"))),
@@ -81,9 +74,14 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
     ])  # fmt:skip
     if precomputed.mask is None:
         workflow.connect(norm, "outputnode.inverse", mask, "inputnode.inverse_xfm")
-    explanation = _connect_explanation(workflow, scan, run_plan, (anat, norm, prediction))
     parts = {"anat": anat, "norm": norm, "mask": mask, "prediction": prediction}
-    parts |= {} if explanation is None else {"explanation": explanation}
+    if run_plan.atlas is not None:
+        parts["explanation"] = explanation = init_explanation_wf(scan, run_plan)
+        workflow.connect([
+            (anat, explanation, _between(("t1w_preproc",))),
+            (norm, explanation, _between(("affine", "inverse"))),
+            (prediction, explanation, _between(("volume", "volume_mask", "ood_flag"))),
+        ])  # fmt:skip
     _connect_sinks(workflow, dest, run_plan, parts, precomputed=precomputed, warp=warp)
     _connect_reportlets(workflow, dest, run_plan, parts, xfm="forward" if warp else "affine")
     for template in run_plan.extra_templates:
@@ -94,31 +92,6 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
 def _between(fields: Sequence[str]) -> list[tuple[str, str]]:
     """Connections from one workflow's output node to another's input node, same names."""
     return [(f"outputnode.{field}", f"inputnode.{field}") for field in fields]
-
-
-def _connect_explanation(
-    workflow: Workflow, scan: Scan, run_plan: RunPlan, parts: tuple[Workflow, Workflow, Workflow]
-) -> Workflow | None:
-    """Add the explanation, if there is an atlas."""
-    if run_plan.atlas is None or run_plan.atlas_table is None:
-        return None
-    anat, norm, prediction = parts
-    explanation = init_explanation_wf(
-        scan,
-        run_plan.card,
-        run_plan.card_path,
-        run_plan.atlas,
-        run_plan.atlas_table,
-        compute=run_plan.compute,
-        explanation=run_plan.explanation,
-        template=run_plan.template,
-    )
-    workflow.connect([
-        (anat, explanation, _between(("t1w_preproc",))),
-        (norm, explanation, _between(("affine", "inverse"))),
-        (prediction, explanation, _between(("volume", "volume_mask", "ood_flag"))),
-    ])  # fmt:skip
-    return explanation
 
 
 def _connect_sinks(
@@ -133,49 +106,23 @@ def _connect_sinks(
     """Add everything that writes derivatives in the model's spaces."""
     anat, norm, mask = parts["anat"], parts["norm"], parts["mask"]
     sources = precomputed.uris() or [dest.source]
-    ds_anat = init_ds_anat_wf(
-        dest,
-        template=run_plan.template.name,
-        sources=sources,
-        warp=warp,
-    )
+    template = run_plan.template.name
+    ds_anat = init_ds_anat_wf(dest, template=template, sources=sources, warp=warp)
     fields = ("affine", "forward", "inverse") if warp else ("affine",)
-    common: dict[str, Any] = {
-        "model": run_plan.model_label,
-        "resolution": run_plan.model_resolution,
-        "provenance": run_plan.provenance,
-    }
-    ds_prediction = init_ds_prediction_wf(
-        dest,
-        run_plan.template,
-        stripped_input=bool(run_plan.card.input.get("skull_stripped", True)),
-        distribution=run_plan.card.age_head.has_distribution,
-        **common,
-    )
+    ds_prediction = init_ds_prediction_wf(dest, run_plan)
+    answered = ("volume", "qc", *run_plan.prediction_tables)
     workflow.connect([
         (anat, ds_anat, _between(("t1w_preproc", "stripped"))),
         (mask, ds_anat, _between(("mask",))),
         (norm, ds_anat, _between(fields)),
-        (parts["prediction"], ds_prediction, _between(("volume", "qc", *_tables(run_plan)))),
+        (parts["prediction"], ds_prediction, _between(answered)),
     ])  # fmt:skip
     if warp:
         _connect_std(workflow, dest, run_plan.template, parts, norm)
     if "explanation" in parts:
-        ds_explanation = init_ds_explanation_wf(
-            dest,
-            run_plan.template,
-            run_plan.atlas_entities,
-            explanation=run_plan.explanation,
-            **common,
-        )
-        made = (output.key for output in run_plan.explanation.outputs)
-        kept = ("labels_t1w", "map_grid", "map_t1w", *made)
-        workflow.connect([(parts["explanation"], ds_explanation, _between(kept))])
-
-
-def _tables(run_plan: RunPlan) -> tuple[str, ...]:
-    """Tables of the prediction; a network that answers with one number has no distribution."""
-    return ("brainage", "agedist") if run_plan.card.age_head.has_distribution else ("brainage",)
+        ds_explanation = init_ds_explanation_wf(dest, run_plan)
+        kept = _between(run_plan.explanation.fields)
+        workflow.connect([(parts["explanation"], ds_explanation, kept)])
 
 
 def _connect_std(
@@ -245,20 +192,12 @@ def _connect_reportlets(
     """Add the figures of the report."""
     explained = "explanation" in parts
     drawn = [output for output in run_plan.explanation.outputs if explained and output.drawn]
-    reportlets = init_reportlets_wf(
-        dest,
-        run_plan.template,
-        model=run_plan.model_label,
-        model_facts=run_plan.provenance["Model"],
-        atlas=run_plan.atlas_entities if explained else None,
-        maps=drawn,
-        distribution=run_plan.card.age_head.has_distribution,
-    )
+    reportlets = init_reportlets_wf(dest, run_plan, drawn)
     workflow.connect([
         (parts["anat"], reportlets, _between(("t1w_preproc",))),
         (parts["mask"], reportlets, _between(("mask",))),
         (parts["norm"], reportlets, [(f"outputnode.{xfm}", "inputnode.xfm")]),
-        (parts["prediction"], reportlets, _between(("volume", *_tables(run_plan)))),
+        (parts["prediction"], reportlets, _between(("volume", *run_plan.prediction_tables))),
     ])  # fmt:skip
     if explained:
         maps = ("map_t1w", *(output.key for output in drawn))
