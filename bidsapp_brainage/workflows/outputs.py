@@ -158,6 +158,7 @@ def init_ds_prediction_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
         niu.IdentityInterface(fields=["volume", "brainage", "agedist", "qc"]), name="inputnode"
     )
     model, seen = run_plan.model_label, run_plan.grid_labels
+    on_grid = _on_grid(run_plan)
     origin = [dest.uri("t1w_preproc"), dest.uri("mask")]
     ds_input = sink(
         "ds_input",
@@ -167,7 +168,8 @@ def init_ds_prediction_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
         metadata={
             "Description": f"Input of model {model}: T1w resampled and scaled as its card says.",
             "SkullStripped": bool(run_plan.card.input.get("skull_stripped", True)),
-            **_on_grid(run_plan),
+            "Resolution": on_grid["Resolution"],
+            "SpatialReference": on_grid["SpatialReference"],
             "Sources": origin,
         },
     )
