@@ -72,6 +72,8 @@ class Option:
         Written into configuration files and taken from them.
     exists : {"", "file", "folder"}
         What a path must lead to.
+    method : str
+        Key of the method of explanation that takes it, as the keyword of this name.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Option:
     counted: bool = False
     recorded: bool = True
     exists: Literal["", "file", "folder"] = ""
+    method: str = ""
 
     @property
     def flag(self) -> str:

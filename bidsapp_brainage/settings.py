@@ -205,11 +205,13 @@ class Processing:
         check=positive("a size in mm between 0 and 100", 100),
         metavar="MM",
         help="edge of the cubes of --explain cubes",
+        method="cubes",
     )
     shapley_permutations: int = option(
         20,
         check=at_least(2),
         help="orders of regions for --explain shapley; more make smaller standard errors",
+        method="shapley",
     )
     bias_correction: str = option(
         "model",
@@ -331,6 +333,15 @@ def explanations(processing: Processing) -> tuple[str, ...]:
     if processing.level == "minimal" or not chosen:
         return ()
     return tuple(card.key for card in _METHODS if card.chosen == "always" or card.key in chosen)
+
+
+def method_options(processing: Processing, method: str) -> dict[str, Any]:
+    """What one method of explanation reads beyond the common choices: keywords of its function."""
+    return {
+        name: getattr(processing, name)
+        for name, item in all_options().items()
+        if item.method == method
+    }
 
 
 def configuration_hash(processing: Processing) -> str:

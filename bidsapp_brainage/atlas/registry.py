@@ -118,7 +118,7 @@ def load_atlas(spec: str, *, atlases_dir: Path | None = None, home: Path | None 
     else:
         card = _find_card(spec, atlases_dir)
         if card is None:
-            atlas = _from_path(_search(spec, [f"*atlas-{spec}*"], atlases_dir, ""), {})
+            atlas = _from_path(_search(spec, [f"*atlas-{spec}*_dseg.nii*"], atlases_dir, ""), {})
         elif card["source"] == "templateflow":
             atlas = _from_templateflow(card, home)
         else:
@@ -168,8 +168,6 @@ def _search(spec: str, patterns: list[str], folder: Path | None, remedy: str) ->
     if folder is not None:
         images = [path for path in Path(folder).rglob("*.nii*") if path.is_file()]
         candidates = sorted(path for path in images if any(path.match(p) for p in patterns))
-        if not remedy:
-            candidates = [path for path in candidates if "_dseg.nii" in path.name]
     if len(candidates) > 1:
         names = ", ".join(str(path) for path in candidates[:4])
         raise UsageError(f"`atlas` {spec} could be any of {names}: pass the path of one of them.")

@@ -19,6 +19,7 @@ BASELINES: tuple[Baseline, ...] = (
         title="mean around",
         text="the mean intensity around the region",
         outlined=True,
+        only_regions=True,
     ),
     Baseline(
         key="blur",

@@ -13,7 +13,10 @@ Chosen = Literal["always", "option", "automatic"]
 
 @dataclass(frozen=True)
 class Column:
-    """What one column of a table means; the fields are those of a BIDS data dictionary."""
+    """What one column of a table means; the fields are those of a BIDS data dictionary.
+
+    A column of the table of regions with ``shown``, heading and help, stands in the report.
+    """
 
     name: str
     long_name: str
@@ -23,6 +26,7 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     derivative: bool | None = None
+    shown: tuple[str, str] = ("", "")
 
     def worded(self, description: str) -> Column:
         """The same column where it means something a little different."""
@@ -123,6 +127,8 @@ class Baseline:
         Words for the methods section, after "replaced by".
     outlined : bool
         The fill depends on the outline of what is occluded.
+    only_regions : bool
+        Outside of regions the fill is the image itself.
     """
 
     key: str
@@ -131,6 +137,7 @@ class Baseline:
     title: str
     text: str
     outlined: bool = False
+    only_regions: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,9 +166,6 @@ class Method:
         A field and a sentence that follows where the field is not empty.
     outputs : tuple of Output
         Tables and maps that it makes.
-    options : tuple of str
-        Fields of :class:`bidsapp_brainage.settings.Processing` that it reads beyond the common
-        ones; keywords of its function.
     needs : tuple of str
         Python modules that must be installed beside the app's own dependencies.
     randomised : bool
@@ -176,7 +180,6 @@ class Method:
     text: str
     outputs: tuple[Output, ...] = ()
     chosen: Chosen = "option"
-    options: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     further_text: tuple[tuple[str, str], ...] = ()
     randomised: bool = False

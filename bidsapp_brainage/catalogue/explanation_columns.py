@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from . import columns as c
 from .cards import Column
 
@@ -9,7 +11,8 @@ DELTA_AGE = Column("delta_age", "Contribution", "Predicted age with the region o
     "predicted age of the intact image; negative: the region makes the brain look older. "
     "Independent of the true age.", units="year", derivative=True)  # fmt: skip
 DELTA_AGE_PER_ML = Column("delta_age_per_ml", "Contribution per volume",
-    "delta_age divided by the volume of the region.", units="year/mL", derivative=True)  # fmt: skip
+    "delta_age divided by the volume of the region.", units="year/mL", derivative=True,
+    shown=("Per ml", "contribution divided by volume, years per ml"))  # fmt: skip
 DELTA_AGE_SD_MEMBERS = Column("delta_age_sd_members", "SD over members",
     "Standard deviation over the members of the ensemble of the contribution; n/a with a single "
     "member.", units="year", minimum=0, derivative=True)  # fmt: skip
@@ -38,7 +41,8 @@ PERCENTILE_NULL = Column("percentile_null", "Percentile in the null",
     "Percentile of delta_age among control regions of the same size.", minimum=0, maximum=100,
     derivative=True)  # fmt: skip
 Z_NULL = Column("z_null", "z against the null", "delta_age minus null_mean, divided by null_sd.",
-    derivative=True)  # fmt: skip
+    derivative=True,
+    shown=("z (null)", "against control regions of the same size"))  # fmt: skip
 REGION_FLAG = Column("ood_flag", "Doubt flag", "Why the contribution of this region may not be "
     "trusted; none if nothing was found.")  # fmt: skip
 SPEARMAN = Column("spearman", "Rank correlation, signed",
@@ -65,12 +69,14 @@ OCCLUSION: tuple[Column, ...] = (
     DELTA_AGE_PER_ML,
     Column("delta_age_adj", "Size-adjusted contribution",
         "Residual of abs_delta_age on the logarithm of the volume over all regions of this image.",
-        units="year", derivative=True),
+        units="year", derivative=True,
+        shown=("Size-adjusted", "residual on the logarithm of the volume")),
     DELTA_AGE_SD_MEMBERS,
     Column("nosa_importance", "Published NOSA importance", "The published importance (He et al. "
         "2025), for comparison with that work: absolute difference between the absolute prediction "
         "errors with the region occluded and intact. It contains the true age (n/a without it) and "
-        "has no sign.", units="year", minimum=0, derivative=True),
+        "has no sign.", units="year", minimum=0, derivative=True,
+        shown=("NOSA", "published definition; needs the true age")),
     Column("nosa_importance_scaled", "Published NOSA importance, scaled",
         "nosa_importance scaled from 0 to 1 over the regions of this image.", minimum=0, maximum=1,
         derivative=True),
@@ -259,19 +265,22 @@ NOISE = attribution("noise", "learned-noise importance map",
         "large sums; importance_per_ml (0 to 1) is the mean over the region.", units="mL",
         minimum=0, derivative=True), _NULL_OF_IMPORTANCE)  # fmt: skip
 
-RANDOMISATION: tuple[Column, ...] = (
-    Column("method", "Method", "The explanation that was repeated.", levels={
-        "occlusion": "occlusion of regions", "lrp": "layer-wise relevance propagation",
-        "ig": "integrated gradients"}),
-    Column("step", "Step", "0 is the trained network; each step randomises one more layer, from "
-        "the output down.", minimum=0),
-    Column("layer", "Layer", "The layer that was randomised last; n/a for the trained network."),
-    N_COMPARED,
-    SPEARMAN.worded("Spearman correlation over regions of delta_age with that of the trained "
-        "network; it must fall."),
-    SPEARMAN_ABS.worded("The same of the sizes of the contributions."),
-    SPEARMAN_ABS_PER_ML,
-)  # fmt: skip
+
+def randomisation(methods: Mapping[str, str]) -> tuple[Column, ...]:
+    """Columns of the table of randomised networks, by key and words of the methods in it."""
+    return (
+        Column("method", "Method", "The explanation that was repeated.", levels=methods),
+        Column("step", "Step", "0 is the trained network; each step randomises one more layer, "
+            "from the output down.", minimum=0),
+        Column("layer", "Layer", "The layer that was randomised last; n/a for the trained "
+            "network."),
+        N_COMPARED,
+        SPEARMAN.worded("Spearman correlation over regions of delta_age with that of the trained "
+            "network; it must fall."),
+        SPEARMAN_ABS.worded("The same of the sizes of the contributions."),
+        SPEARMAN_ABS_PER_ML,
+    )  # fmt: skip
+
 
 AGREEMENT: tuple[Column, ...] = (
     c.EXPLANATION_A,

@@ -31,7 +31,7 @@ def _map(
     )  # fmt: skip
 
 
-METHODS: tuple[Method, ...] = (
+_OF_ONE_NETWORK: tuple[Method, ...] = (
     Method(
         key="occlusion",
         family="occlusion",
@@ -115,7 +115,6 @@ METHODS: tuple[Method, ...] = (
                 drawn=True,
             ),
         ),
-        options=("cube_mm",),
     ),
     Method(
         key="shapley",
@@ -135,7 +134,6 @@ METHODS: tuple[Method, ...] = (
                 reading="The mean effect of hiding a region after others, in random order.",
             ),
         ),
-        options=("shapley_permutations",),
     ),
     Method(
         key="curves",
@@ -253,6 +251,10 @@ METHODS: tuple[Method, ...] = (
             ),
         ),
     ),
+)
+
+METHODS: tuple[Method, ...] = (
+    *_OF_ONE_NETWORK,
     Method(
         key="randomisation",
         family="check",
@@ -267,7 +269,9 @@ METHODS: tuple[Method, ...] = (
                 "randomisation",
                 "Randomised networks",
                 "agreement of explanations with those of ever more randomised networks",
-                e.RANDOMISATION,
+                e.randomisation(
+                    {card.key: card.title for card in _OF_ONE_NETWORK if card.randomised}
+                ),
                 reading="Weights were replaced by random ones, from the output down. An "
                 "explanation that depends on what the network learned changes: its rank "
                 "correlation with that of the trained network falls.",

@@ -293,7 +293,8 @@ class ExplanationSession:
         """The image with the whole brain replaced by a baseline."""
         if baseline not in self._brainless:
             inputs = self.inputs
-            labels = inputs.labels if baseline == "mean" else np.zeros_like(inputs.labels)
+            by_region = lookup.baseline(baseline).only_regions
+            labels = inputs.labels if by_region else np.zeros_like(inputs.labels)
             fill = self._fill(labels, inputs.indices, baseline)
             image = np.where(inputs.brain, fill, inputs.volume).astype(np.float32)
             self._brainless[baseline] = image

@@ -53,7 +53,7 @@ class _ExplainInputSpec(NetworkInputSpec):
     seed = traits.Int(mandatory=True, desc="--random-seed")
     batch_size = traits.Int(0, usedefault=True, nohash=True, desc="0: the engine chooses")
     methods = traits.List(traits.Enum(*(card.key for card in METHODS)), minlen=1, mandatory=True)
-    options = traits.Dict(desc="what the methods read beyond that")
+    options = traits.Dict(desc="by method, what it reads beyond that")
 
 
 _ExplainOutputSpec = _spec(
@@ -100,7 +100,7 @@ class Explain(StageInterface):
         return runtime
 
     def _options(self, card: Method) -> dict[str, Any]:
-        return {name: self.inputs.options[name] for name in card.options}
+        return dict(self.inputs.options.get(card.key, {}))
 
     def _explain(
         self, card: Method, session: Callable[[], ExplanationSession], folder: Path, runtime: Any

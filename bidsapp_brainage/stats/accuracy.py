@@ -128,20 +128,15 @@ def metrics(
     wanted, notes = _supported(sample, subset)
     rows = []
     for metric in (metric for metric in wanted if not only or metric.name in only):
-        value = metric.statistic(sample.true, sample.predicted)
-        lower, upper, method = sample.interval(metric.statistic, n_boot, seed)
         rows.append(
-            (
-                "raw",
-                subset,
-                metric.name,
-                value,
-                lower,
-                upper,
-                method,
-                metric.unit,
-                sample.n_participants,
-                sample.n_scans,
+            _row(
+                sample.interval(metric.statistic, n_boot, seed),
+                subset=subset,
+                metric=metric.name,
+                value=metric.statistic(sample.true, sample.predicted),
+                unit=metric.unit,
+                n_participants=sample.n_participants,
+                n_scans=sample.n_scans,
             )
         )
     return Accuracy(pd.DataFrame(rows, columns=list(COLUMNS)), notes)
@@ -174,11 +169,23 @@ def estimate(
     sample = Paired.of(true, predicted, participants)
     if sample.n_participants == 0:
         return Accuracy(_empty_table())
-    interval = sample.interval(statistic, n_boot, seed)
-    value = statistic(sample.true, sample.predicted)
-    counts = (sample.n_participants, sample.n_scans)
-    row = ("raw", subset, name, value, *interval, "1", *counts)
+    row = _row(
+        sample.interval(statistic, n_boot, seed),
+        subset=subset,
+        metric=name,
+        value=statistic(sample.true, sample.predicted),
+        unit="1",
+        n_participants=sample.n_participants,
+        n_scans=sample.n_scans,
+    )
     return Accuracy(pd.DataFrame([row], columns=list(COLUMNS)))
+
+
+def _row(interval: tuple[float, float, str], **facts: str | float) -> dict[str, str | float]:
+    """One row of the table of metrics; `interval` is its bounds and how they were made."""
+    lower, upper, method = interval
+    facts |= {"prediction": "raw", "ci95_lower": lower, "ci95_upper": upper, "ci_method": method}
+    return facts
 
 
 def by_subset(
@@ -266,16 +273,14 @@ def coverage(
     else:
         wilson = stats.binomtest(inside, n_scans).proportion_ci(method="wilson")
         bounds, method = (wilson.low, wilson.high), "Wilson"
-    row = (
-        "raw",
-        subset,
-        "coverage95",
-        inside / n_scans,
-        *bounds,
-        method,
-        "1",
-        n_participants,
-        n_scans,
+    row = _row(
+        (*bounds, method),
+        subset=subset,
+        metric="coverage95",
+        value=inside / n_scans,
+        unit="1",
+        n_participants=n_participants,
+        n_scans=n_scans,
     )
     return Accuracy(pd.DataFrame([row], columns=list(COLUMNS)), notes)
 

@@ -187,8 +187,7 @@ def _methods_text(run_plan: RunPlan) -> str:
     assert run_plan.atlas is not None
     first, *others = (lookup.baseline(key).text for key in processing.occlusion_baseline)
     facts = {
-        **explanation.options,
-        "null_parcels": processing.null_parcels,
+        **vars(processing),
         "atlas": run_plan.atlas.name,
         "baseline": first,
         "other_baselines": " and by ".join(others),

@@ -12,7 +12,7 @@ from bidsapp_brainage import __version__
 from bidsapp_brainage.bids.names import resolution_label
 from bidsapp_brainage.catalogue import lookup
 from bidsapp_brainage.catalogue.methods import METHODS
-from bidsapp_brainage.settings import Processing, explanations
+from bidsapp_brainage.settings import Processing, explanations, method_options
 
 if TYPE_CHECKING:
     from bidsapp_brainage.atlas.registry import Atlas
@@ -99,10 +99,9 @@ class Explanation:
         return ("labels_t1w", "map_grid", "map_t1w", *(output.key for output in self.outputs))
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What the methods read beyond the common choices."""
-        names = {name for card in self.methods for name in card.options}
-        return {name: getattr(self.processing, name) for name in sorted(names)}
+    def options(self) -> dict[str, dict[str, Any]]:
+        """What each method reads beyond the common choices."""
+        return {card.key: method_options(self.processing, card.key) for card in self.methods}
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,16 @@ def test_users_card_for_templateflow(tiny_home: Path, tmp_path: Path) -> None:
         load_atlas("Box-3", atlases_dir=tmp_path, home=fresh)
 
 
+def test_users_card_for_a_file_of_any_name(mine: Path) -> None:
+    table = mine.with_name("tpl-Tiny_atlas-Mine_dseg.tsv")
+    mine.rename(mine.with_name("halves.nii.gz"))
+    table.rename(table.with_name("halves.tsv"))
+    card = {"schema_version": 1, "name": "Half-3", "label": "Half", "template": "Tiny"}
+    io.write_json(mine.with_name("Half.json"), card | {"files": ["halves.nii.gz"]})
+    atlas = load_atlas("Half-3", atlases_dir=mine.parent)
+    assert (atlas.name, atlas.template, len(atlas.table)) == ("Half", "Tiny", 3)
+
+
 def test_harvard_oxford_table_that_starts_at_zero(tmp_path: Path) -> None:
     """TemplateFlow's lateralised table counts from 0, the image from 1."""
     folder = tmp_path / "tpl-MNI152NLin6Asym"

@@ -10,8 +10,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bidsapp_brainage.catalogue.methods import METHODS
+
 VOXEL = (2.5, 2.5, 2.5)
-EXPLAIN = "occlusion,cubes,shapley,curves,pairs,lrp,ig,noise,randomisation"
+EXPLAIN = ",".join(card.key for card in METHODS if card.chosen != "automatic")
 
 
 def make_dataset(folder: Path) -> Path:

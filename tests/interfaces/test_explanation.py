@@ -114,7 +114,7 @@ def inputs(card: ModelCard, tmp_path: Path) -> dict:
     labels = np.zeros(card.shape, np.int32)
     labels[8:12, 10:14, 8:12], labels[2:5, 10:14, 8:12] = 3, 5
     return with_labels(card, tmp_path, {3: "here", 5: "there"}, labels) | {
-        "options": {"cube_mm": 24.0}
+        "options": {"cubes": {"cube_mm": 24.0}}
     }
 
 
@@ -157,7 +157,9 @@ def test_what_was_made_is_not_made_again_unless_it_would_differ(
     assert made(["occlusion", "curves"]) == ["occlusion", "deletion and insertion curves"]
     assert made(["occlusion", "curves"]) == []
     assert made(["occlusion", "cubes", "curves"]) == ["occlusion of cubes"]
-    assert made(["occlusion", "cubes"], options={"cube_mm": 32.0}) == ["occlusion of cubes"]
+    assert made(["occlusion", "cubes"], options={"cubes": {"cube_mm": 32.0}}) == [
+        "occlusion of cubes"
+    ]
     assert made(["occlusion", "curves", "noise"]) == [
         "learned-noise map", "deletion and insertion curves",
     ]  # fmt: skip

@@ -14,6 +14,7 @@ import pytest
 from bidsapp_brainage.bids import derivatives
 from bidsapp_brainage.bids.names import derivative_path, sidecar_path
 from bidsapp_brainage.catalogue.cards import Column, Output
+from bidsapp_brainage.catalogue.lookup import output
 from bidsapp_brainage.imaging.quality import decide
 from bidsapp_brainage.io import read_tsv, write_text, write_tsv
 from bidsapp_brainage.reports import wording
@@ -106,6 +107,9 @@ def test_shows_every_region_and_the_groups(plain):
     kinds = (*further, "ranks", "agreement", "occlusioncontrols", "randomisation")
     assert {base, *(f"{base}-{kind}" for kind in kinds)} <= tables
     assert "of them empty in this scan" in page.text
+    shown = [column.shown[0] for column in output("table").columns if any(column.shown)]
+    assert shown
+    assert all(heading in page.text for heading in shown)
 
 
 def test_a_table_of_a_new_method_is_shown_as_it_is(plain, tmp_path, scan, monkeypatch):

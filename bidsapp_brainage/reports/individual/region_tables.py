@@ -9,12 +9,15 @@ import numpy as np
 import pandas as pd
 
 from bidsapp_brainage.catalogue.levels import SIDES
+from bidsapp_brainage.catalogue.lookup import output
 from bidsapp_brainage.reports.html import Table, decimals, largest, number, slug
 from bidsapp_brainage.reports.individual.method_tables import Part, method_tables
 from bidsapp_brainage.reports.individual.results import RegionResult, ScanResult
 from bidsapp_brainage.reports.tables import Show, tabulate, with_values
 
 NEGLIGIBLE_YEARS = 0.1
+#: Further columns of the table, with heading and help.
+SHOWN = tuple(column for column in output("table").columns if any(column.shown))
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def _with_columns(rows: pd.DataFrame) -> pd.DataFrame:
     """Give the table all columns that are looked at, and words for sides."""
     wanted = (
         "name", "hemisphere", "lobe", "network", "baseline", "n_voxels", "volume_mm3", "delta_age",
-        "delta_age_per_ml", "delta_age_adj", "nosa_importance", "z_null", "rank",
+        "rank", *(column.name for column in SHOWN),
     )  # fmt: skip
     full = rows.reindex(columns=[*rows.columns, *(name for name in wanted if name not in rows)])
     return full.assign(hemisphere=full["hemisphere"].map(lambda side: SIDES.get(side, side)))
@@ -70,15 +73,15 @@ def _region_table(rows: pd.DataFrame, identifier: str, file_name: str) -> Table:
     places = [Show("lobe", "Lobe", "name"), Show("network", "Network", "name")]
     if rows["baseline"].nunique() > 1:
         places.append(Show("baseline", "Filled with", "name"))
-    per_ml = "contribution divided by volume, years per ml"
-    adjusted = "residual on the logarithm of the volume"
-    nosa = "published definition; needs the true age"
-    null = "against control regions of the same size"
     further = [
-        Show("delta_age_per_ml", "Per ml", "signed", digits + 1, per_ml),
-        Show("delta_age_adj", "Size-adjusted", "signed", digits, adjusted),
-        Show("nosa_importance", "NOSA", "number", digits, nosa),
-        Show("z_null", "z (null)", "signed", 1, null),
+        Show(
+            column.name,
+            column.shown[0],
+            "signed" if column.minimum is None else "number",
+            decimals(largest(ordered[column.name])),
+            column.shown[1],
+        )
+        for column in SHOWN
     ]
     without = "predicted age without minus with it, years"
     columns = [
