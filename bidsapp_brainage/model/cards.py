@@ -1,9 +1,7 @@
-"""Model cards: everything that a network needs, as data.
+"""Model cards: everything that a network needs, as data; see ``docs/models.md``.
 
-A card is a JSON file ``<name>.json`` with its weights beside it. It states the
-template, the grid, the intensity scaling, the output coding, how accurate the network was on
-people that it had not seen, and under which licence it may be used. Nothing of this stands in
-code, so a new network of a known architecture is a new card.
+A card is a JSON file ``<name>.json`` with its weights beside it. Nothing of it stands in code, so
+a new network of a known architecture is a new card.
 """
 
 from __future__ import annotations

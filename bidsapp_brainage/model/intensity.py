@@ -20,11 +20,7 @@ _HISTOGRAM_BINS = 96
 
 
 def scale_intensity(
-    volume: np.ndarray,
-    mask: np.ndarray | None,
-    spec: Intensity,
-    *,
-    background: float = 0.0,
+    volume: np.ndarray, mask: np.ndarray | None, spec: Intensity, *, background: float = 0.0
 ) -> np.ndarray:
     """Scale a volume for the network.
 
@@ -77,16 +73,10 @@ def scale_intensity(
 
 
 def background_value(input_spec: InputSpec, volume: np.ndarray | Tensor) -> float:
-    """What the network sees where there is no brain.
+    """What the network sees where there is no brain; `volume` is the network's input.
 
-    Parameters
-    ----------
-    input_spec : mapping
-        The card's ``input``; its ``background`` is a number, or ``minimum`` where the scaling
-        moves the outside with the brain, as it does ``over: volume``: then it is the smallest
-        value of the volume.
-    volume : ndarray or Tensor
-        The network's input.
+    The card's ``background`` is a number, or ``minimum`` where the scaling moves the outside with
+    the brain, as it does ``over: volume``: then it is the smallest value of the volume.
     """
     stated = input_spec.get("background", 0.0)
     if stated == "minimum" or input_spec.get("intensity", {}).get("over") == "volume":
@@ -105,7 +95,12 @@ def _scaled(volume: np.ndarray, inside: np.ndarray, spec: Intensity) -> np.ndarr
     if spec["scaling"] == "tissue":
         return tissue_units(volume, inside, spec["ellipsoid"])[inside]
     values = np.asarray(volume, dtype=np.float64)[inside]
-    shift, scale = _shift_and_scale(values, spec)
+    if spec["scaling"] not in SCALINGS:
+        raise ResourceError(
+            f"Model card, input.intensity.scaling: {spec['scaling']!r} is unknown. "
+            f"Known: {', '.join(sorted(SCALINGS))}."
+        )
+    shift, scale = SCALINGS[spec["scaling"]](values)
     if not np.isfinite(scale) or scale <= 0:
         raise DataError("The brain has the same intensity everywhere: it cannot be scaled.")
     return (values - shift) / scale
@@ -149,13 +144,3 @@ SCALINGS: Mapping[str, Callable[[np.ndarray], tuple[float, float]]] = MappingPro
         "none": lambda _: (0.0, 1.0),
     }
 )
-
-
-def _shift_and_scale(values: np.ndarray, spec: Intensity) -> tuple[float, float]:
-    try:
-        return SCALINGS[spec["scaling"]](values)
-    except KeyError as error:
-        raise ResourceError(
-            f"Model card, input.intensity.scaling: {error} is unknown. "
-            f"Known: {', '.join(sorted(SCALINGS))}."
-        ) from error

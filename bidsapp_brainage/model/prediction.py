@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -61,20 +60,20 @@ class Prediction:
     """
 
     mean: float
-    median: float | None
-    mode: float | None
-    sd: float | None
     sd_calibrated: float | None
-    entropy: float | None
     ci95_lower: float | None
     ci95_upper: float | None
-    bin_lower: np.ndarray
-    bin_width: float
-    probabilities: np.ndarray
     member_ages: tuple[float, ...]
     in_age_range: bool
     ood_flag: str
     n_tta: int = 1
+    median: float | None = None
+    mode: float | None = None
+    sd: float | None = None
+    entropy: float | None = None
+    bin_lower: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    bin_width: float = 0.0
+    probabilities: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 def predict(
@@ -125,13 +124,11 @@ def predict(
             [decode(member(view)) for member in members]
             for view in uncertainty.views(batch, card.prediction, card.input)
         ]
-    if not card.age_head.has_distribution:
-        shown = torch.stack([torch.stack([age[0] for _, age in view]) for view in decoded])
-        ages = shown.mean(dim=0).tolist()
-        return summarise_values(ages, card, stripped_source=stripped_source)
-    mixed = torch.stack([torch.stack([part[0] for part, _ in view]) for view in decoded])
-    probabilities = mixed.mean(dim=0)
-    return summarise(probabilities.cpu().numpy(), card, stripped_source=stripped_source)
+    # of probabilities or of ages: the mean over the views, for every member
+    which = 0 if card.age_head.has_distribution else 1
+    views = torch.stack([torch.stack([pair[which][0] for pair in view]) for view in decoded])
+    summary = (summarise, summarise_values)[which]
+    return summary(views.mean(dim=0).cpu().numpy(), card, stripped_source=stripped_source)
 
 
 def decoder(card: ModelCard) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
@@ -165,16 +162,7 @@ def decoder(card: ModelCard) -> Callable[[torch.Tensor], tuple[torch.Tensor, tor
 def summarise(
     member_probabilities: np.ndarray, card: ModelCard, *, stripped_source: bool = False
 ) -> Prediction:
-    """Describe the mean of the members' distributions.
-
-    Parameters
-    ----------
-    member_probabilities : ndarray, shape (n_members, n_bins)
-        Each row sums to 1.
-    card : ModelCard
-    stripped_source : bool
-        See :func:`predict`.
-    """
+    """Describe the mean of the members' distributions (n_members, n_bins); each row sums to 1."""
     head = card.age_head
     lower, centers, width = head.bin_lower, head.bin_centers, float(head.width)
     member_probabilities = np.asarray(member_probabilities, dtype=np.float64)
@@ -206,39 +194,25 @@ def summarise(
 
 
 def summarise_values(
-    member_ages: Sequence[float], card: ModelCard, *, stripped_source: bool = False
+    member_ages: Sequence[float] | np.ndarray, card: ModelCard, *, stripped_source: bool = False
 ) -> Prediction:
-    """Describe the mean of ages that have no distribution.
+    """Describe the mean of the members' ages (years), which have no distribution.
 
     Nothing is made up: interval and SD come from the card's calibration, or are missing.
-
-    Parameters
-    ----------
-    member_ages : sequence of float
-        Years, one per member.
-    card : ModelCard
-    stripped_source : bool
-        See :func:`predict`.
     """
     mean = float(np.mean(member_ages))
     spread = card.calibration.get("residual_sd")
     half = card.calibration.get("half_width95", None if spread is None else _NORMAL_95 * spread)
-    empty = np.zeros(0)
     return Prediction(
         mean=mean,
-        median=None,
-        mode=None,
-        sd=None,
         sd_calibrated=spread,
-        entropy=None,
         ci95_lower=None if half is None else mean - half,
         ci95_upper=None if half is None else mean + half,
-        bin_lower=empty,
-        bin_width=0.0,
-        probabilities=empty,
         member_ages=tuple(float(age) for age in member_ages),
         in_age_range=bool(card.age_range[0] <= mean <= card.age_range[1]),
-        ood_flag=_flag(empty, tuple(member_ages), mean, card, stripped_source=stripped_source),
+        ood_flag=_flag(
+            np.zeros(0), tuple(member_ages), mean, card, stripped_source=stripped_source
+        ),
         n_tta=uncertainty.n_views(card.prediction),
     )
 
@@ -246,16 +220,9 @@ def summarise_values(
 def quantiles(
     probabilities: np.ndarray, lower: np.ndarray, width: float, levels: Sequence[float]
 ) -> list[float]:
-    """Quantiles of a distribution that is flat within each bin.
+    """Quantiles at `levels` (0 to 1) of a distribution that is flat within each bin.
 
-    Parameters
-    ----------
-    probabilities : ndarray, shape (n_bins,)
-        Sum to 1.
-    lower : ndarray, shape (n_bins,)
-        Lower edges, increasing by ``width``.
-    levels : sequence of float
-        Between 0 and 1.
+    `probabilities` (n_bins,) sum to 1; `lower` are the edges, increasing by `width`.
     """
     edges = np.append(lower, lower[-1] + width)
     cumulative = np.concatenate([[0.0], np.cumsum(probabilities)])
@@ -271,27 +238,17 @@ def prediction_row(
     prediction: Prediction,
     card: ModelCard,
     *,
-    identity: Mapping[str, Any],
+    identity: Mapping[str, str | None],
     chronological_age: float | None,
     age_source: str,
     bias_correction: BiasCorrection | None,
     qc_flag: str,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """One row of ``*_brainage.tsv``; None where something is unknown.
 
-    Parameters
-    ----------
-    prediction : Prediction
-    card : ModelCard
-    identity : mapping
-        ``participant_id`` and, where the scan has them, ``session_id`` and ``run_id``.
-    chronological_age : float or None
-        Years.
-    age_source : str
-        Which file the age was read from.
-    bias_correction : BiasCorrection or None
-    qc_flag : str
-        Decision of the image quality control.
+    `identity` holds ``participant_id`` and, where the scan has them, ``session_id`` and ``run_id``;
+    `age_source` is the file that the age (years) was read from, `qc_flag` the decision of the image
+    quality control.
     """
     known = chronological_age is not None and math.isfinite(chronological_age)
     gap = corrected = z_score = None

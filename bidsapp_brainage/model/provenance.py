@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from bidsapp_brainage.model.cards import ModelCard
 from bidsapp_brainage.model.weights.files import file_sha256
@@ -12,19 +11,10 @@ from bidsapp_brainage.model.weights.files import file_sha256
 
 @dataclass(frozen=True)
 class TrainingCohort:
-    """Training cohort of a model; None where the model card does not tell.
+    """Training cohort of a model; ages in years, None where the model card does not tell.
 
-    Attributes
-    ----------
-    age_range : tuple of float or None
-        Youngest and oldest, years.
-    name : str
-    n_people : int or None
-    age_mean, age_sd : float or None
-        Years.
-    slope, intercept, residual_sd : float or None
-        Predictions for people of the cohort whom the network had not seen: on average
-        ``slope * age + intercept``, with this SD around it (years).
+    Predictions for people of the cohort whom the network had not seen are on average
+    ``slope * age + intercept``, with ``residual_sd`` years around it.
     """
 
     age_range: tuple[float, float] | None = None
@@ -37,7 +27,7 @@ class TrainingCohort:
     residual_sd: float | None = None
 
     @classmethod
-    def from_model(cls, model: Any) -> TrainingCohort:
+    def from_model(cls, model: object) -> TrainingCohort:
         """Read the object ``Model`` of a sidecar; what is missing or odd becomes None."""
         facts = model if isinstance(model, Mapping) else {}
         trained, expected = (_part(facts, key) for key in ("TrainingCohort", "ExpectedPrediction"))
@@ -60,7 +50,7 @@ class TrainingCohort:
         return self.slope * age + self.intercept, self.residual_sd
 
 
-def model_facts(card: ModelCard) -> dict[str, Any]:
+def model_facts(card: ModelCard) -> dict[str, object]:
     """Object ``Model`` of the sidecars of all tables; the people as far as the card tells."""
     return {
         "Name": card.name,
@@ -72,14 +62,16 @@ def model_facts(card: ModelCard) -> dict[str, Any]:
     }
 
 
-def _cohort_facts(card: ModelCard) -> dict[str, Any]:
+def _cohort_facts(card: ModelCard) -> dict[str, dict[str, object]]:
     people = {
         "Name": card.training.get("cohort"),
         "NumberOfPeople": card.training.get("n_people"),
         "AgeMean": card.training.get("age_mean"),
         "AgeSD": card.training.get("age_sd"),
     }
-    facts = {"TrainingCohort": {key: value for key, value in people.items() if value is not None}}
+    facts: dict[str, dict[str, object]] = {
+        "TrainingCohort": {key: value for key, value in people.items() if value is not None}
+    }
     bias = card.bias_correction
     if bias is not None and bias.residual_sd is not None:
         facts["ExpectedPrediction"] = {
@@ -91,22 +83,24 @@ def _cohort_facts(card: ModelCard) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if value}
 
 
-def _part(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def _part(facts: Mapping[str, object], key: str) -> Mapping[str, object]:
     part = facts.get(key)
     return part if isinstance(part, Mapping) else {}
 
 
-def _number(facts: Mapping[str, Any], key: str) -> float | None:
+def _number(facts: Mapping[str, object], key: str) -> float | None:
+    return _float(facts.get(key))
+
+
+def _float(value: object) -> float | None:
     try:
-        return float(facts[key])
-    except (KeyError, TypeError, ValueError):
+        return float(str(value))
+    except ValueError:
         return None
 
 
-def _range(pair: Any) -> tuple[float, float] | None:
+def _range(pair: object) -> tuple[float, float] | None:
     if not isinstance(pair, (list, tuple)) or len(pair) != 2:
         return None
-    try:
-        return float(pair[0]), float(pair[1])
-    except (TypeError, ValueError):
-        return None
+    low, high = map(_float, pair)
+    return None if low is None or high is None else (low, high)

@@ -31,32 +31,18 @@ MIDDLE = 0.88  # of the ellipsoid's radii
 
 
 def tissue_units(volume: np.ndarray, inside: np.ndarray, ellipsoid: Ellipsoid) -> np.ndarray:
-    """Bring a T1w brain to fluid 0, grey matter 1, white matter 2.
+    """Bring a T1w brain (D, H, W) to fluid 0, grey matter 1, white matter 2 inside its mask.
 
-    Parameters
-    ----------
-    volume : ndarray, shape (D, H, W)
-        T1w intensities in any unit; white matter brighter than grey, grey brighter than fluid.
-    inside : ndarray of bool, shape (D, H, W)
-        Brain mask.
-    ellipsoid : dict
-        ``center`` and ``radii``, three numbers each in voxels: a part of the brain that does not
-        reach the mask's edge. Levels are read there, so that they do not depend on the mask.
-
-    Returns
-    -------
-    ndarray, float32, shape (D, H, W)
-        Meaningful inside the mask only.
+    Intensities are in any unit, white matter brighter than grey, grey brighter than fluid. Levels
+    are read in the ellipsoid (voxels), a part of the brain that does not reach the mask's edge, so
+    that they do not depend on the mask: those of grey and white matter are the means of the upper
+    two of three Gaussians fitted by expectation maximisation (Dempster 1977). The result is
+    float32.
 
     Raises
     ------
     DataError
         The three levels cannot be told apart.
-
-    Notes
-    -----
-    Levels of grey and white matter are the means of the upper two of three Gaussians fitted by
-    expectation maximisation (Dempster 1977).
     """
     where = [inside & _within(volume.shape, ellipsoid, part) for part in (1.0, MIDDLE)]
     if not where[1].any():

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
 
 from torch import nn
 
@@ -21,52 +20,34 @@ from bidsapp_brainage.model.specs import Architecture
 ONNX = "onnx"  # the file itself says what the network is
 
 
-def _refined(**parameters: Any) -> nn.Module:
-    return Refined(build_network, **parameters)
-
-
-def _mixture(parts: Sequence[Architecture]) -> nn.Module:
-    return Mixture(build_network, parts)
-
-
 ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
     {
         "sfcn": SFCN,
         "nosa": NOSA,
         "pyment": PymentSFCN,
         "densenet": DenseNet,
-        "refined": _refined,
+        "refined": lambda **parameters: Refined(build_network, **parameters),
         "tissuelinear": TissueLinear,
-        "mixture": _mixture,
+        "mixture": lambda parts: Mixture(build_network, parts),
     }
 )
 
 
 def build_network(architecture: Architecture) -> nn.Module:
-    """Build an untrained network.
-
-    Parameters
-    ----------
-    architecture : dict
-        ``{"id": ..., "parameters": {...}}`` as in a model card.
-
-    Returns
-    -------
-    torch.nn.Module
-        Takes float32 (N, 1, D, H, W), returns numbers (N, n_outputs).
+    """Build an untrained network (N, 1, D, H, W) float32 -> (N, n_outputs), as a card describes it.
 
     Raises
     ------
     ResourceError
         The id is unknown or the parameters do not fit the architecture.
     """
-    known = ", ".join(sorted(ARCHITECTURES))
-    maker = ARCHITECTURES.get(architecture["id"])
-    if maker is None:
+    identity = architecture["id"]
+    if identity not in ARCHITECTURES:
+        known = ", ".join(sorted(ARCHITECTURES))
         raise ResourceError(
-            f"Model card, architecture.id: '{architecture['id']}' is unknown. Known: {known}."
+            f"Model card, architecture.id: '{identity}' is unknown. Known: {known}."
         )
     try:
-        return maker(**architecture["parameters"])
+        return ARCHITECTURES[identity](**architecture["parameters"])
     except (TypeError, ValueError) as error:
         raise ResourceError(f"Model card, architecture.parameters: {error}") from error

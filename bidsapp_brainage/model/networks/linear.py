@@ -61,8 +61,7 @@ class TissueLinear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (N, n_bins) of volumes (N, 1, D, H, W)."""
-        logits: torch.Tensor = self.spread(self.sum(self._blocks(x).flatten(1)))
-        return logits
+        return self.spread(self.sum(self._blocks(x).flatten(1)))
 
     def set_sum(self, weights: torch.Tensor, age: float) -> None:
         """Put in fitted weights (2 * voxels,) of the maps, and the age (years) of empty maps.
@@ -75,14 +74,12 @@ class TissueLinear(nn.Module):
             self.sum.bias.fill_(age - self.middle)
 
     def _blocks(self, x: torch.Tensor) -> torch.Tensor:
-        maps: torch.Tensor = self.amounts(self.roofs(self.relu(self.hinges(x))))
-        return maps
+        return self.amounts(self.roofs(self.relu(self.hinges(x))))
 
     def _fix(self, lower: float, width: float, n_bins: int, label_sd: float) -> None:
         """Set what is not learned."""
         centers = lower + width * (torch.arange(n_bins) + 0.5)
         self.middle = float(centers.mean())
-        assert self.hinges.bias is not None
         with torch.no_grad():
             self.hinges.weight.fill_(1.0)
             assert self.hinges.bias is not None

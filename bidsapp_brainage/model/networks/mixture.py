@@ -14,12 +14,8 @@ from bidsapp_brainage.model.specs import Architecture
 class Mixture(nn.Module):
     """The mean of the distributions that several networks give, as one network.
 
-    Parameters
-    ----------
-    build : callable
-        Makes a network of an ``architecture`` object.
-    parts : sequence of dict
-        Architectures; all answer with logits over the same bins.
+    ``build`` makes a network of each of the two or more architectures in ``parts``, which all
+    answer with logits over the same bins.
     """
 
     def __init__(

@@ -9,16 +9,9 @@ from torch import nn
 class NOSA(nn.Module):
     """Five blocks of convolution, normalisation and pooling, then 1x1x1 convolutions to ages.
 
-    He et al. 2025 (Human Brain Mapping 46:e70239). Modules are named as in the authors' file, so
-    that their state dict is taken as it is: every block also holds a 1x1x1 convolution ``conv1``
-    that takes no part in the computation.
-
-    Parameters
-    ----------
-    n_bins : int
-        Outputs (He: 73 years, 8 to 80).
-    dropout : float
-        Probability of dropping a feature before the last layer (He: 0.5).
+    He et al. 2025 (Human Brain Mapping 46:e70239), with their 73 ages (8 to 80 years) and dropout.
+    Modules are named as in the authors' file, so that their state dict is taken as it is: every
+    block also holds a 1x1x1 convolution ``conv1`` that takes no part in the computation.
     """
 
     def __init__(self, n_bins: int = 73, dropout: float = 0.5) -> None:
@@ -39,8 +32,7 @@ class NOSA(nn.Module):
         """Logits (N, n_bins) of volumes (N, 1, D, H, W)."""
         x = self.block5(self.block4(self.block3(self.block2(self.block1(x)))))
         x = self.pool(self.relu(self.bn(self.conv1(x))))
-        logits: torch.Tensor = self.conv2(self.dropout(x))
-        return logits.flatten(1)
+        return self.conv2(self.dropout(x)).flatten(1)
 
 
 class _Block(nn.Module):
@@ -53,5 +45,4 @@ class _Block(nn.Module):
         self.relu = nn.ReLU()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        features: torch.Tensor = self.relu(self.pool(self.bn(self.conv0(x))))
-        return features
+        return self.relu(self.pool(self.bn(self.conv0(x))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ import torch.fx
 from torch import nn
 
 from bidsapp_brainage.errors import MissingExecutableError, ResourceError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 _TYPES = {
     "tensor(float)": np.float32,
@@ -42,7 +45,7 @@ class OnnxNetwork(nn.Module):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = Path(path)
-        self._session: Any = None
+        self._session: InferenceSession | None = None
         self._threads = 0
         session = self._runtime()
         inputs = session.get_inputs()
@@ -53,7 +56,7 @@ class OnnxNetwork(nn.Module):
             )
         self._input = inputs[0].name
         self._output = session.get_outputs()[0].name
-        self._dtype: np.dtype[Any] = np.dtype(_TYPES[inputs[0].type])
+        self._dtype: np.dtype = np.dtype(_TYPES[inputs[0].type])
         self._shape = list(inputs[0].shape)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -63,7 +66,7 @@ class OnnxNetwork(nn.Module):
         volumes = self._arranged(x.detach().cpu().numpy())
         return torch.from_numpy(np.array(self._run(volumes))).to(x.device).flatten(1)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Leave the session behind: copies make their own."""
         return {**self.__dict__, "_session": None}
 
@@ -87,7 +90,7 @@ class OnnxNetwork(nn.Module):
             volumes = np.moveaxis(volumes, 1, -1)
         return np.ascontiguousarray(volumes, dtype=self._dtype)
 
-    def _runtime(self) -> Any:
+    def _runtime(self) -> InferenceSession:
         """The session, with as many threads as PyTorch has now."""
         threads = torch.get_num_threads()
         if self._session is None or threads != self._threads:
@@ -95,7 +98,7 @@ class OnnxNetwork(nn.Module):
         return self._session
 
 
-def _open(path: Path, threads: int) -> Any:
+def _open(path: Path, threads: int) -> InferenceSession:
     try:
         import onnxruntime
     except ImportError as error:

@@ -58,5 +58,4 @@ class PymentSFCN(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Numbers (N, n_outputs) of volumes (N, 1, D, H, W)."""
-        numbers: torch.Tensor = self.predictions(self.blocks(x).flatten(1))
-        return numbers
+        return self.predictions(self.blocks(x).flatten(1))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -15,21 +14,11 @@ class Refined(nn.Module):
     """A second network corrects the age of a first one, which it is told in coarse steps.
 
     After the two-stage network of Cheng et al. 2021 (IEEE Trans Med Imaging 40:3400). There the
-    first age, rounded to steps, is joined to the second network's features; here the second
-    network gives two numbers ``a, b`` and the correction is ``step * (a + b * z)`` with ``z`` the
-    rounded first age in units of ten steps about ``centre``, so that any architecture can be
-    either stage.
-
-    Parameters
-    ----------
-    build : callable
-        Makes a network of an ``architecture`` object.
-    first, second : dict
-        Architectures; the second one has two outputs.
-    first_output : dict
-        ``lower``, ``width`` and ``n_bins`` of the first network's age (years), as on a card.
-    step : float
-        Years to which the first age is rounded.
+    first age, rounded to ``step`` years, is joined to the second network's features; here the
+    second network gives two numbers ``a, b`` and the correction is ``step * (a + b * z)`` with
+    ``z`` the rounded first age in units of ten steps about ``centre``, so that any architecture can
+    be either stage. ``first_output`` holds ``lower``, ``width`` and ``n_bins`` of the first
+    network's age.
     """
 
     centers: torch.Tensor
@@ -40,7 +29,7 @@ class Refined(nn.Module):
         *,
         first: Architecture,
         second: Architecture,
-        first_output: dict[str, Any],
+        first_output: Mapping[str, float],
         step: float,
     ) -> None:
         super().__init__()

@@ -73,8 +73,7 @@ class SFCN(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (N, n_bins) of volumes (N, 1, D, H, W)."""
-        logits: torch.Tensor = self.classifier(self.feature_extractor(x))
-        return logits.flatten(1)
+        return self.classifier(self.feature_extractor(x)).flatten(1)
 
 
 def _block(before: int, after: int, *, stride: int, pooled: bool) -> nn.Sequential:

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import TypeAlias
 
 from bidsapp_brainage import __version__, io
 from bidsapp_brainage.errors import ResourceError, UsageError
@@ -112,7 +112,11 @@ def _download(weight: WeightFile, partial: Path, progress: Progress | None) -> N
             length = response.headers.get("Content-Length")
             total = weight.size if length is None else done + int(length)
             with partial.open("ab" if resumed else "wb") as stream:
-                done = _copy(response, stream, done, total, partial, progress)
+                while block := response.read(_BLOCK):
+                    stream.write(block)
+                    done += len(block)
+                    if progress is not None:
+                        progress(partial.name.removesuffix(_PARTIAL), done, total)
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
             return  # nothing is left to send; the checksum tells whether this is the file
@@ -136,21 +140,4 @@ def _open(url: str, start: int) -> http.client.HTTPResponse:
     if start:
         headers["Range"] = f"bytes={start}-"
     request = urllib.request.Request(url, headers=headers)
-    response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
-    return response
-
-
-def _copy(
-    response: http.client.HTTPResponse,
-    stream: IO[bytes],
-    done: int,
-    total: int | None,
-    partial: Path,
-    progress: Progress | None,
-) -> int:
-    while block := response.read(_BLOCK):
-        stream.write(block)
-        done += len(block)
-        if progress is not None:
-            progress(partial.name.removesuffix(_PARTIAL), done, total)
-    return done
+    return urllib.request.urlopen(request, timeout=_TIMEOUT_S)

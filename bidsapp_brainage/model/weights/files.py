@@ -75,15 +75,7 @@ def verify_weights(card: ModelCard) -> None:
 
 
 def weight_fault(weight: WeightFile, path: Path) -> str:
-    """What is wrong with a file that should be `weight`; empty if nothing is.
-
-    Parameters
-    ----------
-    weight : WeightFile
-        What the card says.
-    path : Path
-        The file to look at.
-    """
+    """What is wrong with the file at `path` that should be `weight`; empty if nothing is."""
     size = path.stat().st_size
     if weight.size is not None and size != weight.size:
         return f"it has {size} bytes, the card says {weight.size}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +69,13 @@ def _stored_layers(group: Any) -> list[tuple[str, dict[str, np.ndarray]]]:
     return stored
 
 
-def _texts(values: Any) -> list[str]:
+def _texts(values: Iterable[object]) -> list[str]:
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
 
 
-def _converted(layer: str, weights: dict[str, np.ndarray], part: nn.Module) -> dict[str, Any]:
+def _converted(
+    layer: str, weights: dict[str, np.ndarray], part: nn.Module
+) -> dict[str, np.ndarray]:
     """Weights of one layer under the names and in the axis order of PyTorch."""
     try:
         if isinstance(part, nn.BatchNorm3d):

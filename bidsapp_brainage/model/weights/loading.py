@@ -72,11 +72,10 @@ def _state(weight: WeightFile, network: nn.Module) -> dict[str, torch.Tensor]:
 def _unpickled(weight: WeightFile) -> dict[str, Any]:
     """Content of a PyTorch file; only tensors and plain containers are ever unpickled."""
     try:
-        content: dict[str, Any] = torch.load(weight.path, map_location="cpu", weights_only=True)
+        return torch.load(weight.path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
             "it holds more than tensors, or is damaged, and code in weight files is never run: "
             "where you trust the file, load it, and save its state dict as safetensors with a "
             f"card of your own ({str(error).splitlines()[0]})"
         ) from error
-    return content
