@@ -68,12 +68,8 @@ _HUES = {
 class Tissue:
     """Left half (x from -98 to 0 mm) of the template's tissue maps, 1 mm, RAS.
 
-    Attributes
-    ----------
-    brain : ndarray of bool, shape (99, 233, 189)
-        Brain mask.
-    grey, white, fluid : ndarray of float32
-        Fractions of tissue, 0 to 1; `fluid` is what the other two leave over.
+    All of shape (99, 233, 189): the brain mask, and fractions of tissue (0 to 1); `fluid` is what
+    the other two leave over.
     """
 
     brain: Mask
@@ -106,19 +102,9 @@ def read_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def build_labels(tissue: Tissue, regions: pd.DataFrame, seeds: pd.DataFrame) -> Labels:
-    """Label one hemisphere; deterministic.
+    """Label one hemisphere (int32): 0 outside the brain, else 1 + row number of `regions`.
 
-    Parameters
-    ----------
-    tissue : Tissue
-        Left half of the template.
-    regions, seeds : DataFrame
-        From `read_tables`.
-
-    Returns
-    -------
-    ndarray of int32, shape (99, 233, 189)
-        0 outside the brain, else 1 + row number of `regions`.
+    `tissue` is the left half of the template, `regions` and `seeds` are those of `read_tables`.
     """
     number = {name: row + 1 for row, name in enumerate(regions["abbreviation"])}
     seeds = seeds.assign(number=seeds["abbreviation"].map(number))
@@ -164,21 +150,9 @@ def grow(
 ) -> Labels:
     """Give each voxel of `domain` the number of the seed whose front arrives first.
 
-    Parameters
-    ----------
-    domain : ndarray of bool
-        Where fronts may go, from face to face.
-    cost : ndarray of float32
-        Cost of one voxel step (mean of the two voxels).
-    voxels : list of index triples
-        Seeds, inside `domain`.
-    numbers : list of int
-        Their positive labels.
-
-    Returns
-    -------
-    ndarray of int32
-        0 outside `domain` and where no front arrives.
+    Fronts go from face to face inside `domain`; a step costs the mean of the `cost` of its two
+    voxels. Seeds are the `voxels` (inside `domain`), with the positive labels `numbers`. The result
+    (int32) is 0 outside `domain` and where no front arrives.
     """
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import dijkstra
@@ -316,7 +290,7 @@ def build_table(regions: pd.DataFrame) -> pd.DataFrame:
     for position, region in enumerate(regions.to_dict("records")):
         for offset, side in ((1, "Left"), (2, "Right")):
             name = region["name"]
-            name = name if name.startswith("Heschl") else _lower_first(name)
+            name = name if name.startswith("Heschl") else name[:1].lower() + name[1:]
             rows.append(
                 {
                     "index": 2 * position + offset,
@@ -331,10 +305,6 @@ def build_table(regions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _lower_first(name: str) -> str:
-    return name[:1].lower() + name[1:]
-
-
 def _color(lobe: str, position: int) -> str:
     """Colour of a region: the hue says the lobe, neighbours in the table differ in shade."""
     hue = (_HUES[lobe] + 0.05 * ((position * 0.618) % 1 - 0.5)) % 1
@@ -347,12 +317,7 @@ def _color(lobe: str, position: int) -> str:
 def build_atlas() -> tuple[nib.Nifti1Image, pd.DataFrame]:
     """Make the atlas from nilearn's bundled maps (about 40 s of CPU time).
 
-    Returns
-    -------
-    dseg : nibabel.Nifti1Image
-        uint8 labels on the 1 mm grid of the embedded template.
-    table : DataFrame
-        index, name, abbreviation, color, hemisphere, lobe, network.
+    Gives uint8 labels on the 1 mm grid of the embedded template, and the table of their regions.
     """
     import nibabel as nib
 

@@ -33,23 +33,10 @@ _MARGIN_MM = 6.0
 class Atlas:
     """An atlas that is ready for use: image and table exist and fit each other.
 
-    Attributes
-    ----------
-    name : str
-        Value of the ``atlas-`` entity in output names, letters and digits.
-    seg : str or None
-        Value of ``seg-``: which realisation of the atlas.
-    scale : int or None
-        Value of ``scale-``: how many regions.
-    template : str
-        TemplateFlow identifier of the space of `dseg`.
-    dseg : Path
-        Label image, 0 is background.
-    table : DataFrame
-        One row per region: index, name, abbreviation, color, hemisphere (L, R or missing), lobe,
-        network, and gyrus and compartment where the author has them.
-    description : dict
-        Content of ``atlas-<name>_description.json``: Name, License, ReferencesAndLinks, ...
+    `name`, `seg` (which realisation) and `scale` (how many regions) are values of entities in
+    output names. `dseg` is the label image (0 is background) in the space of the TemplateFlow
+    `template`, `table` what :func:`~.tables.read_label_table` gives, and `description` the content
+    of ``atlas-<name>_description.json``: Name, License, ReferencesAndLinks, ...
     """
 
     name: str
@@ -58,7 +45,7 @@ class Atlas:
     template: str
     dseg: Path
     table: pd.DataFrame
-    description: dict[str, Any] = field(default_factory=dict)
+    description: dict[str, object] = field(default_factory=dict)
 
     @property
     def entities(self) -> dict[str, str | None]:
@@ -88,20 +75,11 @@ def list_atlases(atlases_dir: Path | None = None) -> dict[str, str]:
 def load_atlas(spec: str, *, atlases_dir: Path | None = None, home: Path | None = None) -> Atlas:
     """Find an atlas, read its table, and check that image, table and template fit.
 
-    Parameters
-    ----------
-    spec : str
-        The name of an atlas card (``Schaefer2018-100``, ``BrainageDemo``, see `list_atlases`;
-        upper and lower case are alike), the ``atlas-`` entity of a file in `atlases_dir`, or the
-        path of a ``*_dseg.nii.gz`` with a ``.tsv`` of the same name (or inherited, as in BIDS).
-    atlases_dir : Path, optional
-        The user's folder of atlases and atlas cards; searched with its sub-folders.
-    home : Path, optional
-        TemplateFlow home; by default ``TEMPLATEFLOW_HOME``.
-
-    Returns
-    -------
-    Atlas
+    `spec` is the name of an atlas card (``Schaefer2018-100``, ``BrainageDemo``, see `list_atlases`;
+    upper and lower case are alike), the ``atlas-`` entity of a file in `atlases_dir` (the user's
+    folder of atlases and cards, searched with its sub-folders), or the path of a ``*_dseg.nii.gz``
+    with a ``.tsv`` of the same name (or inherited, as in BIDS). `home` is the TemplateFlow home; by
+    default ``TEMPLATEFLOW_HOME``.
 
     Raises
     ------

@@ -28,12 +28,8 @@ _ALIASES = {
     "yeo7": "network",
 }
 _LOBES = {
-    "Frontal Lobe": "Frontal",
-    "Parietal Lobe": "Parietal",
-    "Temporal Lobe": "Temporal",
-    "Occipital Lobe": "Occipital",
+    **{f"{lobe} Lobe": lobe for lobe in ("Frontal", "Parietal", "Temporal", "Occipital", "Limbic")},
     "Insular Lobe": "Insula",
-    "Limbic Lobe": "Limbic",
     "Subcortical Nuclei": "Subcortical",
 }
 
@@ -41,29 +37,23 @@ _LOBES = {
 def read_label_table(path: Path, rules: Mapping[str, Any] | None = None) -> pd.DataFrame:
     """Read a BIDS label table (``*_dseg.tsv``) and bring it to this app's columns.
 
-    Parameters
-    ----------
-    path : Path
-        Tab-separated table with at least ``index`` (or ``label``) and ``name``.
-    rules : mapping, optional
-        The ``table`` part of an atlas card: ``columns`` (theirs -> ours), ``index_offset``,
-        ``names`` (index -> corrected name), ``name_pattern`` (regular expression with the groups
-        hemisphere, network, rest), ``networks`` and ``lobes`` (their value -> ours; lobes by
-        region name).
+    It needs ``index`` (or ``label``) and ``name``. `rules` are the ``table`` part of an atlas card:
+    ``columns`` (theirs -> ours), ``index_offset``, ``names`` (index -> corrected name),
+    ``name_pattern`` (regular expression with the groups hemisphere, network, rest), ``networks``
+    and ``lobes`` (their value -> ours; lobes by region name).
 
     Returns
     -------
     DataFrame
-        ``index, name, abbreviation, color, hemisphere, lobe, network``, and ``gyrus`` and
-        ``compartment`` where the file has them, sorted by index; the background (index 0) is left
-        out. Missing values are None; `name`, `abbreviation` and `color` are always there.
-        ``hemisphere`` is L, R or missing.
+        ``COLUMNS``, and ``OPTIONAL_COLUMNS`` that the file has, sorted by index; the background
+        (index 0) is left out. Missing values are None; `name`, `abbreviation` and `color` are
+        always there. ``hemisphere`` is L, R or missing.
 
     Raises
     ------
     DataError
-        If there is no index or name column, an index is not a whole number, is negative or
-        repeats, or a name is missing.
+        If there is no index or name column, an index is not a whole number, is negative or repeats,
+        or a name is missing.
     """
     rules = rules or {}
     raw = io.read_tsv(path)
@@ -80,7 +70,7 @@ def read_label_table(path: Path, rules: Mapping[str, Any] | None = None) -> pd.D
         _parse_names(table, re.compile(rules["name_pattern"]))
     table = table[table["index"] != 0].reset_index(drop=True)
     table["hemisphere"] = [
-        _side(given, name) for given, name in zip(table["hemisphere"], table["name"], strict=True)
+        _side(word, name) for word, name in zip(table["hemisphere"], table["name"], strict=True)
     ]
     _translate(table, rules)
     _distinguish(table)
@@ -147,10 +137,10 @@ def _parse_names(table: pd.DataFrame, pattern: re.Pattern[str]) -> None:
         table.loc[row, "abbreviation"] = "_".join(value for value in groups.values() if value)
 
 
-def _side(given: Any, name: str) -> str | None:
+def _side(word: object, name: str) -> str | None:
     """L, R or None, from the column or else from the name."""
-    if isinstance(given, str) and given.strip():
-        return side_of_word(given)
+    if isinstance(word, str) and word.strip():
+        return side_of_word(word)
     return side_of_name(name)
 
 

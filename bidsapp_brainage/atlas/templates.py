@@ -37,24 +37,12 @@ _IMAGE_EXTENSIONS = [".nii.gz", ".nii"]
 
 @dataclass(frozen=True)
 class TemplateFiles:
-    """The files of one template that registration needs.
+    """The files of one template that registration needs."""
 
-    Attributes
-    ----------
-    name : str
-        TemplateFlow identifier, for example ``MNI152NLin2009aSym``.
-    t1w : Path
-        T1-weighted average, three-dimensional.
-    mask : Path
-        Brain mask on the grid of `t1w`.
-    skull_stripped : bool
-        Whether `t1w` shows only the brain.
-    """
-
-    name: str
-    t1w: Path
-    mask: Path
-    skull_stripped: bool
+    name: str  # TemplateFlow identifier, for example MNI152NLin2009aSym
+    t1w: Path  # three-dimensional
+    mask: Path  # brain mask on the same grid
+    skull_stripped: bool  # whether the T1w shows only the brain
 
     @property
     def spacing_mm(self) -> float:
@@ -90,20 +78,10 @@ def _source_of(home: Path) -> Path:
 def prepare_home(work_dir: Path) -> Path:
     """Make (or refresh) a TemplateFlow home that holds the user's templates and the embedded one.
 
-    Nothing outside `work_dir` is written and no global state changes: the caller puts the
-    returned path into ``TEMPLATEFLOW_HOME`` (before TemplateFlow is first imported, because it
-    reads the variable then). Safe when several jobs share `work_dir`: files and links appear
+    Nothing outside `work_dir` is written and no global state changes: the caller puts the returned
+    path (absolute) into ``TEMPLATEFLOW_HOME``, before TemplateFlow is first imported, because it
+    reads the variable then. Safe when several jobs share `work_dir`: files and links appear
     atomically and are the same for all. Homes of different users' folders do not mix.
-
-    Parameters
-    ----------
-    work_dir : Path
-        Scratch folder of the app; made if missing.
-
-    Returns
-    -------
-    Path
-        Absolute path of the merged home.
 
     Raises
     ------
@@ -189,11 +167,8 @@ def _write_own_files(home: Path, source: Path) -> None:
 def embedded_images() -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
     """T1w and brain mask of the embedded template, from nilearn's bundled files (no network).
 
-    Returns
-    -------
-    t1w, mask : nibabel.Nifti1Image
-        197 x 233 x 189 voxels of 1 mm, RAS, origin (-98, -134, -72) mm; uint8. The T1w is
-        skull-stripped (0-255); the mask is where it is not zero, without holes.
+    Both have 197 x 233 x 189 voxels of 1 mm, RAS, origin (-98, -134, -72) mm; uint8. The T1w is
+    skull-stripped (0-255); the mask is where it is not zero, without holes.
     """
     import nibabel as nib
     import numpy as np
@@ -242,20 +217,9 @@ def get_template(
 ) -> TemplateFiles:
     """Find the T1w and the brain mask of a template, through ``templateflow.api.get`` only.
 
-    Parameters
-    ----------
-    name : str
-        TemplateFlow identifier without ``tpl-``.
-    resolution : int, optional
-        TemplateFlow's ``res`` index. By default index 1 (1 mm in the adult human templates), and
-        index 2 where 1 lacks a T1w or a mask.
-    home : Path, optional
-        TemplateFlow home to ask instead of ``TEMPLATEFLOW_HOME``.
-
-    Returns
-    -------
-    TemplateFiles
-        Files that exist, are complete and share one grid.
+    The files exist, are complete and share one grid. `name` has no ``tpl-``; `resolution` is
+    TemplateFlow's ``res`` index, by default 1 (1 mm in the adult human templates), and 2 where 1
+    lacks a T1w or a mask; `home` is asked instead of ``TEMPLATEFLOW_HOME``.
 
     Raises
     ------

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import DTypeLike
 
 RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def to_sitk(img: nib.Nifti1Image, dtype: Any = np.float32) -> sitk.Image:
+def to_sitk(img: nib.Nifti1Image, dtype: DTypeLike = np.float32) -> sitk.Image:
     """Return a scalar SimpleITK image on the same world grid as a 3D nibabel image.
 
-    Parameters
-    ----------
-    img : nibabel.Nifti1Image
-        3D image; its affine may be oblique or flipped, but not sheared.
-    dtype : numpy dtype
-        Type of the voxels of the result.
+    The image's affine may be oblique or flipped, but not sheared.
     """
     array = np.asarray(img.dataobj, dtype=dtype)
     out = sitk.GetImageFromArray(np.ascontiguousarray(array.T))

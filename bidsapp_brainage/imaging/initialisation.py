@@ -36,22 +36,10 @@ class Pose:
 def best_poses(
     t1w: nib.Nifti1Image, template: nib.Nifti1Image, template_mask: nib.Nifti1Image, *, n: int = 3
 ) -> list[Pose]:
-    """Return the ``n`` best poses of the template in a T1w image, best first.
+    """Return the ``n`` best poses of the template in a T1w image (RAS), best first.
 
-    Parameters
-    ----------
-    t1w : nibabel.Nifti1Image
-        3D RAS image, whole head or brain only.
-    template, template_mask : nibabel.Nifti1Image
-        Template T1w and its brain mask, on one grid.
-    n : int
-        How many poses to return.
-
-    Returns
-    -------
-    list of Pose
-        Correlations are computed at 8 mm inside the template's brain mask and a rim around it: the
-        dark shell of fluid and bone is what sets a brain apart from neck and face.
+    Correlations are computed at 8 mm inside the template's brain mask (on the template's grid) and
+    a rim around it: the dark shell of fluid and bone is what sets a brain apart from neck and face.
     """
     moving, moving_affine = _coarse(t1w)
     kernel = _kernel(template, template_mask)

@@ -16,30 +16,15 @@ from .transforms import apply_xfm, blurred_to
 
 
 def card_grid(input_spec: InputSpec) -> nib.Nifti1Image:
-    """Return an empty image with the shape and affine of a card's ``input``.
-
-    Parameters
-    ----------
-    input_spec : dict
-        ``shape`` (three numbers) and ``affine`` (4 x 4, voxel to template RAS mm).
-    """
+    """Return an empty image with the shape and affine (voxel to template RAS mm) of a card."""
     empty = np.zeros(tuple(input_spec["shape"]), dtype=np.uint8)
     return nib.Nifti1Image(empty, np.array(input_spec["affine"], dtype=float))
 
 
 def write_network_grid(path: Path, input_spec: InputSpec, template_mask: Path) -> Path:
-    """Write an empty image on a card's grid, the reference for resampling.
+    """Write an empty image on a card's grid, the reference for resampling; return its path.
 
     Where the network's box is centred on each brain, this one is centred on the template's.
-
-    Parameters
-    ----------
-    path : Path
-        File to write; returned.
-    input_spec : dict
-        The card's ``input``.
-    template_mask : Path
-        Brain mask of the card's template.
     """
     grid = card_grid(input_spec)
     if input_spec.get("crop", "fixed") == "brain":
@@ -54,34 +39,16 @@ def write_network_grid(path: Path, input_spec: InputSpec, template_mask: Path) -
 
 
 def model_input(
-    t1w: nib.Nifti1Image,
-    mask: nib.Nifti1Image,
-    affine: np.ndarray,
-    input_spec: InputSpec,
+    t1w: nib.Nifti1Image, mask: nib.Nifti1Image, affine: np.ndarray, input_spec: InputSpec
 ) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
     """Make exactly what a network sees: affine only, on the card's grid, scaled as it says.
 
-    Finer images are first smoothed to the card's voxel size, so that scans of different
-    resolution reach the network equally sharp. Cards of published networks instead name a source
-    grid, on which their authors resampled and scaled images before cropping or coarsening them;
-    see :func:`bidsapp_brainage.imaging.sourcegrid.from_source_grid`.
-
-    Parameters
-    ----------
-    t1w, mask : nibabel.Nifti1Image
-        Bias-corrected T1w and brain mask on one grid.
-    affine : numpy.ndarray
-        4 x 4, template RAS mm to T1w RAS mm.
-    input_spec : dict
-        The card's ``input``.
-
-    Returns
-    -------
-    volume : nibabel.Nifti1Image
-        Float32 on the card's grid; outside the brain the card's background. Its affine leads to
-        the template's RAS mm; it has shears where the card's registration is not the affine one.
-    mask : nibabel.Nifti1Image
-        uint8 on the same grid.
+    Finer images are first smoothed to the card's voxel size, so that scans of different resolution
+    reach the network equally sharp. Cards of published networks instead name a source grid, on
+    which their authors resampled and scaled images before cropping or coarsening them. Parameters
+    and result are those of :func:`bidsapp_brainage.imaging.sourcegrid.from_source_grid`; outside
+    the brain the volume holds the card's background, and its affine has shears where the card's
+    registration is not the affine one.
     """
     if "source_grid" in input_spec or input_spec.get("registration", "affine") != "affine":
         return from_source_grid(t1w, mask, affine, input_spec)

@@ -34,22 +34,10 @@ def quality_metrics(
 ) -> dict[str, Any]:
     """Return the columns of ``*_qc.tsv``.
 
-    Parameters
-    ----------
-    conformed, corrected : nibabel.Nifti1Image
-        T1w before and after bias correction.
-    mask : nibabel.Nifti1Image
-        Brain mask on the same grid.
-    facts : dict
-        From :func:`~.conform.conform_t1w`.
-    registration : dict
-        From :func:`~.registration.registration_quality`.
-
-    Returns
-    -------
-    dict
-        Metrics (``None`` where one cannot be computed, such as noise measures of a stripped
-        image), ``decision`` (``pass``, ``warn`` or ``fail``) and ``decision_reason``.
+    `conformed` and `corrected` are the T1w before and after bias correction, `mask` the brain mask
+    on the same grid, `facts` from :func:`~.conform.conform_t1w` and `registration` from
+    :func:`~.registration.registration_quality`. A metric is None where it cannot be computed, such
+    as noise measures of a stripped image; ``decision`` is ``pass``, ``warn`` or ``fail``.
     """
     raw = np.asarray(conformed.dataobj, dtype=np.float32)
     data = np.asarray(corrected.dataobj, dtype=np.float32)
@@ -81,43 +69,27 @@ _REGISTRATION_KEYS = (
 
 def decide(row: dict[str, Any]) -> tuple[str, str]:
     """Return ``pass``, ``warn`` or ``fail`` with the reasons in plain words (``n/a`` if none)."""
-    failures = [
-        text
-        for bad, text in (
-            (row["template_correlation"] < FAIL_CORRELATION, "does not resemble the template"),
-            (row["mask_overlap_dice"] < FAIL_DICE, "brain mask does not overlap the template's"),
-        )
-        if bad
-    ]
     low, high = WARN_VOLUME_ML
-    warnings = [
-        text
-        for bad, text in (
-            (row["template_correlation"] < WARN_CORRELATION, "weak resemblance to the template"),
-            (row["mask_overlap_dice"] < WARN_DICE, "brain mask overlaps the template's poorly"),
-            (not low <= row["brain_volume_ml"] <= high, "unusual brain volume"),
-            (row["fov_clipped_fraction"] > WARN_CLIPPED, "brain cut by the field of view"),
-            (row["resolution_mm"] > WARN_RESOLUTION_MM, "coarse voxels"),
-            (row["n_nan"] > 0, "NaN or infinite voxels set to zero"),
-        )
-        if bad
-    ]
-    if failures:
-        return "fail", "; ".join(failures)
-    if warnings:
-        return "warn", "; ".join(warnings)
+    failures = {
+        "does not resemble the template": row["template_correlation"] < FAIL_CORRELATION,
+        "brain mask does not overlap the template's": row["mask_overlap_dice"] < FAIL_DICE,
+    }
+    warnings = {
+        "weak resemblance to the template": row["template_correlation"] < WARN_CORRELATION,
+        "brain mask overlaps the template's poorly": row["mask_overlap_dice"] < WARN_DICE,
+        "unusual brain volume": not low <= row["brain_volume_ml"] <= high,
+        "brain cut by the field of view": row["fov_clipped_fraction"] > WARN_CLIPPED,
+        "coarse voxels": row["resolution_mm"] > WARN_RESOLUTION_MM,
+        "NaN or infinite voxels set to zero": row["n_nan"] > 0,
+    }
+    for decision, reasons in (("fail", failures), ("warn", warnings)):
+        if any(reasons.values()):
+            return decision, "; ".join(reason for reason, applies in reasons.items() if applies)
     return "pass", "n/a"
 
 
 def usable_quality(decision: str, reason: str, label: str) -> str:
-    """Return the decision of the quality control of an image that may get an age.
-
-    Parameters
-    ----------
-    decision, reason : str
-        As :func:`decide` gave them.
-    label : str
-        How messages call the image.
+    """Return the decision (of :func:`decide`) on an image, called `label`, that may get an age.
 
     Raises
     ------

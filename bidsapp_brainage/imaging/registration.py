@@ -157,14 +157,7 @@ def registration_quality(
 ) -> dict[str, float]:
     """Measure how well the affinely aligned T1w fits the template (what the network relies on).
 
-    Parameters
-    ----------
-    t1w, mask : nibabel.Nifti1Image
-        Bias-corrected T1w and its brain mask.
-    template, template_mask : nibabel.Nifti1Image
-        Template T1w and brain mask.
-    affine : numpy.ndarray
-        4 x 4, template RAS mm to T1w RAS mm.
+    `affine` is the result of :func:`fit_affine`, `mask` the T1w's own brain mask.
 
     Returns
     -------
@@ -211,11 +204,9 @@ def similarity(
     fixed: sitk.Image, mask: sitk.Image, moving: sitk.Image, affine: np.ndarray
 ) -> float:
     """Return the correlation of template and affinely resampled image inside ``mask``."""
-    resampled = sitk.Resample(moving, fixed, affine_to_sitk(affine), sitk.sitkLinear, 0.0)
     inside = sitk.GetArrayViewFromImage(mask) > 0
-    return correlation(
-        sitk.GetArrayViewFromImage(fixed)[inside], sitk.GetArrayViewFromImage(resampled)[inside]
-    )
+    resampled = _on(fixed, moving, affine_to_sitk(affine))
+    return correlation(sitk.GetArrayViewFromImage(fixed)[inside], resampled[inside])
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -19,15 +19,10 @@ FLUID_MM = 2.5
 
 
 def is_skull_stripped(img: nib.Nifti1Image) -> bool:
-    """Tell whether a T1w image holds a brain only.
+    """Tell whether a conformed T1w image holds a brain only.
 
     A stripped image has one exact background value over much of the field of view, and what
     remains fits into the volume of a brain (under 2.3 litres); a head does not.
-
-    Parameters
-    ----------
-    img : nibabel.Nifti1Image
-        Conformed T1w (3D, non-negative).
     """
     data = np.asarray(img.dataobj, dtype=np.float32)
     voxel_ml = float(abs(np.linalg.det(img.affine[:3, :3]))) / 1000.0
@@ -43,29 +38,14 @@ def extract_brain(
     *,
     stripped: bool,
 ) -> nib.Nifti1Image:
-    """Return the brain mask in the space of the T1w image.
+    """Return the brain mask (uint8, one piece without holes) in the space of a bias-corrected T1w.
 
-    The template's mask is propagated through the nonlinear warp, and in a stripped image cut to
-    what the image shows. It then grows into brain-bright voxels next to it, sheds rims of fat and
-    marrow, and takes in the fluid around the cortex. The fluid's rim is part of the mask of a
-    stripped image too, although the image is empty there: networks react to the edge of the mask,
-    so it must be the same kind for both.
-
-    Parameters
-    ----------
-    t1w : nibabel.Nifti1Image
-        Bias-corrected T1w.
-    template_mask : nibabel.Nifti1Image
-        Brain mask of the template.
-    inverse_xfm : SimpleITK.Transform
-        Maps T1w points to template points (:func:`~.transforms.inverse_transform`).
-    stripped : bool
-        The T1w holds the brain only.
-
-    Returns
-    -------
-    nibabel.Nifti1Image
-        uint8, 1 inside the brain, one connected piece without holes.
+    The template's mask is propagated by `inverse_xfm` (:func:`~.transforms.inverse_transform`, with
+    the nonlinear warp), and in an image that is `stripped` cut to what the image shows. It then
+    grows into brain-bright voxels next to it, sheds rims of fat and marrow, and takes in the fluid
+    around the cortex. The fluid's rim is part of the mask of a stripped image too, although the
+    image is empty there: networks react to the edge of the mask, so it must be the same kind for
+    both.
 
     Raises
     ------

@@ -21,10 +21,7 @@ _ORDERS: dict[str, _Order] = {"linear": 1, "cubic": 3}
 
 
 def from_source_grid(
-    t1w: nib.Nifti1Image,
-    mask: nib.Nifti1Image,
-    affine: np.ndarray,
-    input_spec: InputSpec,
+    t1w: nib.Nifti1Image, mask: nib.Nifti1Image, affine: np.ndarray, input_spec: InputSpec
 ) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
     """Resample to the source grid, scale there or later, and cut out what the network sees.
 
@@ -87,17 +84,8 @@ def from_source_grid(
 
 
 def rigid_part(affine: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """Rotation and shift of an affine that maps a point as the affine does.
+    """Rotation and shift (4 x 4) of an affine that map the point `centre` (mm) as the affine does.
 
-    Parameters
-    ----------
-    affine : numpy.ndarray
-        4 x 4.
-    centre : numpy.ndarray
-        Three mm before the transform; what lies there is mapped as by `affine`.
-
-    Notes
-    -----
     The rotation is that of the polar decomposition, the nearest one to the affine.
     """
     rotation, _ = linalg.polar(affine[:3, :3])

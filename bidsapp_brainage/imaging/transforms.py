@@ -14,13 +14,7 @@ from scipy import ndimage
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import atomic_path
 
-from .conversion import (
-    affine_from_sitk,
-    affine_to_sitk,
-    from_sitk,
-    to_sitk,
-    to_sitk_vector,
-)
+from .conversion import affine_from_sitk, affine_to_sitk, from_sitk, to_sitk, to_sitk_vector
 
 # Values of a dataset from which compression pays.
 PACK_FROM = 1000
@@ -39,12 +33,8 @@ def forward_transform(
 ) -> sitk.CompositeTransform:
     """Return the transform that resamples a T1w image to the template (template to T1w points).
 
-    Parameters
-    ----------
-    affine : numpy.ndarray
-        4 x 4, template RAS mm to T1w RAS mm.
-    field : nibabel.Nifti1Image, optional
-        :attr:`Warp.forward`; without it the transform is affine.
+    `affine` (4 x 4) leads from template RAS mm to T1w RAS mm; `field` is :attr:`Warp.forward`,
+    without which the transform is affine.
     """
     parts: list[sitk.Transform] = [affine_to_sitk(affine)]
     if field is not None:
@@ -57,12 +47,7 @@ def inverse_transform(
 ) -> sitk.CompositeTransform:
     """Return the transform that resamples a template image to the T1w (T1w to template points).
 
-    Parameters
-    ----------
-    affine : numpy.ndarray
-        4 x4, template RAS mm to T1w RAS mm (as in :func:`forward_transform`).
-    field : nibabel.Nifti1Image, optional
-        :attr:`Warp.inverse`.
+    `affine` is that of :func:`forward_transform`, `field` is :attr:`Warp.inverse`.
     """
     parts: list[sitk.Transform] = []
     if field is not None:
@@ -72,22 +57,12 @@ def inverse_transform(
 
 
 def write_xfm(
-    path: Path,
-    *,
-    affine: np.ndarray,
-    field: nib.Nifti1Image | None = None,
-    inverse: bool = False,
+    path: Path, *, affine: np.ndarray, field: nib.Nifti1Image | None = None, inverse: bool = False
 ) -> None:
     """Write a composite transform as ITK HDF5 (readable by ANTs, SimpleITK, nitransforms).
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        Final name, ``*_mode-image_xfm.h5``; it appears only when complete.
-    affine, field
-        As for :func:`forward_transform`, or :func:`inverse_transform` when ``inverse``.
-    inverse : bool
-        Write template-to-T1w (for images) instead of T1w-to-template.
+    `affine` and `field` are those of :func:`inverse_transform` (template-to-T1w, for images) when
+    `inverse`, else of :func:`forward_transform`. The file appears only when complete.
     """
     build = inverse_transform if inverse else forward_transform
     with TemporaryDirectory(prefix="xfm-") as folder, atomic_path(path) as temporary:
@@ -97,10 +72,7 @@ def write_xfm(
 
 
 def _copy_without_times(source: Path, target: Path) -> None:
-    """Copy an HDF5 file compressed and without the times that ITK's writer stores.
-
-    The same transform then gives the same bytes.
-    """
+    """Copy an HDF5 file compressed and without times: the same transform gives the same bytes."""
     with h5py.File(source, "r") as old, h5py.File(target, "w") as new:
 
         def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
@@ -167,28 +139,16 @@ def apply_xfm(
     interpolation: str = "linear",
     fill: float = 0.0,
 ) -> nib.Nifti1Image:
-    """Resample ``img`` on the grid of ``reference``.
+    """Resample a 3D image on the grid of ``reference``; float32, or int32 with ``nearest``.
 
-    Parameters
-    ----------
-    img, reference : nibabel.Nifti1Image
-        3D images; only the grid of ``reference`` is used.
-    xfm : pathlib.Path, numpy.ndarray or SimpleITK.Transform
-        Maps points of the reference to points of the image: a file, a 4 x 4 RAS matrix or a
-        transform.
-    interpolation : {"linear", "nearest", "bspline"}
-        ``nearest`` keeps integer labels.
-    fill : float
-        Value outside the image.
-
-    Returns
-    -------
-    nibabel.Nifti1Image
-        Float32, or int32 with ``nearest``.
+    ``xfm`` maps points of the reference to points of the image: a file, a 4 x 4 RAS matrix or a
+    transform. ``interpolation`` is one of ``INTERPOLATORS`` (``nearest`` keeps integer labels), and
+    ``fill`` the value outside the image.
     """
     dtype = np.int32 if interpolation == "nearest" else np.float32
     moving = to_sitk(img, dtype)
-    grid = _empty_like(reference)
+    empty = np.zeros(reference.shape[:3], dtype=np.uint8)
+    grid = to_sitk(nib.Nifti1Image(empty, reference.affine), np.uint8)
     out = sitk.Resample(moving, grid, _as_transform(xfm), INTERPOLATORS[interpolation], fill)
     return nib.Nifti1Image(np.asarray(from_sitk(out).dataobj), reference.affine)
 
@@ -201,23 +161,11 @@ def _as_transform(xfm: Path | np.ndarray | sitk.Transform) -> sitk.Transform:
     return read_xfm(Path(xfm))
 
 
-def _empty_like(reference: nib.Nifti1Image) -> sitk.Image:
-    empty = np.zeros(reference.shape[:3], dtype=np.uint8)
-    return to_sitk(nib.Nifti1Image(empty, reference.affine), np.uint8)
-
-
 def blurred_to(data: np.ndarray, zooms: np.ndarray, voxel_mm: float) -> np.ndarray:
     """Blur away detail finer than ``voxel_mm``, so that sampling there does not alias.
 
-    Parameters
-    ----------
-    data : numpy.ndarray
-        Image, any float dtype, kept.
-    zooms : numpy.ndarray
-        Voxel size along each axis of `data`, mm; axes coarser than `voxel_mm` are left as they
-        are.
-    voxel_mm : float
-        Voxel size of the grid that will be sampled.
+    `zooms` are the voxel sizes (mm) along the axes of `data`; axes coarser than `voxel_mm` are left
+    as they are.
     """
     sigma = SIGMA_PER_FWHM * np.sqrt(np.maximum(voxel_mm**2 - zooms**2, 0.0)) / zooms
     return np.asarray(ndimage.gaussian_filter(data, sigma, mode="nearest")) if sigma.any() else data
