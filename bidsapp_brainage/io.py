@@ -6,12 +6,13 @@ import contextlib
 import fcntl
 import gzip
 import json
+import math
 import os
 import secrets
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from bidsapp_brainage.errors import DataError
 
@@ -27,16 +28,8 @@ _GZIP_LEVEL = 6  # level 9 costs three times the time for two per cent of size
 def atomic_path(final: Path) -> Iterator[Path]:
     """Yield a temporary path beside `final`; move it there when the block ends well.
 
-    Parameters
-    ----------
-    final : Path
-        Where the file must appear. Missing parent folders are made.
-
-    Yields
-    ------
-    Path
-        A hidden name in the same folder with all suffixes of `final` (so that writers that look
-        at the suffix work). On an error the temporary file is removed and `final` is untouched.
+    It is a hidden name in the same folder (made if missing) with all suffixes of `final`, so that
+    writers that look at the suffix work. On an error it is removed and `final` is untouched.
     """
     final = Path(final)
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -90,12 +83,12 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_json(path: Path, obj: Any) -> None:
+def write_json(path: Path, obj: object) -> None:
     """Write JSON (insertion order, indent 2, trailing newline; NaN becomes ``null``)."""
     write_text(path, json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Turn numpy scalars and arrays, paths and tuples into what JSON knows; NaN into None."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
@@ -122,9 +115,11 @@ def write_tsv(path: Path, frame: pd.DataFrame) -> None:
     write_text(path, "\n".join(lines) + "\n")
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     """One TSV cell."""
-    if value is None or value is _pandas_na():
+    import pandas as pd
+
+    if value is None or value is pd.NA:
         return "n/a"
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -132,16 +127,10 @@ def _cell(value: Any) -> str:
         if value != value:
             return "n/a"
         return f"{value + 0.0:.6g}"  # + 0.0 turns the negative zero into zero
-    if type(value).__module__ == "numpy":
+    if hasattr(value, "item"):  # a numpy scalar
         return _cell(value.item())
     text = " ".join(str(value).split())
     return text or "n/a"
-
-
-def _pandas_na() -> Any:
-    import pandas as pd
-
-    return pd.NA
 
 
 def read_tsv(path: Path) -> pd.DataFrame:
@@ -155,7 +144,7 @@ def read_tsv(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        frame = pd.read_csv(
+        return pd.read_csv(
             path,
             sep="\t",
             na_values=["n/a", "N/A", ""],
@@ -170,7 +159,6 @@ def read_tsv(path: Path) -> pd.DataFrame:
             f"{path} is not a tab-separated table ({error}): save it as UTF-8 text with one "
             "header line and tabs between columns."
         ) from error
-    return frame
 
 
 def save_nifti(img: nib.Nifti1Image, path: Path) -> None:
@@ -186,12 +174,7 @@ def save_nifti(img: nib.Nifti1Image, path: Path) -> None:
 
 
 def load_nifti(path: Path) -> nib.Nifti1Image:
-    """Load a NIfTI image completely into memory and check that it is whole.
-
-    Returns
-    -------
-    nibabel.Nifti1Image
-        Voxels as stored (scaling applied when they are asked for), no link to the file.
+    """Load a NIfTI image (voxels as stored) completely into memory and check that it is whole.
 
     Raises
     ------
@@ -210,9 +193,7 @@ def load_nifti(path: Path) -> nib.Nifti1Image:
     else:
         raise DataError(f"{path} is not a NIfTI image: convert it (for example with dcm2niix).")
     header = img.header
-    n_voxels = 1
-    for size in header.get_data_shape():
-        n_voxels *= int(size)
+    n_voxels = math.prod(int(size) for size in header.get_data_shape())
     # The header says 0 after loading; the place of the voxels is known to the data object.
     place = cast(nib.arrayproxy.ArrayProxy, img.dataobj).offset
     needed = int(place) + n_voxels * header.get_data_dtype().itemsize

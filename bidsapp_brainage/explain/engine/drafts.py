@@ -86,20 +86,10 @@ def assemble(
     shape: Shape,
     parameter: Tensor,
 ) -> Network:
-    """Make a network of finished drafts.
+    """Make a network of drafts (in order of execution), of which `outputs` give its outputs.
 
-    Parameters
-    ----------
-    drafts : sequence of Draft
-        In order of execution.
-    outputs : sequence of Draft
-        Those that give the network's outputs.
-    output_shapes : sequence of tuple of int
-        Of the outputs, without the batch axis.
-    shape : tuple of int
-        Of one input: (channels, *grid).
-    parameter : Tensor
-        Has the network's dtype and device.
+    `output_shapes` are without the batch axis, `shape` is that of one input: (channels, *grid).
+    `parameter` has the network's dtype and device.
     """
     for draft in drafts:
         draft.finish()

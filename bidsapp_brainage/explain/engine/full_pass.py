@@ -22,32 +22,19 @@ _MEAN_POOLS = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
 class Activations:
     """Values of one volume, as rows ``[positions, channels]``; None where nothing needs them.
 
-    Attributes
-    ----------
-    outputs : list of Tensor or None
-        Of each layer.
-    sums : list of Tensor or None
-        Of CONV and MEAN layers before any function; with an absorbed pool all children of a
-        position lie in one row: ``[positions, children * channels]``.
-    padded : Tensor or None
-        The input with the zeros that stems read around it.
+    ``sums`` are those of CONV and MEAN layers before any function; with an absorbed pool all
+    children of a position lie in one row: ``[positions, children * channels]``.
     """
 
-    outputs: list[Tensor | None]
+    outputs: list[Tensor | None]  # of each layer
     sums: list[Tensor | None]
-    padded: Tensor | None
+    padded: Tensor | None  # the input with the zeros that stems read around it
 
 
 def full_pass(network: Network, rows: Tensor, *, keep: bool = True) -> Activations:
-    """Compute every layer of a network for one volume.
+    """Compute every layer for one volume, as rows (positions, channels) of its dtype and device.
 
-    Parameters
-    ----------
-    network : Network
-    rows : Tensor
-        The input as rows (positions, channels), of the network's dtype and on its device.
-    keep : bool
-        Keep what occlusion needs; otherwise only the outputs of the network.
+    With `keep` what occlusion needs is kept; otherwise only the outputs of the network.
     """
     layers = network.layers
     padded = pad_for_stems(network, rows)

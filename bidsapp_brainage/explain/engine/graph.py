@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -49,43 +49,21 @@ class Kind(StrEnum):
 class Layer:
     """Geometry of a layer: what it reads, on which grid, and what it leaves.
 
-    Attributes
-    ----------
-    name : str
-        Path of the module, for messages and profiles.
-    kind : Kind
-    inputs : tuple of int
-        Numbers of the layers that it reads.
-    window : Window
-        Of the convolution or pooling; of a single position for other kinds.
-    pool : Window or None
-        Tiling max pooling that follows at once, absorbed by this layer.
-    source_grid : tuple of int
-        Grid of the (first) input.
-    before : tuple of int
-        Grid of the convolution, before the pool.
-    grid : tuple of int
-        Grid of the output.
-    channels : int
-        Of the output.
-    products : int
-        Multiply-adds for each row that the layer works on: changed inputs of a CONV, outputs of a
-        STEM.
-    kept : bool
-        Whether the intact output is needed: a later layer reads it, or it is one of the network's.
+    ``products`` are the multiply-adds for each row that the layer works on: changed inputs of a
+    CONV, outputs of a STEM.
     """
 
-    name: str
+    name: str  # path of the module, for messages and profiles
     kind: Kind
-    inputs: tuple[int, ...]
-    window: Window
-    pool: Window | None
-    source_grid: Shape
-    before: Shape
-    grid: Shape
-    channels: int
+    inputs: tuple[int, ...]  # numbers of the layers that it reads
+    window: Window  # of the convolution or pooling; of a single position for other kinds
+    pool: Window | None  # tiling max pooling that follows at once, absorbed by this layer
+    source_grid: Shape  # of the (first) input
+    before: Shape  # grid of the convolution, before the pool
+    grid: Shape  # of the output
+    channels: int  # of the output
     products: int
-    kept: bool
+    kept: bool  # the intact output is needed: by a later layer, or it is one of the network's
 
     @property
     def n_children(self) -> int:
@@ -116,58 +94,39 @@ class Layer:
 class Operation:
     """What a layer computes, all tensors of one dtype on one device.
 
-    Attributes
-    ----------
-    weight : Tensor or None
-        Of a convolution in torch's layout (out, in, *kernel), groups made dense.
-    rows : Tensor or None
-        The same for rows: (in, taps * out) for CONV; (patch taps, children * out) for STEM.
-    bias : Tensor or None
-        (out,); for STEM (children * out,).
-    function : callable or None
-        Of JOIN.
-    early, late : tuple of callable
-        Pointwise functions before and after the absorbed pool.
+    ``weight`` is that of a convolution in torch's layout (out, in, *kernel), groups made dense;
+    ``rows`` are the same for rows: (in, taps * out) for CONV, (patch taps, children * out) for
+    STEM. ``early`` and ``late`` are pointwise functions before and after the absorbed pool.
     """
 
     weight: Tensor | None = None
     rows: Tensor | None = None
-    bias: Tensor | None = None
-    function: PointFunction | None = None
+    bias: Tensor | None = None  # (out,); for STEM (children * out,)
+    function: PointFunction | None = None  # of JOIN
     early: tuple[PointFunction, ...] = ()
     late: tuple[PointFunction, ...] = ()
 
 
 @dataclass(frozen=True)
 class Network:
-    """A traced network.
+    """A traced network."""
 
-    Attributes
-    ----------
-    layers : tuple of Layer
-        In order of execution; the first is the input.
-    operations : tuple of Operation
-        One for each layer.
-    outputs : tuple of int
-        Layers whose outputs are the network's outputs (one for each head).
-    shape : tuple of int
-        Of one input: (channels, *grid).
-    output_shapes : tuple of tuple of int
-        Of each output as the network gives it, without the batch axis.
-    """
-
-    layers: tuple[Layer, ...]
-    operations: tuple[Operation, ...] = field(repr=False)
-    outputs: tuple[int, ...]
-    shape: Shape
-    output_shapes: tuple[Shape, ...]
+    layers: tuple[Layer, ...]  # in order of execution; the first is the input
+    operations: tuple[Operation, ...] = field(repr=False)  # one for each layer
+    outputs: tuple[int, ...]  # layers whose outputs are those of the network, one for each head
+    shape: Shape  # of one input: (channels, *grid)
+    output_shapes: tuple[Shape, ...]  # as the network gives them, without the batch axis
     dtype: torch.dtype
     device: torch.device
 
     @property
     def signature(self) -> str:
         """Hash of the geometry: networks that share it can share plans."""
-        return geometry_signature(self.layers, self.outputs)
+        facts = [
+            [getattr(layer, item.name) for item in fields(layer) if item.name != "name"]
+            for layer in self.layers
+        ]
+        return hashlib.sha256(repr((facts, self.outputs)).encode()).hexdigest()
 
     def multiply_adds(self) -> int:
         """Multiply-adds of the convolutions of one full forward pass, as torch would do them."""
@@ -176,14 +135,3 @@ class Network:
             if operation.weight is not None:
                 total += int(torch.tensor(layer.before).prod()) * operation.weight.numel()
         return total
-
-
-def geometry_signature(layers: tuple[Layer, ...], outputs: tuple[int, ...]) -> str:
-    """Hash of layers without their names."""
-    facts = [
-        (layer.kind.value, layer.inputs, layer.window, layer.pool, layer.source_grid,
-         layer.before, layer.grid, layer.channels,
-         layer.products, layer.kept)
-        for layer in layers
-    ]  # fmt: skip
-    return hashlib.sha256(repr((facts, outputs)).encode()).hexdigest()

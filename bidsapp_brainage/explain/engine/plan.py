@@ -60,16 +60,13 @@ class OcclusionPlan:
         self._kept_bytes = kept_bytes
         self._chunks: dict[tuple[int, ...], Chunk] = {}
         self._moved: dict[tuple[tuple[int, ...], str], Chunk] = {}
-        self._size = 0
-        self._groups = tuple(_groups(self.patches, chunk_regions))
+        self.n_bytes = 0  # size of the tables that are kept
+        #: Numbers of the regions of each chunk.
+        self.groups = tuple(_groups(self.patches, chunk_regions))
 
     @classmethod
     def from_labels(
-        cls,
-        network: Network,
-        labels: NDArray[np.integer],
-        indices: Sequence[int],
-        **options: int,
+        cls, network: Network, labels: NDArray[np.integer], indices: Sequence[int], **options: int
     ) -> OcclusionPlan:
         """Plan the regions of a label image.
 
@@ -99,14 +96,9 @@ class OcclusionPlan:
     def __len__(self) -> int:
         return len(self.patches)
 
-    @property
-    def groups(self) -> tuple[tuple[int, ...], ...]:
-        """Numbers of the regions of each chunk."""
-        return self._groups
-
     def build(self) -> OcclusionPlan:
         """Make all tables that will be kept now; otherwise that happens at their first use."""
-        for group in self._groups:
+        for group in self.groups:
             self.chunk(group)
         return self
 
@@ -139,15 +131,10 @@ class OcclusionPlan:
     def _keep(self, regions: tuple[int, ...], chunk: Chunk) -> None:
         size = chunk.n_bytes
         # Single regions serve commits again and again; other selections may never come back.
-        lasting = regions in self._groups or len(regions) == 1
-        if lasting and self._size + size <= self._kept_bytes:
+        lasting = regions in self.groups or len(regions) == 1
+        if lasting and self.n_bytes + size <= self._kept_bytes:
             self._chunks[regions] = chunk
-            self._size += size
-
-    @property
-    def n_bytes(self) -> int:
-        """Size of the tables that are kept."""
-        return self._size
+            self.n_bytes += size
 
     def work(self, region: int) -> Work:
         """Multiply-adds for one region."""

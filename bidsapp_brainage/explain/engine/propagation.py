@@ -28,23 +28,11 @@ class Workspace(threading.local):
         return self.buffer[: rows * columns].view(rows, columns)
 
 
-def propagate(state: State, chunk: Chunk, fill: Fill, workspace: Workspace) -> Activations:
-    """Changed rows of every layer; sums as well where the intact activations have them.
+class Propagation:
+    """Goes through the layers of a network, with what has changed in the layers before.
 
-    Parameters
-    ----------
-    state : State
-        What the regions are occluded from.
-    chunk : Chunk
-        Regions, each occluded by itself, and where their changes go.
-    fill : Fill
-    workspace : Workspace
+    The regions of the chunk are occluded from the state, each by itself.
     """
-    return _Propagation(state, chunk, fill, workspace).run()
-
-
-class _Propagation:
-    """Goes through the layers of a network, with what has changed in the layers before."""
 
     def __init__(self, state: State, chunk: Chunk, fill: Fill, workspace: Workspace) -> None:
         self._state = state
@@ -57,7 +45,7 @@ class _Propagation:
         self._deltas: dict[int, Tensor] = {}
 
     def run(self) -> Activations:
-        """Compute all layers."""
+        """Changed rows of every layer; sums as well where the intact activations have them."""
         sums: list[Tensor | None] = []
         for number, layer in enumerate(self._layers):
             operation, table = self._state.network.operations[number], self._tables[number]

@@ -17,7 +17,7 @@ from bidsapp_brainage.model.device import cpu_threads
 from .full_pass import Activations, full_pass
 from .graph import Network
 from .plan import OcclusionPlan
-from .propagation import Workspace, propagate
+from .propagation import Propagation, Workspace
 from .state import Fill, State
 from .tables import Chunk
 
@@ -142,11 +142,7 @@ class Run:
         )
 
     def _occlude_group(
-        self,
-        group: tuple[int, ...],
-        fill: Fill,
-        logits: list[Tensor],
-        place: dict[int, int],
+        self, group: tuple[int, ...], fill: Fill, logits: list[Tensor], place: dict[int, int]
     ) -> None:
         """Put the logits of some regions in their places; unchanged ones hold intact rows."""
         try:
@@ -181,7 +177,7 @@ class Run:
         return full_pass(self.network, rows, keep=False)
 
     def _propagate(self, chunk: Chunk, fill: Fill) -> Activations:
-        return propagate(self._state, chunk, fill, self._workspace)
+        return Propagation(self._state, chunk, fill, self._workspace).run()
 
     def _commit(self, region: int, fill: Fill) -> None:
         patch = self.plan.patches[region]

@@ -79,22 +79,10 @@ class _Commit:
 
 
 class State:
-    """A volume and its activations, with all committed regions occluded.
+    """A volume ``(channels, *grid)`` and its activations, with all committed regions occluded.
 
-    Parameters
-    ----------
-    network : Network
-    volume : Tensor
-        ``(channels, *grid)``.
-
-    Attributes
-    ----------
-    input : Tensor
-        The volume as rows.
-    intact : Activations
-        Those of the input; committed regions count as intact from then on.
-    padding : tuple of int
-        Zeros around ``intact.padded``: the widest padding of all stems.
+    ``input`` are the rows of the volume; ``intact`` their activations, for which committed regions
+    count as intact; ``padding`` the zeros around ``intact.padded``: the widest of all stems.
     """
 
     def __init__(self, network: Network, volume: Tensor) -> None:

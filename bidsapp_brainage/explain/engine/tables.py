@@ -14,16 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .geometry import (
-    Patch,
-    RowNumbers,
-    Shape,
-    children,
-    flat_positions,
-    moved,
-    reached,
-    union,
-)
+from .geometry import Patch, RowNumbers, Shape, children, flat_positions, moved, reached, union
 from .graph import Kind, Layer
 
 Patches = list[Patch | None]
@@ -115,13 +106,13 @@ class Chunk:
         return sum(table.numel() * table.element_size() for table in self.tensors())
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def _tensors(value: object) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, tuple):
         for item in value:
             yield from _tensors(item)
-    elif is_dataclass(value):
+    elif is_dataclass(value) and not isinstance(value, type):
         for member in fields(value):
             yield from _tensors(getattr(value, member.name))
 
@@ -167,17 +158,9 @@ def make_chunk(
     *,
     block_values: int,
 ) -> Chunk:
-    """Make the tables of a chunk.
+    """Make the tables of some regions, with the :func:`spread` of each.
 
-    Parameters
-    ----------
-    layers : sequence of Layer
-    regions : sequence of int
-        Numbers of the regions.
-    spreads : sequence of list of Patch or None
-        :func:`spread` of each region.
-    block_values : int
-        Numbers that a block's products may hold.
+    `block_values` is how many numbers a block's products may hold.
     """
     numbers = [_row_numbers(layers, patches) for patches in spreads]
     tables: list[LayerTable] = []
@@ -205,7 +188,7 @@ def _positions(layer: Layer, patches: Patches) -> Tensor:
     return _int32(np.concatenate(parts) if parts else np.zeros(0, np.int64))
 
 
-def _int32(values: NDArray[Any]) -> Tensor:
+def _int32(values: NDArray[np.generic]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int32))
 
 

@@ -58,28 +58,14 @@ _IN_PLACE = {"relu_": torch.relu}
 
 @dataclass(frozen=True)
 class Call:
-    """What one node of a traced graph does.
-
-    Attributes
-    ----------
-    role : str
-    module : torch.nn.Module or None
-        When the node is a call of a module.
-    function : callable
-        Pointwise function of the operands.
-    operands : tuple of fx.Node
-        Tensors that a join reads, in the order of its function's arguments.
-    by_channel : bool
-        The function needs all channels of a position at once.
-    window : callable
-        From the grid of the input to the window of a pooling; None when it is not supported.
-    """
+    """What one node of a traced graph does."""
 
     role: Role
-    module: Any = None
-    function: PointFunction = torch.relu
-    operands: tuple[fx.Node, ...] = ()
-    by_channel: bool = False
+    module: Any = None  # when the node is a call of one
+    function: PointFunction = torch.relu  # pointwise, of the operands
+    operands: tuple[fx.Node, ...] = ()  # what a join reads, as its function's arguments
+    by_channel: bool = False  # the function needs all channels of a position at once
+    #: From the grid of the input to the window of a pooling; None when it is not supported.
     window: Callable[[Shape], Window | None] = Window.tiling
 
 
@@ -280,5 +266,5 @@ def _global_window(size: Any) -> Callable[[Shape], Window | None]:
     return window
 
 
-def _each(value: Any, n: int) -> Shape:
+def _each(value: int | Sequence[int], n: int) -> Shape:
     return (int(value),) * n if isinstance(value, int) else tuple(int(v) for v in value)
