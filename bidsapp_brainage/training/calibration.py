@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from bidsapp_brainage.stats import accuracy
 from bidsapp_brainage.stats.folds import assign_folds
 
 Floats = NDArray[np.float64]
+Fact = str | int | float  # on a card
 
 METHODS = ("normalised", "constant")
 MISS = 0.05  # of the 95 % interval
@@ -61,7 +61,7 @@ def check(table: pd.DataFrame) -> pd.DataFrame:
     return people
 
 
-def calibrate(table: pd.DataFrame, source: str, method: str = "auto") -> dict[str, Any]:
+def calibrate(table: pd.DataFrame, source: str, method: str = "auto") -> dict[str, Fact]:
     """``calibration`` of a card.
 
     Parameters
@@ -94,7 +94,7 @@ def calibrate(table: pd.DataFrame, source: str, method: str = "auto") -> dict[st
     bounds = tried[chosen]
     width = conformal_quantile(scores(chosen, age, predicted, sd))
     key = "ci95_half_width_sd" if chosen == "normalised" else "half_width95"
-    facts: dict[str, Any] = {
+    facts: dict[str, Fact] = {
         "method": f"conformal_{chosen}",
         key: _rounded(width),
         "n": len(people),
@@ -122,15 +122,8 @@ def nested(people: pd.DataFrame, method: str, seed: int = 0) -> pd.DataFrame:
     for fitted, tested in _parts(people, seed):
         width = conformal_quantile(scores(method, age[fitted], predicted[fitted], sd[fitted]))
         half = width * (sd[tested] if method == "normalised" else 1.0) + np.zeros(len(tested))
-        rows.append(
-            pd.DataFrame(
-                {
-                    "person": tested,
-                    "lower": predicted[tested] - half,
-                    "upper": predicted[tested] + half,
-                }
-            )
-        )
+        lower, upper = predicted[tested] - half, predicted[tested] + half
+        rows.append(pd.DataFrame({"person": tested, "lower": lower, "upper": upper}))
     return pd.concat(rows, ignore_index=True).sort_values("person", kind="stable")
 
 
@@ -145,12 +138,7 @@ def interval_score(bounds: pd.DataFrame, age: Floats) -> float:
 def corrected(people: pd.DataFrame, bounds: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Raw and corrected gap side by side, each from fits that the person had no part in.
 
-    Parameters
-    ----------
-    people : DataFrame
-        Of :func:`check`.
-    bounds : DataFrame
-        Of :func:`nested`.
+    `people` are those of :func:`check`, `bounds` those of :func:`nested`.
     """
     age, predicted, _ = _columns(people)
     lines = np.zeros(len(people))
@@ -172,7 +160,7 @@ def corrected(people: pd.DataFrame, bounds: pd.DataFrame, seed: int = 0) -> pd.D
     )
 
 
-def bias_line(age: Floats, predicted: Floats, source: str) -> dict[str, Any]:
+def bias_line(age: Floats, predicted: Floats, source: str) -> dict[str, Fact]:
     """Fit ``predicted = slope * age + intercept`` on predictions of people not trained on."""
     slope, intercept = np.polyfit(age, predicted, 1)
     residual = predicted - (slope * age + intercept)

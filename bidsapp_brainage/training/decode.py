@@ -12,18 +12,10 @@ from bidsapp_brainage.model.outputs import Head, split
 
 
 def decode_table(outputs: torch.Tensor, heads: Sequence[Head]) -> pd.DataFrame:
-    """What a network says about every scan.
+    """What a network's outputs (N, n_outputs) say about every scan.
 
-    Parameters
-    ----------
-    outputs : Tensor, shape (N, n_outputs)
-    heads : sequence of Head
-
-    Returns
-    -------
-    DataFrame
-        For numbers ``predicted_<name>`` and ``predicted_<name>_sd`` (of the distribution over
-        bins; 0 for a scalar), for classes ``predicted_<name>`` and ``probability_<name>_<class>``.
+    Columns are for numbers ``predicted_<name>`` and ``predicted_<name>_sd`` (of the distribution
+    over bins; 0 for a scalar), for classes ``predicted_<name>`` and ``probability_<name>_<class>``.
     """
     columns: dict[str, object] = {}
     for head, raw in zip(heads, split(heads, outputs).values(), strict=True):

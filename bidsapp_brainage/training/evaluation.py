@@ -27,14 +27,9 @@ N_BOOT = 2000
 
 @dataclass(frozen=True)
 class Report:
-    """Accuracy of a model.
+    """Accuracy of a model, and what was left out of it and why.
 
-    Attributes
-    ----------
-    table : DataFrame
-        ``cohort target``, then the columns of :mod:`bidsapp_brainage.stats.accuracy`.
-    notes : tuple of str
-        What was left out and why.
+    The table holds ``cohort target`` and the columns of :mod:`bidsapp_brainage.stats.accuracy`.
     """
 
     table: pd.DataFrame
@@ -84,10 +79,11 @@ def predict_cohort(
     members = load_members(card, device)
     parts = heads(card.output)
     others = any(head.name != AGE for head in parts)
+    has_age = any(head.name == AGE for head in parts)
     rows, outputs = [], []
     for path in cohort.paths:
         volume = load_volume(path, card.input, prepared=cohort.prepared)
-        rows.append(_age_row(members, volume, card, device, threads) if _has_age(parts) else {})
+        rows.append(_age_row(members, volume, card, device, threads) if has_age else {})
         if others:
             outputs.append(_raw_outputs(members, volume, device, threads))
     table = pd.DataFrame({"participant_id": cohort.people, AGE: cohort.ages})
@@ -190,12 +186,8 @@ def change_table(
 def figures(age: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     """Accuracy of raw predictions as cards carry it.
 
-    Returns
-    -------
-    dict
-        ``n``, ``mae``, ``rmse``, ``r`` (Pearson), ``r2`` (1 - SSE / SST), ``mean_gap``,
-        ``gap_slope`` (years of gap per year of age: the age bias), ``mae_mean_predictor`` (of
-        always saying the sample's mean age), ``age_min``, ``age_max``, ``age_sd``.
+    ``r`` is Pearson's, ``r2`` is 1 - SSE / SST, ``gap_slope`` the years of gap per year of age (the
+    age bias), ``mae_mean_predictor`` that of always saying the sample's mean age.
     """
     values = {
         "mae": accuracy.mae(age, predicted),
@@ -216,10 +208,6 @@ def coverage(table: pd.DataFrame) -> float:
     """Share of people whose age lies in their 95 % interval."""
     inside = table["ci95_lower"].le(table[AGE]) & table["ci95_upper"].ge(table[AGE])
     return round(float(inside[table[AGE].notna()].mean()), 4)
-
-
-def _has_age(parts: Sequence[Head]) -> bool:
-    return any(head.name == AGE for head in parts)
 
 
 def _age_row(

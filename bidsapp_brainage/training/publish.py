@@ -36,28 +36,14 @@ def publish(
     external: Mapping[str, Cohort],
     inputs: Mapping[str, str | None] | None = None,
 ) -> Path:
-    """Write weights and card, then evaluate the card on the external cohorts.
+    """Write weights and card, evaluate the card on the external cohorts, and return its path.
 
-    Parameters
-    ----------
-    run : CrossValidation
-    table : DataFrame
-        Of :func:`bidsapp_brainage.training.crossval.cross_validate`.
-    name : str
-        Name of the cohort on the card.
-    models_dir : Path
-        Where ``<model>.json``, ``<model>_fold-<k>_seed-<s>.safetensors`` and the out-of-fold
-        predictions ``<model>_oof.tsv`` go.
-    external : mapping
-        Cohorts by name. They take no part in the training and change nothing but the figures
-        on the card.
-    inputs : mapping, optional
-        Which images were learnt from, if they were not made for a model of this name.
-
-    Returns
-    -------
-    Path
-        The card.
+    In `models_dir` appear ``<model>.json``, ``<model>_fold-<k>_seed-<s>.safetensors`` and the out-
+    of-fold predictions ``<model>_oof.tsv``, which are the `table` of
+    :func:`bidsapp_brainage.training.crossval.cross_validate`. `name` is that of the cohort on the
+    card. External cohorts, by name, take no part in the training and change nothing but the figures
+    on the card. `inputs` says which images were learnt from, if they were not made for a model of
+    this name.
     """
     recipe = final_recipe(run.recipe)
     raw = {
@@ -96,20 +82,16 @@ def targets_figures(table: pd.DataFrame, parts: tuple[Head, ...]) -> dict[str, d
     return scores
 
 
-def _copy_weights(run: CrossValidation, models_dir: Path) -> list[dict[str, Any]]:
+def _copy_weights(run: CrossValidation, models_dir: Path) -> list[dict[str, object]]:
     entries = []
     for fold, seed in run.members:
         source = run.place(fold, seed) / "network.safetensors"
         final = models_dir / f"{run.recipe.label}_{source.parent.name}.safetensors"
         with atomic_path(final) as temporary:
             shutil.copyfile(source, temporary)
+        size = final.stat().st_size
         entries.append(
-            {
-                "file": final.name,
-                "sha256": file_sha256(final),
-                "size": final.stat().st_size,
-                "url": None,
-            }
+            {"file": final.name, "sha256": file_sha256(final), "size": size, "url": None}
         )
     return entries
 
@@ -143,7 +125,7 @@ def _facts(run: CrossValidation, name: str, table: pd.DataFrame) -> dict[str, An
     }
     if any(head.name == AGE for head in parts):
         known = table[table[AGE].notna()]
-        age, predicted = (known[column].to_numpy(float) for column in (AGE, "predicted_age"))
+        age, predicted = _ages(known)
         metrics.update(figures(age, predicted))
         facts["bias_correction"] = calibration.bias_line(age, predicted, source)
         facts["calibration"] = _calibration(known, source)
@@ -153,12 +135,15 @@ def _facts(run: CrossValidation, name: str, table: pd.DataFrame) -> dict[str, An
     return facts
 
 
-def _calibration(table: pd.DataFrame, source: str) -> dict[str, Any]:
+def _ages(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    return table[AGE].to_numpy(float), table["predicted_age"].to_numpy(float)
+
+
+def _calibration(table: pd.DataFrame, source: str) -> dict[str, calibration.Fact]:
     """Conformal where there are people enough, else the ratio of errors and SDs."""
     if table["participant_id"].nunique() >= calibration.MIN_PEOPLE:
         return calibration.calibrate(table, source)
-    columns = (AGE, "predicted_age", "predicted_age_sd")
-    age, predicted, sd = (table[column].to_numpy(float) for column in columns)
+    (age, predicted), sd = _ages(table), table["predicted_age_sd"].to_numpy(float)
     if not (sd > 0).all():
         return {}
     return {"sd_scale": calibration.sd_scale(age, predicted, sd), "source": source}
@@ -174,7 +159,6 @@ def _evaluate(card: Path, external: Mapping[str, Cohort]) -> dict[str, Any]:
         external_scores[name] = {"targets": others} if others else {}
         if "predicted_age" in table:
             known = table[table[AGE].notna()]
-            age, predicted = (known[column].to_numpy(float) for column in (AGE, "predicted_age"))
-            external_scores[name] |= {**figures(age, predicted), "coverage95": coverage(known)}
+            external_scores[name] |= {**figures(*_ages(known)), "coverage95": coverage(known)}
             LOGGER.info("%s: MAE %.2f years, n %d", name, external_scores[name]["mae"], len(known))
     return external_scores

@@ -24,18 +24,10 @@ def recalibrate(
 ) -> tuple[Path, str]:
     """Write the card with intervals and bias line fitted on ``table``.
 
-    Parameters
-    ----------
-    card : ModelCard
-    table : DataFrame
-        ``participant_id age predicted_age predicted_age_sd`` of people that the networks did not
-        learn from.
-    source : str
-        Who they are.
-    method : str
-        See :func:`bidsapp_brainage.training.calibration.calibrate`.
-    out : Path or None
-        Folder for a copy of the card with its weights; None changes the card where it is.
+    The table holds ``participant_id age predicted_age predicted_age_sd`` of people (named by
+    ``source``) that the networks did not learn from; ``method`` is that of
+    :func:`bidsapp_brainage.training.calibration.calibrate`. ``out`` is a folder for a copy of the
+    card with its weights; None changes the card where it is.
 
     Returns
     -------

@@ -49,24 +49,14 @@ def training_recipe(
     name: str | None,
     licence: str | None,
     own: bool,
-    changes: Mapping[str, Any],
+    changes: Mapping[str, object],
 ) -> Recipe:
     """A recipe for somebody's own people and targets.
 
-    Parameters
-    ----------
-    recipe : Recipe
-        Grid, scaling and optimiser's choices to start from.
-    cohort : Cohort
-    targets : tuple of Target
-    architecture : str or None
-        Id of a network; None keeps the recipe's. Another one takes its default parameters.
-    name, licence : str or None
-        Of the new model.
-    own : bool
-        The user wrote the recipe, so its description, licence and citation are theirs.
-    changes : mapping
-        Fields of the recipe to change; None values are ignored.
+    Grid, scaling and the optimiser's choices are those of `recipe`, but for `changes` (fields that
+    are None are ignored). Another `architecture` (an id) takes its default parameters; None keeps
+    the recipe's. `own` says that the user wrote the recipe, so its description, licence and
+    citation are theirs.
 
     Raises
     ------
@@ -99,7 +89,7 @@ def tuning_recipe(
     targets: tuple[Target, ...],
     *,
     name: str | None,
-    changes: Mapping[str, Any],
+    changes: Mapping[str, object],
 ) -> Recipe:
     """A recipe that continues from a trained card.
 
@@ -198,8 +188,7 @@ def learnable(architecture: Architecture) -> Architecture:
     """The part of a mixture that can learn other targets; any other architecture as it is."""
     if architecture["id"] != "mixture":
         return architecture
-    part: Architecture = architecture["parameters"]["parts"][LEARNABLE]
-    return part
+    return architecture["parameters"]["parts"][LEARNABLE]
 
 
 def with_outputs(architecture: Architecture, count: int) -> Architecture:

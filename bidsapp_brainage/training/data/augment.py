@@ -26,23 +26,10 @@ def augment(
     clip: float = 5.0,
     mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Change every volume of a batch at random.
+    """Change every volume of a batch (N, 1, D, H, W), float32 with background exactly 0, at random.
 
-    Parameters
-    ----------
-    volumes : Tensor, float32, shape (N, 1, D, H, W)
-        Background exactly 0.
-    bounds : Augmentation
-    generator : torch.Generator
-        The only source of randomness.
-    clip : float
-        Bound of the result in SDs.
-    mask : Tensor, float32, shape (N, 1, D, H, W), optional
-        1 inside; by default wherever a volume is not 0.
-
-    Returns
-    -------
-    Tensor, float32, shape (N, 1, D, H, W)
+    The generator is the only source of randomness. The result is bounded by `clip` SDs; `mask` is 1
+    inside, by default wherever a volume is not 0.
     """
     values, weight = move(volumes, bounds, generator, mask)
     values, mask = shift_edge(values, weight, bounds.edge, generator)
@@ -66,12 +53,7 @@ def move(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Rotate, stretch, shift and gently warp brain and mask.
 
-    Returns
-    -------
-    values : Tensor
-        Mean over the brain part of every new voxel, 0 where there is none.
-    weight : Tensor
-        That part, 0 to 1.
+    Gives the mean over the brain part of every new voxel (0 where there is none), and that part.
     """
     theta = _random_affines(volumes.shape, bounds, generator)
     mask = (volumes != 0).float() if mask is None else mask
@@ -134,15 +116,9 @@ def coarsen(
 def atrophy(volumes: torch.Tensor, mask: torch.Tensor, amount: float) -> torch.Tensor:
     """Widen ventricles and sulci (``amount`` above 0), or narrow them (below 0).
 
-    The middle of the brain, where the ventricles are, is stretched about the mask's centre with a
-    smooth fall-off; beyond it fluid, the darkest voxels, grows by a part of a voxel, as sulci do.
-
-    Parameters
-    ----------
-    volumes, mask : Tensor, float32, shape (1, 1, D, H, W)
-        Fluid is darker than tissue.
-    amount : float
-        Part by which the middle is stretched, about -0.5 to 0.5.
+    The middle of the brain, where the ventricles are, is stretched by the part ``amount`` (about
+    -0.5 to 0.5) about the mask's centre with a smooth fall-off; beyond it fluid, the darkest
+    voxels, grows by a part of a voxel, as sulci do. Volume and mask are of shape (1, 1, D, H, W).
     """
     size = torch.tensor([float(n) for n in volumes.shape[2:]])
     axes = [torch.linspace(-1 + 1 / n, 1 - 1 / n, int(n)) for n in size]
@@ -155,12 +131,9 @@ def atrophy(volumes: torch.Tensor, mask: torch.Tensor, amount: float) -> torch.T
     source = here - amount * torch.exp(-distance) * (here - centre)
     grid = source.flip(-1)[None]
     stretched = functional.grid_sample(volumes, grid, align_corners=False, padding_mode="border")
-    outside = torch.where(mask > 0, stretched, torch.full_like(stretched, torch.inf))
-    if amount > 0:
-        grown = -functional.max_pool3d(-outside, 3, stride=1, padding=1)
-    else:
-        outside = torch.where(mask > 0, stretched, torch.full_like(stretched, -torch.inf))
-        grown = functional.max_pool3d(outside, 3, stride=1, padding=1)
+    sign = -1 if amount > 0 else 1  # the darkest of the neighbours, or the brightest
+    inside_only = torch.where(mask > 0, sign * stretched, torch.full_like(stretched, -torch.inf))
+    grown = sign * functional.max_pool3d(inside_only, 3, stride=1, padding=1)
     widened = stretched + 0.5 * abs(amount) * (grown - stretched)
     return torch.where(mask > 0, widened, volumes)
 

@@ -35,15 +35,11 @@ LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pool:
-    """Original and augmented volumes.
+    """Original and augmented volumes; one array per scan, whose first entry is the scan itself.
 
-    Attributes
-    ----------
-    volumes : sequence of ndarray of int8, each of shape (1 + copies, D, H, W)
-        One per scan; index 0 of the first axis is the scan itself.
-    levels : sequence of ndarray of float32, each of shape (1 + copies, 4)
-        Mean and SD inside the brain and the value outside, in the card's scaling, and the years
-        by which the age of a copy is raised.
+    ``volumes`` are int8 (1 + copies, D, H, W). ``levels`` are float32 (1 + copies, 4): mean and SD
+    inside the brain and the value outside, in the card's scaling, and the years by which the age
+    of a copy is raised.
     """
 
     volumes: Sequence[np.ndarray]
@@ -70,16 +66,9 @@ class Pool:
 
 
 def make_pool(cohort: Cohort, recipe: Recipe, folder: Path, jobs: int = 1) -> Pool:
-    """Make the copies that ``folder`` does not hold yet, and map all of them.
+    """Make the copies that ``folder`` does not hold yet in its ``pool/``, and map all of them.
 
-    Parameters
-    ----------
-    cohort : Cohort
-    recipe : Recipe
-    folder : Path
-        Copies are kept in its ``pool/``.
-    jobs : int
-        Scans at a time, each in its own process.
+    ``jobs`` scans are made at a time, each in its own process.
     """
     paths = [
         Path(folder) / "pool" / f"{_fingerprint(source, recipe, cohort)}.npy"

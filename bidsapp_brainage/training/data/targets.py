@@ -17,17 +17,10 @@ FEW_VALUES = 5  # a numeric column with no more values than these holds classes
 
 @dataclass(frozen=True)
 class Target:
-    """A column of the participants table and how it is coded.
-
-    Attributes
-    ----------
-    name : str
-    kind : str
-        One of ``KINDS``; empty: by what the column holds.
-    """
+    """A column of the participants table and how it is coded."""
 
     name: str
-    kind: str = ""
+    kind: str = ""  # one of KINDS; empty: by what the column holds
 
 
 def parse_targets(text: str) -> tuple[Target, ...]:
@@ -54,13 +47,8 @@ def make_output(
 ) -> dict[str, Any]:
     """``output`` of a card for these targets.
 
-    Parameters
-    ----------
-    targets : tuple of Target
-    cohort : Cohort
-        Decides about classes, and about the range of numbers.
-    age_bins : dict
-        Coding of age in the recipe's card.
+    The cohort decides about classes, and about the range of numbers; `age_bins` is the coding of
+    age in the recipe's card.
 
     Raises
     ------

@@ -40,21 +40,9 @@ def freeze(network: nn.Module, count: int) -> None:
 def take_over(
     network: nn.Module, weights: Mapping[str, torch.Tensor], *, keep_head: bool
 ) -> list[str]:
-    """Copy weights of the same name and shape into a network.
+    """Copy weights (a state dict) of the same name and shape into a network; return their names.
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-        Changed in place.
-    weights : mapping
-        State dict of the trained network.
-    keep_head : bool
-        Also take the last layer: right when the target stays the same.
-
-    Returns
-    -------
-    list of str
-        Names taken over.
+    `keep_head` also takes the last layer: right when the target stays the same.
     """
     last = blocks(network)[-1][0]
     head = {name for name, module in network.named_modules() if module is last}

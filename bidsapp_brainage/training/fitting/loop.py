@@ -29,15 +29,7 @@ WARM_UP = 0.1  # part of all steps in which the learning rate rises
 
 @dataclass(frozen=True)
 class Start:
-    """Weights to begin with instead of random ones.
-
-    Attributes
-    ----------
-    weights : mapping
-        State dict; what does not fit by name and shape is left out.
-    keep_head : bool
-        Also take the last layer.
-    """
+    """Weights to begin with instead of random ones; see :func:`~.freezing.take_over`."""
 
     weights: Mapping[str, torch.Tensor]
     keep_head: bool = False
@@ -45,27 +37,13 @@ class Start:
 
 @dataclass(frozen=True)
 class Task:
-    """What a network learns from.
-
-    Attributes
-    ----------
-    pool : Pool
-    targets : ndarray, shape (n_scans, n_columns)
-        Of :func:`bidsapp_brainage.training.fitting.losses.encode`.
-    objective : Objective
-    recipe : Recipe
-    ages : ndarray, shape (n_scans,)
-        Decide who is mixed with whom; NaN mixes with anybody.
-    device : str
-        A torch device.
-    start : Start or None
-    """
+    """What a network learns from."""
 
     pool: Pool
-    targets: np.ndarray
+    targets: np.ndarray  # (n_scans, n_columns), of losses.encode
     objective: Objective
     recipe: Recipe
-    ages: np.ndarray
+    ages: np.ndarray  # (n_scans,): decide who is mixed with whom; NaN mixes with anybody
     device: str = "cpu"
     start: Start | None = None
 
@@ -95,18 +73,9 @@ class Split:
 def train_network(task: Task, split: Split, *, folder: Path, seed: int) -> nn.Module:
     """Train one network and return its averaged weights in evaluation mode, on the CPU.
 
-    Epochs are reproducible on their own (their random numbers come from ``seed`` and the
-    epoch), so a run that was killed goes on from ``folder/checkpoint.pt`` to the same result.
-
-    Parameters
-    ----------
-    task : Task
-    split : Split
-        The scans of the test fold are in neither part.
-    folder : Path
-        For the checkpoint and the learning curve (``curve.tsv``).
-    seed : int
-        Of this network.
+    Epochs are reproducible on their own (their random numbers come from ``seed`` and the epoch), so
+    a run that was killed goes on from ``folder/checkpoint.pt`` to the same result; the learning
+    curve is in ``folder/curve.tsv``. The scans of the test fold are in neither part of the split.
     """
     checkpoint = Path(folder) / "checkpoint.pt"
     recipe = task.recipe
@@ -313,5 +282,4 @@ def _restore(state: State, path: Path) -> None:
 
 
 def _line(row: dict[str, float]) -> str:
-    parts = [f"{name} {value:.4g}" for name, value in row.items()]
-    return ", ".join(parts)
+    return ", ".join(f"{name} {value:.4g}" for name, value in row.items())

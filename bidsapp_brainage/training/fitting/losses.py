@@ -27,15 +27,9 @@ class Part:
 class Objective:
     """Losses of all heads of a network.
 
-    Targets are a matrix with a row per scan: one column for a number, one per class for classes
-    (1 or 0, or between where people are mixed); NaN where unknown, which then costs nothing.
-
-    Parameters
-    ----------
-    heads : sequence of Head
-    recipe : Recipe
-    targets : ndarray, shape (n_scans, n_columns)
-        Of :func:`encode`; their spread weighs errors against each other.
+    Targets are a matrix (n_scans, n_columns): one column for a number, one per class for classes
+    (1 or 0, or between where people are mixed); NaN where unknown, which then costs nothing. Their
+    spread weighs errors against each other.
     """
 
     def __init__(self, heads: Sequence[Head], recipe: Recipe, targets: np.ndarray) -> None:
@@ -78,14 +72,14 @@ class Objective:
             if not known.any():
                 continue
             if part.head.coding == "classes":
-                values.append(float(_cross_entropy(own[known], wanted[known])))
+                values.append(float(functional.cross_entropy(own[known], wanted[known])))
             else:
                 values.append(_error(part, own, wanted) / part.spread)
         return float(np.mean(values)) if values else float("nan")
 
     def _part_loss(self, part: Part, own: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         if part.head.coding == "classes":
-            return _cross_entropy(own, wanted)
+            return functional.cross_entropy(own, wanted)
         scale = part.spread if len(self.parts) > 1 or part.head.coding == "scalar" else 1.0
         value, target = part.head.decode(own)[1].float(), wanted[:, 0]
         error = (value - target) / scale
@@ -110,12 +104,7 @@ def n_columns(head: Head) -> int:
 
 
 def encode(cohort: Cohort, heads: Sequence[Head]) -> np.ndarray:
-    """Targets of all scans as a matrix; see :class:`Objective`.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_scans, n_columns)
-    """
+    """Targets of all scans as a float64 matrix; see :class:`Objective`."""
     columns: list[np.ndarray] = []
     for head in heads:
         if head.coding == "classes":
@@ -154,10 +143,6 @@ def difference_loss(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor
     """Mean absolute error of the differences between all pairs of a batch (Cheng 2021)."""
     wanted = targets[:, None] - targets[None]
     return (values[:, None] - values[None] - wanted).abs().mean()
-
-
-def _cross_entropy(outputs: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    return functional.cross_entropy(outputs, wanted)
 
 
 def _error(part: Part, outputs: torch.Tensor, wanted: torch.Tensor) -> float:

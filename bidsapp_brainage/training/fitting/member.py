@@ -21,13 +21,7 @@ from bidsapp_brainage.model.uncertainty import left_right_axis
 from bidsapp_brainage.model.weights.files import save_weights
 from bidsapp_brainage.stats.folds import hold_out
 from bidsapp_brainage.training.decode import decode_table
-from bidsapp_brainage.training.fitting.loop import (
-    Split,
-    Start,
-    Task,
-    predict_scans,
-    train_network,
-)
+from bidsapp_brainage.training.fitting.loop import Split, Start, Task, predict_scans, train_network
 from bidsapp_brainage.training.fitting.losses import Objective, encode
 from bidsapp_brainage.training.fitting.ridge import fit_ridge
 from bidsapp_brainage.training.recipe import Recipe

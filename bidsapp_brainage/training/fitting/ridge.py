@@ -38,25 +38,12 @@ def fit_ridge(
     *,
     mirror_axis: int,
 ) -> TissueLinear:
-    """Fit the weights of the sum to scans and their augmented copies.
+    """Fit the weights of the sum to scans and their augmented copies, in place.
 
-    The penalty is the one with the smallest absolute error on original scans of people left out
-    in an inner cross-validation. Maps are averaged with their mirror image, so left and right
-    weigh the same.
-
-    Parameters
-    ----------
-    network : TissueLinear
-        Changed in place and returned, in evaluation mode.
-    pool : Pool
-    ages : ndarray, shape (n_scans,)
-        Years.
-    scans : ndarray of int
-        Those to learn from.
-    units : sequence of str
-        Person or family of every scan of the cohort.
-    mirror_axis : int
-        From left to right, of volumes (D, H, W).
+    The penalty is the one with the smallest absolute error on original scans of people left out in
+    an inner cross-validation. Maps are averaged with their mirror image (`mirror_axis` runs from
+    left to right of volumes (D, H, W)), so left and right weigh the same. `scans` are those to
+    learn from; `ages` (years) and `units` (person or family) are those of all scans of the cohort.
     """
     network.eval()
     rows = _rows(network, pool, scans, mirror_axis)
