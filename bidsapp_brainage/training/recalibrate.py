@@ -54,7 +54,7 @@ def recalibrate(
     folder = Path(out) if out else card.folder
     path = folder / f"{card.name}.json"
     check_card(raw, path)
-    bounds = calibration.nested(people, facts["method"].removeprefix("conformal_"))
+    bounds = calibration.nested(people, str(facts["method"]).removeprefix("conformal_"))
     side_by_side = calibration.corrected(people, bounds)
     if out:
         _copy_weights(card, folder)

@@ -266,5 +266,5 @@ def _global_window(size: Any) -> Callable[[Shape], Window | None]:
     return window
 
 
-def _each(value: int | Sequence[int], n: int) -> Shape:
+def _each(value: Any, n: int) -> Shape:
     return (int(value),) * n if isinstance(value, int) else tuple(int(v) for v in value)

@@ -46,13 +46,13 @@ def only_last_operand_spreads(monkeypatch):
 
 
 def padding_is_zero_for_max(monkeypatch):
-    honest = propagation._Propagation._operand
+    honest = propagation.Propagation._operand
 
     def wrong(self, source, lookup):
         nothing = torch.zeros(0, dtype=torch.int32)
         return honest(self, source, lookup and replace(lookup, outside=nothing))
 
-    monkeypatch.setattr(propagation._Propagation, "_operand", wrong)
+    monkeypatch.setattr(propagation.Propagation, "_operand", wrong)
 
 
 def cached_rows_are_overwritten(monkeypatch):
