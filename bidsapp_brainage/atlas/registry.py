@@ -228,7 +228,7 @@ def _entities(path: Path) -> dict[str, str]:
     return dict(re.findall(r"(?:^|_)([a-z]+)-([a-zA-Z0-9+]+)", _stem(path)))
 
 
-def _sidecar(path: Path) -> dict[str, Any]:
+def _sidecar(path: Path) -> dict[str, object]:
     """Content of the JSON file beside an image; empty without one."""
     sidecar = path.with_name(f"{_stem(path)}.json")
     if not sidecar.is_file():

@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from bidsapp_brainage import io
 from bidsapp_brainage.errors import DataError, ResourceError, UsageError
 
 if TYPE_CHECKING:
     import nibabel as nib
+    from templateflow import TemplateFlowClient
 
 EMBEDDED_TEMPLATE = "MNI152NLin2009aSym"
 _MARKER = ".bidsapp-brainage-home.json"
@@ -188,7 +189,7 @@ def embedded_images() -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
     return images[0], images[1]
 
 
-def _embedded_description() -> dict[str, Any]:
+def _embedded_description() -> dict[str, object]:
     """Content of ``template_description.json`` of the embedded template."""
     return {
         "Identifier": EMBEDDED_TEMPLATE,
@@ -266,7 +267,7 @@ def templates_of(spaces: Iterable[str], *, besides: str) -> tuple[TemplateFiles,
     return tuple(templates.values())
 
 
-def fetch_hint(name: str, entities: Mapping[str, Any], *, home: Path | None = None) -> str:
+def fetch_hint(name: str, entities: Mapping[str, object], *, home: Path | None = None) -> str:
     """One sentence with the command that fetches files of template `name`."""
     return (
         f"On a machine with network run `TEMPLATEFLOW_HOME={user_home(home)} templateflow get "
@@ -275,7 +276,7 @@ def fetch_hint(name: str, entities: Mapping[str, Any], *, home: Path | None = No
     )
 
 
-def query_one(name: str, *, home: Path | None = None, **entities: Any) -> Path | None:
+def query_one(name: str, *, home: Path | None = None, **entities: object) -> Path | None:
     """One image or table of a template; None if TemplateFlow does not know of any.
 
     Raises
@@ -306,13 +307,13 @@ def query_one(name: str, *, home: Path | None = None, **entities: Any) -> Path |
     return match
 
 
-def _plain(entities: dict[str, Any]) -> str:
+def _plain(entities: Mapping[str, object]) -> str:
     """A query in words, for messages."""
     shown = {key: value for key, value in entities.items() if key != "extension"}
     return ", ".join(f"{key}: {value}" for key, value in shown.items() if value is not None)
 
 
-def _as_options(entities: Mapping[str, Any]) -> str:
+def _as_options(entities: Mapping[str, object]) -> str:
     """A query as options of ``templateflow get``, each after a space."""
     options = ""
     for key in ("atlas", "suffix", "desc", "resolution"):
@@ -322,7 +323,7 @@ def _as_options(entities: Mapping[str, Any]) -> str:
     return options
 
 
-def _template_get(name: str, home: Path | None, **entities: Any) -> Path | list[Path]:
+def _template_get(name: str, home: Path | None, **entities: object) -> Path | list[Path]:
     """``templateflow.api.get`` on `home`, or on what ``TEMPLATEFLOW_HOME`` names *now*.
 
     TemplateFlow keeps the home that it saw when it was first imported. In a process that
@@ -340,7 +341,7 @@ def _template_get(name: str, home: Path | None, **entities: Any) -> Path | list[
 
 
 @lru_cache(maxsize=4)
-def _client(home: Path) -> Any:
+def _client(home: Path) -> TemplateFlowClient:
     """A TemplateFlow client of one home (its index is built once)."""
     from templateflow import TemplateFlowClient
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 import nibabel as nib
 import numpy as np
@@ -20,7 +20,17 @@ BIAS_MM = 6.0  # resolution at which the bias field is estimated
 BIAS_LEVELS = 3
 
 
-def conform_t1w(img: nib.Nifti1Image, name: str) -> tuple[nib.Nifti1Image, dict[str, Any]]:
+class ImageFacts(TypedDict):
+    """What is known about the original image."""
+
+    n_nan: int  # non-finite voxels
+    resolution_mm: list[float]
+    fov_mm: list[float]
+    orientation: str
+    shape: list[int]
+
+
+def conform_t1w(img: nib.Nifti1Image, name: str) -> tuple[nib.Nifti1Image, ImageFacts]:
     """Check a T1w image and return it as 3D, RAS, float32, with finite, non-negative voxels.
 
     The grid is only permuted and flipped, never resampled.
@@ -37,8 +47,7 @@ def conform_t1w(img: nib.Nifti1Image, name: str) -> tuple[nib.Nifti1Image, dict[
     conformed : nibabel.Nifti1Image
         RAS, float32; non-finite voxels and negative values are set to 0.
     facts : dict
-        ``n_nan`` (count of non-finite voxels), ``resolution_mm`` and ``fov_mm`` (three numbers
-        each), ``orientation`` and ``shape`` of the original.
+        See :class:`ImageFacts`.
 
     Raises
     ------
@@ -61,7 +70,7 @@ def conform_t1w(img: nib.Nifti1Image, name: str) -> tuple[nib.Nifti1Image, dict[
     canonical = nib.as_closest_canonical(nib.Nifti1Image(data, img.affine))
     zooms = np.linalg.norm(canonical.affine[:3, :3], axis=0)
     _check_geometry(zooms, np.array(canonical.shape), name)
-    facts = {
+    facts: ImageFacts = {
         "n_nan": n_nan,
         "resolution_mm": [float(round(z, 4)) for z in zooms],
         "fov_mm": [float(round(z * n, 2)) for z, n in zip(zooms, canonical.shape, strict=True)],

@@ -14,6 +14,8 @@ from scipy import ndimage
 
 from bidsapp_brainage.errors import DataError
 
+from .conform import ImageFacts
+
 # Affinely aligned scans of healthy adults correlate with the template at 0.44 to 0.66 inside its
 # brain mask (141 of IXI; ds000011 lies within); noise and wrong organs stay near zero.
 FAIL_CORRELATION = 0.30
@@ -29,7 +31,7 @@ def quality_metrics(
     conformed: nib.Nifti1Image,
     corrected: nib.Nifti1Image,
     mask: nib.Nifti1Image,
-    facts: dict[str, Any],
+    facts: ImageFacts,
     registration: dict[str, float],
 ) -> dict[str, Any]:
     """Return the columns of ``*_qc.tsv``.

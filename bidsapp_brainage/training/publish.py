@@ -101,7 +101,7 @@ def _facts(run: CrossValidation, name: str, table: pd.DataFrame) -> dict[str, An
     parts = heads(final_recipe(recipe).card["output"])
     ages = cohort.ages[np.isfinite(cohort.ages)]
     source = f"{recipe.n_folds}-fold out-of-fold predictions on {name}"
-    metrics: dict[str, Any] = {
+    metrics: dict[str, object] = {
         "note": (
             f"Every person predicted by networks of the one fold of {recipe.n_folds} that had not "
             "seen them; raw predictions. The shipped model averages all networks."

@@ -308,7 +308,7 @@ def _nothing(folder: Path, source: Source) -> str:
     return f"No {name} under {folder}. Run the participant level there first."
 
 
-def _joined(people: Sequence[str], families: Sequence[Any]) -> tuple[str, ...]:
+def _joined(people: Sequence[str], families: Sequence[str | float | None]) -> tuple[str, ...]:
     """Label of the connected group of people and families that each scan belongs to."""
     group: dict[str, str] = {}
 
@@ -328,7 +328,7 @@ def _prefixed(person: str) -> str:
     return person if person.startswith("sub-") else f"sub-{person}"
 
 
-def _text(value: Any) -> str | None:
+def _text(value: str | float | None) -> str | None:
     if value is None or pd.isna(value):
         return None
     if isinstance(value, float) and value.is_integer():
