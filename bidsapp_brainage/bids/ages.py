@@ -10,10 +10,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bidsapp_brainage.errors import DataError, UsageError
 from bidsapp_brainage.io import read_tsv
@@ -85,7 +85,7 @@ class Person:
     site: str = "n/a"
 
 
-def parse_age(text: Any, units: str | None = None) -> Age:
+def parse_age(text: object, units: str | None = None) -> Age:
     """Read one age cell: a number, ``"89+"``, ``">89"``, ``"034Y"``, ``"25 months"``, ``"n/a"`` ...
 
     `units` is that of the column; years if absent. The age is in years with an empty source (the
@@ -114,7 +114,7 @@ def parse_age(text: Any, units: str | None = None) -> Age:
     return Age(round(years, 6), "", capped, "; ".join(notes))
 
 
-def _too_old(text: Any, unit_text: str) -> str:
+def _too_old(text: object, unit_text: str) -> str:
     hint = "" if unit_text else ": if it is in months or days, set Units in the JSON of the table"
     return f"the age {text} is above {MAX_AGE_YEARS:g} years and was not used{hint}"
 
@@ -128,7 +128,7 @@ def _unit_of(text: str) -> str | None:
     return None
 
 
-def parse_sex(text: Any) -> str:
+def parse_sex(text: object) -> str:
     """``F``, ``M``, ``O`` or ``n/a`` from what people write."""
     wanted = str(text).strip().lower()
     for letter, words in _SEXES.items():
@@ -375,7 +375,7 @@ def _matching(frame: pd.DataFrame, entities: dict[str, str]) -> pd.DataFrame:
     return frame[keep].loc[exact[keep].sort_values(ascending=False, kind="stable").index]
 
 
-def _label(cell: Any, key: str) -> str:
+def _label(cell: object, key: str) -> str:
     """A label without its prefix; empty when missing."""
     if cell is None or cell != cell:
         return ""
@@ -386,7 +386,9 @@ def _label(cell: Any, key: str) -> str:
     return text.lstrip("0") or text if key == "run" else text
 
 
-def _first(rows: pd.DataFrame | None, names: Sequence[str], convert: Any) -> str:
+def _first(
+    rows: pd.DataFrame | None, names: Sequence[str], convert: Callable[[object], str]
+) -> str:
     """Value of the first of `names` (in any case) that is a column and filled, else ``n/a``."""
     if rows is None or rows.empty:
         return "n/a"
@@ -394,5 +396,5 @@ def _first(rows: pd.DataFrame | None, names: Sequence[str], convert: Any) -> str
     for name in names:
         value = rows.iloc[0][by_lower[name]] if name in by_lower else None
         if value is not None and value == value:
-            return str(convert(value))
+            return convert(value)
     return "n/a"

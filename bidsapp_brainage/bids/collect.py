@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bidsapp_brainage.bids.ages import DEFAULT_AGE_COLUMN, Age, AgeBook
 from bidsapp_brainage.bids.names import scan_entities
@@ -164,12 +164,12 @@ def _shorten(labels: Sequence[str], limit: int = 30) -> str:
     return shown if len(labels) <= limit else f"{shown} ... ({len(labels)} in all)"
 
 
-def build_query(selection: Selection) -> dict[str, Any]:
+def build_query(selection: Selection) -> dict[str, object]:
     """Arguments for ``BIDSLayout.get`` from the filter file and the defaults.
 
     Raises :class:`UsageError` if that file is missing, not JSON, or uses unknown names.
     """
-    query: dict[str, Any] = {
+    query: dict[str, object] = {
         "suffix": "T1w",
         "datatype": "anat",
         "extension": [".nii.gz", ".nii"],
@@ -182,7 +182,7 @@ def build_query(selection: Selection) -> dict[str, Any]:
     return {key: _pybids_value(value) for key, value in query.items()}
 
 
-def read_filter_file(path: Path) -> dict[str, Any]:
+def read_filter_file(path: Path) -> dict[str, object]:
     """The ``t1w`` part of a ``bids_filter_file``."""
     try:
         content = json.loads(Path(path).read_text("utf-8-sig"))
@@ -204,7 +204,7 @@ def read_filter_file(path: Path) -> dict[str, Any]:
     return dict(filters)
 
 
-def _pybids_value(value: Any) -> Any:
+def _pybids_value(value: object) -> object:
     """``null`` means that the entity must be absent, ``"*"`` that it must be present."""
     from bids.layout import Query
 
@@ -287,7 +287,7 @@ def _nothing_found(
     selection: Selection,
     layout: BIDSLayout,
     subjects: Sequence[str],
-    query: dict[str, Any],
+    query: dict[str, object],
 ) -> str:
     """Message with the query that was used and what would have been there."""
     parts = {key: value for key, value in query.items() if key not in ("space", "desc", "part")}

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bidsapp_brainage import __version__, io
 from bidsapp_brainage.bids.dictionaries import sidecar
@@ -53,7 +53,7 @@ def write_dataset_files(
     origin: Origin,
     *,
     model: str,
-    atlas_facts: Mapping[str, Any] | None = None,
+    atlas_facts: Mapping[str, object] | None = None,
     scans: Sequence[Scan] = (),
 ) -> None:
     """Write everything at the root of the output that is not about one participant.
@@ -76,11 +76,11 @@ def write_dataset_files(
 
 
 def dataset_description(
-    origin: Origin, atlas_facts: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+    origin: Origin, atlas_facts: Mapping[str, object] | None = None
+) -> dict[str, object]:
     """Content of ``dataset_description.json``, without any path of this machine."""
     raw = _read_description(origin.bids_dir)
-    generated: dict[str, Any] = {
+    generated: dict[str, object] = {
         "Name": APP_NAME,
         "Version": __version__,
         "Description": "Brain age from T1w images with the contribution of each atlas region",
@@ -159,8 +159,8 @@ def write_atlas_files(output_dir: Path, atlas: Atlas) -> None:
     """
     facts = {"Name": atlas.name, "License": "Unknown", **dict(atlas.description)}
     io.write_json(output_path(output_dir, "atlas", atlas=atlas.name), facts)
-    entities: dict[str, Any] = {"atlas": atlas.name, "seg": atlas.seg, "scale": atlas.scale}
-    table, path = _with_sizes(atlas), output_path(output_dir, "regions", **entities)
+    table = _with_sizes(atlas)
+    path = output_path(output_dir, "regions", atlas=atlas.name, seg=atlas.seg, scale=atlas.scale)
     io.write_tsv(path, table)
     io.write_json(sidecar_path(path), sidecar("dseg", list(table.columns)))
 
@@ -193,13 +193,13 @@ def _merge_table(path: Path, rows: pd.DataFrame, key: str) -> None:
     io.write_json(path.with_suffix(".json"), sidecar(path.stem, list(rows.columns)))
 
 
-def _source_datasets(raw: Mapping[str, Any]) -> list[dict[str, str]]:
+def _source_datasets(raw: Mapping[str, object]) -> list[dict[str, str]]:
     doi = str(raw.get("DatasetDOI") or "")
     return [{"DOI": doi}] if doi else []
 
 
 def _dataset_links(
-    origin: Origin, raw: Mapping[str, Any], atlas_facts: Mapping[str, Any] | None
+    origin: Origin, raw: Mapping[str, object], atlas_facts: Mapping[str, object] | None
 ) -> dict[str, str]:
     links = {
         "raw": _link(origin.bids_dir, origin.output_dir, raw, fallback="raw"),
@@ -213,7 +213,7 @@ def _dataset_links(
     return links | ({"atlases": url} if "://" in url else {})
 
 
-def _link(folder: Path, output_dir: Path, described: Mapping[str, Any], *, fallback: str) -> str:
+def _link(folder: Path, output_dir: Path, described: Mapping[str, object], *, fallback: str) -> str:
     """Where a dataset lies: a short relative path, else its DOI, else a name."""
     relative = Path(os.path.relpath(folder.absolute(), output_dir.absolute()))
     named = [part for part in relative.parts if part != ".."]
@@ -226,7 +226,7 @@ def _link(folder: Path, output_dir: Path, described: Mapping[str, Any], *, fallb
     return f"urn:bids-dataset:{name}"
 
 
-def _read_description(bids_dir: Path) -> dict[str, Any]:
+def _read_description(bids_dir: Path) -> dict[str, object]:
     try:
         content = json.loads((bids_dir / "dataset_description.json").read_text("utf-8-sig"))
     except (OSError, ValueError):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bidsapp_brainage import io
 from bidsapp_brainage.bids.names import SCAN_ENTITIES, parse_name, sidecar_path
@@ -47,10 +47,10 @@ class TableFile:
     output: Output
     path: Path
     rows: pd.DataFrame | None
-    sidecar: Mapping[str, Any]
+    sidecar: Mapping[str, object]
 
     @property
-    def first(self) -> Mapping[str, Any]:
+    def first(self) -> Mapping[str, object]:
         """First row, empty when there is none."""
         if self.rows is None or self.rows.empty:
             return {}
@@ -126,7 +126,7 @@ class Derivatives:
             self.problems.append(str(error))
             return None
 
-    def facts(self, path: Path) -> dict[str, Any]:
+    def facts(self, path: Path) -> dict[str, object]:
         """Content of a JSON file; empty if it is missing or cannot be read."""
         try:
             content = json.loads(path.read_text("utf-8"))

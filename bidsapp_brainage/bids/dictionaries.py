@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from bidsapp_brainage.catalogue.cards import Column
 from bidsapp_brainage.catalogue.columns import SHARED
@@ -18,7 +17,7 @@ def _columns(kind: str) -> Mapping[str, Column]:
     return {column.name: column for column in (*SHARED, *own)}
 
 
-def describe_columns(kind: str, columns: Iterable[str]) -> dict[str, dict[str, Any]]:
+def describe_columns(kind: str, columns: Iterable[str]) -> dict[str, dict[str, object]]:
     """What the columns of a kind of table (its suffix) mean, in the order of the names.
 
     Each has ``LongName``, ``Description`` and, where they apply, ``Units``, ``Levels``,
@@ -31,7 +30,7 @@ def describe_columns(kind: str, columns: Iterable[str]) -> dict[str, dict[str, A
     }
 
 
-def sidecar(kind: str, columns: Iterable[str], **provenance: Any) -> dict[str, Any]:
+def sidecar(kind: str, columns: Iterable[str], **provenance: object) -> dict[str, object]:
     """Content of the JSON beside a table: its dictionary, then facts about its making.
 
     `provenance` may hold ``Description``, ``Sources``, ``Model``, ``Software``,

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bidsapp_brainage.catalogue.cards import Output
 from bidsapp_brainage.catalogue.lookup import OUTPUTS, output
@@ -65,7 +64,7 @@ def derivative_path(
     suffix: str,
     extension: str,
     datatype: str = "anat",
-    **more: Any,
+    **more: object,
 ) -> Path:
     """Path of one output file; no other code makes such a name, and nothing is created.
 
@@ -122,13 +121,14 @@ def output_path(
     entities: Iterable[tuple[str, str]] | Mapping[str, str] = (),
     *,
     model: str = "",
-    **more: Any,
+    **more: object,
 ) -> Path:
     """Path of one output by the key of its card; see :func:`derivative_path`.
 
     `model` is the label of the model, where the name has one.
     """
-    return derivative_path(output_dir, entities, **output_name(key, model), **more)
+    labels = {name: str(value) for name, value in more.items() if value is not None}
+    return derivative_path(output_dir, entities, **{**output_name(key, model), **labels})
 
 
 def _kind_of(entities: Mapping[str, str], suffix: str, datatype: str) -> str:
@@ -209,7 +209,7 @@ class Destination:
     entities: tuple[tuple[str, str], ...] = ()
     source: str = ""
 
-    def uri(self, key: str, *, model: str = "", **labels: Any) -> str:
+    def uri(self, key: str, *, model: str = "", **labels: object) -> str:
         """BIDS URI of one output."""
         path = output_path(self.output_dir, key, self.entities, model=model, **labels)
         return bids_uri(path, self.output_dir)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -37,7 +36,7 @@ class AtlasResult:
     space: str
     frames: Mapping[str, pd.DataFrame]
     maps: dict[str, Path]
-    provenance: dict[str, Any]
+    provenance: dict[str, object]
 
     @property
     def title(self) -> str:
@@ -84,7 +83,7 @@ class ModelResult:
     label: str
     frames: Mapping[str, pd.DataFrame]
     atlases: tuple[AtlasResult, ...]
-    provenance: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
@@ -208,7 +207,7 @@ def _pooled(derivatives: Derivatives, files: Sequence[Derivative]) -> pd.DataFra
 
 def _with_identity(table: pd.DataFrame, file: Derivative) -> pd.DataFrame:
     labels = dict(file.scan)
-    identity: dict[str, Any] = {
+    identity: dict[str, object] = {
         "participant_id": f"sub-{labels['sub']}",
         "session_id": f"ses-{labels['ses']}" if "ses" in labels else None,
         "run_id": f"run-{labels['run']}" if "run" in labels else None,
@@ -221,7 +220,7 @@ def _with_identity(table: pd.DataFrame, file: Derivative) -> pd.DataFrame:
 
 def _shared_facts(
     derivatives: Derivatives, files: Sequence[Derivative]
-) -> tuple[dict[str, Any], dict[str, list[str]]]:
+) -> tuple[dict[str, object], dict[str, list[str]]]:
     """Top-level facts that are equal in all sidecars, and the values of those that are not."""
     read = [derivatives.facts(sidecar_path(file.path)) for file in files]
     contents = [facts for facts in read if facts]
@@ -236,7 +235,7 @@ def _shared_facts(
     return shared, differing
 
 
-def _model_version(value: Any) -> str:
+def _model_version(value: object) -> str:
     if not isinstance(value, dict):
         return "unknown"
     weights = value.get("WeightsSHA256", "")
@@ -244,7 +243,7 @@ def _model_version(value: Any) -> str:
     return f"{value.get('Name', '?')} {value.get('Version', '?')} (weights {str(first)[:8]})"
 
 
-_MUST_AGREE: dict[str, Callable[[Any], str]] = {
+_MUST_AGREE: dict[str, Callable[[object], str]] = {
     "Model": _model_version,
     "Software": str,
     "BiasCorrection": str,

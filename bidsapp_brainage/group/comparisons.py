@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,7 +74,7 @@ def sensitivity(
 
 def _other_contributions(
     level: Level, baselines: pd.DataFrame, flagged: Set[str]
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Mean contributions without flagged scans, with other fills, over members."""
     main = level.matrix
     rows = []
@@ -92,7 +91,7 @@ def _other_contributions(
     return rows + _members(level)
 
 
-def _compare(analysis: str, main: pd.DataFrame, other: pd.DataFrame) -> list[dict[str, Any]]:
+def _compare(analysis: str, main: pd.DataFrame, other: pd.DataFrame) -> list[dict[str, object]]:
     means = main.mean().align(other.mean(), join="inner")
     known = means[0].notna() & means[1].notna()
     if known.sum() < repeatability.MIN_REGIONS:
@@ -116,7 +115,7 @@ def _compare(analysis: str, main: pd.DataFrame, other: pd.DataFrame) -> list[dic
     ]
 
 
-def _members(level: Level) -> list[dict[str, Any]]:
+def _members(level: Level) -> list[dict[str, object]]:
     """Spread over the members of the ensemble, against the size of the contribution."""
     if "delta_age_sd_members" not in level.rows:
         return []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,7 +66,7 @@ def models(
 
 def _described(table: pd.DataFrame, level: Level, place: int) -> pd.DataFrame:
     """With the columns that say what the rows are about, in front."""
-    front: dict[str, Any] = {"level": level.name, "index": None, **level.labels.iloc[place]}
+    front: dict[str, object] = {"level": level.name, "index": None, **level.labels.iloc[place]}
     return pd.concat([pd.DataFrame(front, index=table.index), table], axis=1)
 
 
@@ -108,7 +107,7 @@ def _curve_rows(curve: lifespan.Curve, who: dict[str, str]) -> pd.DataFrame:
 
 def _test_row(
     curve: lifespan.Curve, who: dict[str, str], age: np.ndarray, values: np.ndarray
-) -> dict[str, Any]:
+) -> dict[str, object]:
     known = np.isfinite(age) & np.isfinite(values)
     return {
         **who,

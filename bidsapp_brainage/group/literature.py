@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -118,7 +117,7 @@ def literature_table(
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _structure_rows(claim: _Claim, table: pd.DataFrame) -> Iterable[dict[str, Any]]:
+def _structure_rows(claim: _Claim, table: pd.DataFrame) -> Iterable[dict[str, object]]:
     chosen = table["name"].astype(str).str.contains(claim.pattern, case=False, regex=True)
     names = "; ".join(table.loc[chosen, "name"].astype(str)) or None
     facts = {"study": claim.study, "claim": claim.text, "regions": names}
@@ -135,13 +134,14 @@ def _structure_rows(claim: _Claim, table: pd.DataFrame) -> Iterable[dict[str, An
             "verdict": "cannot tell",
         }
         if len(mine):
-            row |= _strength(size, mine)
+            strength = _strength(size, mine)
+            row |= strength
             if people >= MIN_PEOPLE:
-                row["verdict"] = _verdict(row)
+                row["verdict"] = _verdict(strength, len(size))
         yield row
 
 
-def _strength(size: pd.Series, mine: pd.Series) -> dict[str, Any]:
+def _strength(size: pd.Series, mine: pd.Series) -> dict[str, float]:
     percentile = 100 * (size.rank() - 0.5) / len(size)
     rank = size.rank(ascending=False, method="min")
     return {
@@ -151,16 +151,16 @@ def _strength(size: pd.Series, mine: pd.Series) -> dict[str, Any]:
     }
 
 
-def _verdict(row: Mapping[str, Any]) -> str:
+def _verdict(row: Mapping[str, float], n_ranked: int) -> str:
     if row["percentile"] >= AGREES:
         return "agrees"
-    strong = row["best_rank"] <= TOP_SHARE * row["n_ranked"]
+    strong = row["best_rank"] <= TOP_SHARE * n_ranked
     return "partly" if row["percentile"] >= PARTLY or strong else "differs"
 
 
-def _network_rows(lifespan: pd.DataFrame | None) -> Iterable[dict[str, Any]]:
+def _network_rows(lifespan: pd.DataFrame | None) -> Iterable[dict[str, object]]:
     for claim, words in _NETWORKS:
-        row: dict[str, Any] = {
+        row: dict[str, object] = {
             "study": HE,
             "claim": claim,
             "measure": "curvature of the spline: q, as value",
@@ -175,7 +175,7 @@ def _network_rows(lifespan: pd.DataFrame | None) -> Iterable[dict[str, Any]]:
         yield row
 
 
-def _shape_facts(networks: pd.DataFrame) -> dict[str, Any]:
+def _shape_facts(networks: pd.DataFrame) -> dict[str, object]:
     inverted = networks["shape"] == "inverted_u"
     sure = networks["q_nonlinear"] < ALPHA
     verdict = "cannot tell"
@@ -190,8 +190,8 @@ def _shape_facts(networks: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _hemisphere_row(hemispheres: pd.DataFrame | None) -> dict[str, Any]:
-    row: dict[str, Any] = {
+def _hemisphere_row(hemispheres: pd.DataFrame | None) -> dict[str, object]:
+    row: dict[str, object] = {
         "study": HE,
         "claim": "the contributions of the hemispheres diverge with age",
         "regions": "left; right hemisphere",

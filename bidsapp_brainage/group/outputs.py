@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -51,7 +50,7 @@ def write_tables(output_dir: Path, summary: Summary) -> list[Path]:
     return written
 
 
-def _provenance(summary: Summary) -> dict[str, Any]:
+def _provenance(summary: Summary) -> dict[str, object]:
     shared = summary.model.provenance
     facts = {
         name: shared[name] for name in ("Model", "Software", "BiasCorrection") if name in shared

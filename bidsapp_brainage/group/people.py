@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -139,7 +138,7 @@ def _check_reference(columns: ParticipantColumns, people: pd.DataFrame) -> None:
         )
 
 
-def card_of(provenance: dict[str, Any], models_dir: Path | None) -> ModelCard | None:
+def card_of(provenance: dict[str, object], models_dir: Path | None) -> ModelCard | None:
     """Card of the model that made the predictions, or None if it is not installed here."""
     facts = provenance.get("Model")
     name = facts.get("Name") if isinstance(facts, dict) else None

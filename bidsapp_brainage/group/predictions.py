@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -73,7 +72,7 @@ def gaps(
     `group_column` says in the text where groups come from, empty for none; `bias_correction` is a
     further one, given by the user.
     """
-    corrections: list[tuple[pd.Series, dict[str, Any]]] = [
+    corrections: list[tuple[pd.Series, dict[str, object]]] = [
         (scans["gap"], {"correction": "raw", "source": "as predicted"})
     ]
     if scans["gap_corrected"].notna().any():
@@ -92,13 +91,13 @@ def gaps(
     return findings("gaps", pd.DataFrame(rows).reindex(columns=columns_of("gaps")))
 
 
-def _applied(scans: pd.DataFrame) -> dict[str, Any]:
+def _applied(scans: pd.DataFrame) -> dict[str, object]:
     """The line that the participant level subtracted, read back from what it left."""
     expected = scans["predicted_age"] - scans["gap_corrected"]
     known = expected.notna() & scans["chronological_age"].notna()
     age, expected = scans.loc[known, "chronological_age"], expected[known]
     sources = scans.get("bias_model", pd.Series(dtype=object)).dropna().unique()
-    facts: dict[str, Any] = {
+    facts: dict[str, object] = {
         "correction": "applied",
         "source": "; ".join(sorted(map(str, sources))) or "n/a",
     }
@@ -110,7 +109,7 @@ def _applied(scans: pd.DataFrame) -> dict[str, Any]:
     return facts | {"line_slope": slope, "line_intercept": intercept}
 
 
-def _of_file(bias_correction: BiasCorrection) -> dict[str, Any]:
+def _of_file(bias_correction: BiasCorrection) -> dict[str, object]:
     return {
         "correction": "file",
         "source": bias_correction.source,
@@ -119,7 +118,7 @@ def _of_file(bias_correction: BiasCorrection) -> dict[str, Any]:
     }
 
 
-def _within(kfold: KFoldCorrection, group_column: str) -> dict[str, Any]:
+def _within(kfold: KFoldCorrection, group_column: str) -> dict[str, object]:
     who = f"reference group of column {group_column}" if group_column else "all participants"
     return {
         "correction": "kfold",
@@ -133,11 +132,11 @@ def _within(kfold: KFoldCorrection, group_column: str) -> dict[str, Any]:
     }
 
 
-def _gap_row(scans: pd.DataFrame) -> dict[str, Any]:
+def _gap_row(scans: pd.DataFrame) -> dict[str, object]:
     people = scans.groupby("participant_id")[["value", "chronological_age"]].mean().dropna()
     gap, age = people["value"], people["chronological_age"]
     mean = mean_with_interval(gap)
-    row: dict[str, Any] = {"n_participants": mean.n, "mean_gap": mean.mean}
+    row: dict[str, object] = {"n_participants": mean.n, "mean_gap": mean.mean}
     if mean.n < MIN_FOR_INTERVAL:
         return row
     row |= {"sd_gap": mean.sd, "ci95_lower": mean.lower, "ci95_upper": mean.upper}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,12 +57,12 @@ def choose_repeats(scans: pd.DataFrame) -> tuple[Repeats | None, list[Note]]:
     return Repeats(wide.iloc[:, :used].dropna()), []
 
 
-def _reliability_row(values: np.ndarray) -> dict[str, Any] | None:
+def _reliability_row(values: np.ndarray) -> dict[str, object] | None:
     """Columns of a reliability table; None for too few people."""
     if len(values) < MIN_REPEATED:
         return None
     agreement = reliability(values)
-    row: dict[str, Any] = {
+    row: dict[str, object] = {
         "n_participants": agreement.n_people,
         "n_sessions": agreement.n_sessions,
         "within_sd": agreement.within_sd,
@@ -118,7 +117,7 @@ def change_table(scans: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _person_change(person: str, scans: pd.DataFrame) -> dict[str, Any]:
+def _person_change(person: str, scans: pd.DataFrame) -> dict[str, object]:
     first, last = scans.iloc[0], scans.iloc[-1]
     known = scans.dropna(subset=["chronological_age", "predicted_age"])
     long_enough = len(known) > 1 and np.ptp(known["chronological_age"]) >= MIN_YEARS

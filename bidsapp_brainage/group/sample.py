@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,7 +43,7 @@ def scan_table(
     scans = with_numbers(brainage)
     labels = ["sex", "site", *(["group"] if columns.group else [])]
     for name in [*labels, *(name for name in columns.covariates if name in participants)]:
-        known: dict[str, Any] = {}
+        known: dict[str, object] = {}
         if name in participants:
             known = dict(participants.set_index("participant_id")[name])
         values = scans["participant_id"].map(known)
@@ -91,7 +90,7 @@ def sample_table(scans: pd.DataFrame, n_excluded: int) -> pd.DataFrame:
     return table
 
 
-def _sample_row(subset: str, scans: pd.DataFrame) -> dict[str, Any]:
+def _sample_row(subset: str, scans: pd.DataFrame) -> dict[str, object]:
     people = scans.groupby("participant_id").agg({"chronological_age": "mean", "sex": "first"})
     age = people["chronological_age"].dropna()
     n_female, n_male = (int((people["sex"] == label).sum()) for label in ("F", "M"))

@@ -16,7 +16,7 @@ import urllib.parse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, SupportsFloat
 
 import jinja2
 import numpy as np
@@ -106,19 +106,23 @@ class Table:
     searchable: bool = False
 
 
-def is_missing(value: Any) -> bool:
+def is_missing(value: object) -> bool:
     """Whether a table's value is absent: None, NaN, NA or ``n/a``."""
     if value is None or value is _pandas_na():
         return True
     if isinstance(value, str):
         return value.strip() in {"", MISSING}
-    try:
-        return math.isnan(value)
-    except TypeError:
-        return False
+    return isinstance(value, (float, np.floating)) and math.isnan(value)
 
 
-def number(value: Any, digits: int = 1, *, signed: bool = False) -> str:
+def as_float(value: object) -> float:
+    """Value of a table as a number; raises ``TypeError`` or ``ValueError`` when it is none."""
+    if isinstance(value, (str, SupportsFloat)):
+        return float(value)
+    raise TypeError(f"{value!r} is no number")
+
+
+def number(value: object, digits: int = 1, *, signed: bool = False) -> str:
     """Write a number with fixed decimals and a true minus sign; ``n/a`` when missing.
 
     Examples
@@ -129,7 +133,7 @@ def number(value: Any, digits: int = 1, *, signed: bool = False) -> str:
     if is_missing(value):
         return MISSING
     try:
-        known = float(value)
+        known = as_float(value)
     except (TypeError, ValueError):
         return str(value)
     text = f"{known:{'+' if signed else ''}.{digits}f}"
@@ -156,7 +160,7 @@ def decimals(most: float | None) -> int:
     return min(max(2 - math.floor(math.log10(abs(most))), 2), 6)
 
 
-def significant(value: Any, digits: int = 4) -> str:
+def significant(value: object, digits: int = 4) -> str:
     """Write a number with significant digits, booleans as words, text as it is."""
     if is_missing(value):
         return MISSING
@@ -164,10 +168,10 @@ def significant(value: Any, digits: int = 4) -> str:
         return value
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"
-    return f"{float(value):.{digits}g}".replace("-", "\N{MINUS SIGN}")
+    return f"{as_float(value):.{digits}g}".replace("-", "\N{MINUS SIGN}")
 
 
-def text_cell(value: Any, *, level: str = "") -> Cell:
+def text_cell(value: object, *, level: str = "") -> Cell:
     """Give a cell with text, ``n/a`` when missing."""
     if is_missing(value):
         return Cell(MISSING, value="")
@@ -175,12 +179,12 @@ def text_cell(value: Any, *, level: str = "") -> Cell:
 
 
 def number_cell(
-    value: Any, digits: int = 1, *, signed: bool = False, most: float | None = None
+    value: object, digits: int = 1, *, signed: bool = False, most: float | None = None
 ) -> Cell:
     """Give a cell with a number that sorts by its full value; `most` is what fills a bar."""
     if is_missing(value):
         return Cell(MISSING, value="")
-    known = float(value)
+    known = as_float(value)
     bar = None if not most else max(-1.0, min(1.0, known / most))
     return Cell(number(known, digits, signed=signed), value=f"{known:.6g}", bar=bar)
 
@@ -207,7 +211,7 @@ def render(
     title: str,
     subtitle: str = "",
     sections: Iterable[tuple[str, str]] = (),
-    **context: Any,
+    **context: object,
 ) -> str:
     """Fill a template of ``reports/templates`` that extends ``base.html.jinja``.
 
@@ -247,7 +251,7 @@ def _static(name: str) -> str:
     return folder.joinpath(name).read_text("utf-8")
 
 
-def _pandas_na() -> Any:
+def _pandas_na() -> object:
     import pandas as pd
 
     return pd.NA

@@ -13,6 +13,7 @@ from bidsapp_brainage.reports.html import (
     Cell,
     Column,
     Table,
+    as_float,
     is_missing,
     number,
     number_cell,
@@ -114,7 +115,7 @@ def _cell(row: Mapping[Hashable, object], show: Show) -> Cell:
     if show.kind == "interval":
         low = row.get(f"{show.name}_lower")
         text = interval(low, row.get(f"{show.name}_upper"), show.digits)
-        return Cell(text, value="" if text == MISSING else f"{float(str(low)):.6g}")
+        return Cell(text, value="" if text == MISSING else f"{as_float(low):.6g}")
     if is_missing(value):
         return text_cell(None)
     if show.kind in _NUMBERS:
@@ -128,7 +129,7 @@ def _cell(row: Mapping[Hashable, object], show: Show) -> Cell:
 
 def _word_cell(value: object, kind: str) -> Cell:
     if kind == "p":
-        known = float(str(value))
+        known = as_float(value)
         text = f"< {_P_LEAST:g}" if known < _P_LEAST else number(known, 3)
         return Cell(text, value=f"{known:.6g}")
     if kind == "verdict":

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 from bidsapp_brainage.reports.html import is_missing, number
 
@@ -87,7 +86,7 @@ _LEAVE_OUT = (
 )
 
 
-def doubt(flag: Any) -> list[Notice]:
+def doubt(flag: object) -> list[Notice]:
     """Words for ``ood_flag``; an unknown flag is shown as it is."""
     if is_missing(flag) or flag == "none":
         return []
@@ -95,7 +94,7 @@ def doubt(flag: Any) -> list[Notice]:
     return [Notice("bad" if flag == "out_of_range" else "warn", title, text, remedy)]
 
 
-def quality(decision: Any, reason: Any) -> list[Notice]:
+def quality(decision: object, reason: object) -> list[Notice]:
     """Words for the decision of the quality checks."""
     if is_missing(decision) or decision == "pass":
         return []
@@ -111,7 +110,7 @@ def quality(decision: Any, reason: Any) -> list[Notice]:
     return [Notice("warn", "The quality checks ask for a look at this scan", text, advice)]
 
 
-def ages(row: Mapping[str, Any], age_range: Sequence[float] | None) -> list[Notice]:
+def ages(row: Mapping[str, object], age_range: Sequence[float] | None) -> list[Notice]:
     """Words about the chronological age: unknown, or outside of the model's training ages."""
     age = row.get("chronological_age")
     if is_missing(age):
@@ -138,7 +137,7 @@ def ages(row: Mapping[str, Any], age_range: Sequence[float] | None) -> list[Noti
     ]
 
 
-def same_age_in_sessions(rows: Sequence[Mapping[str, Any]]) -> list[Notice]:
+def same_age_in_sessions(rows: Sequence[Mapping[str, object]]) -> list[Notice]:
     """Warn when several sessions share one age from ``participants.tsv``."""
     used = [row for row in rows if not is_missing(row.get("chronological_age"))]
     sessions = {row.get("session_id") for row in used}

@@ -50,11 +50,12 @@ def write_pages(
         How many pages could not be written.
     """
     from bidsapp_brainage.reports.individual.page import write_individual_report
+    from bidsapp_brainage.reports.individual.run_facts import RunFacts
 
     failed = 0
     versions = {"bidsapp_brainage": __version__, **{name: _version(name) for name in _LIBRARIES}}
     for subject in subjects:
-        facts = {
+        facts: RunFacts = {
             "command_line": settings.execution.command_line,
             "version": __version__,
             "run_uuid": settings.execution.run_uuid,

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -65,7 +65,7 @@ def mean_with_interval(values: ArrayLike) -> Mean:
     >>> mean.n, mean.mean, round(mean.lower, 2), round(mean.upper, 2)
     (3, 2.0, -0.48, 4.48)
     """
-    everything: Any = np.asarray(values, dtype=np.float64)
+    everything: Floats = np.asarray(values, dtype=np.float64)
     known = everything[np.isfinite(everything)]
     n = len(known)
     mean = float(known.mean()) if n else np.nan

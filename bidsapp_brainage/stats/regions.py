@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -144,13 +142,13 @@ def _against_null(excess: np.ndarray, seed: int, n_permutations: int) -> dict[st
     }
 
 
-def _as_tuple(key: Any) -> tuple[Any, ...]:
+def _as_tuple(key: object) -> tuple[object, ...]:
     return key if isinstance(key, tuple) else (key,)
 
 
-def _describe(person: pd.DataFrame) -> dict[str, Any]:
+def _describe(person: pd.DataFrame) -> dict[str, float]:
     delta = mean_with_interval(person["delta_age"])
-    facts: dict[str, Any] = {
+    facts: dict[str, float] = {
         "n_regions": person["n_regions"].max() if "n_regions" in person else 1,
         "n_participants": delta.n,
         "mean_delta_age": delta.mean,

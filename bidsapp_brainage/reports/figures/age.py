@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -179,7 +179,7 @@ def _draw_ages(axes: Axes, row: pd.Series, peak: float, *, floor: float) -> None
     side = "right" if right else "left"
     _say(axes, actual, peak * 1.38, f"chronological {number(actual)}", _ACTUAL, align=side)
     if abs(predicted - actual) > 0.5:
-        arrow: dict[str, Any] = {"arrowstyle": "<->", "color": _INK, "shrinkA": 0, "shrinkB": 0}
+        arrow: dict[str, object] = {"arrowstyle": "<->", "color": _INK, "shrinkA": 0, "shrinkB": 0}
         start, end = (predicted, peak * 1.2), (actual, peak * 1.2)
         axes.annotate("", xy=start, xytext=end, arrowprops=arrow)
     gap = number(predicted - actual, signed=True)

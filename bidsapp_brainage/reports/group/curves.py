@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from bidsapp_brainage.catalogue.levels import mean_level
 from bidsapp_brainage.reports.figures.drawing import STYLE
 from bidsapp_brainage.reports.group.figures import BLUE, GREY, ORANGE, short_name
+from bidsapp_brainage.reports.html import as_float, is_missing
 
 MANY_PAIRS = 24
 _COLUMNS = 4
@@ -110,6 +110,6 @@ def asymmetry_pairs(rows: pd.DataFrame) -> Figure:
         return figure
 
 
-def _starred(row: Mapping[Hashable, Any]) -> str:
-    significant = "q" in row and pd.notna(row["q"]) and float(str(row["q"])) < 0.05
+def _starred(row: Mapping[Hashable, object]) -> str:
+    significant = not is_missing(row.get("q")) and as_float(row["q"]) < 0.05
     return short_name(row["pair"]) + (" *" if significant else "")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
 from bidsapp_brainage.reports.group import figures
@@ -45,7 +43,7 @@ def model_facts(results: StoredResults, scans: pd.DataFrame) -> list[tuple[str, 
     return facts
 
 
-def tiles(metrics: pd.DataFrame, scans: pd.DataFrame) -> list[dict[str, Any]]:
+def tiles(metrics: pd.DataFrame, scans: pd.DataFrame) -> list[dict[str, object]]:
     """The most important metrics, and the number of flagged scans."""
     overall = part_of(metrics, "raw", "all")
     shown = []

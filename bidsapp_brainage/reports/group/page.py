@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from bidsapp_brainage.bids.names import output_path
 from bidsapp_brainage.group.analyses import N_BOOT
@@ -71,7 +70,9 @@ def write_group_report(output_dir: Path, label: str, *, command_line: str = "") 
     return path
 
 
-def _sections(atlases: list[dict[str, Any]], further: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _sections(
+    atlases: list[dict[str, object]], further: Mapping[str, object]
+) -> list[tuple[str, str]]:
     return [
         ("summary", "Summary"),
         ("sample", "Sample"),
@@ -79,7 +80,7 @@ def _sections(atlases: list[dict[str, Any]], further: Mapping[str, Any]) -> list
         ("accuracy", "Accuracy"),
         ("gap", "Gap"),
         *([("repeats", "Repeated scans")] if further["repeats"] else []),
-        *((atlas["id"], f"Regions: {atlas['title']}") for atlas in atlases),
+        *((str(atlas["id"]), f"Regions: {atlas['title']}") for atlas in atlases),
         *([("sensitivity", "Sensitivity")] if further["sensitivity"] else []),
         ("quality", "Quality"),
         ("exclusions", "Left out"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
@@ -49,7 +49,7 @@ _CURVES = (
 
 def atlas_section(
     results: StoredResults, entities: Mapping[str, str], gallery: Gallery, *, position: int
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Everything that the page shows about one atlas; its position is for identifiers."""
     identifier = f"regions-{position}"
     table = results.rows("occlusionstats", entities)
@@ -103,10 +103,10 @@ def _one_baseline(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _baseline(
     name: str, table: pd.DataFrame, identifier: str, entities: Mapping[str, str], gallery: Gallery
-) -> dict[str, Any]:
+) -> dict[str, object]:
     regions = table[table["level"] == words.REGION.key]
     shown = min(figures.MANY_BARS, int((regions["n_participants"] > 0).sum()))
-    where: dict[str, Any] = {"entities": entities, "data": "occlusionstats"}
+    picture = functools.partial(gallery.picture, entities=entities, data="occlusionstats")
     fill = "" if identifier.endswith("-0") else "".join(filter(str.isalnum, name))
     groups = []
     for level in _group_levels(table):
@@ -116,24 +116,22 @@ def _baseline(
         groups.append(
             {
                 "title": words.level_title(level),
-                "picture": gallery.picture(
+                "picture": picture(
                     figures.contribution_bars(part, how),
                     f"{kind}contribution{fill}",
                     f"Bar chart of the mean contribution by {words.level_title(level).lower()}",
                     "",
-                    **where,
                 ),
                 "table": region_tables.group_table(part, level, identifier=f"{identifier}-{kind}"),
             }
         )
     return {
         "name": name,
-        "ranking": gallery.picture(
+        "ranking": picture(
             figures.contribution_bars(regions),
             f"regioncontribution{fill}",
             f"Bar chart of the mean contribution of {count(shown, 'region')}",
             f"The {count(shown, 'region')} whose occlusion changes the predicted age most.",
-            **where,
         ),
         "groups": groups,
         "table": region_tables.region_table(regions, identifier=f"{identifier}-table"),

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -85,11 +84,11 @@ class StoredResults:
         absent = [name for name in ("participant_id", "scan", "sex", "site") if name not in scans]
         return scans.assign(**dict.fromkeys(absent))
 
-    def facts(self) -> Mapping[str, Any]:
+    def facts(self) -> Mapping[str, object]:
         """What the sidecar of the predictions says about their making."""
         return _read_json(sidecar_path(self.path("group_brainage")))
 
-    def model_facts(self) -> Mapping[str, Any]:
+    def model_facts(self) -> Mapping[str, object]:
         """What the sidecar says about the model."""
         card = self.facts().get("Model")
         return card if isinstance(card, dict) else {}
@@ -110,8 +109,8 @@ class StoredResults:
         if path is None:
             return None
         name = parse_name(path)
-        n_participants = _read_json(sidecar_path(path)).get("NumberOfParticipants", 0)
-        return MeanMap(path, name["tpl"], name.get("res"), int(n_participants))
+        count = _read_json(sidecar_path(path)).get("NumberOfParticipants")
+        return MeanMap(path, name["tpl"], name.get("res"), count if isinstance(count, int) else 0)
 
     def notes(self) -> list[ShownNote]:
         """Every note, warnings first."""
@@ -128,7 +127,7 @@ class StoredResults:
         return sorted(notes, key=lambda note: not note.warning)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, object]:
     try:
         content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):

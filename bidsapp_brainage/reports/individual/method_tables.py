@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
 
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_float_dtype, is_numeric_dtype
@@ -102,7 +101,7 @@ def _as_it_is(file: TableFile, identifier: str) -> Part:
     output, rows = file.output, _rows(file)
     shown = rows.head(TOP_ROWS)
     known = {column.name: column.as_bids() for column in output.columns} | dict(file.sidecar)
-    facts = {name: known[name] if isinstance(known.get(name), dict) else {} for name in rows}
+    facts = {name: told if isinstance(told := known.get(str(name)), dict) else {} for name in rows}
     columns = [
         Column(
             str(facts[name].get("LongName") or name),
@@ -122,7 +121,7 @@ def _as_it_is(file: TableFile, identifier: str) -> Part:
     return output.title or output.key, output.reading or _sentence(output.description), table
 
 
-def _cell_maker(values: pd.Series) -> Callable[[Any], Cell]:
+def _cell_maker(values: pd.Series) -> Callable[[object], Cell]:
     """How values of a column are shown: numbers with digits that fit the largest."""
     if is_bool_dtype(values) or not is_numeric_dtype(values):
         return lambda value: text_cell(significant(value))
@@ -130,7 +129,7 @@ def _cell_maker(values: pd.Series) -> Callable[[Any], Cell]:
     return lambda value: number_cell(value, digits)
 
 
-def _help(facts: Mapping[str, Any]) -> str:
+def _help(facts: Mapping[str, object]) -> str:
     """Description and unit of a column."""
     units = f"unit: {facts['Units']}" if facts.get("Units") else ""
     return "; ".join(filter(None, [str(facts.get("Description") or "").rstrip("."), units]))

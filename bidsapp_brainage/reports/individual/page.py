@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from bidsapp_brainage import __version__
 from bidsapp_brainage.bids.names import report_path
@@ -29,6 +28,7 @@ from bidsapp_brainage.reports.individual.results import (
     SubjectResult,
     read_subject,
 )
+from bidsapp_brainage.reports.individual.run_facts import RunFacts
 
 SECTIONS = (
     ("summary", "Summary"),
@@ -45,20 +45,10 @@ SECTIONS = (
 PAGE_BUDGET = 5_500_000  # bytes; mail servers refuse much larger attachments
 
 
-def write_individual_report(output_dir: Path, subject: str, *, run: Mapping[str, Any]) -> Path:
+def write_individual_report(output_dir: Path, subject: str, *, run: RunFacts) -> Path:
     """Write ``sub-<subject>.html`` from what lies in the derivatives.
 
-    Same derivatives and same `run`, same bytes.
-
-    Parameters
-    ----------
-    output_dir, subject
-        Root of the derivatives dataset; label, with or without ``sub-``.
-    run : mapping
-        Facts about the invocation, all optional: ``command_line``, ``version``, ``run_uuid``,
-        ``date``, ``versions`` (name to version), ``methods_md`` (methods text with citation keys;
-        without it ``logs/CITATION.*`` are read), ``errors`` (list of mappings with ``node``,
-        ``scan``, ``message``, ``traceback``), ``warnings`` (list of sentences).
+    The label may have its ``sub-``. Same derivatives and same `run`, same bytes.
     """
     subject = subject.removeprefix("sub-")
     result = read_subject(Path(output_dir), subject)
@@ -76,14 +66,18 @@ def write_individual_report(output_dir: Path, subject: str, *, run: Mapping[str,
 
 
 def _context(
-    output_dir: Path, result: SubjectResult, run: Mapping[str, Any], figures: EmbeddedFigures
-) -> dict[str, Any]:
+    output_dir: Path, result: SubjectResult, run: RunFacts, figures: EmbeddedFigures
+) -> dict[str, object]:
     viewers = RegionViewers()
-    scans = [_scan_context(scan, figures, viewers) for scan in result.scans]
+    views = [[prediction_view(scan, model) for model in scan.models] for scan in result.scans]
+    scans = [
+        _scan_context(scan, own, figures, viewers)
+        for scan, own in zip(result.scans, views, strict=True)
+    ]
     pairs = [
         (scan, model.model, view)
-        for scan, context in zip(result.scans, scans, strict=True)
-        for model, view in zip(scan.models, context["views"], strict=True)
+        for scan, own in zip(result.scans, views, strict=True)
+        for model, view in zip(scan.models, own, strict=True)
     ] + [(scan, "n/a", None) for scan in result.scans if not scan.models]
     pairs.sort(key=lambda item: (item[0].label, item[1]))
     errors = [run_facts.error(item) for item in run.get("errors") or ()]
@@ -112,10 +106,12 @@ def _subtitle(result: SubjectResult) -> str:
 
 
 def _scan_context(
-    scan: ScanResult, figures: EmbeddedFigures, viewers: RegionViewers
-) -> dict[str, Any]:
+    scan: ScanResult,
+    views: Sequence[PredictionView | None],
+    figures: EmbeddedFigures,
+    viewers: RegionViewers,
+) -> dict[str, object]:
     """Everything that the template shows of one scan."""
-    predictions = [prediction_view(scan, model) for model in scan.models]
     sources = scan.t1w_sidecar.get("Sources") or []
     return {
         "label": scan.label,
@@ -126,12 +122,12 @@ def _scan_context(
             (space, figures.get(before), figures.get(after))
             for space, before, after in scan.registration
         ],
-        "views": predictions,
+        "views": views,
         "rating": rating_form(scan),
         "rated": rating_notice(scan.rating),
         "models": [
             _model_context(scan, model, view, figures, viewers)
-            for model, view in zip(scan.models, predictions, strict=True)
+            for model, view in zip(scan.models, views, strict=True)
         ],
     }
 
@@ -142,7 +138,7 @@ def _model_context(
     view: PredictionView | None,
     figures: EmbeddedFigures,
     viewers: RegionViewers,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     checks = model.quality.first if model.quality else {}
     row = view.row if view else {}
     return {
@@ -171,9 +167,9 @@ def _model_context(
 
 def _overall(
     pairs: Sequence[tuple[ScanResult, str, PredictionView | None]],
-    rows: Sequence[Mapping[str, Any]],
-    errors: Sequence[Any],
-    run: Mapping[str, Any],
+    rows: Sequence[Mapping[str, object]],
+    errors: Sequence[object],
+    run: RunFacts,
 ) -> list[wording.Notice]:
     """Findings that concern the participant as a whole."""
     heading = "A warning about the input of this participant"

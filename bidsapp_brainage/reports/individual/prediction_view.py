@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -47,7 +46,7 @@ class AgeLine:
 class PredictionView:
     """Numbers and words about one prediction."""
 
-    row: Mapping[str, Any]
+    row: Mapping[str, object]
     age_range: tuple[float, float] | None
     notices: tuple[Notice, ...]
     line: AgeLine | None
@@ -63,7 +62,7 @@ class PredictionView:
         return f"{number(low)} to {number(high)}"
 
 
-def age_range(sidecar: Mapping[str, Any]) -> tuple[float, float] | None:
+def age_range(sidecar: Mapping[str, object]) -> tuple[float, float] | None:
     """Training ages from a sidecar, None if it does not tell."""
     return TrainingCohort.from_model(sidecar.get("Model")).age_range
 
@@ -92,7 +91,7 @@ def prediction_view(scan: ScanResult, result: PredictionResult) -> PredictionVie
     return PredictionView(row, known_range, tuple(notices), line, table, _expected(result, row))
 
 
-def _expected(result: PredictionResult, row: Mapping[str, Any]) -> tuple[float, float] | None:
+def _expected(result: PredictionResult, row: Mapping[str, object]) -> tuple[float, float] | None:
     """Mean and SD of predictions for unseen people of the same age; None if unknown."""
     age = row.get("chronological_age")
     if result.prediction is None or is_missing(age):
@@ -174,7 +173,7 @@ def _verdict_cell(level: object) -> Cell:
 
 
 def _age_line(
-    row: Mapping[str, Any], distribution: TableFile | None, known: tuple[float, float] | None
+    row: Mapping[str, object], distribution: TableFile | None, known: tuple[float, float] | None
 ) -> AgeLine | None:
     values = [
         float(str(row[name]))

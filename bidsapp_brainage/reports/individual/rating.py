@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from bidsapp_brainage import __version__
 from bidsapp_brainage.reports.html import slug
@@ -75,7 +74,7 @@ def rating_form(scan: ScanResult) -> Rating:
     )
 
 
-def rating_notice(content: Mapping[str, Any]) -> Notice | None:
+def rating_notice(content: Mapping[str, object]) -> Notice | None:
     """Words for a rating that lies beside the tables; None when it says nothing."""
     names = {value: name for value, name, _ in GRADES}
     grade = content.get("rating")

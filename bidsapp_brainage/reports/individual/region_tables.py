@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bidsapp_brainage.catalogue.levels import SIDES
 from bidsapp_brainage.catalogue.lookup import output
-from bidsapp_brainage.reports.html import Table, decimals, largest, number, slug
+from bidsapp_brainage.reports.html import Table, as_float, decimals, largest, number, slug
 from bidsapp_brainage.reports.individual.method_tables import Part, method_tables
 from bidsapp_brainage.reports.individual.results import RegionResult, ScanResult
 from bidsapp_brainage.reports.tables import Show, tabulate, with_values
@@ -130,6 +129,6 @@ def _region_notes(rows: pd.DataFrame) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _years(value: Any) -> str:
+def _years(value: object) -> str:
     """Signed change of age with as many decimals as it needs."""
-    return number(value, decimals(float(value)), signed=True)
+    return number(value, decimals(as_float(value)), signed=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bidsapp_brainage.bids.derivatives import (
     Derivative,
@@ -80,8 +79,8 @@ class ScanResult:
     mask_figure: Path | None
     registration: tuple[tuple[str, Path, Path], ...]
     models: tuple[PredictionResult, ...]
-    t1w_sidecar: Mapping[str, Any]
-    rating: Mapping[str, Any]
+    t1w_sidecar: Mapping[str, object]
+    rating: Mapping[str, object]
 
 
 @dataclass(frozen=True)

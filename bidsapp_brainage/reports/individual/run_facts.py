@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from markupsafe import Markup
 
@@ -17,7 +17,20 @@ from bidsapp_brainage.reports.individual.prediction_view import age_range
 from bidsapp_brainage.reports.individual.results import PredictionResult, SubjectResult
 
 
-def methods(output_dir: Path, run: Mapping[str, Any]) -> dict[str, Any]:
+class RunFacts(TypedDict, total=False):
+    """Facts about the invocation; without `methods_md` ``logs/CITATION.*`` are read."""
+
+    command_line: str
+    version: str
+    run_uuid: str
+    date: str
+    versions: Mapping[str, str]
+    methods_md: str  # methods text with citation keys
+    errors: Sequence[object]  # mappings with node, scan, message, traceback
+    warnings: Sequence[str]
+
+
+def methods(output_dir: Path, run: RunFacts) -> dict[str, object]:
     """Methods text in four forms; empty ones are not shown."""
     text = str(run.get("methods_md") or "")
     logs = output_dir / "logs"
@@ -45,7 +58,7 @@ def _raised(html: str) -> str:
     return html.replace("<h4>", "<h3>").replace("</h4>", "</h3>")
 
 
-def about(result: SubjectResult, run: Mapping[str, Any]) -> list[tuple[str, str]]:
+def about(result: SubjectResult, run: RunFacts) -> list[tuple[str, str]]:
     """App, command line and date of the run, and every model that predicted."""
     facts = [
         ("App", f"bidsapp_brainage {run.get('version') or __version__}"),
@@ -54,7 +67,7 @@ def about(result: SubjectResult, run: Mapping[str, Any]) -> list[tuple[str, str]
     ]
     if run.get("date"):
         facts.append(("Date", str(run["date"])))
-    seen: dict[str, Mapping[str, Any]] = {}
+    seen: dict[str, Mapping[str, object]] = {}
     for scan in result.scans:
         for model in scan.models:
             if model.prediction is not None and model.prediction.sidecar:
@@ -64,7 +77,7 @@ def about(result: SubjectResult, run: Mapping[str, Any]) -> list[tuple[str, str]
     return facts
 
 
-def _about_model(label: str, sidecar: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _about_model(label: str, sidecar: Mapping[str, object]) -> list[tuple[str, str]]:
     model = sidecar.get("Model")
     model = model if isinstance(model, dict) else {}
     hashes = model.get("WeightsSHA256") or "n/a"
@@ -80,7 +93,7 @@ def _about_model(label: str, sidecar: Mapping[str, Any]) -> list[tuple[str, str]
     ]
 
 
-def summary_facts(result: SubjectResult, errors: Sequence[Any]) -> list[tuple[str, str]]:
+def summary_facts(result: SubjectResult, errors: Sequence[object]) -> list[tuple[str, str]]:
     """What was processed, with what."""
     sessions = sorted({label for scan in result.scans if (label := dict(scan.entities).get("ses"))})
     models = {model.model: model for scan in result.scans for model in scan.models}
@@ -104,7 +117,7 @@ def _model_title(model: PredictionResult) -> str:
     return f"{model.model} {version}".strip() + trained
 
 
-def error(item: Any) -> dict[str, str]:
+def error(item: object) -> dict[str, str]:
     """Title and text of one failed step."""
     if not isinstance(item, Mapping):
         return {"title": str(item), "text": ""}
