@@ -103,6 +103,15 @@ def _plain(value: object) -> object:
     return value
 
 
+def read_json(path: Path) -> dict[str, object]:
+    """Content of a JSON file; empty if it is missing, broken or no object."""
+    try:
+        content = json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def write_tsv(path: Path, frame: pd.DataFrame) -> None:
     """Write a table as BIDS TSV, atomically.
 

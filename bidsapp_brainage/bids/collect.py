@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from bidsapp_brainage.bids.ages import DEFAULT_AGE_COLUMN, Age, AgeBook
 from bidsapp_brainage.bids.names import scan_entities
 from bidsapp_brainage.errors import DataError, NoInputError, UsageError
+from bidsapp_brainage.io import read_json
 
 if TYPE_CHECKING:
     from bids.layout import BIDSLayout
@@ -261,25 +262,16 @@ def _index(bids_dir: Path, subjects: Sequence[str] | None, database: Path | None
     if subjects is not None:
         wanted = "|".join(re.escape(label) for label in subjects)
         ignored.append(re.compile(rf"^/sub-(?!({wanted})(/|$))"))
+    described = read_json(Path(bids_dir) / "dataset_description.json")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pybids warns about its own future, not about the data
         return BIDSLayout(
             bids_dir,
             validate=False,
-            is_derivative=_is_derivative(bids_dir),
+            is_derivative=described.get("DatasetType") == "derivative",  # else nothing is found
             database_path=database,
             indexer=BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=ignored),
         )
-
-
-def _is_derivative(bids_dir: Path) -> bool:
-    """Whether the input says that it is a derivative; pybids finds nothing there unless told."""
-    path = Path(bids_dir) / "dataset_description.json"
-    try:
-        description = json.loads(path.read_text("utf-8-sig"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(description, dict) and description.get("DatasetType") == "derivative"
 
 
 def _nothing_found(

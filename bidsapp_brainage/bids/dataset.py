@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bidsapp_brainage.atlas.registry import Atlas
     from bidsapp_brainage.bids.collect import Scan
 
+_DESCRIPTION = "dataset_description.json"
 APP_NAME = "bidsapp_brainage"
 BIDS_VERSION = "1.11.1"
 _CONTAINER_FACTS = Path("/opt/app/container.json")
@@ -63,7 +64,7 @@ def write_dataset_files(
     ``participants.tsv``.
     """
     output_dir = origin.output_dir
-    io.write_json(output_dir / "dataset_description.json", dataset_description(origin, atlas_facts))
+    io.write_json(output_dir / _DESCRIPTION, dataset_description(origin, atlas_facts))
     io.write_text(output_dir / ".bidsignore", bids_ignore())
     io.write_text(output_dir / "README.md", _data_text("boilerplate_readme.md"))
     io.write_text(
@@ -79,7 +80,7 @@ def dataset_description(
     origin: Origin, atlas_facts: Mapping[str, object] | None = None
 ) -> dict[str, object]:
     """Content of ``dataset_description.json``, without any path of this machine."""
-    raw = _read_description(origin.bids_dir)
+    raw = io.read_json(origin.bids_dir / _DESCRIPTION)
     generated: dict[str, object] = {
         "Name": APP_NAME,
         "Version": __version__,
@@ -206,7 +207,7 @@ def _dataset_links(
         "templateflow": _TEMPLATEFLOW,
     }
     for name, folder in origin.derivatives:
-        own = _read_description(folder)
+        own = io.read_json(folder / _DESCRIPTION)
         links[name] = _link(folder, origin.output_dir, own, fallback=name)
     facts = atlas_facts or {}
     url = str(facts.get("DatasetLink") or facts.get("URL") or "")
@@ -224,14 +225,6 @@ def _link(folder: Path, output_dir: Path, described: Mapping[str, object], *, fa
         return f"https://doi.org/{doi.removeprefix('doi:')}"
     name = re.sub(r"[^a-zA-Z0-9]+", "-", str(described.get("Name") or fallback)).strip("-").lower()
     return f"urn:bids-dataset:{name}"
-
-
-def _read_description(bids_dir: Path) -> dict[str, object]:
-    try:
-        content = json.loads((bids_dir / "dataset_description.json").read_text("utf-8-sig"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _data_text(name: str) -> str:

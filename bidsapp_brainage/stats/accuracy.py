@@ -350,16 +350,9 @@ def _supported(sample: Paired, subset: str) -> tuple[list[_Metric], tuple[str, .
             f"Sample '{subset}': {sample.n_participants} participants are too few for bootstrap "
             f"intervals (at least {MIN_FOR_BOOTSTRAP} are needed)."
         )
-    flat = float(np.ptp(sample.predicted)) == 0
-    return [
-        m for m in _all_metrics(span) if _fits(m, supports_line=supports_line, flat=flat)
-    ], tuple(notes)
-
-
-def _fits(metric: _Metric, *, supports_line: bool, flat: bool) -> bool:
-    if metric.name == "pearson_r" and flat:
-        return False
-    return supports_line or not metric.needs_line
+    undefined = "pearson_r" if np.ptp(sample.predicted) == 0 else ""
+    wanted = [m for m in _all_metrics(span) if supports_line or not m.needs_line]
+    return [m for m in wanted if m.name != undefined], tuple(notes)
 
 
 def _all_metrics(age_span: float) -> list[_Metric]:

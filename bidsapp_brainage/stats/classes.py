@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from bidsapp_brainage.stats import accuracy
-
-Floats = NDArray[np.float64]
+from bidsapp_brainage.stats.intervals import Floats
 
 
 def balanced_accuracy(true: Floats, predicted: Floats) -> float:

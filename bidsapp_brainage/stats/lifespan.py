@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.interpolate import make_interp_spline
 
-Floats: TypeAlias = NDArray[np.float64]
+from bidsapp_brainage.stats.intervals import Floats
 
 SPLINE_DF = 3  # besides the intercept
 MIN_PEOPLE = 20

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-Floats: TypeAlias = NDArray[np.float64]
+from bidsapp_brainage.stats.intervals import Floats
 
 
 def false_discovery(p: NDArray[np.floating]) -> Floats:

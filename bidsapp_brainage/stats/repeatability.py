@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-Floats: TypeAlias = NDArray[np.float64]
+from bidsapp_brainage.stats.intervals import Floats
 
 MIN_REPEATED = 5  # people with repeated scans; fewer make intervals of an ICC meaningless
 MIN_PEOPLE = 6  # halves of three

@@ -10,6 +10,7 @@ import numpy as np
 
 from bidsapp_brainage.io import read_tsv, write_text
 from bidsapp_brainage.model.provenance import TrainingCohort
+from bidsapp_brainage.reports.figures.drawing import STYLE
 from bidsapp_brainage.reports.html import is_missing, number
 
 if TYPE_CHECKING:
@@ -19,12 +20,8 @@ if TYPE_CHECKING:
 
 _INK, _MUTED, _ACCENT, _ACTUAL = "#17212b", "#566270", "#0b6b74", "#b45309"
 _STYLE: dict[RcKeyType, object] = {
-    "font.family": "DejaVu Sans",
+    **STYLE,
     "font.size": 10,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "bidsapp-brainage",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
     "axes.spines.left": False,
     "axes.edgecolor": "#9aa4af",
     "axes.labelcolor": _INK,

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from bidsapp_brainage.catalogue.levels import mean_level
 from bidsapp_brainage.reports.figures.drawing import STYLE
-from bidsapp_brainage.reports.group.figures import BLUE, GREY, ORANGE, short_name
+from bidsapp_brainage.reports.group.figures import BLUE, GREY, ORANGE, chart, short_name
 from bidsapp_brainage.reports.html import as_float, is_missing
 
 MANY_PAIRS = 24
@@ -61,11 +61,7 @@ def age_groups(rows: pd.DataFrame) -> Figure:
     wide = wide.reindex(columns=groups)
     counts = rows.groupby(rows["age_group"].astype(str))["n_participants"].max()
     with mpl.rc_context(STYLE):
-        figure = Figure(
-            figsize=(9.2, 0.9 + 0.32 * len(wide)), layout="constrained", facecolor="none"
-        )
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot(facecolor="none")
+        figure, axes = chart(9.2, 0.9 + 0.32 * len(wide))
         values = np.ma.masked_invalid(wide.to_numpy(dtype=float))
         most = float(np.abs(values).max()) if values.count() else 1.0
         image = axes.imshow(
@@ -89,11 +85,7 @@ def asymmetry_pairs(rows: pd.DataFrame) -> Figure:
     shown = rows.loc[size.sort_values(ascending=False).index].dropna(subset=["mean_difference"])
     shown = shown.head(MANY_PAIRS)[::-1]
     with mpl.rc_context(STYLE):
-        figure = Figure(
-            figsize=(8.8, 0.8 + 0.235 * max(len(shown), 2)), layout="constrained", facecolor="none"
-        )
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot(facecolor="none")
+        figure, axes = chart(8.8, 0.8 + 0.235 * max(len(shown), 2))
         place = np.arange(len(shown))
         sides = (("mean_left", "left", BLUE, "o"), ("mean_right", "right", ORANGE, "s"))
         axes.axvline(0, color=GREY, lw=1)

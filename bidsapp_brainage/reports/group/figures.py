@@ -36,7 +36,7 @@ _MAP_MARGINS = {
 def age_scatter(scans: pd.DataFrame) -> Figure:
     """Predicted against chronological age of scans of known age, with the identity line."""
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(4.9, 4.6)
+        figure, axes = chart(4.9, 4.6)
         age, predicted = scans["chronological_age"], scans["predicted_age"]
         low, high = _span(pd.concat([age, predicted]))
         axes.plot([low, high], [low, high], color=GREY, lw=1, ls="--", label="identity")
@@ -56,7 +56,7 @@ def age_scatter(scans: pd.DataFrame) -> Figure:
 def gap_scatter(scans: pd.DataFrame) -> Figure:
     """Gap against chronological age of scans of known age, with its least-squares line."""
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(4.9, 4.6)
+        figure, axes = chart(4.9, 4.6)
         axes.axhline(0, color=GREY, lw=1, ls="--")
         age, gap = scans["chronological_age"].to_numpy(), scans["gap"].to_numpy()
         if len(np.unique(age)) > 2:
@@ -84,7 +84,7 @@ def gap_scatter(scans: pd.DataFrame) -> Figure:
 def age_histogram(ages: pd.Series, sex: pd.Series) -> Figure:
     """Ages of the sample in steps of five years, stacked by sex where it is known."""
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(4.9, 2.2)
+        figure, axes = chart(4.9, 2.2)
         start = 5 * np.floor(ages.min() / 5)
         edges = np.arange(start, ages.max() + 5.01, 5)
         named = sex.reindex(ages.index).astype(object).fillna("not known").astype(str)
@@ -114,7 +114,7 @@ def contribution_bars(table: pd.DataFrame, how: str = "") -> Figure:
     shown = table.dropna(subset=["mean_delta_age"]).sort_values("rank", kind="stable")
     shown = shown.head(MANY_BARS)[::-1]
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(8.8, 0.75 + 0.235 * max(len(shown), 2))
+        figure, axes = chart(8.8, 0.75 + 0.235 * max(len(shown), 2))
         place = np.arange(len(shown))
         mean = shown["mean_delta_age"].to_numpy(dtype=float)
         colours = np.where(mean < 0, OLDER, YOUNGER)
@@ -200,7 +200,8 @@ def _slice(axes: Axes, values: np.ndarray, under: np.ndarray | None, norm: TwoSl
     )
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+def chart(width: float, height: float) -> tuple[Figure, Axes]:
+    """Transparent figure of this size (inches) with one pair of axes."""
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="none")
     FigureCanvasSVG(figure)
     return figure, figure.add_subplot(facecolor="none")

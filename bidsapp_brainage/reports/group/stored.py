@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from bidsapp_brainage.bids.names import parse_name, sidecar_path
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.group.outputs import group_path, mean_map_path
 from bidsapp_brainage.group.sample import with_numbers
-from bidsapp_brainage.io import read_tsv
+from bidsapp_brainage.io import read_json, read_tsv
 
 _ATLAS = ("atlas", "seg", "scale")
 _TOPICS = {
@@ -86,7 +85,7 @@ class StoredResults:
 
     def facts(self) -> Mapping[str, object]:
         """What the sidecar of the predictions says about their making."""
-        return _read_json(sidecar_path(self.path("group_brainage")))
+        return read_json(sidecar_path(self.path("group_brainage")))
 
     def model_facts(self) -> Mapping[str, object]:
         """What the sidecar says about the model."""
@@ -109,7 +108,7 @@ class StoredResults:
         if path is None:
             return None
         name = parse_name(path)
-        count = _read_json(sidecar_path(path)).get("NumberOfParticipants")
+        count = read_json(sidecar_path(path)).get("NumberOfParticipants")
         return MeanMap(path, name["tpl"], name.get("res"), count if isinstance(count, int) else 0)
 
     def notes(self) -> list[ShownNote]:
@@ -125,11 +124,3 @@ class StoredResults:
             for row in rows.to_dict("records")
         ]
         return sorted(notes, key=lambda note: not note.warning)
-
-
-def _read_json(path: Path) -> dict[str, object]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
