@@ -6,11 +6,15 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.tables import tabbed
+
+if TYPE_CHECKING:
+    from bidsapp_brainage.bids.collect import Scan
+    from bidsapp_brainage.workflows.plan import RunPlan
 
 # One thread each: the machine that runs the tests may have two cores.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -62,3 +66,19 @@ def two_people(make_dataset: MakeDataset) -> Path:
         {"01": person, "02": person},
         files={"participants.tsv": "participant_id age sex\nsub-01 30 F\nsub-02 40 male"},
     )
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> RunPlan:
+    """Resources and choices of a run, for graphs."""
+    from tests.workflows.stand_ins import make_plan
+
+    return make_plan(tmp_path)
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> list[Scan]:
+    """Scans of a run, for graphs."""
+    from tests.workflows.stand_ins import make_scans
+
+    return make_scans(tmp_path)

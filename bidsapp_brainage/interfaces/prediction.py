@@ -96,7 +96,7 @@ class Predict(StageInterface):
 
         quality = self._quality()
         card = cards.load_card(Path(self.inputs.card))
-        found = prediction.predict(
+        predicted = prediction.predict(
             load_members(card, self.inputs.device),
             io.load_nifti(Path(self.inputs.volume)).get_fdata(dtype="float32"),
             card,
@@ -105,7 +105,7 @@ class Predict(StageInterface):
             n_threads=self.inputs.n_threads,
         )
         row = prediction.prediction_row(
-            found,
+            predicted,
             card,
             identity=self.inputs.identity,
             chronological_age=self.inputs.age,
@@ -113,12 +113,12 @@ class Predict(StageInterface):
             bias_correction=resolve_bias_correction(self.inputs.bias_correction, card),
             qc_flag=quality,
         )
-        self._results["ood_flag"] = found.ood_flag
+        self._results["ood_flag"] = predicted.ood_flag
         self._results["brainage"] = self._file(runtime, "brainage.tsv")
         io.write_tsv(Path(self._results["brainage"]), pd.DataFrame([row]))
-        if found.probabilities.size:
+        if predicted.probabilities.size:
             self._results["agedist"] = self._file(runtime, "agedist.tsv")
-            io.write_tsv(Path(self._results["agedist"]), prediction.distribution_table(found))
+            io.write_tsv(Path(self._results["agedist"]), prediction.distribution_table(predicted))
         return runtime
 
     def _quality(self) -> str:
