@@ -19,10 +19,6 @@ MIN_REGIONS = 3
 def explain(session: ExplanationSession) -> Results:
     """Compare the occlusion and the attributions among the session's results.
 
-    Parameters
-    ----------
-    session : ExplanationSession
-
     Returns
     -------
     dict

@@ -40,10 +40,6 @@ def explain(session: ExplanationSession) -> Results:
 
     The rankings of the attributions among the session's results are followed, too.
 
-    Parameters
-    ----------
-    session : ExplanationSession
-
     Returns
     -------
     dict

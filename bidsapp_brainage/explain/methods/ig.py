@@ -23,10 +23,6 @@ N_STEPS = 24  # Gauss-Legendre points on the way from the baseline to the image
 def explain(session: ExplanationSession) -> Results:
     """Integrated gradients from every baseline, in the whole brain, summed over regions.
 
-    Parameters
-    ----------
-    session : ExplanationSession
-
     Returns
     -------
     dict

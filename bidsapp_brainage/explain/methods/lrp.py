@@ -35,10 +35,6 @@ _RESHAPING = ("flatten", "view", "reshape", "squeeze", "unsqueeze", "size", "get
 def explain(session: ExplanationSession) -> Results:
     """Relevance of every voxel, summed over regions.
 
-    Parameters
-    ----------
-    session : ExplanationSession
-
     Returns
     -------
     dict

@@ -30,10 +30,6 @@ LEARNING_RATE = 0.3
 def explain(session: ExplanationSession) -> Results:
     """Importance of every voxel by the noise that it does not bear, summed over regions.
 
-    Parameters
-    ----------
-    session : ExplanationSession
-
     Returns
     -------
     dict

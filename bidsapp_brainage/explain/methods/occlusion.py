@@ -17,10 +17,6 @@ from bidsapp_brainage.explain.session import ExplanationSession, Results
 def explain(session: ExplanationSession) -> Results:
     """Occlude regions, the groups they form and, for comparison, controls and random parcels.
 
-    Parameters
-    ----------
-    session : ExplanationSession
-
     Returns
     -------
     dict

@@ -26,10 +26,6 @@ COLUMNS = tuple(columns_of("randomisation"))
 def explain(session: ExplanationSession) -> Results:
     """Agreement of the session's explanations with those of ever more randomised networks.
 
-    Parameters
-    ----------
-    session : ExplanationSession
-
     Returns
     -------
     dict
