@@ -227,6 +227,19 @@ class ExplanationSession:
             )
         return self._effects[baseline]
 
+    def region_and_group_effects(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Effects of the single regions and of the groups with the first baseline.
+
+        They are computed together, because the last digits depend on what shares a batch.
+        """
+        regions, groups = self.blocks.numbers("regions"), self.blocks.numbers("groups")
+        together = self.occluder.occlude(
+            self.fill(), [*regions, *groups], progress=self.inputs.progress
+        )
+        single = self.effects_of("regions", together.rows(0, len(regions)))
+        self._effects[self.inputs.baseline] = single
+        return single, self.effects_of("groups", together.rows(len(regions), len(together)))
+
     def effects_of(self, block: str, predictions: Predictions) -> pd.DataFrame:
         """Table of the effects of one block of patches."""
         indices = self.inputs.indices if block == "regions" else range(len(self.blocks[block]))
@@ -259,16 +272,8 @@ class ExplanationSession:
     ) -> Predictions:
         """Occlude pieces that are no regions of the atlas and may overlap.
 
-        Parameters
-        ----------
-        occluder : Occluder
-        pieces : sequence of Patch or None
-        first : int
-            The number of the first of them in the occluder.
-        baseline : str, optional
-            The first baseline unless given.
-        progress : callable, optional
-            Called with (pieces done, pieces in all).
+        `first` is the number of the first of them in the occluder; the baseline is the first
+        unless another is named.
         """
         baseline = baseline or self.inputs.baseline
         if not lookup.baseline(baseline).outlined:

@@ -26,18 +26,14 @@ def explain(session: ExplanationSession) -> Results:
         :data:`.controls.COLUMNS`.
     """
     inputs = session.inputs
+    primary, grouped = session.region_and_group_effects()
     single = {baseline: session.region_effects(baseline) for baseline in inputs.baselines}
-    primary = single[inputs.baseline]
-    grouped = session.occluder.occlude(session.fill(), session.blocks.numbers("groups"))
     return {
         "table": _region_table(session, primary),
-        "groups": group_table(
-            session.groups, session.effects_of("groups", grouped), primary,
-            voxel_ml=inputs.voxel_ml,
-        ),
+        "groups": group_table(session.groups, grouped, primary, voxel_ml=inputs.voxel_ml),
         "baselines": baseline_table(inputs.atlas, single, voxel_ml=inputs.voxel_ml),
         "controls": _control_table(session),
-    }  # fmt: skip
+    }
 
 
 def _region_table(session: ExplanationSession, primary: pd.DataFrame) -> pd.DataFrame:
