@@ -139,10 +139,6 @@ def _bias_correction(settings: Settings) -> BiasCorrection | None:
 
 def _dataset_name(output_dir: Path) -> str:
     """Name of the derivatives, which contains that of the dataset; empty if there is none."""
-    import json
+    from bidsapp_brainage import io
 
-    try:
-        described = json.loads((output_dir / "dataset_description.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return ""
-    return str(described.get("Name", "")) if isinstance(described, dict) else ""
+    return str(io.read_json(output_dir / "dataset_description.json").get("Name", ""))
