@@ -1,0 +1,1 @@
+"""Tissue classes and regions of a brain, whatever the contrast of its image."""

@@ -1,0 +1,46 @@
+"""What the segmentation network sees."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from bidsapp_brainage.errors import DataError
+
+RIM_VOXELS = 2  # beyond the brain mask, where it may have cut the cortex
+BOUNDS = (-0.2, 1.5)
+_PERCENTILES = (1.0, 99.5)
+
+
+def segmentation_input(volume: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scale a brain for the segmentation network, and say which voxels it is asked about.
+
+    Parameters
+    ----------
+    volume : ndarray, shape (D, H, W)
+        T1w on the network's grid, any unit; 0 where a skull-stripping tool emptied it.
+    mask : ndarray of bool, shape (D, H, W)
+        Brain mask on that grid.
+
+    Returns
+    -------
+    scaled : ndarray of float32, shape (D, H, W)
+        The 1st and 99.5th percentiles inside the mask are 0 and 1, cut at ``BOUNDS``; 0 further
+        than ``RIM_VOXELS`` from the mask and where the image is empty.
+    where : ndarray of bool, shape (D, H, W)
+        The mask with its rim.
+
+    Raises
+    ------
+    DataError
+        The mask is empty, or the image is the same everywhere in it.
+    """
+    where = np.asarray(ndimage.distance_transform_edt(~mask) <= RIM_VOXELS)
+    shown = volume[mask & (volume != 0)]
+    if shown.size == 0:
+        raise DataError("The brain mask is empty on the segmentation's grid: registration failed.")
+    low, high = np.percentile(shown, _PERCENTILES)
+    if not high > low:
+        raise DataError("The brain has the same intensity everywhere: it cannot be segmented.")
+    scaled = np.clip((volume - low) / (high - low), *BOUNDS).astype(np.float32)
+    return np.where(where & (volume != 0), scaled, np.float32(0)), where

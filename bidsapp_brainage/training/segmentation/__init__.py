@@ -1,0 +1,1 @@
+"""Training of the segmentation network on images made from label maps."""

@@ -1,0 +1,214 @@
+"""Images of any contrast, made from label maps and one real image of each person.
+
+Networks that learn from images with random contrasts segment images of every contrast (SynthSeg:
+Billot 2023, Medical Image Analysis 86:102789). Here half of what an image shows comes from a
+person's real T1w, passed through random levels of fluid, grey and white matter, because label maps
+of 2 mm no longer hold the narrow sulci.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch.nn import functional
+
+from bidsapp_brainage.segmentation.input import segmentation_input
+from bidsapp_brainage.segmentation.labels import Labels
+
+DEEP = (23, 30, 31, 32, 36, 37, 47, 48, 55, 56, 57, 58, 59, 60, 35, 61, 62)  # vary most by contrast
+CORTICAL_FLUID = 1
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One person on the network's grid.
+
+    Attributes
+    ----------
+    units : ndarray of float32, shape (D, H, W)
+        The real T1w in tissue units (fluid 0, grey matter 1, white matter 2).
+    mask : ndarray of bool, shape (D, H, W)
+        The app's brain mask.
+    label_map : ndarray of int, shape (I, J, K)
+        Reference labels on their own grid.
+    to_label_map : ndarray, shape (4, 4)
+        From voxels of the network's grid to voxels of the label map.
+    """
+
+    units: np.ndarray
+    mask: np.ndarray
+    label_map: np.ndarray
+    to_label_map: np.ndarray
+
+
+@dataclass(frozen=True)
+class Example:
+    """What one step of the training sees; arrays of shape (D, H, W)."""
+
+    image: np.ndarray
+    where: np.ndarray
+    classes: np.ndarray
+    units: np.ndarray
+
+
+def example(subject: Subject, labels: Labels, rng: np.random.Generator) -> Example:
+    """Make one random image of a person, with its truth."""
+    units, mask, classes = _moved(subject, labels, rng)
+    if rng.random() < 0.5:
+        units, mask, classes = units[::-1], mask[::-1], labels.mirrored[classes[::-1]]
+    units = np.where(classes > 0, np.clip(units, 0, 2.2), units)
+    image = _contrasted(units, classes, labels, rng)
+    image, mask = _edge(image, mask, classes, rng)
+    image = _degraded(image, rng)
+    scaled, where = segmentation_input(np.where(image > 0, image, 0), mask)
+    truth = np.where(classes > 0, units, 0).astype(np.float32)
+    return Example(scaled, where, np.ascontiguousarray(classes), truth)
+
+
+def real_example(subject: Subject, labels: Labels) -> Example:
+    """The person as it is, with its truth."""
+    units, mask, classes = _placed(subject, labels, _voxels(subject.units.shape))
+    scaled, where = segmentation_input(units + 1.0, mask)
+    truth = np.where(classes > 0, np.clip(units, 0, 2.2), 0).astype(np.float32)
+    return Example(scaled, where, classes, truth)
+
+
+def _moved(
+    subject: Subject, labels: Labels, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Turn, stretch, shift and warp a person."""
+    shape = subject.units.shape
+    places = _voxels(shape)
+    if rng.random() < 0.75:
+        centre = (np.array(shape)[:, None, None, None] - 1) / 2
+        matrix = _rotation(rng) * np.exp(rng.normal(0, 0.04, 3))
+        shift = rng.normal(0, 1.5, 3)[:, None, None, None]
+        places = np.tensordot(matrix, places - centre, axes=1) + centre + shift
+        for points, spread in ((5, 1.5), (10, 0.7)):
+            places = places + rng.uniform(0, spread) * _smooth(shape, points, rng, 3)
+    return _placed(subject, labels, places)
+
+
+def _placed(
+    subject: Subject, labels: Labels, places: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Units, mask and classes of a person at places (3, D, H, W) in voxels of the grid."""
+    shape = subject.units.shape
+    size = np.array(shape)[:, None, None, None]
+    unit = torch.from_numpy(((2 * places + 1) / size - 1).astype(np.float32))
+    both = torch.from_numpy(np.stack([subject.units, subject.mask.astype(np.float32)]))[None]
+    sampled = functional.grid_sample(
+        both, unit.flip(0).permute(1, 2, 3, 0)[None], align_corners=False, padding_mode="border"
+    )[0].numpy()
+    own = np.tensordot(subject.to_label_map[:3, :3], places, axes=1)
+    own = np.rint(own + subject.to_label_map[:3, 3][:, None, None, None]).astype(int)
+    limits = np.array(subject.label_map.shape)[:, None, None, None]
+    within = ((own >= 0) & (own < limits)).all(axis=0)
+    found = subject.label_map[tuple(np.clip(own, 0, limits - 1))]
+    return sampled[0], sampled[1] >= 0.5, labels.classes(np.where(within, found, 0))
+
+
+def _contrasted(
+    units: np.ndarray, classes: np.ndarray, labels: Labels, rng: np.random.Generator
+) -> np.ndarray:
+    """Give tissues random intensities, above 0."""
+    levels = _levels(rng)
+    beyond = rng.uniform(-0.3, 0.3, 2)
+    real = np.interp(
+        units, [-0.6, 0, 1, 2, 2.6], [levels[0] + beyond[0], *levels, levels[2] + beyond[1]]
+    )
+    share = rng.choice([0.0, rng.random(), 1.0], p=[0.25, 0.35, 0.4])
+    spread = rng.uniform(0, 0.08)
+    deviation = rng.normal(0, spread, labels.n_classes)
+    deep = np.isin(labels.indices, DEEP)
+    deviation[deep] = rng.normal(0, 2 * spread, int(deep.sum()))
+    deviation = (deviation + deviation[labels.mirrored]) / 2
+    deviation[0] = 0
+    flat = np.where(classes > 0, np.asarray(levels)[labels.tissues[classes]], real)
+    flat = ndimage.gaussian_filter(flat + deviation[classes], rng.uniform(0.3, 0.8))
+    mixed = share * (real + ndimage.uniform_filter(deviation[classes], 3)) + (1 - share) * flat
+    return np.asarray(np.clip(mixed, 0, None) + 0.02, dtype=np.float32)
+
+
+def _levels(rng: np.random.Generator) -> tuple[float, float, float]:
+    """Intensities of fluid, grey and white matter: mostly like a T1w, else anything."""
+    if rng.random() < 0.65:
+        fluid = rng.uniform(0, 0.45)
+        return fluid, fluid + (1 - fluid) * rng.uniform(0.3, 0.88), 1.0
+    while True:
+        levels = rng.random(3)
+        apart = np.abs(np.diff(levels[[0, 1, 2, 0]]))
+        if apart[1] > 0.1 and apart.max() > 0.25:
+            return float(levels[0]), float(levels[1]), float(levels[2])
+
+
+def _edge(
+    image: np.ndarray, mask: np.ndarray, classes: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Move the mask's edge; empty what is beyond it where the source is stripped."""
+    wobble = 0.15 * _smooth(classes.shape, 7, rng, 1)[0]
+    if rng.random() < 0.5:
+        near = ndimage.uniform_filter(mask.astype(np.float32), 3)
+        return image, near > 0.5 + rng.uniform(-0.3, 0.3) + wobble
+    part = classes > 0 if rng.random() < 0.5 else classes > CORTICAL_FLUID
+    near = ndimage.uniform_filter(part.astype(np.float32), int(rng.choice([3, 5])))
+    kept = near > np.clip(0.5 + rng.uniform(-0.35, 0.25) + wobble, 0.05, 0.95)
+    return np.where(kept, image, 0), np.asarray(ndimage.binary_fill_holes(kept))
+
+
+def _degraded(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Uneven field, curve, lower resolution, and noise; what is empty stays empty."""
+    shown = image > 0
+    field = rng.uniform(0, 0.35) * _smooth(image.shape, int(rng.integers(3, 6)), rng, 1)[0]
+    image = np.exp(field) * image ** math.exp(rng.normal(0, 0.2))
+    if rng.random() < 0.4:
+        image = _coarse(image, rng)
+    if rng.random() < 0.5:
+        image = ndimage.gaussian_filter(image, rng.uniform(0, 0.7))
+    noise = rng.uniform(0, 0.09) * (rng.random() < 0.85)
+    first, second = rng.standard_normal((2, *image.shape), dtype=np.float32) * noise
+    return np.asarray(np.where(shown, np.hypot(image + first, second) + 1e-3, 0))
+
+
+def _coarse(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Thicker slices along one axis, or larger voxels."""
+    factors = np.ones(3)
+    if rng.random() < 0.5:
+        factors[rng.integers(3)] = rng.uniform(1, 2.5)
+    else:
+        factors[:] = rng.uniform(1, 1.6)
+    size = [max(2, round(n / factor)) for n, factor in zip(image.shape, factors, strict=True)]
+    volume = torch.from_numpy(np.asarray(image, dtype=np.float32))[None, None]
+    coarse = functional.adaptive_avg_pool3d(volume, (size[0], size[1], size[2]))
+    back = functional.interpolate(coarse, image.shape, mode="trilinear", align_corners=False)
+    return back[0, 0].numpy()
+
+
+def _smooth(
+    shape: tuple[int, ...], points: int, rng: np.random.Generator, count: int
+) -> np.ndarray:
+    """Random fields (count, D, H, W) of SD about 1 at their knots."""
+    knots = torch.from_numpy(rng.standard_normal((1, count, points, points, points)))
+    fields = functional.interpolate(knots.float(), shape, mode="trilinear", align_corners=True)
+    return fields[0].numpy()
+
+
+def _rotation(rng: np.random.Generator) -> np.ndarray:
+    """Rotation by some degrees about every axis."""
+    matrix = np.eye(3)
+    for axis, angle in enumerate(np.radians(rng.normal(0, 4, 3))):
+        first, second = (axis + 1) % 3, (axis + 2) % 3
+        turn = np.eye(3)
+        turn[first, first] = turn[second, second] = math.cos(angle)
+        turn[first, second], turn[second, first] = -math.sin(angle), math.sin(angle)
+        matrix = matrix @ turn
+    return matrix
+
+
+def _voxels(shape: tuple[int, ...]) -> np.ndarray:
+    """Coordinates (3, D, H, W) of voxels."""
+    return np.stack(np.meshgrid(*[np.arange(n, dtype=np.float32) for n in shape], indexing="ij"))
