@@ -1,0 +1,1 @@
+"""Brain age from regional volumes: candidates under one protocol."""
