@@ -35,7 +35,7 @@ def gaussian_process(x: Floats, ages: Floats, weights: Floats) -> Predictor:
     size = float(x.shape[1])
     kernel = (
         ConstantKernel(0.5 / size, (1e-6, 1e2)) * DotProduct(1.0, "fixed")
-        + ConstantKernel(0.5, (1e-4, 1e2)) * RBF(np.sqrt(size), (0.1, 1e3))
+        + ConstantKernel(0.5, (1e-6, 1e2)) * RBF(np.sqrt(size), (0.1, 1e3))
         + WhiteKernel(0.2, (1e-3, 1e1))
     )
     some = np.random.default_rng(0).permutation(len(x))[:HYPERPARAMETERS_FROM]
