@@ -1,4 +1,6 @@
-"""Write docs/options.md, atlases.md, columns.md and the tables of outputs.md from parser and cards.
+"""Write options.md, atlases.md, columns.md, models/published.md and the tables of outputs.md.
+
+They are made from the parser and from the cards.
 
 Usage: document.py [--check]. With --check nothing is written and the status is 1 if a page is
 not what the code says; the test suite does that, so the pages cannot go stale.
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bidsapp_brainage.catalogue.cards import Column, Output
+    from bidsapp_brainage.model.cards import ModelCard
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 GENERATED = "<!-- made by scripts/document.py; do not edit -->\n"
@@ -153,6 +156,56 @@ def atlases_page() -> str:
     return "\n".join(lines)
 
 
+def published_page() -> str:
+    """Return the page of the networks of others: how their authors preprocessed, and how we do."""
+    from bidsapp_brainage.model.cards import bundled_folder, load_card
+    from bidsapp_brainage.model.description import accuracy
+
+    cards = [load_card(path) for path in sorted(bundled_folder().glob("[!.]*.json"))
+             if path.name != "card.schema.json"]  # fmt: skip
+    cards = [card for card in cards if "preprocessing" in card.raw]
+    lines = [GENERATED, *_PUBLISHED.splitlines(), "", "| card | network | MAE (years) | "]
+    lines[-1] += "measured on | ages | licence |"
+    lines.append("|---|---|---|---|---|---|")
+    for card in cards:
+        mae, people = accuracy(card)
+        members = f"{len(card.weights)} x " * (len(card.weights) > 1)
+        network = members + str(card.architecture.get("text", "")).removeprefix("a ")
+        ages = f"{card.age_range[0]:g}-{card.age_range[1]:g}"
+        ages += " (assumed)" * ("age_range_source" in card.training)
+        known = ("-", "-") if mae is None else (f"{mae:g}", people or "-")
+        cells = (f"`{card.name}`", network, *known, ages, card.licence)
+        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+    alike: dict[str, list[ModelCard]] = {}
+    for card in cards:
+        alike.setdefault(json.dumps(card.raw["preprocessing"]), []).append(card)
+    for same in alike.values():
+        lines += ["", f"## {', '.join(f'`{card.name}`' for card in same)}", ""]
+        lines += _preprocessing(same[0].raw["preprocessing"])
+    return "\n".join(lines)
+
+
+_PUBLISHED = """\
+# Published networks and their preprocessing
+
+How the authors of each network made its input, and how this app differs. `brainage-model show NAME`
+tells the same. The errors are the authors' own, on their data."""
+
+
+def _preprocessing(facts: dict[str, Any]) -> list[str]:
+    """What a card tells about preprocessing, as lists."""
+    headings = {
+        "authors": f"The authors ({facts['source']}):",
+        "differences": "This app differs:",
+        "derivatives": "With `--derivatives` ([how](../models.md#the-authors-preprocessing)):",
+    }
+    lines = []
+    for key, heading in headings.items():
+        if key in facts:
+            lines += [heading, "", *(f"- {_cell(text)}" for text in facts[key]), ""]
+    return lines[:-1]
+
+
 def _usage(parser: argparse.ArgumentParser) -> str:
     return f"{parser.prog} BIDS_DIR OUTPUT_DIR {{participant,group}} [options]"
 
@@ -206,6 +259,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield DOCS / "options.md", options_page().rstrip() + "\n"
     yield DOCS / "atlases.md", atlases_page().rstrip() + "\n"
     yield DOCS / "columns.md", columns_page().rstrip() + "\n"
+    yield DOCS / "models" / "published.md", published_page().rstrip() + "\n"
     yield DOCS / "outputs.md", outputs_page()
 
 

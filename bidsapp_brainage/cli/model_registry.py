@@ -6,12 +6,14 @@ import argparse
 import json
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.cli.parser import add_option
+from bidsapp_brainage.errors import BrainageError
 from bidsapp_brainage.settings import all_options, in_flags
 
 if TYPE_CHECKING:
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 _BAR_WIDTH = 28
 _BAR_INTERVAL_S = 0.2
 _BYTES_PER_PARAMETER = 4
-_COLUMNS = ("name", "architecture", "ages", "mae", "licence", "size", "state")
-_LICENCE_WIDTH = 28
+_COLUMNS = ("name", "architecture", "ages", "mae", "people", "licence", "size", "state")
+_WIDTHS = {"licence": 28, "people": 48}  # longer ones are cut in the table
 
 
 def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -54,8 +56,13 @@ def _add_models_dir(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def list_models(options: argparse.Namespace) -> int:
-    """Print one row per model."""
-    rows = [_row(card) for card in _all_cards(options.models_dir)]
+    """Print one row per model; a card that cannot be used says why in its row."""
+    found = _all_cards(options.models_dir)
+    rows = [_row(card) for card in found.values() if not isinstance(card, BrainageError)]
+    rows += [
+        _broken_row(name, card) for name, card in found.items() if isinstance(card, BrainageError)
+    ]
+    rows.sort(key=lambda row: str(row["name"]))
     if options.json:
         print(json.dumps(rows, indent=2))
         return 0
@@ -108,21 +115,24 @@ def fetch_models(options: argparse.Namespace) -> int:
 
 def verify_models(options: argparse.Namespace) -> int:
     """Hash weights; exits with the code of the first fault after all were looked at."""
-    from bidsapp_brainage.errors import ResourceError
     from bidsapp_brainage.model.cards import find_card
     from bidsapp_brainage.model.weights.files import verify_weights
 
+    chosen: dict[str, ModelCard | BrainageError]
     if options.names:
-        chosen = [find_card(name, options.models_dir) for name in options.names]
+        chosen = {name: find_card(name, options.models_dir) for name in options.names}
     else:
-        everything = _all_cards(options.models_dir)
-        chosen = [card for card in everything if _state(card) != "to fetch"]
+        chosen = _all_cards(options.models_dir)
     code = 0
-    for card in chosen:
+    for name, card in chosen.items():
         try:
+            if isinstance(card, BrainageError):
+                raise card
+            if not options.names and _state(card) == "to fetch":
+                continue
             verify_weights(card)
-        except ResourceError as error:
-            print(f"{card.name}: FAILED: {in_flags(str(error))}")
+        except BrainageError as error:
+            print(f"{name}: FAILED: {in_flags(str(error))}")
             code = error.exit_code
         else:
             print(f"{card.name}: ok ({len(card.weights)} files)")
@@ -156,24 +166,35 @@ class _Bar:
             print(file=sys.stderr)
 
 
-def _all_cards(models_dir: Path | None) -> list[ModelCard]:
+def _all_cards(models_dir: Path | None) -> dict[str, ModelCard | BrainageError]:
+    """Every model by name: its card, or why the card cannot be used."""
     from bidsapp_brainage.model.cards import find_card, list_cards
 
-    return [find_card(name, models_dir) for name in list_cards(models_dir)]
+    found: dict[str, ModelCard | BrainageError] = {}
+    for name in list_cards(models_dir):
+        try:
+            found[name] = find_card(name, models_dir)
+        except BrainageError as error:
+            found[name] = error
+    return found
 
 
 def _row(card: ModelCard) -> dict[str, Any]:
+    from bidsapp_brainage.model.description import accuracy
+
     sizes = [weight.size for weight in card.weights]
     exact = sum(size for size in sizes if size is not None) if None not in sizes else None
     parameters = card.architecture.get("n_parameters")
     about = None if parameters is None else _BYTES_PER_PARAMETER * parameters * len(sizes)
+    mae, people = accuracy(card)
     return {
         "name": card.name,
         "version": card.version,
         "architecture": card.architecture["id"],
         "members": len(card.weights),
         "ages": list(card.age_range),
-        "mae": _mae(card),
+        "mae": mae,
+        "people": people,
         "licence": card.licence,
         "non_commercial": card.non_commercial,
         "size": exact if exact is not None else about,
@@ -183,13 +204,10 @@ def _row(card: ModelCard) -> dict[str, Any]:
     }
 
 
-def _mae(card: ModelCard) -> float | None:
-    """Error on people not trained on, as the card tells it (years)."""
-    for source in ("cross_validation", "test"):
-        value = card.metrics.get(source, {}).get("mae")
-        if value is not None:
-            return float(value)
-    return None
+def _broken_row(name: str, error: BrainageError) -> dict[str, Any]:
+    """Row of a card that cannot be used: its name, and the reason on one line."""
+    reason = " ".join(in_flags(str(error)).split())
+    return {"name": name, "state": f"broken: {reason}"}
 
 
 def _state(card: ModelCard) -> str:
@@ -202,9 +220,9 @@ def _state(card: ModelCard) -> str:
 
 
 def _cell(row: dict[str, Any], column: str) -> str:
-    value = row[column]
+    value = row.get(column)
     if value is None:
-        return "?"
+        return "" if "architecture" not in row else "?"
     if column == "architecture" and row["members"] > 1:
         return f"{row['members']} x {value}"
     if column == "ages":
@@ -213,9 +231,9 @@ def _cell(row: dict[str, Any], column: str) -> str:
         return f"{value:.2f}"
     if column == "size":
         return f"{'' if row['size_is_exact'] else '~'}{value / 1e6:.1f} MB"
-    if column == "licence":
-        short = str(value).split(" (")[0]
-        return short if len(short) <= _LICENCE_WIDTH else short[: _LICENCE_WIDTH - 3] + "..."
+    if column in _WIDTHS:
+        short = str(value).split(" (")[0] if column == "licence" else str(value)
+        return textwrap.shorten(short, _WIDTHS[column], placeholder=" ...", break_on_hyphens=False)
     return str(value)
 
 
@@ -230,6 +248,9 @@ def _lines(key: str, value: Any, depth: int = 0) -> Iterator[str]:
         yield f"{indent}{key}:"
         for place, item in enumerate(value, start=1):
             yield from _lines(str(place), item, depth + 1)
+    elif isinstance(value, list) and any(" " in str(item) for item in value):
+        yield f"{indent}{key}:"
+        yield from (f"{indent}  - {_plain(item)}" for item in value)
     else:
         yield f"{indent}{key}: {_plain(value)}"
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from bidsapp_brainage.cli import model_registry, training_options
+from bidsapp_brainage.cli import model_registry, model_selftest, training_options
 from bidsapp_brainage.cli.parser import exit_codes
 from bidsapp_brainage.errors import BrainageError, ExitCode
 from bidsapp_brainage.settings import in_flags
@@ -18,6 +18,7 @@ _EPILOG = """\
 examples:
   brainage-model list
   brainage-model fetch sfcnukb
+  brainage-model import run_20190719_00_epoch_best_mae.p --card sfcnukb
   bidsapp-brainage BIDS_DIR OUT participant --model sfcnukb
 
 Only fetch uses the network.
@@ -45,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     model_registry.add_commands(subparsers)
+    model_selftest.add_commands(subparsers)
     training_options.add_commands(subparsers)
     return parser
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from bidsapp_brainage.model.cards import ModelCard
 
+# What a card's error may come from, the strictest first, and in words.
+_MEASURED = {
+    "leave_one_scanner_out": "scanners left out",
+    "cross_validation": "cross-validation",
+    "test": "test set of the authors",
+}
 _REGISTRATION = {
     "affine": "with the affine transform only",
     "rigid": "with the rotation and shift of the affine transform only",
@@ -56,3 +62,18 @@ def training_text(card: ModelCard) -> str:
         text += f" In cross-validation its mean absolute error was {tested['mae']:.1f} years"
         text += f" (N = {tested['n']})." if tested.get("n") else "."
     return text
+
+
+def accuracy(card: ModelCard) -> tuple[float | None, str | None]:
+    """Mean absolute error (years) that a card states, and on whose people; None where unknown.
+
+    The people are those that the entry names (``people``), else those of the training cohort
+    whom the networks that predicted them had not seen.
+    """
+    for source, words in _MEASURED.items():
+        measured = card.metrics.get(source, {})
+        if (mae := measured.get("mae")) is not None:
+            cohort = card.training.get("cohort")
+            own = f"{cohort} ({words})" if cohort else words
+            return float(mae), str(measured.get("people") or own)
+    return None, None

@@ -35,11 +35,11 @@ def test_help_is_quick_and_imports_nothing_heavy():
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 1.0
     assert found.returncode == 0
-    for command in ("list", "show", "fetch", "verify"):
+    for command in ("list", "show", "fetch", "import", "verify"):
         assert command in found.stdout
 
 
-@pytest.mark.parametrize("command", ["list", "show", "fetch", "verify"])
+@pytest.mark.parametrize("command", ["list", "show", "fetch", "import", "verify"])
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as stop:
         build_parser().parse_args([command, "--help"])
@@ -65,6 +65,50 @@ def test_list_as_json(capsys):
     assert rows["sfcn2mm"]["size_is_exact"] is True
     assert rows["pymentreg"]["non_commercial"] is True
     assert rows["pymentreg"]["mae"] == 3.9
+
+
+def test_list_says_on_whose_people_an_error_was_measured(tmp_path, capsys):
+    make_card(
+        tmp_path,
+        training={"cohort": "Somewhere"},
+        metrics={"cross_validation": {"mae": 4.0}, "leave_one_scanner_out": {"mae": 6.0}},
+    )
+    assert main(["list", "--json", "--models-dir", str(tmp_path)]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert (rows["tiny"]["mae"], rows["tiny"]["people"]) == (6.0, "Somewhere (scanners left out)")
+    assert rows["sfcnukb"]["people"] == "UK Biobank, test set of the authors"
+    assert (rows["midi"]["mae"], rows["midi"]["people"]) == (None, None)
+    assert all(row["people"] for row in rows.values() if row["mae"] is not None)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [("{", "cannot be read as JSON"), ('{"name": "bad"}', "'weights' is a required property")],
+)
+def test_a_broken_card_says_why_in_its_row_and_hides_no_other(tmp_path, capsys, content, reason):
+    make_card(tmp_path)
+    (tmp_path / "bad.json").write_text(content)
+    assert main(["list", "--models-dir", str(tmp_path)]) == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "broken: Model card" in rows["bad"]
+    assert reason in rows["bad"]
+    assert "ready" in rows["tiny"]
+    assert "ready" in rows["sfcn2mm"]
+    assert main(["list", "--json", "--models-dir", str(tmp_path)]) == 0
+    found = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert reason in found["bad"]["state"]
+    assert main(["verify", "--models-dir", str(tmp_path)]) == 72
+    out = capsys.readouterr().out
+    assert "bad: FAILED" in out
+    assert "tiny: ok" in out
+    assert main(["show", "bad", "--models-dir", str(tmp_path)]) == 72
+
+
+def test_show_tells_how_authors_preprocessed_and_how_the_app_differs(capsys):
+    assert main(["show", "midi"]) == 0
+    text = capsys.readouterr().out
+    for part in ("preprocessing:", "  authors:", "    - HD-BET", "  differences:"):
+        assert part in text
 
 
 def test_show_prints_everything(tmp_path, capsys):

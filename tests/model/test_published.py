@@ -84,6 +84,14 @@ def test_parameters_are_as_many_as_published(name):
     assert sum(p.numel() for p in network.parameters()) == card.architecture["n_parameters"]
 
 
+@pytest.mark.parametrize("name", [*PUBLISHED, "synthbau"])
+def test_every_published_card_tells_how_its_authors_preprocessed(name):
+    told = bundled(name).raw["preprocessing"]
+    assert told["authors"]
+    assert told["differences"]
+    assert "/" in told["source"]
+
+
 def test_the_published_numbers_of_parameters():
     counts = {name: bundled(name).architecture["n_parameters"] for name in PUBLISHED}
     assert counts["sfcnukb"] == 2_952_936  # Peng 2021
