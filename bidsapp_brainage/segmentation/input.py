@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from bidsapp_brainage.errors import DataError
 
@@ -26,7 +25,7 @@ def segmentation_input(volume: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray
     -------
     scaled : ndarray of float32, shape (D, H, W)
         The 1st and 99.5th percentiles inside the mask are 0 and 1, cut at ``BOUNDS``; 0 further
-        than ``RIM_VOXELS`` from the mask and where the image is empty.
+        than ``RIM_VOXELS`` steps from the mask and where the image is empty.
     where : ndarray of bool, shape (D, H, W)
         The mask with its rim.
 
@@ -35,7 +34,7 @@ def segmentation_input(volume: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray
     DataError
         The mask is empty, or the image is the same everywhere in it.
     """
-    where = np.asarray(ndimage.distance_transform_edt(~mask) <= RIM_VOXELS)
+    where = _grown(mask, RIM_VOXELS)
     shown = volume[mask & (volume != 0)]
     if shown.size == 0:
         raise DataError("The brain mask is empty on the segmentation's grid: registration failed.")
@@ -44,3 +43,14 @@ def segmentation_input(volume: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray
         raise DataError("The brain has the same intensity everywhere: it cannot be segmented.")
     scaled = np.clip((volume - low) / (high - low), *BOUNDS).astype(np.float32)
     return np.where(where & (volume != 0), scaled, np.float32(0)), where
+
+
+def _grown(mask: np.ndarray, steps: int) -> np.ndarray:
+    """The mask with its neighbours across faces, so many times."""
+    grown = np.pad(mask, steps)
+    for _ in range(steps):
+        before = grown.copy()
+        for axis in range(3):
+            for step in (-1, 1):
+                grown |= np.roll(before, step, axis)
+    return grown[(slice(steps, -steps),) * 3]

@@ -84,12 +84,12 @@ def _moved(
     shape = subject.units.shape
     places = _voxels(shape)
     if rng.random() < 0.75:
-        centre = (np.array(shape)[:, None, None, None] - 1) / 2
-        matrix = _rotation(rng) * np.exp(rng.normal(0, 0.04, 3))
-        shift = rng.normal(0, 1.5, 3)[:, None, None, None]
+        centre = (np.array(shape, dtype=np.float32)[:, None, None, None] - 1) / 2
+        matrix = (_rotation(rng) * np.exp(rng.normal(0, 0.04, 3))).astype(np.float32)
+        shift = rng.normal(0, 1.5, 3).astype(np.float32)[:, None, None, None]
         places = np.tensordot(matrix, places - centre, axes=1) + centre + shift
         for points, spread in ((5, 1.5), (10, 0.7)):
-            places = places + rng.uniform(0, spread) * _smooth(shape, points, rng, 3)
+            places = places + np.float32(rng.uniform(0, spread)) * _smooth(shape, points, rng, 3)
     return _placed(subject, labels, places)
 
 
@@ -98,14 +98,15 @@ def _placed(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Units, mask and classes of a person at places (3, D, H, W) in voxels of the grid."""
     shape = subject.units.shape
-    size = np.array(shape)[:, None, None, None]
+    size = np.array(shape, dtype=np.float32)[:, None, None, None]
     unit = torch.from_numpy(((2 * places + 1) / size - 1).astype(np.float32))
     both = torch.from_numpy(np.stack([subject.units, subject.mask.astype(np.float32)]))[None]
     sampled = functional.grid_sample(
         both, unit.flip(0).permute(1, 2, 3, 0)[None], align_corners=False, padding_mode="border"
     )[0].numpy()
-    own = np.tensordot(subject.to_label_map[:3, :3], places, axes=1)
-    own = np.rint(own + subject.to_label_map[:3, 3][:, None, None, None]).astype(int)
+    to_own = subject.to_label_map.astype(np.float32)
+    own = np.tensordot(to_own[:3, :3], places, axes=1) + to_own[:3, 3][:, None, None, None]
+    own = np.rint(own).astype(np.int32)
     limits = np.array(subject.label_map.shape)[:, None, None, None]
     within = ((own >= 0) & (own < limits)).all(axis=0)
     found = subject.label_map[tuple(np.clip(own, 0, limits - 1))]
@@ -136,7 +137,7 @@ def _contrasted(
 
 def _levels(rng: np.random.Generator) -> tuple[float, float, float]:
     """Intensities of fluid, grey and white matter: mostly like a T1w, else anything."""
-    if rng.random() < 0.65:
+    if rng.random() < 0.7:
         fluid = rng.uniform(0, 0.45)
         return fluid, fluid + (1 - fluid) * rng.uniform(0.3, 0.88), 1.0
     while True:
@@ -169,7 +170,7 @@ def _degraded(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         image = _coarse(image, rng)
     if rng.random() < 0.5:
         image = ndimage.gaussian_filter(image, rng.uniform(0, 0.7))
-    noise = rng.uniform(0, 0.09) * (rng.random() < 0.85)
+    noise = rng.uniform(0, 0.08) * (rng.random() < 0.85)
     first, second = rng.standard_normal((2, *image.shape), dtype=np.float32) * noise
     return np.asarray(np.where(shown, np.hypot(image + first, second) + 1e-3, 0))
 
