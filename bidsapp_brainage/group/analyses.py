@@ -7,21 +7,15 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from bidsapp_brainage.group import (
-    comparisons,
-    contributions,
-    literature,
-    predictions,
-    repeats,
-    sample,
-)
+from bidsapp_brainage.group import comparisons, predictions, repeats, sample
 from bidsapp_brainage.group.collect import AtlasResult, ModelResult
-from bidsapp_brainage.group.levels import Level, atlas_levels, occluded_groups
 from bidsapp_brainage.group.notes import Findings, Note, findings, notes_of, notes_table
 from bidsapp_brainage.group.people import ParticipantColumns, training_notes
+from bidsapp_brainage.group.regional import contributions, literature
+from bidsapp_brainage.group.regional.levels import Level, atlas_levels, occluded_groups
 from bidsapp_brainage.model.bias_correction import BiasCorrection
 from bidsapp_brainage.model.cards import ModelCard
-from bidsapp_brainage.stats.bias import KFoldCorrection, kfold_correction
+from bidsapp_brainage.stats.correction.kfold import KFoldCorrection, kfold_correction
 from bidsapp_brainage.stats.design import Design, make_design
 
 N_BOOT = 2000

@@ -10,8 +10,8 @@ from scipy import stats
 
 from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.group.collect import AtlasResult
-from bidsapp_brainage.group.levels import Level
 from bidsapp_brainage.group.notes import Findings, findings
+from bidsapp_brainage.group.regional.levels import Level
 from bidsapp_brainage.stats import regions, repeatability
 from bidsapp_brainage.stats.intervals import mean_with_interval
 

@@ -13,7 +13,7 @@ from bidsapp_brainage.group.sample import subsets
 from bidsapp_brainage.model.bias_correction import BiasCorrection
 from bidsapp_brainage.stats import accuracy, linear
 from bidsapp_brainage.stats.accuracy import Accuracy
-from bidsapp_brainage.stats.bias import KFoldCorrection
+from bidsapp_brainage.stats.correction.kfold import KFoldCorrection
 from bidsapp_brainage.stats.design import Design
 from bidsapp_brainage.stats.intervals import MIN_FOR_INTERVAL, mean_with_interval
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bidsapp_brainage.group.levels import Level
 from bidsapp_brainage.group.notes import Findings, Note, findings
+from bidsapp_brainage.group.regional.levels import Level
 from bidsapp_brainage.stats.intervals import MIN_FOR_INTERVAL, mean_with_interval
 from bidsapp_brainage.stats.repeatability import MIN_REPEATED, reliability
 

@@ -10,7 +10,8 @@ from benchmarks.group_scale import make_derivatives
 from bidsapp_brainage.bids.dictionaries import undescribed
 from bidsapp_brainage.bids.names import parse_name
 from bidsapp_brainage.errors import UsageError
-from bidsapp_brainage.group import analyses, literature, repeats
+from bidsapp_brainage.group import analyses, repeats
+from bidsapp_brainage.group.regional import literature
 from bidsapp_brainage.io import read_tsv
 from bidsapp_brainage.running.group import run_group
 from bidsapp_brainage.settings import GroupLevel, Processing, Settings

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bidsapp_brainage.stats import asymmetry, lifespan, repeatability
-from bidsapp_brainage.stats.bias import kfold_correction
+from bidsapp_brainage.stats.correction.kfold import kfold_correction
 
 
 def test_spline_is_natural_and_contains_lines():

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bidsapp_brainage.group.levels import Level
 from bidsapp_brainage.group.notes import Findings, Note, findings, notes_of
+from bidsapp_brainage.group.regional.levels import Level
 from bidsapp_brainage.stats import asymmetry, lifespan, linear, regions, repeatability
 from bidsapp_brainage.stats.design import Design
 from bidsapp_brainage.stats.intervals import mean_with_interval

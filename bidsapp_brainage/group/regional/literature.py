@@ -11,8 +11,8 @@ from scipy import stats
 
 from bidsapp_brainage.catalogue.levels import group_level, mean_level
 from bidsapp_brainage.catalogue.lookup import columns_of
-from bidsapp_brainage.group.levels import Level
 from bidsapp_brainage.group.notes import Findings, findings
+from bidsapp_brainage.group.regional.levels import Level
 
 MIN_PEOPLE = 10
 AGREES, PARTLY = 75.0, 50.0  # mean percentile of a structure's regions

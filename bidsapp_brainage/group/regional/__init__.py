@@ -1,0 +1,1 @@
+"""Contributions of regions and of groups of regions, of one atlas."""

@@ -1,0 +1,1 @@
+"""Lines of predicted on chronological age, fitted on reference people of the sample itself."""
