@@ -161,12 +161,16 @@ def change_table(
     Returns
     -------
     DataFrame
-        ``version n median_abs_change p90_abs_change max_abs_change mean_change``.
+        ``version n median_abs_change p90_abs_change max_abs_change mean_change``, then slopes of
+        predicted on true age of the reference and of the version, for the same people:
+        ``reference_slope slope``; NaN where ages are unknown.
     """
     before = reference.groupby("participant_id")[column].mean()
+    ages = _true_ages(reference)
     rows = []
     for name, table in versions.items():
-        change = (table.groupby("participant_id")[column].mean() - before).dropna()
+        after = table.groupby("participant_id")[column].mean()
+        change = (after - before).dropna()
         if change.empty:
             raise DataError(f"Version {name} and the reference have no person in common.")
         size = change.abs()
@@ -178,9 +182,26 @@ def change_table(
                 "p90_abs_change": float(size.quantile(0.9)),
                 "max_abs_change": float(size.max()),
                 "mean_change": float(change.mean()),
+                "reference_slope": _slope(ages, before.loc[change.index]),
+                "slope": _slope(ages, after.loc[change.index]),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _true_ages(table: pd.DataFrame) -> pd.Series:
+    if AGE not in table:
+        return pd.Series(np.nan, index=table["participant_id"].unique())
+    return table.groupby("participant_id")[AGE].mean()
+
+
+def _slope(ages: pd.Series, predicted: pd.Series) -> float:
+    """Slope of predicted on true age; NaN with fewer than three people of known age."""
+    known = ages.reindex(predicted.index).dropna()
+    if len(known) < accuracy.MIN_FOR_LINE:
+        return np.nan
+    age = known.to_numpy(dtype=np.float64)
+    return 1 + accuracy.bias_slope(age, predicted.loc[known.index].to_numpy(dtype=np.float64))
 
 
 def figures(age: np.ndarray, predicted: np.ndarray) -> dict[str, float]:

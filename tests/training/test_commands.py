@@ -26,6 +26,7 @@ from bidsapp_brainage.model.prediction import predict
 from bidsapp_brainage.model.weights.files import verify_weights
 from bidsapp_brainage.model.weights.loading import load_members
 from bidsapp_brainage.training.crossval import CrossValidation
+from bidsapp_brainage.training.evaluation import change_table
 from tests.training.people import SHAPE, brain, recipe, toys, write_people
 
 ALL_EPOCHS = ["--epochs", "40", "--learning-rate", "0.03", "--copies", "0"]
@@ -117,6 +118,25 @@ def test_evaluate_reads_the_tables_of_other_tools(tmp_path, capsys):
     )
     assert main(["evaluate", "-", str(tmp_path / "theirs.tsv"), "--n-boot", "50"]) == 0
     assert "3.00" in capsys.readouterr().out
+
+
+def test_evaluate_tells_when_a_version_flattens_the_scale(tmp_path, capsys):
+    ages = np.linspace(20, 80, 12)
+    people = [f"sub-{i}" for i in range(12)]
+    for name, predicted in (("first", ages + 1), ("flat", 50 + (ages - 50) / 2)):
+        table = pd.DataFrame({"participant_id": people, "age": ages, "predicted_age": predicted})
+        write_tsv(tmp_path / f"{name}.tsv", table)
+    unknown = table.drop(columns="age")
+    write_tsv(tmp_path / "unknown.tsv", unknown)
+    versions = ["--robustness", "flat", str(tmp_path / "flat.tsv")]
+    arguments = ["evaluate", "-", str(tmp_path / "first.tsv"), *versions, "--n-boot", "20"]
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
+    changes = read_tsv(tmp_path / "out" / "robustness.tsv")
+    assert changes.reference_slope.tolist() == pytest.approx([1])
+    assert changes.slope.tolist() == pytest.approx([0.5])
+    assert "reference_slope" in capsys.readouterr().out
+    ageless = change_table(unknown, {"flat": unknown})
+    assert ageless[["reference_slope", "slope"]].isna().all(axis=None)
 
 
 def test_finetune_reports_against_training_from_scratch(people, trained, tmp_path, capsys):
