@@ -32,6 +32,48 @@ def assign_folds(units: Sequence[str], values: np.ndarray, n_folds: int, seed: i
     return np.array([fold_of[unit] for unit in units])
 
 
+def scanner_folds(
+    units: Sequence[str],
+    values: np.ndarray,
+    scanners: Sequence[str | None],
+    n_folds: int,
+    seed: int,
+) -> np.ndarray:
+    """Leave scanners out: each is a fold of its own, but the one with most units has ``n_folds``.
+
+    Then every prediction of the smaller scanners' people comes from networks that saw nobody of
+    that scanner. A unit that was on several scanners belongs to its first.
+
+    Parameters
+    ----------
+    units, values, n_folds, seed
+        As for :func:`assign_folds`, which divides the largest scanner.
+    scanners : sequence of str or None, length n_scans
+        None is a scanner of its own.
+
+    Returns
+    -------
+    ndarray of int, shape (n_scans,)
+        0 ... n_folds - 1 for the largest scanner, then one number for every other, in the order of
+        their names.
+    """
+    scanner_of: dict[str, str] = {}
+    for unit, scanner in zip(units, scanners, strict=True):
+        scanner_of.setdefault(unit, scanner or "")
+    names, counts = np.unique(list(scanner_of.values()), return_counts=True)
+    largest = names[int(np.argmax(counts))]
+    number = {str(name): n_folds + i for i, name in enumerate(names[names != largest])}
+    inside = np.array([scanner_of[unit] == largest for unit in units])
+    folds = np.array([number.get(scanner_of[unit], -1) for unit in units])
+    folds[inside] = assign_folds(
+        [unit for unit, own in zip(units, inside, strict=True) if own],
+        np.asarray(values)[inside],
+        n_folds,
+        seed,
+    )
+    return folds
+
+
 def hold_out(units: Sequence[str], values: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """Choose scans for early stopping: a part of the units, spread over the values.
 

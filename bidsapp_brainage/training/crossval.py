@@ -18,7 +18,7 @@ import torch
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import write_json, write_tsv
 from bidsapp_brainage.model.outputs import heads
-from bidsapp_brainage.stats.folds import assign_folds
+from bidsapp_brainage.stats.folds import assign_folds, scanner_folds
 from bidsapp_brainage.training.data.cohort import Cohort
 from bidsapp_brainage.training.data.pool import Pool, make_pool
 from bidsapp_brainage.training.decode import average_tables
@@ -26,6 +26,9 @@ from bidsapp_brainage.training.fitting.losses import encode
 from bidsapp_brainage.training.fitting.member import train_member
 from bidsapp_brainage.training.recipe import Recipe
 from bidsapp_brainage.training.setup import final_recipe
+
+#: Column of the table of predictions that says on which scanner people were.
+SCANNER = "scanner"
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,21 @@ class CrossValidation:
 
     @property
     def folds(self) -> np.ndarray:
-        """Fold (0 ...) in which every scan is tested; families stay together."""
+        """Fold (0 ...) in which every scan is tested; families stay together.
+
+        With a column of scanners, every scanner but the largest is a fold of its own.
+        """
         cohort, recipe = self.cohort, self.recipe
-        return assign_folds(cohort.units, self.balanced_by, recipe.n_folds, recipe.seed)
+        shape = recipe.n_folds, recipe.seed
+        if not recipe.scanner_column:
+            return assign_folds(cohort.units, self.balanced_by, *shape)
+        scanners = cohort.texts(recipe.scanner_column)
+        return scanner_folds(cohort.units, self.balanced_by, scanners, *shape)
+
+    @property
+    def n_folds(self) -> int:
+        """Folds of people, and those of scanners that are left out whole."""
+        return int(self.folds.max()) + 1 if self.recipe.scanner_column else self.recipe.n_folds
 
     @property
     def balanced_by(self) -> np.ndarray:
@@ -83,11 +98,11 @@ class CrossValidation:
     def members(self) -> list[tuple[int, int]]:
         """Fold and seed (both from 0) of every network."""
         seeds = range(self.recipe.n_seeds)
-        return [(fold, seed) for fold in range(self.recipe.n_folds) for seed in seeds]
+        return [(fold, seed) for fold in range(self.n_folds) for seed in seeds]
 
     def start_of(self, fold: int, seed: int) -> Path:
         """Weights that a network starts from: of the same fold, if there are as many folds."""
-        per_fold = max(1, len(self.start) // self.recipe.n_folds)
+        per_fold = max(1, len(self.start) // self.n_folds)
         return self.start[(fold * per_fold + seed % per_fold) % len(self.start)]
 
     def place(self, fold: int, seed: int) -> Path:
@@ -101,7 +116,8 @@ def cross_validate(run: CrossValidation) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``participant_id image fold``, then for every head its true value and what
+        ``participant_id image fold``, ``scanner`` where the recipe names its column, then for
+        every head its true value and what
         :func:`bidsapp_brainage.training.decode.decode_table` gives; one row per scan. Networks
         of the same fold are averaged.
 
@@ -142,13 +158,15 @@ def _gathered(run: CrossValidation, tables: list[pd.DataFrame]) -> pd.DataFrame:
     seeds = run.recipe.n_seeds
     folds = [
         average_tables(tables[fold * seeds : (fold + 1) * seeds], parts)
-        for fold in range(run.recipe.n_folds)
+        for fold in range(run.n_folds)
     ]
     predicted = pd.concat(folds).set_index("scan").sort_index()
     cohort = run.cohort
     table = pd.DataFrame({"participant_id": cohort.people})
     table["image"] = [path.name for path in cohort.paths]
     table["fold"] = run.folds + 1
+    if run.recipe.scanner_column:
+        table[SCANNER] = cohort.texts(run.recipe.scanner_column)
     if "sex" in cohort.facts and not any(head.name == "sex" for head in parts):
         table["sex"] = cohort.texts("sex")
     if not any(head.name == "age" for head in parts):

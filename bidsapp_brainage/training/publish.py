@@ -18,8 +18,8 @@ from bidsapp_brainage.model.outputs import AGE, Head, heads
 from bidsapp_brainage.model.weights.files import file_sha256
 from bidsapp_brainage.stats.classes import balanced_accuracy
 from bidsapp_brainage.training import calibration
-from bidsapp_brainage.training.crossval import CrossValidation
-from bidsapp_brainage.training.data.cohort import Cohort
+from bidsapp_brainage.training.crossval import SCANNER, CrossValidation
+from bidsapp_brainage.training.data.cohort import SIMULATED, Cohort
 from bidsapp_brainage.training.evaluation import coverage, figures, predict_cohort
 from bidsapp_brainage.training.setup import final_recipe
 
@@ -46,6 +46,7 @@ def publish(
     this name.
     """
     recipe = final_recipe(run.recipe)
+    table = table[~table["image"].str.contains(SIMULATED, regex=False)].reset_index(drop=True)
     raw = {
         **recipe.card,
         "weights": _copy_weights(run, Path(models_dir)),
@@ -99,11 +100,11 @@ def _copy_weights(run: CrossValidation, models_dir: Path) -> list[dict[str, obje
 def _facts(run: CrossValidation, name: str, table: pd.DataFrame) -> dict[str, Any]:
     cohort, recipe = run.cohort, run.recipe
     parts = heads(final_recipe(recipe).card["output"])
-    ages = cohort.ages[np.isfinite(cohort.ages)]
-    source = f"{recipe.n_folds}-fold out-of-fold predictions on {name}"
+    ages = cohort.ages[np.isfinite(cohort.ages) & ~cohort.simulated]
+    source = f"{run.n_folds}-fold out-of-fold predictions on {name}"
     metrics: dict[str, object] = {
         "note": (
-            f"Every person predicted by networks of the one fold of {recipe.n_folds} that had not "
+            f"Every person predicted by networks of the one fold of {run.n_folds} that had not "
             "seen them; raw predictions. The shipped model averages all networks."
         ),
     }
@@ -114,7 +115,8 @@ def _facts(run: CrossValidation, name: str, table: pd.DataFrame) -> dict[str, An
         "training": {
             "cohort": name,
             "n_people": len(set(cohort.people)),
-            "n_scans": len(cohort),
+            "n_scans": int((~cohort.simulated).sum()),
+            "n_simulated": int(cohort.simulated.sum()),
             "age_mean": round(float(ages.mean()), 2) if len(ages) else None,
             "age_sd": round(float(ages.std(ddof=1)), 2) if len(ages) > 1 else None,
             "recipe": recipe.choices(),
@@ -127,6 +129,12 @@ def _facts(run: CrossValidation, name: str, table: pd.DataFrame) -> dict[str, An
         known = table[table[AGE].notna()]
         age, predicted = _ages(known)
         metrics.update(figures(age, predicted))
+        if SCANNER in known:
+            metrics["by_scanner"] = {
+                str(scanner): figures(*_ages(people))
+                for scanner, people in known.groupby(SCANNER)
+                if len(people) > 1
+            }
         facts["bias_correction"] = calibration.bias_line(age, predicted, source)
         facts["calibration"] = _calibration(known, source)
     others = targets_figures(table, parts)

@@ -71,6 +71,10 @@ class Recipe:
         output, licence, citation.
     n_folds, seed : int
         Of the cross-validation; the shipped model is the ensemble of the folds' networks.
+    scanner_column : str
+        Column of the participants table that names the scanner: every scanner but the one with
+        most people becomes a fold of its own, so that it is predicted by networks that never saw
+        it. Empty: folds disregard scanners.
     n_seeds : int
         Networks per fold, alike but for their random numbers.
     epochs, batch_size : int
@@ -118,6 +122,9 @@ class Recipe:
     card: dict[str, Any]
     n_folds: int = option(5, flags=("--folds",), help="of the cross-validation")
     seed: int = option(20250101, help="of all random numbers")
+    scanner_column: str = option(
+        "", metavar="NAME", help="leave out whole scanners, too: column that names them"
+    )
     n_seeds: int = option(1, flags=("--seeds",), help="networks per fold")
     epochs: int = option(80, help="passes over the training people")
     batch_size: int = option(8, help="volumes per step")

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bidsapp_brainage.stats.folds import assign_folds, hold_out
+from bidsapp_brainage.stats.folds import assign_folds, hold_out, scanner_folds
 
 scans = st.lists(st.integers(0, 15), min_size=1, max_size=60)
 
@@ -45,3 +45,20 @@ def test_every_fold_covers_the_ages():
     for fold in range(5):
         assert ages[folds == fold].min() < 24
         assert ages[folds == fold].max() > 78
+
+
+@settings(deadline=None, max_examples=60)
+@given(scans, st.integers(2, 4), st.integers(0, 5))
+def test_a_smaller_scanner_is_left_out_whole(numbers, n_folds, seed):
+    people = [f"sub-{n:02d}" for n in numbers]
+    scanners = ["abc"[n % 3] if n % 3 else None for n in numbers]
+    ages = np.array([20.0 + 3 * n for n in numbers])
+    folds = scanner_folds(people, ages, scanners, n_folds, seed)
+    sizes = {s: len({p for p, o in zip(people, scanners, strict=True) if o == s}) for s in scanners}
+    whole = [s for s in sizes if sum(f >= n_folds for f in folds[[o == s for o in scanners]])]
+    assert len(whole) == len(sizes) - 1
+    assert all(sizes[s] <= max(sizes.values()) for s in whole)
+    for fold in range(n_folds, int(folds.max()) + 1):
+        assert len({s for s, f in zip(scanners, folds, strict=True) if f == fold}) == 1
+    for person in set(people):
+        assert len({f for p, f in zip(people, folds, strict=True) if p == person}) == 1

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.io import read_tsv, write_tsv
 from bidsapp_brainage.model.outputs import heads
 from bidsapp_brainage.training.crossval import CrossValidation, cross_validate
-from bidsapp_brainage.training.data.cohort import load_volume
+from bidsapp_brainage.training.data.cohort import find_cohort, load_volume
 from bidsapp_brainage.training.data.pool import OUTSIDE, STEPS_PER_SD, make_pool
 from bidsapp_brainage.training.fitting import loop, member
 from bidsapp_brainage.training.fitting.loop import (
@@ -21,8 +24,9 @@ from bidsapp_brainage.training.fitting.loop import (
     train_network,
 )
 from bidsapp_brainage.training.fitting.losses import soft_labels
+from bidsapp_brainage.training.publish import publish
 from tests.model.tiny import card_dict
-from tests.training.people import recipe, task, toys, write_people
+from tests.training.people import TINY, recipe, task, toys, write_people
 
 AGE = heads(card_dict()["output"])[0]
 
@@ -248,3 +252,27 @@ def test_folds_side_by_side_give_the_same_as_one_after_the_other(cohort, tmp_pat
     alone = cross_validate(CrossValidation(cohort, plan, tmp_path / "a"))
     together = cross_validate(CrossValidation(cohort, plan, tmp_path / "b", jobs=2))
     assert np.allclose(alone.predicted_age, together.predicted_age, atol=1e-3)
+
+
+def test_scanners_left_out_and_simulated_scans_have_their_place(people, tmp_path):
+    folder = tmp_path / "out"
+    shutil.copytree(people[0], folder)
+    first = sorted(folder.glob("sub-*/anat/*"))[0]
+    copy = first.name.replace("_space-", "_rec-simulated1_space-")
+    shutil.copyfile(first, first.with_name(copy))
+    table = read_tsv(people[1])
+    table["scanner"] = ["small" if index % 4 == 0 else "large" for index in range(len(table))]
+    write_tsv(folder / "participants.tsv", table)
+    cohort = find_cohort(folder, TINY, folder / "participants.tsv")
+    plan = recipe(n_folds=2, scanner_column="scanner")
+    run = CrossValidation(cohort, plan, tmp_path / "work")
+    found = cross_validate(run)
+    assert run.n_folds == 3
+    assert set(found.loc[found["scanner"] == "small", "fold"]) == {3}
+    assert len(found) == len(table) + 1
+    card = publish(run, found, name="toys", models_dir=tmp_path / "models", external={})
+    raw = json.loads(card.read_text())
+    assert (raw["training"]["n_scans"], raw["training"]["n_simulated"]) == (len(table), 1)
+    assert raw["metrics"]["cross_validation"]["n"] == len(table)
+    assert raw["metrics"]["cross_validation"]["by_scanner"]["small"]["n"] == 3
+    assert len(raw["weights"]) == 3

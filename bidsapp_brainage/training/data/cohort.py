@@ -21,6 +21,8 @@ from bidsapp_brainage.model.outputs import Head
 from bidsapp_brainage.model.specs import InputSpec
 
 FAMILY_COLUMN = "family_id"
+#: In the names of images that were made from others to learn from, never to report on.
+SIMULATED = "_rec-simulated"
 _SEX_COLUMNS = ("sex", "gender")
 
 
@@ -68,6 +70,11 @@ class Cohort:
         if FAMILY_COLUMN not in self.facts:
             return self.people
         return _joined(self.people, self.facts[FAMILY_COLUMN].tolist())
+
+    @property
+    def simulated(self) -> np.ndarray:
+        """Scans that were made from others (``rec-simulated*``), bool, shape (n_scans,)."""
+        return np.array([SIMULATED in path.name for path in self.paths], dtype=bool)
 
     def values(self, name: str) -> np.ndarray:
         """A column as numbers, shape (n_scans,); NaN where it is missing or no number."""
