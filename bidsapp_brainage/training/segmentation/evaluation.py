@@ -35,15 +35,15 @@ def dice_table(
         found = np.zeros(image.where.shape, dtype=int)
         found[image.where] = logits.argmax(dim=1).numpy()
         scores.append(_scores(image.classes, found, labels))
-    content = np.array(scores)
+    content = pd.DataFrame(scores)
     return pd.DataFrame(
         {
             "index": [*labels.indices[1:], *[0] * (len(TISSUES) + 1)],
             "name": names,
             "tissue": [*labels.table["tissue"], *TISSUES, "n/a"],
-            "n": np.isfinite(content).sum(axis=0),
-            "dice": np.nanmedian(content, axis=0),
-            "dice10": np.nanpercentile(content, 10, axis=0),
+            "n": content.notna().sum(),
+            "dice": content.median(),
+            "dice10": content.quantile(0.1),
         }
     )
 

@@ -155,7 +155,7 @@ def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, step: int) -> No
     share = min(1.0, (step + 1) / recipe.warm_up)
     share *= 0.5 * (1 + np.cos(np.pi * min(1.0, step / recipe.steps)))
     for group in optimizer.param_groups:
-        group["lr"] = recipe.learning_rate * share
+        group["lr"] = float(recipe.learning_rate * share)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from bidsapp_brainage.segmentation.labels import Labels
 
 DEEP = (23, 30, 31, 32, 36, 37, 47, 48, 55, 56, 57, 58, 59, 60, 35, 61, 62)  # vary most by contrast
 CORTICAL_FLUID = 1
+_EMPTY = -0.5  # tissue units below which an image shows nothing
+
+Levels: TypeAlias = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,41 @@ def example(subject: Subject, labels: Labels, rng: np.random.Generator) -> Examp
     if rng.random() < 0.5:
         units, mask, classes = units[::-1], mask[::-1], labels.mirrored[classes[::-1]]
     units = np.where(classes > 0, np.clip(units, 0, 2.2), units)
-    image = _contrasted(units, classes, labels, rng)
-    image, mask = _edge(image, mask, classes, rng)
-    image = _degraded(image, rng)
-    scaled, where = segmentation_input(np.where(image > 0, image, 0), mask)
+    image, mask = _imaged(units, mask, classes, labels, _levels(rng), rng)
+    scaled, where = segmentation_input(image, mask)
     truth = np.where(classes > 0, units, 0).astype(np.float32)
     return Example(scaled, where, np.ascontiguousarray(classes), truth)
+
+
+def other_t1w(
+    units: np.ndarray,
+    mask: np.ndarray,
+    classes: np.ndarray,
+    labels: Labels,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A brain as another scanner might show it: another T1w contrast, edge, field, noise.
+
+    Parameters
+    ----------
+    units : ndarray, shape (D, H, W)
+        The image in tissue units; below -0.5 where it is empty.
+    mask : ndarray of bool, shape (D, H, W)
+        Its brain mask.
+    classes : ndarray of int, shape (D, H, W)
+        Its segmentation.
+    labels : Labels
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    image, mask : ndarray, shape (D, H, W)
+        What :func:`bidsapp_brainage.segmentation.input.segmentation_input` takes. The new mask is
+        the old one, or smaller.
+    """
+    image, changed = _imaged(units, mask, classes, labels, _t1w_levels(rng), rng)
+    changed = changed & mask
+    return np.where(units < _EMPTY, 0, image), changed if changed.any() else mask
 
 
 def real_example(subject: Subject, labels: Labels) -> Example:
@@ -113,11 +146,28 @@ def _placed(
     return sampled[0], sampled[1] >= 0.5, labels.classes(np.where(within, found, 0))
 
 
+def _imaged(
+    units: np.ndarray,
+    mask: np.ndarray,
+    classes: np.ndarray,
+    labels: Labels,
+    levels: Levels,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """An image with these levels of fluid, grey and white matter, and its brain mask."""
+    image = _contrasted(units, classes, labels, levels, rng)
+    image, mask = _edge(image, mask, classes, rng)
+    return _degraded(image, rng), mask
+
+
 def _contrasted(
-    units: np.ndarray, classes: np.ndarray, labels: Labels, rng: np.random.Generator
+    units: np.ndarray,
+    classes: np.ndarray,
+    labels: Labels,
+    levels: Levels,
+    rng: np.random.Generator,
 ) -> np.ndarray:
-    """Give tissues random intensities, above 0."""
-    levels = _levels(rng)
+    """Give tissues the levels, with some variation by region; above 0."""
     beyond = rng.uniform(-0.3, 0.3, 2)
     real = np.interp(
         units, [-0.6, 0, 1, 2, 2.6], [levels[0] + beyond[0], *levels, levels[2] + beyond[1]]
@@ -135,11 +185,15 @@ def _contrasted(
     return np.asarray(np.clip(mixed, 0, None) + 0.02, dtype=np.float32)
 
 
-def _levels(rng: np.random.Generator) -> tuple[float, float, float]:
+def _t1w_levels(rng: np.random.Generator) -> Levels:
+    fluid = rng.uniform(0, 0.45)
+    return fluid, fluid + (1 - fluid) * rng.uniform(0.3, 0.88), 1.0
+
+
+def _levels(rng: np.random.Generator) -> Levels:
     """Intensities of fluid, grey and white matter: mostly like a T1w, else anything."""
     if rng.random() < 0.7:
-        fluid = rng.uniform(0, 0.45)
-        return fluid, fluid + (1 - fluid) * rng.uniform(0.3, 0.88), 1.0
+        return _t1w_levels(rng)
     while True:
         levels = rng.random(3)
         apart = np.abs(np.diff(levels[[0, 1, 2, 0]]))
