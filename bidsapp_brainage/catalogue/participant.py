@@ -24,6 +24,11 @@ IMAGES: tuple[Output, ...] = (
     Output("input", "T1w", ".nii.gz", "exactly what the network saw",
         entities=("space", "res", "desc"), required=("space", "desc"), desc="{model}input",
         bids=True),
+    Output("dseg", "dseg", ".nii.gz", "regions of the brain, found by the segmentation, in the "
+        "subject's own space; not with `--level minimal`", bids=True),
+    Output("probseg", "probseg", ".nii.gz", "probability of grey matter (`GM`), white matter "
+        "(`WM`) and fluid (`CSF`); not with `--level minimal`", entities=("label",),
+        required=("label",), units="1", bids=True),
     Output("labels_t1w", "dseg", ".nii.gz", "the atlas in the subject's own space", space="T1w",
         entities=("space", *_ATLAS), required=("space", "atlas"), bids=True),
     Output("map_grid", "occlusionmap", ".nii.gz", "the signed contributions as a map on the "
@@ -32,6 +37,26 @@ IMAGES: tuple[Output, ...] = (
     Output("map_t1w", "occlusionmap", ".nii.gz", "the same map in the subject's own space",
         space="T1w", entities=("space", *_ATLAS, "desc"), required=("space", "atlas", "desc"),
         desc="{model}", units="year"),
+)  # fmt: skip
+
+_TISSUES = {"GM": "grey matter", "WM": "white matter", "CSF": "fluid"}
+_TISSUE = Column("tissue", "Tissue", "Kind of tissue that the region is of.", levels=_TISSUES)
+
+LABELS: tuple[Column, ...] = (c.INDEX, c.NAME, c.HEMISPHERE, _TISSUE, c.COLOR)
+
+VOLUMES: tuple[Column, ...] = (
+    c.INDEX, c.NAME,
+    Column("kind", "Kind", "What the row is about.", levels={
+        "region": "a region of the segmentation",
+        "total": "a sum of regions: everything inside the skull (intracranial; of the fluid around "
+        "the brain only what lies within 4 mm of the brain mask), grey and white matter (brain), "
+        "a tissue (GM, WM, CSF), or the ventricles",
+    }),
+    c.HEMISPHERE, _TISSUE,
+    Column("volume_ml", "Volume", "Sum over voxels of the probability of the region times the "
+        "volume of a voxel, in the person's own space.", units="mL", minimum=0),
+    Column("fraction", "Fraction of the intracranial volume", "Volume over that of everything "
+        "inside the skull.", minimum=0, maximum=1),
 )  # fmt: skip
 
 _DECISIONS = {
@@ -115,6 +140,12 @@ QC: tuple[Column, ...] = (
         "the conformed image."),
     Column("p50", "50 % intensity", "Median of these intensities."),
     Column("p99", "99 % intensity", "99 % point of these intensities."),
+    Column("dice_mask_segmentation", "Agreement of mask and segmentation", "Dice overlap of the "
+        "brain mask with the brain that the segmentation finds in it and up to 4 mm around it, on "
+        "the segmentation's grid; n/a without segmentation.", minimum=0, maximum=1),
+    Column("tissues_found", "Tissues found", "How many of grey matter, white matter and fluid make "
+        "up at least 1 % of what the segmentation finds inside the skull; n/a without "
+        "segmentation.", minimum=0, maximum=3),
     Column("edge_contact", "Edge contact", "Fraction of the faces of the image that the brain mask "
         "touches.", minimum=0, maximum=1),
     Column("n_nan", "Bad voxels", "Number of voxels that were not finite and were set to zero.",
@@ -133,6 +164,10 @@ TABLES: tuple[Output, ...] = (
         entities=("desc",), required=("desc",), columns=AGEDIST, desc="{model}"),
     Output("qc", "qc", ".tsv", "image quality and the decision taken from it", entities=("desc",),
         required=("desc",), columns=QC, desc="{model}", pooled=True),
+    Output("dseg_table", "dseg", ".tsv", "names, tissues and colours of these regions",
+        columns=LABELS, bids=True),
+    Output("volumes", "volumes", ".tsv", "volumes of these regions, of tissues, of the ventricles "
+        "and of everything inside the skull, in mL", columns=VOLUMES),
     Output("rating", "qc", ".json", "a rating that somebody saved from the report",
         entities=("desc",), required=("desc",), desc="rating"),
 )  # fmt: skip
@@ -149,6 +184,8 @@ def _figure(
 
 FIGURES: tuple[Output, ...] = (
     _figure("mask_figure", "mask", "outline of the brain mask", "brain", optional=()),
+    _figure("segmentation_figure", "dseg", "regions of the segmentation", "segmentation",
+        optional=()),
     _figure("before_figure", "T1w", "the template's brain", "before", "space", optional=()),
     _figure("after_figure", "T1w", "the image normalised to it", "after", "space", optional=()),
     _figure("input_figure", "T1w", "what the network saw", "{model}input", optional=()),

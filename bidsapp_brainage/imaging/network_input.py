@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
 
 from bidsapp_brainage import io
+from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.model.intensity import outside_value, scale_intensity
-from bidsapp_brainage.model.specs import InputSpec
+from bidsapp_brainage.model.specs import Grid, InputSpec
 
 from .sourcegrid import from_source_grid
 from .transforms import apply_xfm, blurred_to
 
 
-def card_grid(input_spec: InputSpec) -> nib.Nifti1Image:
+class Tissue(NamedTuple):
+    """What the segmentation says of a brain, on its own grid in template space.
+
+    ``units`` are fluid 0, grey matter 1, white matter 2 (float32), ``brain`` is a mask (uint8).
+    """
+
+    units: nib.Nifti1Image
+    brain: nib.Nifti1Image
+
+
+def card_grid(input_spec: Grid) -> nib.Nifti1Image:
     """Return an empty image with the shape and affine (voxel to template RAS mm) of a card."""
     empty = np.zeros(tuple(input_spec["shape"]), dtype=np.uint8)
     return nib.Nifti1Image(empty, np.array(input_spec["affine"], dtype=float))
@@ -39,7 +51,12 @@ def write_network_grid(path: Path, input_spec: InputSpec, template_mask: Path) -
 
 
 def model_input(
-    t1w: nib.Nifti1Image, mask: nib.Nifti1Image, affine: np.ndarray, input_spec: InputSpec
+    t1w: nib.Nifti1Image,
+    mask: nib.Nifti1Image,
+    affine: np.ndarray,
+    input_spec: InputSpec,
+    *,
+    tissue: Tissue | None = None,
 ) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
     """Make exactly what a network sees: affine only, on the card's grid, scaled as it says.
 
@@ -49,17 +66,16 @@ def model_input(
     and result are those of :func:`bidsapp_brainage.imaging.sourcegrid.from_source_grid`; outside
     the brain the volume holds the card's background, and its affine has shears where the card's
     registration is not the affine one.
+
+    Where the card's scaling is ``segmentation``, the volume and its mask come from `tissue` alone.
     """
+    if input_spec["intensity"]["scaling"] == "segmentation":
+        return _from_tissue(tissue, input_spec)
     if "source_grid" in input_spec or input_spec.get("registration", "affine") != "affine":
         return from_source_grid(t1w, mask, affine, input_spec)
     grid = card_grid(input_spec)
-    voxel_mm = float(np.cbrt(abs(np.linalg.det(grid.affine[:3, :3]))))
-    inside = np.asarray(mask.dataobj) > 0
-    t1w = _with_fluid(t1w, inside)
-    soft = nib.Nifti1Image(inside.astype(np.float32), mask.affine)
-    on_grid = apply_xfm(smoothed(t1w, voxel_mm), grid, affine)
-    mask_on_grid = np.asarray(apply_xfm(smoothed(soft, voxel_mm), grid, affine).dataobj) >= 0.5
-    volume = np.asarray(on_grid.dataobj)
+    t1w = _with_fluid(t1w, np.asarray(mask.dataobj) > 0)
+    volume, mask_on_grid = brought_to(grid, t1w, mask, affine)
     stripped = input_spec.get("skull_stripped", True)
     scaled = scale_intensity(
         volume,
@@ -70,6 +86,45 @@ def model_input(
     return (
         nib.Nifti1Image(scaled.astype(np.float32), grid.affine),
         nib.Nifti1Image(mask_on_grid.astype(np.uint8), grid.affine),
+    )
+
+
+def brought_to(
+    grid: nib.Nifti1Image, t1w: nib.Nifti1Image, mask: nib.Nifti1Image, affine: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give a T1w (float32) and its brain mask (bool) on a grid in template space.
+
+    Both are first smoothed to the voxels of the grid; `affine` (4 x 4) leads from template RAS mm
+    to T1w RAS mm.
+    """
+    voxel_mm = float(np.cbrt(abs(np.linalg.det(grid.affine[:3, :3]))))
+    soft = nib.Nifti1Image((np.asarray(mask.dataobj) > 0).astype(np.float32), mask.affine)
+    volume = apply_xfm(smoothed(t1w, voxel_mm), grid, affine)
+    inside = apply_xfm(smoothed(soft, voxel_mm), grid, affine)
+    return np.asarray(volume.dataobj), np.asarray(inside.dataobj) >= 0.5
+
+
+def _from_tissue(
+    tissue: Tissue | None, input_spec: InputSpec
+) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
+    """Tissue units on the card's grid with the brain that they come from."""
+    if tissue is None:
+        raise DataError(
+            "This model sees tissue from a segmentation, and there is none: run the app on the "
+            "image itself."
+        )
+    grid = card_grid(input_spec)
+    volume, inside = np.asarray(tissue.units.dataobj), np.asarray(tissue.brain.dataobj) > 0
+    if volume.shape != grid.shape or not np.allclose(tissue.units.affine, grid.affine):
+        volume, inside = brought_to(grid, tissue.units, tissue.brain, np.eye(4))
+    if not inside.any():
+        raise DataError("The segmentation finds no brain in this image: is it a T1w of a head?")
+    scaled = scale_intensity(
+        volume, inside, input_spec["intensity"], background=outside_value(input_spec)
+    )
+    return (
+        nib.Nifti1Image(scaled, grid.affine),
+        nib.Nifti1Image(inside.astype(np.uint8), grid.affine),
     )
 
 

@@ -6,7 +6,7 @@ intensity classes inside the brain mask and from the air around the head.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 import nibabel as nib
 import numpy as np
@@ -25,6 +25,16 @@ WARN_DICE = 0.88
 WARN_VOLUME_ML = (900.0, 2100.0)
 WARN_CLIPPED = 0.02
 WARN_RESOLUTION_MM = 3.0
+FAIL_SEGMENTATION_DICE = 0.50
+WARN_SEGMENTATION_DICE = 0.90
+TISSUES = 3
+
+
+class SegmentationFacts(TypedDict):
+    """Second opinion on the brain mask; see :class:`bidsapp_brainage.segmentation.segment`."""
+
+    dice_mask_segmentation: float
+    tissues_found: int
 
 
 def quality_metrics(
@@ -33,12 +43,14 @@ def quality_metrics(
     mask: nib.Nifti1Image,
     facts: ImageFacts,
     registration: dict[str, float],
+    segmentation: SegmentationFacts | None = None,
 ) -> dict[str, Any]:
     """Return the columns of ``*_qc.tsv``.
 
     `conformed` and `corrected` are the T1w before and after bias correction, `mask` the brain mask
     on the same grid, `facts` from :func:`~.conform.conform_t1w` and `registration` from
-    :func:`~.registration.registration_quality`. A metric is None where it cannot be computed, such
+    :func:`~.registration.registration_quality`, `segmentation` the second opinion on the mask, where
+    there is one. A metric is None where it cannot be computed, such
     as noise measures of a stripped image; ``decision`` is ``pass``, ``warn`` or ``fail``.
     """
     raw = np.asarray(conformed.dataobj, dtype=np.float32)
@@ -53,6 +65,9 @@ def quality_metrics(
         "input_intensity_p1": float(np.percentile(raw[inside], 1)),
         "p50": float(np.percentile(raw[inside], 50)),
         "p99": float(np.percentile(raw[inside], 99)),
+        "dice_mask_segmentation": None,
+        "tissues_found": None,
+        **(segmentation or {}),
         "edge_contact": _edge_contact(inside),
         "n_nan": facts["n_nan"],
         "resolution_mm": max(facts["resolution_mm"]),
@@ -72,13 +87,17 @@ _REGISTRATION_KEYS = (
 def decide(row: dict[str, Any]) -> tuple[str, str]:
     """Return ``pass``, ``warn`` or ``fail`` with the reasons in plain words (``n/a`` if none)."""
     low, high = WARN_VOLUME_ML
+    dice, tissues = row["dice_mask_segmentation"], row["tissues_found"]
     failures = {
         "does not resemble the template": row["template_correlation"] < FAIL_CORRELATION,
         "brain mask does not overlap the template's": row["mask_overlap_dice"] < FAIL_DICE,
+        "no brain inside the brain mask": dice is not None and dice < FAIL_SEGMENTATION_DICE,
     }
     warnings = {
         "weak resemblance to the template": row["template_correlation"] < WARN_CORRELATION,
         "brain mask overlaps the template's poorly": row["mask_overlap_dice"] < WARN_DICE,
+        "brain mask and segmentation disagree": dice is not None and dice < WARN_SEGMENTATION_DICE,
+        "grey matter, white matter or fluid not found": tissues is not None and tissues < TISSUES,
         "unusual brain volume": not low <= row["brain_volume_ml"] <= high,
         "brain cut by the field of view": row["fov_clipped_fraction"] > WARN_CLIPPED,
         "coarse voxels": row["resolution_mm"] > WARN_RESOLUTION_MM,

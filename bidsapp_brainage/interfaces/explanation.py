@@ -179,13 +179,16 @@ class Explain(StageInterface):
     def _template(self, card: ModelCard) -> NDArray[np.float32] | None:
         """The template as the network would see it."""
         from bidsapp_brainage import io
-        from bidsapp_brainage.imaging.network_input import model_input
+        from bidsapp_brainage.segmentation.prepare import prepared_input
 
         if "template" not in self.inputs.baselines:
             return None
         t1w = io.load_nifti(Path(self.inputs.template))
         mask = io.load_nifti(Path(self.inputs.template_mask))
-        return model_input(t1w, mask, np.eye(4), card.input)[0].get_fdata(dtype="float32")
+        volume, _ = prepared_input(
+            t1w, mask, np.eye(4), card.input, n_threads=self.inputs.n_threads
+        )
+        return volume.get_fdata(dtype="float32")
 
 
 def _tables(card: Method, folder: Path) -> Results:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nipype.interfaces.base import File, TraitedSpec, isdefined, traits
 
 from bidsapp_brainage.interfaces.base import StageInputSpec, StageInterface
+
+if TYPE_CHECKING:
+    from bidsapp_brainage.imaging.network_input import Tissue
 
 
 class ModelInputSpec(StageInputSpec):
@@ -20,6 +23,8 @@ class _ModelInputInputSpec(ModelInputSpec):
     t1w = File(exists=True, mandatory=True, desc="bias-corrected T1w image")
     mask = File(exists=True, mandatory=True, desc="brain mask on the grid of the T1w")
     affine = File(exists=True, mandatory=True, desc="affine from template to T1w")
+    units = File(exists=True, desc="tissue units on the segmentation's grid")
+    brain = File(exists=True, desc="brain that they come from")
 
 
 class _ModelInputOutputSpec(TraitedSpec):
@@ -45,10 +50,20 @@ class ModelInput(StageInterface):
             io.load_nifti(Path(self.inputs.mask)),
             read_affine(Path(self.inputs.affine)),
             load_card(Path(self.inputs.card)).input,
+            tissue=self._tissue(),
         )
         for name, image in (("volume", volume), ("mask", mask)):
             self._results[name] = self._save(runtime, f"input_{name}.nii.gz", image, standard=True)
         return runtime
+
+    def _tissue(self) -> Tissue | None:
+        from bidsapp_brainage import io
+        from bidsapp_brainage.imaging.network_input import Tissue
+
+        paths = (self.inputs.units, self.inputs.brain)
+        if not all(map(isdefined, paths)):
+            return None
+        return Tissue(*(io.load_nifti(Path(path)) for path in paths))
 
 
 class NetworkInputSpec(ModelInputSpec):

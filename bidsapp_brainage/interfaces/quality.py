@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nipype.interfaces.base import File, TraitedSpec, traits
+from nipype.interfaces.base import File, TraitedSpec, isdefined, traits
 
 from bidsapp_brainage.interfaces.base import StageInputSpec, StageInterface
 
@@ -18,6 +18,7 @@ class _QualityInputSpec(StageInputSpec):
     template = File(exists=True, mandatory=True, desc="template T1w")
     template_mask = File(exists=True, mandatory=True, desc="brain mask of the template")
     facts = traits.Dict(mandatory=True, desc="what Conform found")
+    segmentation = traits.Dict(desc="what Segment found; undefined without segmentation")
 
 
 class _QualityOutputSpec(TraitedSpec):
@@ -54,6 +55,7 @@ class MeasureQuality(StageInterface):
             images["mask"],
             self.inputs.facts,
             registration,
+            self.inputs.segmentation if isdefined(self.inputs.segmentation) else None,
         )
         self._results["table"] = self._file(runtime, "qc.tsv")
         io.write_tsv(Path(self._results["table"]), pd.DataFrame([row]))

@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike
 from bidsapp_brainage.errors import ResourceError
 from bidsapp_brainage.model import outputs
 
+_SCHEMA = "models/card.schema.json"
+
 
 def check_card(raw: Any, path: Path) -> None:
     """Compare a card with the schema and with itself.
@@ -23,7 +25,7 @@ def check_card(raw: Any, path: Path) -> None:
     ResourceError
         Lists every field at fault and what was expected there.
     """
-    faults = [*_schema_faults(raw)] or [*_consistency_faults(raw)]
+    faults = [*schema_faults(raw, _SCHEMA)] or [*_consistency_faults(raw)]
     if faults:
         listing = "\n  ".join(faults)
         raise ResourceError(
@@ -32,10 +34,11 @@ def check_card(raw: Any, path: Path) -> None:
         )
 
 
-def _schema_faults(raw: object) -> Iterator[str]:
+def schema_faults(raw: object, schema: str) -> Iterator[str]:
+    """Give every field of a card that breaks a schema, which lies below ``data``."""
     import jsonschema  # imported here so that listing names stays fast
 
-    path = resources.files("bidsapp_brainage") / "data" / "models" / "card.schema.json"
+    path = resources.files("bidsapp_brainage") / "data" / schema
     validator = jsonschema.Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
     for fault in sorted(validator.iter_errors(raw), key=lambda f: list(map(str, f.path))):
         field = ".".join(str(part) for part in fault.path) or "(top level)"
@@ -57,6 +60,7 @@ def _consistency_faults(raw: dict[str, Any]) -> Iterator[str]:
     if (codes := axis_codes(affine)) != raw["input"]["orientation"]:
         yield f"input.affine: its axes run {codes}, input.orientation says otherwise"
     yield from _source_faults(raw["input"])
+    yield from _segmentation_faults(raw["input"])
     yield from _weight_faults(raw["weights"])
     formats = {weight.get("format", "safetensors") for weight in raw["weights"]}
     if (raw["architecture"]["id"] == "onnx") != ("onnx" in formats):
@@ -85,6 +89,16 @@ def _source_faults(spec: dict[str, Any]) -> Iterator[str]:
         yield "input.source_grid.affine: its axes do not run as input.orientation says"
     if native and spec.get("crop") != "brain":
         yield "input.crop: native images have no place of their own; it must be 'brain'"
+
+
+def _segmentation_faults(spec: dict[str, Any]) -> Iterator[str]:
+    if spec["intensity"]["scaling"] == "segmentation" and (
+        spec["registration"] != "affine" or "source_grid" in spec or not spec["skull_stripped"]
+    ):
+        yield (
+            "input.intensity.scaling: 'segmentation' gives brains that are affinely registered; "
+            "'source_grid', other registrations and whole heads do not go with it"
+        )
 
 
 def _weight_faults(weights: list[dict[str, Any]]) -> Iterator[str]:

@@ -22,6 +22,7 @@ _SCALING = {
     "divide_by_max": "by division by their maximum",
     "min_max": "to the range from 0 to 1",
     "white_matter": "so that the peak of white matter lies at 1",
+    "segmentation": "by the segmentation, so that fluid is 0, grey matter 1 and white matter 2",
     "tissue": "so that fluid is 0, grey matter 1 and white matter 2",
 }
 

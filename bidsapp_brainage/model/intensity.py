@@ -37,7 +37,8 @@ def scale_intensity(
         ``brain_robust`` (median 0, interquartile range 1.349), ``divide_by_mean``,
         ``divide_by_max``, ``min_max`` (0 to 1), ``white_matter`` (its peak at 1), ``tissue``
         (fluid 0, grey matter 1, white matter 2, with levels read in ``ellipsoid``; see
-        :func:`bidsapp_brainage.model.tissue.tissue_units`) or ``none``;
+        :func:`bidsapp_brainage.model.tissue.tissue_units`), ``segmentation`` (the volume is in
+        these units already, by a segmentation) or ``none``;
         optional, in this order: ``multiply``, ``round`` to whole numbers, ``clip`` to bounds.
         With ``over: volume`` the statistics are those of the whole volume, in which everything
         outside the mask is 0, and the outside is scaled like the rest.
@@ -141,6 +142,7 @@ SCALINGS: Mapping[str, Callable[[np.ndarray], tuple[float, float]]] = MappingPro
         "divide_by_max": lambda values: (0.0, float(values.max())),
         "min_max": _min_max,
         "white_matter": _white_matter,
+        "segmentation": lambda _: (0.0, 1.0),
         "none": lambda _: (0.0, 1.0),
     }
 )

@@ -27,6 +27,7 @@ class Intensity(TypedDict):
     """Scaling of the intensities; see :func:`bidsapp_brainage.model.intensity.scale_intensity`."""
 
     scaling: str
+    segmentation: NotRequired[str]
     ellipsoid: NotRequired[Ellipsoid]
     over: NotRequired[Literal["brain", "volume"]]
     at: NotRequired[Literal["input", "source"]]
@@ -44,17 +45,22 @@ class SourceGrid(TypedDict):
     interpolation: NotRequired[Literal["linear", "cubic"]]
 
 
-class InputSpec(TypedDict):
-    """What the network sees."""
+class Grid(TypedDict):
+    """Voxels that lie in a template's space; the affine leads to its RAS mm."""
 
     template: str
+    resolution_mm: float
+    shape: list[int]
+    affine: Matrix
+
+
+class InputSpec(Grid):
+    """What the network sees."""
+
     registration: Literal["affine", "rigid", "native"]
     skull_stripped: bool
     stripped_sources: NotRequired[bool]
     orientation: str
-    resolution_mm: float
-    shape: list[int]
-    affine: Matrix
     source_grid: NotRequired[SourceGrid]
     crop: NotRequired[Literal["fixed", "brain"]]
     intensity: Intensity

@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from bidsapp_brainage.errors import ResourceError
 from bidsapp_brainage.io import atomic_path
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from bidsapp_brainage.model.cards import ModelCard
 
 
 @dataclass(frozen=True)
@@ -49,12 +47,28 @@ class WeightFile:
     key_prefix: str = ""
 
 
-def weights_present(card: ModelCard) -> bool:
+class HasWeights(Protocol):
+    """What a card must tell so that its weights can be verified."""
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+
+    @property
+    def weights(self) -> tuple[WeightFile, ...]:
+        """Its files."""
+
+    @property
+    def non_commercial(self) -> bool:
+        """Whether the licence forbids commercial use."""
+
+
+def weights_present(card: HasWeights) -> bool:
     """Whether every weight file is there; says nothing about what is in them."""
     return all(weight.path.is_file() for weight in card.weights)
 
 
-def verify_weights(card: ModelCard) -> None:
+def verify_weights(card: HasWeights) -> None:
     """Make sure that every weight file is there and is the one that the card was written for.
 
     Raises
@@ -113,7 +127,7 @@ def _digest(path: Path, digest: hashlib._Hash) -> str:
     return digest.hexdigest()
 
 
-def _remedy(card: ModelCard, weight: WeightFile) -> str:
+def _remedy(card: HasWeights, weight: WeightFile) -> str:
     if weight.url:
         accept = " (its licence has to be accepted)" if card.non_commercial else ""
         return f"Fetch it with: brainage-model fetch {card.name}{accept}"

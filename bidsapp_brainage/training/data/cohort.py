@@ -15,10 +15,10 @@ import pandas as pd
 
 from bidsapp_brainage.bids.ages import find_age_column, parse_age, parse_sex
 from bidsapp_brainage.errors import DataError, NoInputError
-from bidsapp_brainage.imaging.network_input import model_input
 from bidsapp_brainage.io import load_nifti, read_tsv
 from bidsapp_brainage.model.outputs import Head
 from bidsapp_brainage.model.specs import InputSpec
+from bidsapp_brainage.segmentation.prepare import prepared_input
 
 FAMILY_COLUMN = "family_id"
 #: In the names of images that were made from others to learn from, never to report on.
@@ -227,7 +227,7 @@ def load_volume(path: Path, spec: InputSpec, *, prepared: bool = True) -> np.nda
             raise DataError(f"{path} has {data.ndim} dimensions: give images of three.")
         whole = nib.Nifti1Image(data, image.affine)
         mask = nib.Nifti1Image((data != 0).astype(np.uint8), image.affine)
-        image, _ = model_input(whole, mask, np.eye(4), spec)
+        image, _ = prepared_input(whole, mask, np.eye(4), spec)
     volume = np.asarray(image.dataobj, dtype=np.float32)
     if volume.shape != tuple(spec["shape"]):
         raise DataError(f"{path} has shape {volume.shape}, the model needs {spec['shape']}.")

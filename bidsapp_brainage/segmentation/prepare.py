@@ -1,0 +1,42 @@
+"""The input of any model from an image, its mask and its registration."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+
+from bidsapp_brainage.imaging.network_input import Tissue, model_input
+from bidsapp_brainage.model.specs import InputSpec
+
+from .card import EMBEDDED, find_segmentation, load_network
+from .segment import segment
+
+
+def needs_segmentation(input_spec: InputSpec) -> bool:
+    """Whether a model sees tissue from a segmentation."""
+    return input_spec["intensity"]["scaling"] == "segmentation"
+
+
+def segmentation_name(input_spec: InputSpec) -> str:
+    """Name of the segmentation that a model was made with; else the embedded one."""
+    return input_spec["intensity"].get("segmentation", EMBEDDED)
+
+
+def prepared_input(
+    t1w: nib.Nifti1Image,
+    mask: nib.Nifti1Image,
+    affine: np.ndarray,
+    input_spec: InputSpec,
+    *,
+    n_threads: int | None = None,
+) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
+    """Make what a network sees, with a segmentation where the model asks for one.
+
+    Parameters, results and errors are those of
+    :func:`bidsapp_brainage.imaging.network_input.model_input`.
+    """
+    tissue: Tissue | None = None
+    if needs_segmentation(input_spec):
+        card = find_segmentation(segmentation_name(input_spec))
+        tissue = segment(t1w, mask, affine, load_network(card), card, n_threads=n_threads).tissue
+    return model_input(t1w, mask, affine, input_spec, tissue=tissue)

@@ -1,0 +1,161 @@
+"""From a T1w image to tissue and regions on the grid of the segmentation network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import nibabel as nib
+import numpy as np
+
+from bidsapp_brainage.imaging.network_input import Tissue, brought_to, card_grid
+from bidsapp_brainage.model.device import cpu_threads
+
+from .input import segmentation_input
+from .labels import TISSUES, Labels
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .card import SegmentationCard
+
+#: A tissue that makes up less of what is found inside the skull was not found.
+MIN_TISSUE_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What the network says about every voxel of the brain and of its rim.
+
+    Attributes
+    ----------
+    where : ndarray of bool, shape (D, H, W)
+        Voxels that the network was asked about; none if there is no brain mask on the grid.
+    posteriors : ndarray of float32, shape (n_voxels, n_classes)
+        Of these voxels in the order of ``where``; each row sums to 1.
+    units : ndarray of float32, shape (n_voxels,)
+        Fluid 0, grey matter 1, white matter 2.
+    mask : ndarray of bool, shape (D, H, W)
+        The brain mask that was given.
+    affine : ndarray, shape (4, 4)
+        Voxels of the grid to template RAS mm.
+    to_t1w : ndarray, shape (4, 4)
+        Template RAS mm to T1w RAS mm.
+    labels : Labels
+        Regions in the order of the classes; class 0 is outside the brain.
+    """
+
+    where: np.ndarray
+    posteriors: np.ndarray
+    units: np.ndarray
+    mask: np.ndarray
+    affine: np.ndarray
+    to_t1w: np.ndarray
+    labels: Labels
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel of the grid in the person's own space."""
+        scale = abs(np.linalg.det(self.to_t1w[:3, :3] @ self.affine[:3, :3]))
+        return float(scale) / 1000
+
+    @cached_property
+    def brain(self) -> np.ndarray:
+        """Voxels that are rather inside the brain than outside, bool, shape (D, H, W)."""
+        return self.on_grid(self.posteriors[:, 0] <= 0.5)
+
+    @cached_property
+    def dseg(self) -> np.ndarray:
+        """Index of the most probable region, int16, shape (D, H, W); 0 outside the brain."""
+        return self.on_grid(self.labels.indices[self.posteriors.argmax(axis=1)].astype(np.int16))
+
+    @cached_property
+    def tissues(self) -> np.ndarray:
+        """Posteriors of ``TISSUES``, float32, shape (n_voxels, 3)."""
+        member = self.labels.tissues[:, None] == np.arange(len(TISSUES))
+        return np.asarray(self.posteriors @ member.astype(np.float32))
+
+    @property
+    def mask_dice(self) -> float:
+        """Dice overlap of the given mask with the brain that was found; 0 without brain."""
+        total = int(self.mask.sum() + self.brain.sum())
+        return float(2 * (self.mask & self.brain).sum() / total) if total else 0.0
+
+    @property
+    def tissues_found(self) -> int:
+        """Of fluid, grey and white matter, those that make up a part of what is in the skull."""
+        amounts = self.tissues.sum(axis=0)
+        total = float(amounts.sum())
+        return int((amounts > MIN_TISSUE_SHARE * total).sum()) if total else 0
+
+    @property
+    def tissue(self) -> Tissue:
+        """Tissue units as images, 0 outside the brain."""
+        units = np.where(self.brain, self.on_grid(self.units), np.float32(0))
+        return Tissue(
+            nib.Nifti1Image(units.astype(np.float32), self.affine),
+            nib.Nifti1Image(self.brain.astype(np.uint8), self.affine),
+        )
+
+    def on_grid(self, values: np.ndarray) -> np.ndarray:
+        """Values (n_voxels,) as a volume (D, H, W), 0 elsewhere."""
+        volume = np.zeros(self.where.shape, dtype=values.dtype)
+        volume[self.where] = values
+        return volume
+
+
+def segment(
+    t1w: nib.Nifti1Image,
+    mask: nib.Nifti1Image,
+    affine: np.ndarray,
+    network: nn.Module,
+    card: SegmentationCard,
+    *,
+    n_threads: int | None = None,
+) -> Segmentation:
+    """Segment a brain, whatever its contrast.
+
+    Parameters
+    ----------
+    t1w, mask : nibabel.Nifti1Image
+        Bias-corrected T1w and brain mask on one grid.
+    affine : ndarray, shape (4, 4)
+        Template RAS mm to T1w RAS mm.
+    network : torch.nn.Module
+        From :func:`.card.load_network`.
+    card : SegmentationCard
+        Its grid and regions.
+    n_threads : int, optional
+        CPU threads; None leaves torch's setting alone.
+
+    Returns
+    -------
+    Segmentation
+        With no voxel at all where the mask is empty on the grid.
+
+    Raises
+    ------
+    DataError
+        The image is the same everywhere inside the mask.
+    """
+    import torch
+
+    grid = card_grid(card.grid)
+    volume, inside = brought_to(grid, t1w, mask, affine)
+    where = np.zeros(grid.shape, dtype=bool)
+    logits, units = torch.zeros(0, card.labels.n_classes), torch.zeros(0)
+    if inside.any():
+        scaled, where = segmentation_input(volume, inside)
+        with cpu_threads(n_threads), torch.inference_mode():
+            logits, units = network(torch.from_numpy(scaled)[None, None], torch.from_numpy(where))
+            logits = torch.softmax(logits.float(), dim=1)
+    return Segmentation(
+        where=where,
+        posteriors=logits.numpy(),
+        units=units.float().numpy(),
+        mask=inside,
+        affine=np.asarray(grid.affine),
+        to_t1w=np.asarray(affine, dtype=float),
+        labels=card.labels,
+    )
