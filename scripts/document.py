@@ -28,7 +28,7 @@ BEGIN = {
 }  # fmt: skip
 LABELS = {
     "space": "T", "atlas": "A", "seg": "S", "scale": "N", "res": "R",
-    "from": "T1w", "to": "T", "mode": "image",
+    "from": "T1w", "to": "T", "mode": "image", "label": "TISSUE",
 }  # fmt: skip
 
 

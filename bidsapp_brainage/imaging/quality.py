@@ -49,9 +49,9 @@ def quality_metrics(
 
     `conformed` and `corrected` are the T1w before and after bias correction, `mask` the brain mask
     on the same grid, `facts` from :func:`~.conform.conform_t1w` and `registration` from
-    :func:`~.registration.registration_quality`, `segmentation` the second opinion on the mask, where
-    there is one. A metric is None where it cannot be computed, such
-    as noise measures of a stripped image; ``decision`` is ``pass``, ``warn`` or ``fail``.
+    :func:`~.registration.registration_quality`, `segmentation` the second opinion on
+    the mask, where there is one. A metric is None where it cannot be computed, such as noise
+    measures of a stripped image; ``decision`` is ``pass``, ``warn`` or ``fail``.
     """
     raw = np.asarray(conformed.dataobj, dtype=np.float32)
     data = np.asarray(corrected.dataobj, dtype=np.float32)

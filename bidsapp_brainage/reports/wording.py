@@ -66,6 +66,10 @@ _REMEDIES = (
         "Look at the outline of the mask; if it is wrong, give one of your own with --derivatives.",
     ),
     (
+        "fluid not found",
+        "Check that the file is an MR image of a head, and look at mask and registration.",
+    ),
+    (
         "brain volume",
         "Check the voxel size in the header and the outline of the mask.",
     ),

@@ -1,4 +1,4 @@
-"""Cards of segmentation networks: ``data/segmentation/<name>.json`` with weights and regions beside it."""
+"""Cards of segmentation networks: ``data/segmentation/<name>.json``, weights and regions beside."""
 
 from __future__ import annotations
 
@@ -111,7 +111,9 @@ def load_segmentation_card(path: Path) -> SegmentationCard:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ResourceError(f"Segmentation card {path} cannot be read: {error}. {_REINSTALL}") from error
+        raise ResourceError(
+            f"Segmentation card {path} cannot be read: {error}. {_REINSTALL}"
+        ) from error
     faults = list(schema_faults(raw, _SCHEMA))
     if faults:
         listing = "\n  ".join(faults)
@@ -162,7 +164,8 @@ def load_network(card: SegmentationCard) -> SegmentationNet:
         network.load_state_dict(load_file(weight.path), strict=True)
     except (SafetensorError, RuntimeError, TypeError, OSError, ValueError) as error:
         raise ResourceError(
-            f"Weights {weight.path} do not fit segmentation card {card.name}: {error}. {_REINSTALL}"
+            f"Weights {weight.path} do not fit the architecture on segmentation card {card.name} "
+            f"({type(error).__name__}: {str(error).splitlines()[0]}). {_REINSTALL}"
         ) from error
     return network.eval().requires_grad_(requires_grad=False)
 
@@ -172,5 +175,7 @@ def _labels(path: Path) -> Labels:
         labels = Labels(read_tsv(path))
         _ = labels.indices, labels.tissues
     except (DataError, KeyError, ValueError) as error:
-        raise ResourceError(f"Table of regions {path} cannot be used: {error}. {_REINSTALL}") from error
+        raise ResourceError(
+            f"Table of regions {path} cannot be used: {error}. {_REINSTALL}"
+        ) from error
     return labels

@@ -1,7 +1,7 @@
 """A segmentation at the T1w's own resolution: regions, and probabilities of tissue.
 
 Posteriors are interpolated, not labels, so that borders of regions are smooth. All posteriors of
-an image of 1 mm would take gigabytes; one class at a time, in the box where it occurs, takes little.
+an image of 1 mm would take gigabytes; one class at a time, in the box where it occurs, is little.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ def regions_in_t1w(segmentation: Segmentation, t1w: nib.Nifti1Image) -> nib.Nift
     return nib.Nifti1Image(found, t1w.affine)
 
 
-def tissues_in_t1w(
-    segmentation: Segmentation, t1w: nib.Nifti1Image
-) -> dict[str, nib.Nifti1Image]:
+def tissues_in_t1w(segmentation: Segmentation, t1w: nib.Nifti1Image) -> dict[str, nib.Nifti1Image]:
     """Probability of each of ``TISSUES`` in every voxel of a T1w, float32, 0 to 1."""
     images = {}
     for number, name in enumerate(TISSUES):
@@ -50,7 +48,7 @@ def tissues_in_t1w(
 def _interpolated(
     segmentation: Segmentation, posterior: np.ndarray, t1w: nib.Nifti1Image, above: float = 0.0
 ) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
-    """The box of the T1w in which a posterior (D, H, W) is `above` something, with its values there.
+    """Box of the T1w in which a posterior (D, H, W) is `above` something, and its values there.
 
     Nothing where it occurs nowhere, or outside of the image only.
     """
@@ -69,7 +67,8 @@ def _interpolated(
     if (stop <= start).any():
         return
     offset = nib.affines.apply_affine(to_grid, start) - low
+    size = tuple(int(n) for n in stop - start)
     values = ndimage.affine_transform(
-        source, to_grid[:3, :3], offset, tuple(stop - start), np.float32, order=1, mode="constant"
+        source, to_grid[:3, :3], offset, output_shape=size, output=np.float32, order=1
     )
     yield tuple(slice(a, b) for a, b in zip(start, stop, strict=True)), values

@@ -84,10 +84,9 @@ class Segmentation:
 
     @property
     def tissues_found(self) -> int:
-        """Of fluid, grey and white matter, those that make up a part of what is in the skull."""
-        amounts = self.tissues.sum(axis=0)
-        total = float(amounts.sum())
-        return int((amounts > MIN_TISSUE_SHARE * total).sum()) if total else 0
+        """Of fluid, grey and white matter, those that make up a part of what was found."""
+        amounts = self.tissues[self.posteriors[:, 0] <= 0.5].sum(axis=0)
+        return int((amounts > MIN_TISSUE_SHARE * amounts.sum()).sum())
 
     @property
     def tissue(self) -> Tissue:

@@ -25,6 +25,8 @@ GOOD = {
     "fov_clipped_fraction": 0.0,
     "resolution_mm": 1.0,
     "n_nan": 0,
+    "dice_mask_segmentation": 0.95,
+    "tissues_found": 3,
 }
 
 
@@ -99,7 +101,11 @@ def test_stripped_and_whole_heads_look_alike_to_the_network(head, template_mask)
         ({}, "pass", "n/a"),
         ({"template_correlation": 0.1}, "fail", "does not resemble"),
         ({"mask_overlap_dice": 0.5}, "fail", "does not overlap"),
+        ({"dice_mask_segmentation": 0.3}, "fail", "no brain inside the brain mask"),
         ({"template_correlation": 0.4}, "warn", "weak resemblance"),
+        ({"dice_mask_segmentation": 0.8}, "warn", "segmentation disagree"),
+        ({"dice_mask_segmentation": None, "tissues_found": None}, "pass", "n/a"),
+        ({"tissues_found": 1}, "warn", "white matter or fluid not found"),
         ({"brain_volume_ml": 700.0}, "warn", "unusual brain volume"),
         ({"fov_clipped_fraction": 0.1}, "warn", "cut by the field of view"),
         ({"resolution_mm": 4.0}, "warn", "coarse"),
@@ -117,5 +123,9 @@ def test_every_metric_is_there(head, template_mask) -> None:
     registration = {key: GOOD.get(key, 1.2) for key in quality._REGISTRATION_KEYS}
     row = quality.quality_metrics(head, head, template_mask, facts, registration)
     assert row["decision"] == "pass"
+    assert row["dice_mask_segmentation"] is None
+    opinion = {"dice_mask_segmentation": 0.8, "tissues_found": 3}
+    row = quality.quality_metrics(head, head, template_mask, facts, registration, opinion)
+    assert row["decision"] == "warn"
     for key in ("cnr", "snr", "efc", "fber", "wm2max", "inhomogeneity", "brain_volume_ml"):
         assert np.isfinite(row[key]), key

@@ -321,6 +321,8 @@ def test_every_reason_of_the_quality_checks_has_a_remedy(decision):
         "fov_clipped_fraction": 0.5,
         "resolution_mm": 9.0,
         "n_nan": 3,
+        "dice_mask_segmentation": 0.2 if decision == "fail" else 0.8,
+        "tissues_found": 1,
     }
     general = {notice.remedy for notice in wording.quality(decision, None)}
     for name, value in bad.items():
@@ -331,6 +333,8 @@ def test_every_reason_of_the_quality_checks_has_a_remedy(decision):
             "fov_clipped_fraction": 0.0,
             "resolution_mm": 1.0,
             "n_nan": 0,
+            "dice_mask_segmentation": 0.95,
+            "tissues_found": 3,
         }
         found, reason = decide(good | {name: value})
         (notice,) = wording.quality(found, reason)

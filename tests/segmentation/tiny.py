@@ -1,0 +1,83 @@
+"""A tiny segmentation network with random weights, and one that knows the answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from bidsapp_brainage import io
+from bidsapp_brainage.model.weights.files import file_sha256
+from bidsapp_brainage.segmentation.card import SegmentationCard, load_segmentation_card
+from bidsapp_brainage.segmentation.network import SegmentationNet
+
+#: A cube of 192 mm about the origin, in voxels of 8 mm.
+SHAPE, SIZE = (24, 24, 24), 8.0
+AFFINE = [[8.0, 0, 0, -92.0], [0, 8.0, 0, -92.0], [0, 0, 8.0, -92.0], [0, 0, 0, 1.0]]
+ARCHITECTURE = {"n_classes": 6, "channels": [2, 3], "hidden": 4}
+REGIONS = pd.DataFrame(
+    [
+        (4, "3rdVentricle", None, "CSF", 4),
+        (47, "Hippocampus_R", "R", "GM", 48),
+        (48, "Hippocampus_L", "L", "GM", 47),
+        (81, "Frontal_WM_R", "R", "WM", 82),
+        (82, "Frontal_WM_L", "L", "WM", 81),
+    ],
+    columns=["index", "name", "hemisphere", "tissue", "mirror"],
+)
+
+
+def make_segmentation(folder: Path, **changes: Any) -> SegmentationCard:
+    """Write ``tiny`` with random weights into a folder; `changes` replace fields of the card."""
+    folder.mkdir(parents=True, exist_ok=True)
+    io.write_tsv(folder / "regions.tsv", REGIONS)
+    torch.manual_seed(0)
+    network = SegmentationNet(**ARCHITECTURE)
+    weights = folder / "tiny.safetensors"
+    save_file({name: value.half() for name, value in network.state_dict().items()}, weights)
+    raw = {
+        "schema_version": 1,
+        "name": "tiny",
+        "version": "0.0.1",
+        "description": "Untrained; for tests.",
+        "architecture": ARCHITECTURE,
+        "classes": "regions.tsv",
+        "weights": {
+            "file": weights.name,
+            "sha256": file_sha256(weights),
+            "size": weights.stat().st_size,
+        },
+        "input": {
+            "template": "MNI152NLin2009aSym",
+            "resolution_mm": SIZE,
+            "shape": list(SHAPE),
+            "affine": AFFINE,
+        },
+        "licence": "CC0",
+        "citation_keys": ["synthseg"],
+        "training": {"text": "It was not trained."},
+        "dice": {"Hippocampus_R": 0.5},
+    }
+    path = folder / "tiny.json"
+    path.write_text(json.dumps({**raw, **changes}))
+    return load_segmentation_card(path)
+
+
+class Oracle(nn.Module):
+    """A network that is told the class of every voxel (D, H, W), and is sure of it."""
+
+    def __init__(self, classes: np.ndarray, n_classes: int = 6, sure: float = 20.0) -> None:
+        super().__init__()
+        self.answer = torch.from_numpy(classes).long()
+        self.n_classes, self.sure = n_classes, sure
+
+    def forward(self, x: torch.Tensor, where: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        here = self.answer[where]
+        logits = self.sure * nn.functional.one_hot(here, self.n_classes).float()
+        return logits, torch.tensor([0.0, 0.0, 1.0, 1.0, 2.0, 2.0])[here]
