@@ -89,8 +89,8 @@ def test_probabilities_of_tissue(head, found) -> None:
     assert total.max() == pytest.approx(1, abs=1e-4)
     image = np.asarray(head.t1w.dataobj)
     assert np.asarray(maps["GM"].dataobj)[image == 60].mean() > 0.85
-    far = ~ndimage.binary_dilation(image > 0, iterations=5)
-    assert np.asarray(maps["GM"].dataobj)[far].max() == pytest.approx(0, abs=1e-3)
+    far = ~ndimage.binary_dilation(image > 0, iterations=10)
+    assert np.asarray(maps["GM"].dataobj)[far].max() < 1e-3
 
 
 def test_colours_are_those_of_both_sides(card) -> None:
