@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from .baselines import BASELINES
 from .cards import Column
+from .flags import meanings
 from .levels import SIDES, level_meanings
-
-#: Reasons to doubt a prediction.
-OOD_FLAGS = {
-    "none": "nothing found",
-    "stripped_source": "the image was skull-stripped before, and the model learned from whole "
-    "heads only",
-    "out_of_range": "predicted age outside the ages that the model was trained on",
-    "edge_mass": "more than 20 % of the probability in the first or last age bin",
-    "member_disagreement": "the members of the ensemble differ more than its card allows",
-}
 
 PARTICIPANT_ID = Column("participant_id", "Participant", "Label of the participant with its prefix "
     "sub-.")  # fmt: skip
@@ -49,8 +40,12 @@ CI95_LOWER = Column("ci95_lower", "Lower end of the 95 % interval", "2.5 % point
     "interval.")  # fmt: skip
 CI95_UPPER = Column("ci95_upper", "Upper end of the 95 % interval", "97.5 % point of the "
     "interval.")  # fmt: skip
-OOD_FLAG = Column("ood_flag", "Doubt flag", "Why the result may not be trusted; none if nothing "
-    "was found.", levels=OOD_FLAGS)  # fmt: skip
+FLAGS = Column("flags", "Flags", "All reasons to doubt the result, joined by commas; none if "
+    "nothing was found.", levels=meanings())  # fmt: skip
+FLAG_REASONS = Column("flag_reasons", "Reasons of the flags", "What was found, one sentence for "
+    "each of the flags in their order, joined by semicolons; n/a without flags.")  # fmt: skip
+OOD_FLAG = Column("ood_flag", "Doubt flag", "First of the flags that the model raises without "
+    "knowing the age; none if nothing was found.", levels=meanings(of_model=True))  # fmt: skip
 N_PARTICIPANTS = Column("n_participants", "Participants", "Number of participants that the value "
     "is computed from.", minimum=0)  # fmt: skip
 N_SCANS = Column("n_scans", "Scans", "Number of scans that the value is computed from.",

@@ -79,13 +79,15 @@ PREDICTION: tuple[Column, ...] = (
         units="year"),
     Column("predicted_age_mode", "Most probable age", "Centre of the most probable age bin.",
         units="year"),
-    Column("predicted_age_sd", "SD of the predicted age", "Standard deviation of the predicted "
-        "distribution times the calibration factor of the model card.", units="year", minimum=0),
+    Column("predicted_age_sd", "SD of the predicted age", "Expected size (SD) of the error, as the "
+        "model card knows it from people not trained on; n/a where it does not.", units="year",
+        minimum=0),
     Column("entropy", "Entropy", "Entropy of the predicted distribution.", units="nat", minimum=0),
-    Column("ci95_lower", "Lower end of the 95 % interval", "2.5 % quantile of the calibrated "
-        "distribution.", units="year"),
-    Column("ci95_upper", "Upper end of the 95 % interval", "97.5 % quantile of the calibrated "
-        "distribution.", units="year"),
+    Column("ci95_lower", "Lower end of the 95 % interval", "Age above which the true age lies "
+        "with 97.5 % probability, as calibrated on people not trained on; n/a where the model "
+        "card has no calibration.", units="year"),
+    Column("ci95_upper", "Upper end of the 95 % interval", "Age below which it lies with 97.5 % "
+        "probability; n/a where the model card has no calibration.", units="year"),
     Column("gap", "Brain-age gap", "Predicted age minus chronological age, as predicted.",
         units="year", derivative=True),
     Column("gap_corrected", "Corrected brain-age gap", "Gap after removing the model's regression "
@@ -95,8 +97,18 @@ PREDICTION: tuple[Column, ...] = (
         "gaps in the people that the model card's correction was fitted on.", derivative=True),
     Column("bias_model", "Bias correction", "Which correction of the regression to the mean was "
         "applied; none if none was."),
-    Column("in_age_range", "In age range", "Whether the predicted age lies in the ages that the "
-        "model was trained on.", levels={"true": "inside", "false": "outside"}),
+    Column("in_age_range", "In age range", "Whether predicted and chronological age (where it is "
+        "known) lie in the ages that the model was trained on.",
+        levels={"true": "inside", "false": "outside"}),
+    Column("training_distance", "Distance from the training people", "How unlike those of the "
+        "training people the image is (amounts of tissue, intensities, features of the network, "
+        "at the predicted age), over the limit on the model card; above 1 is flagged, n/a where "
+        "the card has no reference.", minimum=0),
+    Column("member_sd", "SD of the members", "Standard deviation of the ages from the networks "
+        "that answer together: members of the ensemble, or parts of a mixture.", units="year",
+        minimum=0),
+    c.FLAGS,
+    c.FLAG_REASONS,
     c.OOD_FLAG,
     Column("qc_flag", "Quality flag", "Decision of the image quality checks (see the qc table).",
         levels=_DECISIONS),

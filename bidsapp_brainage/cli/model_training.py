@@ -98,28 +98,75 @@ def evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def features(options: argparse.Namespace) -> int:
+    """Write what the images of cohorts are compared by."""
+    import pandas as pd
+
+    from bidsapp_brainage.io import write_tsv
+    from bidsapp_brainage.model.device import resolve_device
+    from bidsapp_brainage.training.data.cohort import find_cohort
+    from bidsapp_brainage.training.evaluation import source_for
+    from bidsapp_brainage.training.reference import feature_table
+
+    card = _card(options)
+    device = resolve_device(options.device)[0]
+    tables = []
+    for name, folder in (_named_path(text) for text in options.inputs):
+        source = source_for(card, folder, _source(options, card.name))
+        cohort = find_cohort(folder, source, options.participants)
+        tables.append(feature_table(card, cohort, name, device=device))
+        print(f"{name}: {len(cohort)} scans")
+    write_tsv(options.out, pd.concat(tables, ignore_index=True))
+    print(options.out)
+    return 0
+
+
 def calibrate(options: argparse.Namespace) -> int:
     """Fit intervals and bias line on people not trained on, and write them on the card."""
-    from bidsapp_brainage.training.evaluation import read_predictions
+    from bidsapp_brainage.io import read_tsv
     from bidsapp_brainage.training.recalibrate import recalibrate
 
     card = _card(options)
     if not options.oof and not options.inputs:
         raise UsageError("Give --oof TSV, or a folder of people that the model did not learn from.")
     if options.oof:
-        table, source = read_predictions(options.oof), "out-of-fold predictions"
+        table, source = _left_out(options), "out-of-fold predictions"
     else:
         table = _predictions(options, card, options.inputs)
+        source = "predictions of people not trained on"
+    if "distribution_sd" in table:
         # as the network gave it, before the calibration that the card has now
         table["predicted_age_sd"] = table["distribution_sd"]
-        source = "predictions of people not trained on"
     cohort = options.cohort_name or str(card.training.get("cohort", "unnamed people"))
     path, text = recalibrate(
-        card, table, f"{source} ({cohort})", method=options.method, out=options.out
+        card,
+        table,
+        f"{source} ({cohort})",
+        method=options.method,
+        out=options.out,
+        features=read_tsv(options.features) if options.features else None,
     )
     print(text)
     print(path)
     return 0
+
+
+def _left_out(options: argparse.Namespace) -> pd.DataFrame:
+    """Predictions of all tables, each row with its scanner."""
+    import pandas as pd
+
+    from bidsapp_brainage.training.evaluation import read_predictions
+    from bidsapp_brainage.training.reference import SCANNER
+
+    tables = []
+    for name, path in (_named_path(text) for text in options.oof):
+        table = read_predictions(path)
+        if options.scanner_column in table:
+            table[SCANNER] = table[options.scanner_column]
+        elif len(options.oof) > 1:
+            table[SCANNER] = name
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
 
 
 def _changes(options: argparse.Namespace) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Options of ``brainage-model {train,finetune,evaluate,calibrate}``."""
+"""Options of ``brainage-model {train,finetune,evaluate,features,calibrate}``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,22 @@ from typing import Any
 
 from bidsapp_brainage.cli import model_training
 from bidsapp_brainage.cli.parser import add_option
+from bidsapp_brainage.model.specs import CALIBRATIONS
 from bidsapp_brainage.settings import all_options
 from bidsapp_brainage.training.recipe import recipe_options
 
+_CALIBRATE = """\
+Conformal 95 % intervals and the bias line from predictions of people that the networks did not
+learn from. Prints the coverage on every scanner, calibrated without that scanner, and writes
+calibration, bias_correction and (with --features) reference on the card.
+
+  brainage-model features MODEL siteA=DERIVATIVES_A siteB=DERIVATIVES_B --out features.tsv
+  brainage-model calibrate MODEL --oof left_out.tsv --features features.tsv --out FOLDER
+"""
+
 
 def add_commands(commands: Any) -> None:
-    """Add the four commands to the parser of ``brainage-model``.
+    """Add the commands of training to the parser of ``brainage-model``.
 
     Parameters
     ----------
@@ -24,6 +34,7 @@ def add_commands(commands: Any) -> None:
     _add_train(commands)
     _add_finetune(commands)
     _add_evaluate(commands)
+    _add_features(commands)
     _add_calibrate(commands)
 
 
@@ -93,12 +104,33 @@ def _add_evaluate(commands: Any) -> None:
     parser.set_defaults(handler=model_training.evaluate, target=None)
 
 
+def _add_features(commands: Any) -> None:
+    parser = commands.add_parser(
+        "features",
+        help="what images are compared by with those of the training people",
+        description="Write one row per scan: statistics of the network's input, fractions of "
+        "tissue (from *_volumes.tsv beside the input) and features of the network's encoder. "
+        "`calibrate --features` makes the card's reference of it.",
+    )
+    _add_model(parser)
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="[NAME=]INPUTS",
+        help="derivatives of the training people, a folder and name for every scanner",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="TSV", help="table to write")
+    _add_images(parser)
+    _add_machine(parser)
+    parser.set_defaults(handler=model_training.features, target=None)
+
+
 def _add_calibrate(commands: Any) -> None:
     parser = commands.add_parser(
         "calibrate",
         help="fit prediction intervals and the age-bias line",
-        description="Conformal 95 % intervals and the bias line from predictions of people that "
-        "the networks did not learn from.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=_CALIBRATE,
     )
     _add_model(parser)
     parser.add_argument(
@@ -107,13 +139,35 @@ def _add_calibrate(commands: Any) -> None:
         nargs="?",
         help="derivatives of people that the model did not learn from",
     )
-    parser.add_argument("--oof", type=Path, metavar="TSV", help="out-of-fold predictions instead")
+    parser.add_argument(
+        "--oof",
+        nargs="+",
+        metavar="[NAME=]TSV",
+        help="predictions of left-out people instead: participant_id, age, predicted_age, "
+        "predicted_age_sd (of the distribution, as the network gave it); optional the column of "
+        "--scanner-column, training_distance, member_sd (SD of the members' ages)",
+    )
+    parser.add_argument(
+        "--scanner-column",
+        default="cohort",
+        metavar="COLUMN",
+        help="column of these tables that names who was left out of training together (default: "
+        "cohort); without it every table is a scanner, by its NAME",
+    )
+    parser.add_argument(
+        "--features",
+        type=Path,
+        metavar="TSV",
+        help="of the same people, from `features`: they become the card's reference, and the "
+        "interval grows with the distance from it",
+    )
     parser.add_argument(
         "--method",
-        choices=("auto", "normalised", "constant"),
+        choices=("auto", *CALIBRATIONS),
         default="auto",
-        help="interval as a multiple of the distribution's SD, or equally wide "
-        "for all (default: which fits better in cross-validation)",
+        help="interval as a multiple of the distribution's SD, equally wide for all, or growing "
+        "with SD and distance from the training people (default: distance where distances are "
+        "known, else which of the others fits better in cross-validation)",
     )
     parser.add_argument(
         "--out", type=Path, help="folder for a copy of card and weights; default: change the card"

@@ -84,6 +84,7 @@ class _PredictInputSpec(NetworkInputSpec):
     age_source = traits.Str("n/a", usedefault=True)
     bias_correction = traits.Str("model", usedefault=True, desc="none, model or file:PATH")
     qc_table = File(exists=True, desc="quality metrics with their decision")
+    volumes = File(exists=True, desc="regional volumes of the segmentation")
     stripped = traits.Bool(False, usedefault=True, desc="whether the T1w shows only the brain")
     label = traits.Str("image", usedefault=True, nohash=True, desc="how messages call the image")
 
@@ -107,15 +108,18 @@ class Predict(StageInterface):
         from bidsapp_brainage import io
         from bidsapp_brainage.model import cards, prediction
         from bidsapp_brainage.model.bias_correction import resolve_bias_correction
+        from bidsapp_brainage.model.plausibility.features import tissue_fractions
         from bidsapp_brainage.model.weights.loading import load_members
 
-        quality = self._quality()
+        quality, mask_dice = self._quality()
+        volumes = self.inputs.volumes
         card = cards.load_card(Path(self.inputs.card))
         predicted = prediction.predict(
             load_members(card, self.inputs.device),
             io.load_nifti(Path(self.inputs.volume)).get_fdata(dtype="float32"),
             card,
             stripped_source=self.inputs.stripped,
+            tissue=tissue_fractions(io.read_tsv(Path(volumes))) if isdefined(volumes) else None,
             device=self.inputs.device,
             n_threads=self.inputs.n_threads,
         )
@@ -127,6 +131,7 @@ class Predict(StageInterface):
             age_source=self.inputs.age_source,
             bias_correction=resolve_bias_correction(self.inputs.bias_correction, card),
             qc_flag=quality,
+            mask_dice=mask_dice,
         )
         self._results["ood_flag"] = predicted.ood_flag
         self._results["brainage"] = self._file(runtime, "brainage.tsv")
@@ -136,12 +141,17 @@ class Predict(StageInterface):
             io.write_tsv(Path(self._results["agedist"]), prediction.distribution_table(predicted))
         return runtime
 
-    def _quality(self) -> str:
-        """Decision of the quality control; an image that failed it gets no age."""
+    def _quality(self) -> tuple[str, float | None]:
+        """Decision of the quality control, and overlap of brain mask and segmentation.
+
+        An image that failed it gets no age.
+        """
         from bidsapp_brainage import io
         from bidsapp_brainage.imaging.quality import usable_quality
 
         if not isdefined(self.inputs.qc_table):
-            return "n/a"
+            return "n/a", None
         row = io.read_tsv(Path(self.inputs.qc_table)).iloc[0]
-        return usable_quality(row["decision"], row["decision_reason"], self.inputs.label)
+        overlap = row.get("dice_mask_segmentation")
+        decision = usable_quality(row["decision"], row["decision_reason"], self.inputs.label)
+        return decision, None if overlap is None or overlap != overlap else float(overlap)

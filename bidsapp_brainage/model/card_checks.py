@@ -66,6 +66,7 @@ def _consistency_faults(raw: dict[str, Any]) -> Iterator[str]:
     if (raw["architecture"]["id"] == "onnx") != ("onnx" in formats):
         yield "architecture.id: 'onnx' goes with weights of format 'onnx', and with no other"
     yield from _output_faults(raw)
+    yield from _trust_faults(raw)
 
 
 def axis_codes(affine: ArrayLike) -> str:
@@ -131,3 +132,27 @@ def _output_faults(raw: dict[str, Any]) -> Iterator[str]:
         if stated != total:
             field = "output.heads" if several else "output.n_bins"
             yield f"{field}: {total} numbers, but architecture.parameters.{parameter} is {stated}"
+
+
+def _trust_faults(raw: dict[str, Any]) -> Iterator[str]:
+    """Faults of the interval and of what it needs to know about the training people."""
+    grows = raw.get("calibration", {}).get("scale", {}).get("distance", 0) > 0
+    reference = raw.get("reference")
+    if reference is None:
+        if grows:
+            yield "reference: missing; the width in calibration.scale grows with the distance"
+        return
+    size = len(reference["features"])
+    covariance = reference["covariance"]
+    if len(covariance) != size or any(len(row) != size for row in covariance):
+        yield f"reference.covariance: must have {size} rows and columns, one for each feature"
+    elif not _positive_definite(np.asarray(covariance, dtype=np.float64)):
+        yield "reference.covariance: is no covariance (symmetric, with eigenvalues above 0)"
+    if axes := reference.get("encoder"):
+        lengths = {len(axes["center"]), len(axes["sd"]), *map(len, axes["components"])}
+        if len(lengths) > 1:
+            yield "reference.encoder: center, sd and each of components must be equally long"
+
+
+def _positive_definite(matrix: np.ndarray) -> bool:
+    return bool(np.allclose(matrix, matrix.T) and np.linalg.eigvalsh(matrix).min() > 0)

@@ -21,7 +21,13 @@ from bidsapp_brainage.model import outputs
 from bidsapp_brainage.model.bias_correction import BiasCorrection, parse_bias_correction
 from bidsapp_brainage.model.card_checks import check_card
 from bidsapp_brainage.model.outputs import Head
-from bidsapp_brainage.model.specs import Architecture, Calibration, InputSpec, PredictionSpec
+from bidsapp_brainage.model.specs import (
+    Architecture,
+    Calibration,
+    InputSpec,
+    PredictionSpec,
+    Reference,
+)
 from bidsapp_brainage.model.weights.files import WeightFile, weights_present
 
 MODELS_DIR_VARIABLE = "BRAINAGE_MODELS_DIR"
@@ -69,6 +75,11 @@ class ModelCard:
     def prediction(self) -> PredictionSpec:
         """How to predict: ``{"tta": {"flip": ..., "shift_voxels": ...}}``, or nothing."""
         return self.raw.get("prediction", PredictionSpec())
+
+    @property
+    def reference(self) -> Reference | None:
+        """What images of the training people are like; None if the card does not tell."""
+        return self.raw.get("reference")
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
+from bidsapp_brainage.catalogue import flags as catalogue
 from bidsapp_brainage.errors import DataError, ResourceError
 from bidsapp_brainage.model import outputs, uncertainty
 from bidsapp_brainage.model.bias_correction import BiasCorrection, correct_gap
 from bidsapp_brainage.model.cards import ModelCard
 from bidsapp_brainage.model.device import cpu_threads
+from bidsapp_brainage.model.intensity import background_value
+from bidsapp_brainage.model.plausibility.features import (
+    encoder_features,
+    input_features,
+    parts_of,
+    tissue_features,
+)
+from bidsapp_brainage.model.plausibility.flags import Findings, raised
+from bidsapp_brainage.model.plausibility.reference import Distance, distance
 
-_NORMAL_95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
-EDGE_MASS = 0.2  # more than this in the first or last bin: the true age may lie outside the bins
+Decode = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -29,17 +38,17 @@ class Prediction:
     ----------
     mean : float
         The predicted age.
+    findings : Findings
+        What flags are raised by.
     median, mode, sd : float or None
         Of the distribution; None without one.
     sd_calibrated : float or None
-        ``sd`` times the card's factor, so that it has the size of the errors made in
-        cross-validation (softmax widths alone are not error bars). Without distribution the
-        card's ``residual_sd``; None if the card has none.
+        Size of the errors made on people not trained on, as the card's calibration tells it
+        (softmax widths alone are not error bars); None if the card does not.
     entropy : float or None
         Of the distribution, in nats.
     ci95_lower, ci95_upper : float or None
-        Prediction interval, as the card's calibration makes it. Without distribution: the card's
-        ``half_width95`` or 1.96 ``residual_sd`` about the age.
+        Prediction interval, as the card's calibration makes it; None without calibration.
     bin_lower : ndarray, shape (n_bins,)
         Lower edges of the bins; empty without distribution.
     bin_width : float
@@ -48,24 +57,16 @@ class Prediction:
         Sum to 1; empty without distribution.
     member_ages : tuple of float
         Age that each ensemble member gives.
-    in_age_range : bool
-        Whether the predicted age lies in the range of ages that the model was trained on.
-    ood_flag : str
-        ``none``, or the first that applies of ``stripped_source`` (the image was skull-stripped
-        before, and the model learned from whole heads only), ``out_of_range`` (predicted outside
-        the training range), ``edge_mass`` (more than 20 % in the first or last bin) and
-        ``member_disagreement`` (members differ more than the card allows).
     n_tta : int
         Views of the volume that were averaged; 1: only the volume itself.
     """
 
     mean: float
+    findings: Findings
     sd_calibrated: float | None
     ci95_lower: float | None
     ci95_upper: float | None
     member_ages: tuple[float, ...]
-    in_age_range: bool
-    ood_flag: str
     n_tta: int = 1
     median: float | None = None
     mode: float | None = None
@@ -75,6 +76,43 @@ class Prediction:
     bin_width: float = 0.0
     probabilities: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
+    @property
+    def in_age_range(self) -> bool:
+        """Whether the predicted age lies in the range of ages that the model was trained on."""
+        return in_range(self.mean, self.findings.card)
+
+    @property
+    def ood_flag(self) -> str:
+        """``none``, or the first flag of the catalogue that the model raises without an age."""
+        return next((flag.key for flag in raised(self.findings)), catalogue.NO_FLAG)
+
+    @property
+    def distance(self) -> float | None:
+        """Distance from the training people; above 1 is beyond the card's limit."""
+        return None if self.findings.distance is None else self.findings.distance.value
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known about an image beside the answer of the network.
+
+    Attributes
+    ----------
+    stripped : bool
+        It was skull-stripped before it was processed.
+    features : mapping
+        What it is compared by with the images of the training people.
+    encoder : ndarray, shape (n,)
+        The same from the network's encoder; empty where the network has none.
+    part_ages : tuple of float
+        Ages from the parts of mixtures; empty where there are none.
+    """
+
+    stripped: bool = False
+    features: Mapping[str, float] = field(default_factory=dict)
+    encoder: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    part_ages: tuple[float, ...] = ()
+
 
 def predict(
     members: Sequence[nn.Module],
@@ -82,6 +120,7 @@ def predict(
     card: ModelCard,
     *,
     stripped_source: bool = False,
+    tissue: Mapping[str, float] | None = None,
     device: str = "cpu",
     n_threads: int | None = None,
 ) -> Prediction:
@@ -99,6 +138,10 @@ def predict(
     card : ModelCard
     stripped_source : bool
         The image was skull-stripped before it was processed.
+    tissue : mapping or None
+        Parts of the intracranial volume, from
+        :func:`bidsapp_brainage.model.plausibility.features.tissue_fractions`; None without a
+        segmentation.
     device : str
         A torch device.
     n_threads : int or None
@@ -109,6 +152,46 @@ def predict(
     DataError
         The volume has another shape than the card's grid, or is not finite.
     """
+    batch = _batch(volume, card).to(device)
+    decode = decoder(card)
+    with cpu_threads(n_threads), torch.inference_mode():
+        decoded = [
+            [decode(member(view)) for member in members]
+            for view in uncertainty.views(batch, card.prediction, card.input)
+        ]
+        seen = replace(look(members, batch, card, decode), stripped=stripped_source)
+    if tissue is not None:
+        seen = replace(seen, features={**seen.features, **tissue_features(tissue)})
+    # of probabilities or of ages: the mean over the views, for every member
+    which = 0 if card.age_head.has_distribution else 1
+    views = torch.stack([torch.stack([pair[which][0] for pair in view]) for view in decoded])
+    summary = (summarise, summarise_values)[which]
+    return summary(views.mean(dim=0).cpu().numpy(), card, seen)
+
+
+def look(
+    members: Sequence[nn.Module], batch: torch.Tensor, card: ModelCard, decode: Decode
+) -> Seen:
+    """What an image is compared by, and what parts of mixtures say about it.
+
+    `batch` is the one volume (1, 1, D, H, W), `decode` that of :func:`decoder`. Features of the
+    encoder are computed only where the card's ``reference`` has them.
+    """
+    volume = batch[0, 0].cpu().numpy()
+    parts = [part for member in members for part in parts_of(member)]
+    ages: tuple[float, ...] = ()
+    if len(parts) > len(members):
+        ages = tuple(float(decode(part(batch))[1][0]) for part in parts)
+    wanted = card.reference is not None and "encoder" in card.reference
+    return Seen(
+        features=input_features(volume, background_value(card.input, volume)),
+        encoder=encoder_features(members, batch) if wanted else np.zeros(0),
+        part_ages=ages,
+    )
+
+
+def _batch(volume: np.ndarray, card: ModelCard) -> torch.Tensor:
+    """One checked volume as a batch (1, 1, D, H, W)."""
     volume = np.asarray(volume, dtype=np.float32)
     if volume.shape != card.shape:
         raise DataError(
@@ -117,21 +200,10 @@ def predict(
         )
     if not np.isfinite(volume).all():
         raise DataError(f"The input of model {card.name} has values that are not finite.")
-    batch = torch.from_numpy(np.ascontiguousarray(volume))[None, None].to(device)
-    decode = decoder(card)
-    with cpu_threads(n_threads), torch.inference_mode():
-        decoded = [
-            [decode(member(view)) for member in members]
-            for view in uncertainty.views(batch, card.prediction, card.input)
-        ]
-    # of probabilities or of ages: the mean over the views, for every member
-    which = 0 if card.age_head.has_distribution else 1
-    views = torch.stack([torch.stack([pair[which][0] for pair in view]) for view in decoded])
-    summary = (summarise, summarise_values)[which]
-    return summary(views.mean(dim=0).cpu().numpy(), card, stripped_source=stripped_source)
+    return torch.from_numpy(np.ascontiguousarray(volume))[None, None]
 
 
-def decoder(card: ModelCard) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+def decoder(card: ModelCard) -> Decode:
     """Give the function that turns outputs (N, n_outputs) into (probabilities, ages).
 
     Both results are float64 on the outputs' device; probabilities are of shape (N, 0) where the
@@ -160,7 +232,7 @@ def decoder(card: ModelCard) -> Callable[[torch.Tensor], tuple[torch.Tensor, tor
 
 
 def summarise(
-    member_probabilities: np.ndarray, card: ModelCard, *, stripped_source: bool = False
+    member_probabilities: np.ndarray, card: ModelCard, seen: Seen | None = None
 ) -> Prediction:
     """Describe the mean of the members' distributions (n_members, n_bins); each row sums to 1."""
     head = card.age_head
@@ -172,47 +244,68 @@ def summarise(
     spread = float(np.sqrt(probabilities @ (centers - mean) ** 2))
     low, median, high = quantiles(probabilities, lower, width, (0.025, 0.5, 0.975))
     positive = probabilities[probabilities > 0]
-    ci95 = uncertainty.interval(mean, spread, (low, high), card.calibration)
-    member_ages = tuple(float(age) for age in member_probabilities @ centers)
-    return Prediction(
-        mean=mean,
+    answered = _answered(
+        mean,
+        tuple(float(age) for age in member_probabilities @ centers),
+        card,
+        seen or Seen(),
+        spread=(spread, (low, high)),
+        edge_mass=float(max(probabilities[0], probabilities[-1])),
+    )
+    return replace(
+        answered,
         median=median,
         mode=float(centers[int(np.argmax(probabilities))]),
         sd=spread,
-        sd_calibrated=uncertainty.calibrated_sd(spread, card.calibration),
         entropy=float(-(positive * np.log(positive)).sum()),
-        ci95_lower=ci95[0],
-        ci95_upper=ci95[1],
         bin_lower=lower,
         bin_width=width,
         probabilities=probabilities,
-        member_ages=member_ages,
-        in_age_range=bool(card.age_range[0] <= mean <= card.age_range[1]),
-        ood_flag=_flag(probabilities, member_ages, mean, card, stripped_source=stripped_source),
-        n_tta=uncertainty.n_views(card.prediction),
     )
 
 
 def summarise_values(
-    member_ages: Sequence[float] | np.ndarray, card: ModelCard, *, stripped_source: bool = False
+    member_ages: Sequence[float] | np.ndarray, card: ModelCard, seen: Seen | None = None
 ) -> Prediction:
     """Describe the mean of the members' ages (years), which have no distribution.
 
     Nothing is made up: interval and SD come from the card's calibration, or are missing.
     """
-    mean = float(np.mean(member_ages))
-    spread = card.calibration.get("residual_sd")
-    half = card.calibration.get("half_width95", None if spread is None else _NORMAL_95 * spread)
+    ages = tuple(float(age) for age in member_ages)
+    return _answered(float(np.mean(ages)), ages, card, seen or Seen(), spread=(None, None))
+
+
+def _answered(
+    mean: float,
+    member_ages: tuple[float, ...],
+    card: ModelCard,
+    seen: Seen,
+    *,
+    spread: tuple[float | None, tuple[float, float] | None],
+    edge_mass: float = 0.0,
+) -> Prediction:
+    """A prediction without its distribution; `spread` are SD and 95 % quantiles of it."""
+    far: Distance | None = None
+    if card.reference is not None:
+        far = distance(seen.features, seen.encoder, mean, card.reference)
+    value = None if far is None else far.value
+    bounds = uncertainty.interval(mean, *spread, card.calibration, value)
+    voices = seen.part_ages or member_ages
     return Prediction(
         mean=mean,
-        sd_calibrated=spread,
-        ci95_lower=None if half is None else mean - half,
-        ci95_upper=None if half is None else mean + half,
-        member_ages=tuple(float(age) for age in member_ages),
-        in_age_range=bool(card.age_range[0] <= mean <= card.age_range[1]),
-        ood_flag=_flag(
-            np.zeros(0), tuple(member_ages), mean, card, stripped_source=stripped_source
+        findings=Findings(
+            card=card,
+            predicted=mean,
+            edge_mass=edge_mass,
+            disagreement=float(np.std(voices, ddof=1)) if len(voices) > 1 else None,
+            distance=far,
+            stripped_source=seen.stripped,
+            interval=bounds,
         ),
+        sd_calibrated=uncertainty.calibrated_sd(spread[0], card.calibration, value),
+        ci95_lower=None if bounds is None else bounds[0],
+        ci95_upper=None if bounds is None else bounds[1],
+        member_ages=member_ages,
         n_tta=uncertainty.n_views(card.prediction),
     )
 
@@ -243,26 +336,32 @@ def prediction_row(
     age_source: str,
     bias_correction: BiasCorrection | None,
     qc_flag: str,
+    mask_dice: float | None = None,
 ) -> dict[str, object]:
     """One row of ``*_brainage.tsv``; None where something is unknown.
 
     `identity` holds ``participant_id`` and, where the scan has them, ``session_id`` and ``run_id``;
     `age_source` is the file that the age (years) was read from, `qc_flag` the decision of the image
-    quality control.
+    quality control, `mask_dice` the overlap of brain mask and segmentation.
     """
-    known = chronological_age is not None and math.isfinite(chronological_age)
-    gap = corrected = z_score = None
-    if known and chronological_age is not None:
-        gap = prediction.mean - chronological_age
-        corrected = correct_gap(prediction.mean, chronological_age, bias_correction)
-        if bias_correction and corrected is not None and bias_correction.residual_sd:
-            z_score = corrected / bias_correction.residual_sd
+    age = chronological_age
+    if age is not None and not math.isfinite(age):
+        age = None
+    # a correction without a spread, or none, says nothing about what is usual; the card may
+    usual = bias_correction if bias_correction and bias_correction.residual_sd else None
+    findings = replace(
+        prediction.findings,
+        age=age,
+        correction=usual or card.bias_correction,
+        mask_dice=mask_dice,
+    )
+    flags = raised(findings)
     return {
         "participant_id": identity["participant_id"],
         "session_id": identity.get("session_id"),
         "run_id": identity.get("run_id"),
         "model": card.name,
-        "chronological_age": chronological_age if known else None,
+        "chronological_age": age,
         "age_source": age_source,
         "predicted_age": prediction.mean,
         "predicted_age_median": prediction.median,
@@ -271,15 +370,36 @@ def prediction_row(
         "entropy": prediction.entropy,
         "ci95_lower": prediction.ci95_lower,
         "ci95_upper": prediction.ci95_upper,
-        "gap": gap,
-        "gap_corrected": corrected,
-        "gap_z": z_score,
+        **_gaps(prediction.mean, age, bias_correction),
         "bias_model": bias_correction.source if bias_correction else "none",
-        "in_age_range": prediction.in_age_range,
+        "in_age_range": prediction.in_age_range and (age is None or in_range(age, card)),
+        "training_distance": prediction.distance,
+        "member_sd": findings.disagreement,
+        "flags": catalogue.join([flag.key for flag in flags]),
+        "flag_reasons": "; ".join(flag.reason for flag in flags) or None,
         "ood_flag": prediction.ood_flag,
         "qc_flag": qc_flag,
         "n_tta": prediction.n_tta,
     }
+
+
+def _gaps(
+    predicted: float, age: float | None, correction: BiasCorrection | None
+) -> dict[str, float | None]:
+    if age is None:
+        return {"gap": None, "gap_corrected": None, "gap_z": None}
+    corrected = correct_gap(predicted, age, correction)
+    known = correction is not None and corrected is not None and correction.residual_sd
+    return {
+        "gap": predicted - age,
+        "gap_corrected": corrected,
+        "gap_z": corrected / known if corrected is not None and known else None,
+    }
+
+
+def in_range(age: float, card: ModelCard) -> bool:
+    """Whether an age (years) lies in the ages that the model was trained on."""
+    return bool(card.age_range[0] <= age <= card.age_range[1])
 
 
 def distribution_table(prediction: Prediction) -> pd.DataFrame:
@@ -293,24 +413,3 @@ def distribution_table(prediction: Prediction) -> pd.DataFrame:
             "probability": prediction.probabilities,
         }
     )
-
-
-def _flag(
-    probabilities: np.ndarray,
-    member_ages: tuple[float, ...],
-    mean: float,
-    card: ModelCard,
-    *,
-    stripped_source: bool,
-) -> str:
-    """First out-of-distribution flag that applies; see :class:`Prediction`."""
-    if stripped_source and not card.input.get("stripped_sources", True):
-        return "stripped_source"
-    if not card.age_range[0] <= mean <= card.age_range[1]:
-        return "out_of_range"
-    if probabilities.size and max(probabilities[0], probabilities[-1]) > EDGE_MASS:
-        return "edge_mass"
-    limit = card.calibration.get("member_sd_limit")
-    if limit is not None and len(member_ages) > 1 and np.std(member_ages, ddof=1) > limit:
-        return "member_disagreement"
-    return "none"

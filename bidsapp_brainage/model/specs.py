@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypedDict
 
 Matrix = list[list[float]]
+#: How intervals are fitted; a card's ``calibration.method`` is one of them after ``conformal_``.
+CALIBRATIONS = ("normalised", "constant", "distance")
 
 
 class Architecture(TypedDict):
@@ -80,16 +82,68 @@ class PredictionSpec(TypedDict, total=False):
     tta: Views
 
 
+class IntervalScale(TypedDict):
+    """Expected size of an error: ``constant`` + ``sd`` x SD of the distribution + ...
+
+    ... ``distance`` x distance from the training people, which counts from ``nearest`` on; none is
+    negative.
+    """
+
+    constant: float
+    sd: float
+    distance: float
+    nearest: float
+
+
+class ScannerCoverage(TypedDict):
+    """How many people of a scanner lie inside intervals fitted without their scanner."""
+
+    n: int
+    coverage95: float
+    mean_half_width: float
+
+
 class Calibration(TypedDict, total=False):
     """How large errors are; see :mod:`bidsapp_brainage.model.uncertainty`."""
 
-    method: Literal["conformal_normalised", "conformal_constant"]
+    method: Literal["conformal_normalised", "conformal_constant", "conformal_distance"]
     ci95_half_width_sd: float
+    scale: IntervalScale
+    ci95_factor: float
     n: int
     coverage95: float
+    coverage_by_scanner: dict[str, ScannerCoverage]
     mean_half_width: float
     sd_scale: float
     member_sd_limit: float
     residual_sd: float
     half_width95: float
     source: str
+
+
+class ReferenceFeature(TypedDict):
+    """A feature of the training people: its course with age, and its SD about that."""
+
+    name: str
+    by_age: list[float]
+    sd: float
+
+
+class EncoderAxes(TypedDict):
+    """Principal axes of the encoder's features, which are first centred and scaled."""
+
+    center: list[float]
+    sd: list[float]
+    components: Matrix
+
+
+class Reference(TypedDict):
+    """What images of the training people are like; see :mod:`..model.plausibility.reference`."""
+
+    features: list[ReferenceFeature]
+    covariance: Matrix
+    age_limits: list[float]
+    threshold: float
+    encoder: NotRequired[EncoderAxes]
+    n: NotRequired[int]
+    source: NotRequired[str]

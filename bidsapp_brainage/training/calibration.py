@@ -4,56 +4,63 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.model.specs import CALIBRATIONS, IntervalScale
+from bidsapp_brainage.model.uncertainty import expected_error
 from bidsapp_brainage.stats import accuracy
 from bidsapp_brainage.stats.folds import assign_folds
+from bidsapp_brainage.training.reference import SCANNER, left_out_parts
 
 Floats = NDArray[np.float64]
-Fact = str | int | float  # on a card
 
-METHODS = ("normalised", "constant")
+DISTANCE = "training_distance"
+MEMBER_SD = "member_sd"
 MISS = 0.05  # of the 95 % interval
+SCANNER_MISS = 0.08  # at most, on every single scanner
+MEMBERS_BEYOND = 0.025  # of people not trained on have members that differ more than the limit
 PARTS, REPEATS = 10, 10  # of the cross-validation of the calibration itself
 MIN_PEOPLE = 22  # a tenth of them left out, 19 remain: fewer have no 95 % quantile
+_FOR_QUANTILE = 19
+_NEAREST = 0.1  # of the people are nearer than the distance from which on the width grows
+_LEAST = 1e-3  # years of expected error for a distance of 1
+_TERMS = ("predicted_age_sd", DISTANCE)
+_NEEDED = ("participant_id", "age", "predicted_age", "predicted_age_sd")
 
 
-def conformal_quantile(scores: Floats) -> float:
-    """Half width that covers 95 % of new people, in the unit of the scores.
+def conformal_quantile(scores: Floats, miss: float = MISS) -> float:
+    """Half width that covers all but `miss` of new people, in the unit of the scores.
 
-    The ``ceil(0.95 (n + 1))``-th smallest of n scores (split conformal prediction, Papadopoulos
-    2002; Lei 2018), infinite for fewer than 19.
+    The ``ceil((1 - miss) (n + 1))``-th smallest of n scores (split conformal prediction,
+    Papadopoulos 2002; Lei 2018), infinite where n is too small: 95 % need 19.
     """
-    rank = math.ceil((1 - MISS) * (len(scores) + 1))
+    rank = math.ceil((1 - miss) * (len(scores) + 1) - 1e-9)
     return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else math.inf
-
-
-def scores(method: str, age: Floats, predicted: Floats, sd: Floats) -> Floats:
-    """Absolute errors; for ``normalised`` in units of the distribution's SD."""
-    error = np.abs(predicted - age)
-    return error / sd if method == "normalised" else error
 
 
 def check(table: pd.DataFrame) -> pd.DataFrame:
     """Rows with everything that a calibration needs, one per person (their first scan).
 
-    People are exchangeable, scans of one person are not.
+    People are exchangeable, scans of one person are not. A table that names no scanners is taken
+    as one.
 
     Raises
     ------
     DataError
         A column is missing, or too few people are left.
     """
-    needed = ["participant_id", "age", "predicted_age", "predicted_age_sd"]
-    missing = [name for name in needed if name not in table.columns]
+    missing = [name for name in _NEEDED if name not in table.columns]
     if missing:
         raise DataError(f"The predictions lack the column {', '.join(missing)}.")
-    known = np.isfinite(table[needed[1:]].to_numpy(dtype=float)).all(axis=1)
-    people = table[known].drop_duplicates("participant_id").reset_index(drop=True)
+    table = table if SCANNER in table else table.assign(**{SCANNER: "all"})
+    known = np.isfinite(table[list(_NEEDED[1:])].to_numpy(dtype=float)).all(axis=1)
+    named = table[known & table[SCANNER].notna()]
+    people = named.drop_duplicates(["participant_id", SCANNER]).reset_index(drop=True)
     if len(people) < MIN_PEOPLE:
         raise DataError(
             f"{len(people)} people with age and prediction; a 95 % interval needs {MIN_PEOPLE}."
@@ -61,70 +68,150 @@ def check(table: pd.DataFrame) -> pd.DataFrame:
     return people
 
 
-def calibrate(table: pd.DataFrame, source: str, method: str = "auto") -> dict[str, Fact]:
+def calibrate(table: pd.DataFrame, source: str, method: str = "auto") -> dict[str, Any]:
     """``calibration`` of a card.
 
     Parameters
     ----------
     table : DataFrame
-        Out-of-fold predictions: ``participant_id age predicted_age predicted_age_sd`` (the raw
-        SD of the distribution).
+        Predictions of people not trained on: ``participant_id age predicted_age
+        predicted_age_sd`` (the raw SD of the distribution); optional ``scanner`` (who was left
+        out of training together), ``training_distance`` (from the training people) and
+        ``member_sd`` (how much members disagree).
     source : str
         Whose predictions they are.
     method : str
-        ``normalised`` (half width a multiple of the distribution's SD), ``constant`` (the same
-        for everybody) or ``auto``: the one with the lower mean interval score (Gneiting 2007) in
-        cross-validation.
+        ``distance`` (half width grows with the distribution's SD and with the distance from the
+        training people), ``normalised`` (a multiple of the SD), ``constant`` (the same for
+        everybody) or ``auto``: ``distance`` where distances are known, else the one with the
+        lower mean interval score (Gneiting 2007) when calibrated without those it is tried on.
 
     Returns
     -------
     dict
-        ``method``, ``ci95_half_width_sd`` or ``half_width95``, ``sd_scale`` or
-        ``residual_sd``, ``n``, ``coverage95`` and ``mean_half_width`` in cross-validation of the
-        calibration, ``source``.
+        ``method``; ``scale`` and ``ci95_factor``, ``ci95_half_width_sd`` or ``half_width95``;
+        ``sd_scale`` or ``residual_sd``; ``n``, ``coverage95`` and ``mean_half_width`` of
+        people in intervals that they (their scanner) had no part in, with several scanners also
+        ``coverage_by_scanner``; ``source``; ``member_sd_limit`` where spreads are known.
     """
     people = check(table)
-    age, predicted, sd = _columns(people)
-    usable = METHODS if (sd > 0).all() else ("constant",)
-    if method != "auto" and method not in usable:
-        raise DataError(f"The calibration method {method} needs SDs above 0.")
-    wanted = usable if method == "auto" else (method,)
+    wanted = _usable(people) if method == "auto" else (method,)
+    if method != "auto" and method not in _usable(people, everything=True):
+        needs = "distances from the training people" if method == "distance" else "SDs above 0"
+        raise DataError(f"The calibration method {method} needs {needs}.")
+    age = people["age"].to_numpy(dtype=float)
     tried = {name: nested(people, name) for name in wanted}
     chosen = min(tried, key=lambda name: interval_score(tried[name], age))
     bounds = tried[chosen]
-    width = conformal_quantile(scores(chosen, age, predicted, sd))
-    key = "ci95_half_width_sd" if chosen == "normalised" else "half_width95"
-    facts: dict[str, Fact] = {
+    facts: dict[str, Any] = {
         "method": f"conformal_{chosen}",
-        key: _rounded(width),
+        **_widths(people, chosen),
         "n": len(people),
         "coverage95": _rounded(_covered(bounds, age).mean()),
         "mean_half_width": _rounded((bounds["upper"] - bounds["lower"]).mean() / 2),
         "source": source,
     }
-    if chosen == "normalised":
-        facts["sd_scale"] = sd_scale(age, predicted, sd)
-    else:
-        facts["residual_sd"] = _rounded(np.sqrt(((predicted - age) ** 2).mean()))
-    return facts
+    if people[SCANNER].nunique() > 1:
+        facts["coverage_by_scanner"] = by_scanner(people, bounds)
+    spread = people[MEMBER_SD].dropna().to_numpy(float) if MEMBER_SD in people else np.zeros(0)
+    limit = conformal_quantile(spread, MEMBERS_BEYOND)
+    return facts | ({"member_sd_limit": _rounded(limit)} if 0 < limit < math.inf else {})
 
 
 def nested(people: pd.DataFrame, method: str, seed: int = 0) -> pd.DataFrame:
     """Intervals of everybody from calibrations that they had no part in.
 
+    With several scanners no one of the person's scanner had a part in it, if enough people of
+    others are there.
+
     Returns
     -------
     DataFrame
-        ``lower upper``, ``REPEATS`` rows per person (in the order of ``people``, repeated).
+        ``person lower upper``, sorted by the place of the person in ``people``; with one scanner
+        ``REPEATS`` rows per person.
     """
-    age, predicted, sd = _columns(people)
+    several = people[SCANNER].nunique() > 1 if SCANNER in people else False
+    parts = left_out_parts(people, _FOR_QUANTILE) if several else _parts(people, seed)
+    predicted = people["predicted_age"].to_numpy(dtype=float)
     rows = []
-    for fitted, tested in _parts(people, seed):
-        width = conformal_quantile(scores(method, age[fitted], predicted[fitted], sd[fitted]))
-        half = width * (sd[tested] if method == "normalised" else 1.0) + np.zeros(len(tested))
+    for fitted, tested in parts:
+        scale, factor = fit_interval(people.iloc[fitted], method)
+        half = factor * sizes(people.iloc[tested], scale)
         lower, upper = predicted[tested] - half, predicted[tested] + half
         rows.append(pd.DataFrame({"person": tested, "lower": lower, "upper": upper}))
     return pd.concat(rows, ignore_index=True).sort_values("person", kind="stable")
+
+
+def fit_interval(people: pd.DataFrame, method: str) -> tuple[IntervalScale, float]:
+    """Expected error by SD and distance, and by what it must be multiplied to cover 95 %.
+
+    The factor covers 95 % of all people, with its finite-sample correction, and at least 92 % of
+    those of every scanner with enough of them, so that no scanner pays for the others.
+    """
+    scale = fit_scale(people, method)
+    found = _errors(people) / sizes(people, scale)
+    factors = [conformal_quantile(found)]
+    if SCANNER in people:
+        for own in people.groupby(SCANNER).indices.values():
+            if len(own) >= _FOR_QUANTILE:
+                factors.append(float(np.quantile(found[own], 1 - SCANNER_MISS, method="higher")))
+    return scale, max(factors)
+
+
+def fit_scale(people: pd.DataFrame, method: str) -> IntervalScale:
+    """Expected absolute error as a sum of terms none of which is negative.
+
+    So it never falls with the SD or the distance. Least squares on absolute errors; a scanner
+    counts by the root of its number of people, so that neither one large sample nor seven people
+    decide alone.
+    """
+    from scipy.optimize import nnls
+
+    absent = {"constant": 0.0, "sd": 0.0, "distance": 0.0, "nearest": 0.0}
+    if method != "distance":
+        term = "sd" if method == "normalised" else "constant"
+        return cast("IntervalScale", {**absent, term: 1.0})
+    far = people[DISTANCE].to_numpy(float)
+    nearest = float(np.quantile(far, _NEAREST))
+    far = np.maximum(far, nearest)
+    terms = np.stack([np.ones(len(far)), people["predicted_age_sd"].to_numpy(float), far], axis=1)
+    terms *= np.maximum(far, 1.0)[:, None]  # as in expected_error
+    size = people.groupby(SCANNER)[SCANNER].transform("size") if SCANNER in people else len(people)
+    weight = np.broadcast_to(np.asarray(size, dtype=float) ** -0.25, len(people))
+    constant, sd, distance = nnls(terms * weight[:, None], _errors(people) * weight)[0]
+    # above 0, so that the width grows beyond the limit even where it does not within
+    found = {"constant": constant, "sd": sd, "distance": max(distance, _LEAST), "nearest": nearest}
+    return cast("IntervalScale", {name: round(float(x), 6) for name, x in found.items()})
+
+
+def sizes(people: pd.DataFrame, scale: IntervalScale) -> Floats:
+    """Expected error of everybody, as :mod:`bidsapp_brainage.model.uncertainty` has it."""
+    absent = pd.Series(0.0, index=people.index)
+    columns = [people.get(name, absent).to_numpy(dtype=float) for name in _TERMS]
+    found = [expected_error(sd, far, scale) for sd, far in zip(*columns, strict=True)]
+    return np.maximum(np.array(found, dtype=float), 1e-9)  # an SD may be 0
+
+
+def by_scanner(people: pd.DataFrame, bounds: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """``n``, ``coverage95`` and ``mean_half_width`` of every scanner in intervals of `nested`."""
+    age = people["age"].to_numpy(dtype=float)
+    place = bounds["person"].to_numpy()
+    rows = pd.DataFrame(
+        {
+            "scanner": people[SCANNER].to_numpy()[place],
+            "person": place,
+            "covered": _covered(bounds, age),
+            "half": ((bounds["upper"] - bounds["lower"]) / 2).to_numpy(),
+        }
+    )
+    return {
+        str(name): {
+            "n": int(part["person"].nunique()),
+            "coverage95": _rounded(part["covered"].mean()),
+            "mean_half_width": _rounded(part["half"].mean()),
+        }
+        for name, part in rows.groupby("scanner", sort=False)
+    }
 
 
 def interval_score(bounds: pd.DataFrame, age: Floats) -> float:
@@ -160,7 +247,7 @@ def corrected(people: pd.DataFrame, bounds: pd.DataFrame, seed: int = 0) -> pd.D
     )
 
 
-def bias_line(age: Floats, predicted: Floats, source: str) -> dict[str, Fact]:
+def bias_line(age: Floats, predicted: Floats, source: str) -> dict[str, Any]:
     """Fit ``predicted = slope * age + intercept`` on predictions of people not trained on."""
     slope, intercept = np.polyfit(age, predicted, 1)
     residual = predicted - (slope * age + intercept)
@@ -195,6 +282,36 @@ def _parts(
         part = assign_folds(names, age, min(PARTS, len(names)), seed + repeat)
         for index in np.unique(part):
             yield np.flatnonzero(part != index), np.flatnonzero(part == index)
+
+
+def _usable(people: pd.DataFrame, *, everything: bool = False) -> tuple[str, ...]:
+    """Methods that the table allows; where distances are known, only that which uses them."""
+    plain = CALIBRATIONS[:2] if (people["predicted_age_sd"] > 0).all() else ("constant",)
+    if DISTANCE not in people or not np.isfinite(people[DISTANCE].to_numpy(dtype=float)).all():
+        return plain
+    return (*plain, "distance") if everything else ("distance",)
+
+
+def _widths(people: pd.DataFrame, method: str) -> dict[str, Any]:
+    """What the card needs to make an interval and an SD."""
+    scale, factor = fit_interval(people, method)
+    age, predicted, sd = _columns(people)
+    if method == "constant":
+        residual = _rounded(np.sqrt(((predicted - age) ** 2).mean()))
+        return {"half_width95": _rounded(factor), "residual_sd": residual}
+    if method == "normalised":
+        facts = {"ci95_half_width_sd": _rounded(factor)}
+        return {**facts, "sd_scale": sd_scale(age, predicted, sd)}
+    size = sizes(people, scale)
+    return {
+        "scale": dict(scale),
+        "ci95_factor": _rounded(factor),
+        "sd_scale": sd_scale(age, predicted, size),
+    }
+
+
+def _errors(people: pd.DataFrame) -> Floats:
+    return np.asarray((people["predicted_age"] - people["age"]).abs(), dtype=np.float64)
 
 
 def _covered(bounds: pd.DataFrame, age: Floats) -> NDArray[np.bool_]:

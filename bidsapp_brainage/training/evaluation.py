@@ -15,12 +15,13 @@ from bidsapp_brainage.io import read_tsv
 from bidsapp_brainage.model.cards import ModelCard
 from bidsapp_brainage.model.device import cpu_threads
 from bidsapp_brainage.model.outputs import AGE, Head, heads
-from bidsapp_brainage.model.prediction import predict
+from bidsapp_brainage.model.prediction import Prediction, predict
 from bidsapp_brainage.model.weights.loading import load_members
 from bidsapp_brainage.stats import accuracy
 from bidsapp_brainage.stats.classes import class_metrics
 from bidsapp_brainage.training.data.cohort import Cohort, Source, load_volume
 from bidsapp_brainage.training.decode import average_tables, decode_table
+from bidsapp_brainage.training.reference import tissue_beside
 
 N_BOOT = 2000
 
@@ -73,8 +74,9 @@ def predict_cohort(
     -------
     DataFrame
         ``participant_id image age sex``, for age ``predicted_age predicted_age_sd
-        distribution_sd ci95_lower ci95_upper ood_flag``, for other heads their true value and the
-        columns of :func:`bidsapp_brainage.training.decode.decode_table`.
+        distribution_sd ci95_lower ci95_upper training_distance member_sd ood_flag``, for other
+        heads their true value and the columns of
+        :func:`bidsapp_brainage.training.decode.decode_table`.
     """
     members = load_members(card, device)
     parts = heads(card.output)
@@ -83,13 +85,16 @@ def predict_cohort(
     rows, outputs = [], []
     for path in cohort.paths:
         volume = load_volume(path, card.input, prepared=cohort.prepared)
-        rows.append(_age_row(members, volume, card, device, threads) if has_age else {})
+        if has_age:
+            tissue = tissue_beside(path)
+            result = predict(members, volume, card, tissue=tissue, device=device, n_threads=threads)
+            rows.append(_age_row(result))
         if others:
             outputs.append(_raw_outputs(members, volume, device, threads))
     table = pd.DataFrame({"participant_id": cohort.people, AGE: cohort.ages})
     table.insert(1, "image", [path.name for path in cohort.paths])
     table["sex"] = cohort.texts("sex")
-    table = table.join(pd.DataFrame(rows))
+    table = table.join(pd.DataFrame(rows, index=table.index))
     return _with_others(table, cohort, outputs, parts) if others else table
 
 
@@ -231,20 +236,15 @@ def coverage(table: pd.DataFrame) -> float:
     return round(float(inside[table[AGE].notna()].mean()), 4)
 
 
-def _age_row(
-    members: Sequence[torch.nn.Module],
-    volume: np.ndarray,
-    card: ModelCard,
-    device: str,
-    threads: int | None,
-) -> dict[str, object]:
-    result = predict(members, volume, card, device=device, n_threads=threads)
+def _age_row(result: Prediction) -> dict[str, object]:
     return {
         "predicted_age": result.mean,
         "predicted_age_sd": result.sd_calibrated,
         "distribution_sd": result.sd,
         "ci95_lower": result.ci95_lower,
         "ci95_upper": result.ci95_upper,
+        "training_distance": result.distance,
+        "member_sd": result.findings.disagreement,
         "ood_flag": result.ood_flag,
     }
 

@@ -147,7 +147,7 @@ def _ages(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return table[AGE].to_numpy(float), table["predicted_age"].to_numpy(float)
 
 
-def _calibration(table: pd.DataFrame, source: str) -> dict[str, calibration.Fact]:
+def _calibration(table: pd.DataFrame, source: str) -> dict[str, Any]:
     """Conformal where there are people enough, else the ratio of errors and SDs."""
     if table["participant_id"].nunique() >= calibration.MIN_PEOPLE:
         return calibration.calibrate(table, source)

@@ -13,6 +13,7 @@ from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.model.bias_correction import BiasCorrection, correct_gap
 from bidsapp_brainage.model.device import cpu_threads
 from bidsapp_brainage.model.prediction import (
+    Seen,
     decoder,
     distribution_table,
     predict,
@@ -28,7 +29,7 @@ COLUMNS = [
     "participant_id", "session_id", "run_id", "model", "chronological_age", "age_source",
     "predicted_age", "predicted_age_median", "predicted_age_mode", "predicted_age_sd", "entropy",
     "ci95_lower", "ci95_upper", "gap", "gap_corrected", "gap_z", "bias_model", "in_age_range",
-    "ood_flag", "qc_flag", "n_tta",
+    "training_distance", "member_sd", "flags", "flag_reasons", "ood_flag", "qc_flag", "n_tta",
 ]  # fmt: skip
 logits = arrays(np.float64, (2, N_BINS), elements=st.floats(-60, 60))
 
@@ -122,7 +123,7 @@ def test_members_that_disagree_are_flagged(tmp_path):
 def test_stripped_images_are_flagged_unless_the_model_knows_them(card, learned, flag):
     card = replace(card, input={**card.input, "stripped_sources": learned})
     assert summarise(peaked(50), card).ood_flag == "none"
-    assert summarise(peaked(50), card, stripped_source=True).ood_flag == flag
+    assert summarise(peaked(50), card, Seen(stripped=True)).ood_flag == flag
 
 
 def test_an_ensemble_averages_distributions(card, volume):

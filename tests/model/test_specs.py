@@ -14,6 +14,7 @@ from bidsapp_brainage.model.outputs import Coding
 SCHEMA = json.loads((bundled_folder() / "card.schema.json").read_text(encoding="utf-8"))
 CARD = SCHEMA["properties"]
 INPUT = CARD["input"]["properties"]
+CALIBRATION = CARD["calibration"]["properties"]
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,11 @@ INPUT = CARD["input"]["properties"]
         (specs.PredictionSpec, CARD["prediction"]),
         (specs.Views, CARD["prediction"]["properties"]["tta"]),
         (specs.Calibration, CARD["calibration"]),
+        (specs.IntervalScale, CALIBRATION["scale"]),
+        (specs.ScannerCoverage, CALIBRATION["coverage_by_scanner"]["additionalProperties"]),
+        (specs.Reference, CARD["reference"]),
+        (specs.ReferenceFeature, CARD["reference"]["properties"]["features"]["items"]),
+        (specs.EncoderAxes, CARD["reference"]["properties"]["encoder"]),
     ],
 )
 def test_fields_are_those_of_the_schema(kind, described):
@@ -41,4 +47,6 @@ def test_fields_are_those_of_the_schema(kind, described):
 def test_words_are_those_of_the_schema():
     scalings = INPUT["intensity"]["properties"]["scaling"]["enum"]
     assert set(scalings) == {*SCALINGS, "tissue"}
+    methods = [f"conformal_{name}" for name in specs.CALIBRATIONS]
+    assert CALIBRATION["method"]["enum"] == methods
     assert SCHEMA["$defs"]["head"]["properties"]["coding"]["enum"] == list(Coding.__args__)

@@ -5,11 +5,19 @@ import json
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bidsapp_brainage.errors import ResourceError
 from bidsapp_brainage.model.cards import load_card
 from bidsapp_brainage.model.prediction import predict, prediction_row
-from bidsapp_brainage.model.uncertainty import calibrated_sd, interval, n_views, views
+from bidsapp_brainage.model.uncertainty import (
+    calibrated_sd,
+    expected_error,
+    interval,
+    n_views,
+    views,
+)
 from bidsapp_brainage.model.weights.files import verify_weights
 from bidsapp_brainage.model.weights.loading import load_members
 from tests.model.tiny import make_card
@@ -81,7 +89,6 @@ def test_views_that_disagree_widen_the_distribution(tmp_path):
 @pytest.mark.parametrize(
     ("calibration", "expected"),
     [
-        ({}, (44.0, 58.0)),
         ({"sd_scale": 0.5}, (47.0, 54.0)),
         ({"sd_scale": 0.5, "ci95_half_width_sd": 2.0}, (42.0, 58.0)),
         ({"half_width95": 9.8}, (40.2, 59.8)),
@@ -92,12 +99,57 @@ def test_interval_by_the_cards_calibration(calibration, expected):
 
 
 def test_interval_holds_the_mean_even_if_the_quantiles_do_not():
-    assert interval(50.0, 4.0, (51.0, 60.0), {}) == (50.0, 60.0)
+    assert interval(50.0, 4.0, (51.0, 60.0), {"sd_scale": 1.0}) == (50.0, 60.0)
+
+
+@pytest.mark.parametrize("calibration", [{}, {"member_sd_limit": 3.0, "source": "test"}])
+def test_a_card_without_calibration_gives_no_interval_and_no_sd(tmp_path, calibration):
+    assert interval(50.0, 4.0, (44.0, 58.0), calibration) is None
+    assert calibrated_sd(4.0, calibration) is None
+    card = make_card(tmp_path, calibration=calibration)
+    found = predict(load_members(card), np.zeros(card.shape, np.float32), card)
+    row = prediction_row(
+        found, card, identity={"participant_id": "sub-1"}, chronological_age=19.0,
+        age_source="n/a", bias_correction=None, qc_flag="pass",
+    )  # fmt: skip
+    missing = ("predicted_age_sd", "ci95_lower", "ci95_upper")
+    assert [row[name] for name in missing] == [None, None, None]
+    assert "age_outside_interval" not in row["flags"]
+
+
+GROWING = {
+    "method": "conformal_distance", "ci95_factor": 2.0, "sd_scale": 1.2,
+    "scale": {"constant": 1.0, "sd": 0.5, "distance": 2.0, "nearest": 0.0},
+}  # fmt: skip
+
+
+def test_the_interval_grows_with_the_distance():
+    assert interval(50.0, 4.0, None, GROWING, 0.0) == (44.0, 56.0)
+    assert interval(50.0, 4.0, None, GROWING, 1.0) == (40.0, 60.0)
+    assert interval(50.0, 4.0, None, GROWING, 2.0) == (22.0, 78.0)  # beyond: in proportion
+    assert interval(50.0, 4.0, None, GROWING, 99.0) == (0.0, 120.0)
+    assert calibrated_sd(4.0, GROWING, 1.0) == pytest.approx(6.0)
+
+
+def test_a_distance_that_is_needed_and_not_known_leaves_no_interval():
+    assert interval(50.0, 4.0, None, GROWING) is None
+    assert calibrated_sd(4.0, GROWING) is None
+    scalar = {**GROWING, "scale": {"constant": 3.0, "sd": 0.0, "distance": 0.0, "nearest": 0.0}}
+    assert interval(50.0, None, None, scalar) == (44.0, 56.0)
+
+
+weights, values = st.floats(0, 5), st.floats(0, 30)
+
+
+@given(weights, weights, weights, values, values, values, values)
+def test_the_width_never_falls_with_sd_or_distance(a, b, c, sd, more_sd, far, farther):
+    scale = {"constant": a, "sd": b, "distance": c, "nearest": 0.4}
+    near = expected_error(sd, far, scale)
+    assert expected_error(sd + more_sd, far + farther, scale) >= near - 1e-9
 
 
 def test_calibrated_sd():
     assert calibrated_sd(4.0, {"sd_scale": 0.5}) == 2.0
-    assert calibrated_sd(4.0, {}) == 4.0
     assert calibrated_sd(4.0, {"half_width95": 9.0, "residual_sd": 5.0}) == 5.0
 
 

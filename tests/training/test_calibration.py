@@ -99,6 +99,155 @@ def test_a_network_without_distribution_gets_a_constant_interval():
         calibration.calibrate(table, "test", "normalised")
 
 
+SCANNERS = {"A": (140, 0.3), "B": (40, 0.9), "C": (30, 0.6)}
+
+
+def several(seed=0, sizes=None):
+    """People of scanners at different distances, whose errors grow with distance and SD."""
+    rng = np.random.default_rng(seed)
+    tables = []
+    for name, (n, middle) in (sizes or SCANNERS).items():
+        age, sd = rng.uniform(20, 80, n), rng.uniform(3, 8, n)
+        far = np.abs(rng.normal(middle, 0.1, n))
+        error = rng.normal(size=n) * (1.0 + 0.3 * sd + 4.0 * far)
+        tables.append(
+            pd.DataFrame(
+                {
+                    "participant_id": [f"sub-{name}{i:03d}" for i in range(n)],
+                    "scanner": name,
+                    "age": age,
+                    "predicted_age": age + error,
+                    "predicted_age_sd": sd,
+                    "training_distance": far,
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def half_widths(table, facts):
+    return facts["ci95_factor"] * calibration.sizes(table, facts["scale"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_scanner_that_was_left_out_is_covered(seed):
+    facts = calibration.calibrate(several(seed), "test")
+    assert facts["method"] == "conformal_distance"
+    assert set(facts["coverage_by_scanner"]) == set(SCANNERS)
+    new = several(100 + seed, {"D": (2000, 0.5), "E": (2000, 1.0)})
+    covered = (new.predicted_age - new.age).abs() <= half_widths(new, facts)
+    for _, own in covered.groupby(new.scanner):
+        assert 0.92 <= own.mean() <= 0.99
+    far = half_widths(new[new.scanner == "E"], facts).mean()
+    assert far > 1.2 * half_widths(new[new.scanner == "D"], facts).mean()
+
+
+def test_without_the_distance_the_far_scanner_would_pay():
+    """What the distance is for: intervals of the SD alone miss people of far scanners."""
+    table = several(0).drop(columns="training_distance")
+    near = table[table.scanner == "A"].drop(columns="scanner")
+    facts = calibration.calibrate(near, "one scanner", "normalised")
+    new = several(1, {"E": (2000, 1.5)})
+    covered = (new.predicted_age - new.age).abs() <= (
+        facts["ci95_half_width_sd"] * new.predicted_age_sd
+    )
+    assert covered.mean() < 0.92
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10_000), st.floats(0, 3), st.floats(0, 1), st.floats(0, 8))
+def test_the_learned_width_never_falls(seed, a, b, c):
+    rng = np.random.default_rng(seed)
+    table = people(60, seed).assign(training_distance=rng.uniform(0, 1.2, 60), scanner="A")
+    error = rng.normal(size=60) * (a + b * table.predicted_age_sd + c * table.training_distance)
+    table["predicted_age"] = table.age + error
+    scale = calibration.fit_scale(table, "distance")
+    assert min(scale.values()) >= 0
+    steps = pd.DataFrame({"predicted_age_sd": 5.0, "training_distance": np.linspace(0, 9, 50)})
+    widths = calibration.sizes(steps, scale)
+    assert (np.diff(widths) >= 0).all()
+    assert widths[-1] > widths[0]
+    steps = pd.DataFrame({"predicted_age_sd": np.linspace(0, 20, 50), "training_distance": 0.5})
+    assert (np.diff(calibration.sizes(steps, scale)) >= 0).all()
+
+
+def test_the_quantile_covers_exchangeable_people_on_average():
+    """Mean coverage of a split-conformal interval is between 95 % and 95 % + 1 / (n + 1)."""
+    rng = np.random.default_rng(0)
+    n, hits = 40, []
+    for _ in range(2000):
+        scores = rng.exponential(size=n + 1)
+        hits.append(scores[-1] <= calibration.conformal_quantile(scores[:-1]))
+    assert 0.94 <= np.mean(hits) <= 0.95 + 1 / (n + 1) + 0.01
+
+
+def test_a_scanner_is_judged_by_a_calibration_without_it():
+    table = several(0)
+    own = table.scanner == "B"
+    wild = table.copy()
+    wild.loc[own, "predicted_age"] += 500.0
+    before, after = (calibration.nested(t, "distance") for t in (table, wild))
+    place = np.flatnonzero(own)
+    widths = [(t.upper - t.lower)[t.person.isin(place)].to_numpy() for t in (before, after)]
+    assert widths[0] == pytest.approx(widths[1])
+
+
+def test_no_scanner_pays_for_the_others():
+    table = several(0).drop(columns="training_distance")
+    table.loc[table.scanner == "C", "predicted_age"] += 25.0
+    facts = calibration.calibrate(table, "test", "constant")
+    bad = table[table.scanner == "C"]
+    assert ((bad.predicted_age - bad.age).abs() <= facts["half_width95"]).mean() >= 0.92
+
+
+def test_the_limit_of_disagreement_comes_from_people_not_trained_on():
+    table = several(0).assign(member_sd=np.linspace(0, 10, 210))
+    facts = calibration.calibrate(table, "test")
+    assert 9.5 < facts["member_sd_limit"] < 10
+    assert "member_sd_limit" not in calibration.calibrate(table.head(30), "test")
+
+
+def test_distances_are_asked_for_where_they_are_needed():
+    with pytest.raises(DataError, match="distances from the training people"):
+        calibration.calibrate(people(60), "test", "distance")
+
+
+def features_of(table, seed=0):
+    """Features that follow the predicted age; those of scanner B lie a little aside."""
+    rng = np.random.default_rng(seed)
+    aside = np.where(table.scanner == "B", 1.0, 0.0)
+    noise = rng.normal(size=(len(table), 3))
+    columns = {
+        "input_p50": 0.02 * table.predicted_age + 0.3 * noise[:, 0],
+        "tissue_csf": -2 + 0.01 * table.predicted_age + 0.1 * noise[:, 1] + 0.1 * aside,
+    }
+    encoder = {f"encoder_{i:03d}": noise[:, i % 3] + 0.1 * rng.normal(size=len(table))
+               for i in range(5)}  # fmt: skip
+    return table[["participant_id", "scanner"]].assign(**columns, **encoder)
+
+
+def test_a_card_gets_its_reference_and_a_width_that_grows(tmp_path):
+    card = make_card(tmp_path / "old", calibration={})
+    table = several(0).drop(columns="training_distance")
+    described = features_of(table).sample(frac=1, random_state=0)
+    path, text = recalibrate(
+        card, table, "people", method="auto", out=tmp_path / "new", features=described
+    )
+    new = load_card(path)
+    assert new.calibration["method"] == "conformal_distance"
+    assert new.calibration["scale"]["distance"] > 0
+    assert {f["name"] for f in new.reference["features"]} >= {"input_p50", "tissue_csf"}
+    assert new.reference["n"] == 210
+    for name in SCANNERS:
+        assert f"  {name} " in text
+    assert "without their scanner" in text
+    with pytest.raises(DataError, match="lacks 140 of 210 people"):
+        recalibrate(
+            card, table, "x", method="auto", out=tmp_path / "b",
+            features=described[described.scanner != "A"],
+        )  # fmt: skip
+
+
 def test_a_card_is_recalibrated_in_a_copy(tmp_path):
     card = make_card(tmp_path / "old", calibration={"sd_scale": 2.0, "member_sd_limit": 9.0})
     path, text = recalibrate(card, people(), "test people", method="auto", out=tmp_path / "new")

@@ -75,6 +75,10 @@ class SFCN(nn.Module):
         """Logits (N, n_bins) of volumes (N, 1, D, H, W)."""
         return self.classifier(self.feature_extractor(x)).flatten(1)
 
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """What the last layer reads (N, channels[-1]): the mean over space of its feature maps."""
+        return self.feature_extractor(x).mean(dim=(2, 3, 4))
+
 
 def _block(before: int, after: int, *, stride: int, pooled: bool) -> nn.Sequential:
     layers: list[nn.Module] = [

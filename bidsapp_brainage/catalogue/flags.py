@@ -1,0 +1,169 @@
+"""Flags: reasons to doubt a result, each with what it means and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One reason to doubt a result.
+
+    Attributes
+    ----------
+    key : str
+        Word in the columns ``flags`` and ``ood_flag``; the check of this name is in
+        :mod:`bidsapp_brainage.model.plausibility.flags`.
+    level : str
+        ``warn``: look before use; ``bad``: do not use.
+    meaning : str
+        For data dictionaries and documentation.
+    title, text, remedy : str
+        For reports: what was found, what it means, what to do.
+    of_model : bool
+        Found by the model alone, without the true age; such a flag may stand in ``ood_flag``.
+    """
+
+    key: str
+    level: Literal["warn", "bad"]
+    meaning: str
+    title: str
+    text: str
+    remedy: str
+    of_model: bool = False
+
+
+NO_FLAG = "none"
+_LOOK = (
+    "Look at the mask, the registration and the model input below; leave the scan out of the "
+    "analysis if any of them is wrong, or report results with and without it."
+)
+
+#: In this order they stand in tables and reports.
+FLAGS: tuple[Flag, ...] = (
+    Flag(
+        key="stripped_source",
+        level="warn",
+        meaning="the image was skull-stripped before, and the model learned from whole heads only",
+        title="The image was skull-stripped before, and the model learned from whole heads only",
+        text="Such images differ from those in training in ways that the app cannot undo; the age "
+        "may be wrong by decades. The model's card has figures for such images.",
+        remedy="Run the app on the whole-head images. If there are none, do not use the age or the "
+        "gap; at most compare people of this one dataset with each other.",
+        of_model=True,
+    ),
+    Flag(
+        key="out_of_range",
+        level="bad",
+        meaning="predicted age outside the ages that the model was trained on",
+        title="The predicted age lies outside the ages that the model was trained on",
+        text="The network saw no brain of this age while it learned; the number is a guess.",
+        remedy="Do not use this prediction. Take a model whose card covers the age of this person, "
+        "and check the figures under Model input for a failed normalisation.",
+        of_model=True,
+    ),
+    Flag(
+        key="edge_mass",
+        level="warn",
+        meaning="more than 20 % of the probability in the first or last age bin",
+        title="Much of the age distribution lies at the edge of the model's range",
+        text="More than 20 % of the probability is in the first or last age bin, so the true age "
+        "may lie outside of what the model can say.",
+        remedy="Treat the number as a bound (this old or older, this young or younger) and take a "
+        "model with a wider range if one is at hand.",
+        of_model=True,
+    ),
+    Flag(
+        key="member_disagreement",
+        level="warn",
+        meaning="the networks that answer together differ more than the model card allows",
+        title="The members of the model disagree about this scan",
+        text="The networks that answer together gave ages that differ more than they did for "
+        "people whom they had not seen; often the image is unlike the training images.",
+        remedy=_LOOK,
+        of_model=True,
+    ),
+    Flag(
+        key="unlike_training",
+        level="bad",
+        meaning="the image is farther from those of the training people than the model card allows",
+        title="The image is unlike those that the model was trained on",
+        text="Amounts of tissue, intensities or what the network makes of them do not occur "
+        "together in this way in the training people. What a network says about such an image is "
+        "not known.",
+        remedy="Check that the file is a T1w image of the head of a person of the model's ages, "
+        "and look at the mask and the model input below. Do not use the age if one of them is "
+        "wrong; else report results with and without this scan.",
+        of_model=True,
+    ),
+    Flag(
+        key="age_out_of_range",
+        level="bad",
+        meaning="chronological age outside the ages that the model was trained on",
+        title="This person is outside the ages that the model was trained on",
+        text="The prediction is pulled towards the training ages.",
+        remedy="Do not read the gap as a finding about this person. Take a model whose card covers "
+        "the age, and check the age in the input.",
+    ),
+    Flag(
+        key="implausible_gap",
+        level="bad",
+        meaning="corrected gap beyond 3 SD of the reference people of that age",
+        title="The gap is larger than a brain explains",
+        text="Of 1000 reference people of this age about three are predicted so far off; a wrong "
+        "age, a wrong file, a failed step or a scanner that the model does not know is more "
+        "likely.",
+        remedy="Check the chronological age and its unit, the mask, the registration and the "
+        "model input. Do not use the gap before its cause is found.",
+    ),
+    Flag(
+        key="age_outside_interval",
+        level="warn",
+        meaning="chronological age outside the 95 % interval",
+        title="The chronological age lies outside the 95 % interval",
+        text="This happens to one person in twenty whose scanner the model copes with; if it "
+        "happens to many of your people the model does not know your scanner.",
+        remedy="Look at the other scans of this scanner, best at the page of the group. " + _LOOK,
+    ),
+    Flag(
+        key="mask_disagreement",
+        level="warn",
+        meaning="the brain mask and the segmentation do not cover the same brain",
+        title="The brain mask and the segmentation do not cover the same brain",
+        text="The mask comes from the template, the segmentation from the image alone; where they "
+        "differ one of them is wrong, and with it the input of the network.",
+        remedy="Look at the outline of the mask; if it is wrong, give one of your own with "
+        "--derivatives.",
+    ),
+)
+
+
+def flag(key: str) -> Flag | None:
+    """The card of a flag; None for a word that this version does not know."""
+    return next((card for card in FLAGS if card.key == key), None)
+
+
+def meanings(*, of_model: bool = False) -> dict[str, str]:
+    """What the words mean, for data dictionaries; with `of_model` only those of ``ood_flag``."""
+    found = {card.key: card.meaning for card in FLAGS if card.of_model or not of_model}
+    return {NO_FLAG: "nothing found", **found}
+
+
+def split(text: object) -> tuple[str, ...]:
+    """Words of the column ``flags``; none for ``none`` and missing values.
+
+    Parameters
+    ----------
+    text : object
+        A cell of the table.
+    """
+    if not isinstance(text, str):
+        return ()
+    words = (word.strip() for word in text.split(","))
+    return tuple(word for word in words if word and word not in (NO_FLAG, "n/a"))
+
+
+def join(keys: tuple[str, ...] | list[str]) -> str:
+    """Cell of the column ``flags``."""
+    return ",".join(keys) or NO_FLAG
