@@ -155,8 +155,8 @@ def _left_out(options: argparse.Namespace) -> pd.DataFrame:
     """Predictions of all tables, each row with its scanner."""
     import pandas as pd
 
+    from bidsapp_brainage.training.crossval import SCANNER
     from bidsapp_brainage.training.evaluation import read_predictions
-    from bidsapp_brainage.training.reference import SCANNER
 
     tables = []
     for name, path in (_named_path(text) for text in options.oof):

@@ -149,17 +149,17 @@ def _add_calibrate(commands: Any) -> None:
     )
     parser.add_argument(
         "--scanner-column",
-        default="cohort",
+        default="scanner",
         metavar="COLUMN",
         help="column of these tables that names who was left out of training together (default: "
-        "cohort); without it every table is a scanner, by its NAME",
+        "%(default)s); of several tables without it every one is a scanner, by its NAME",
     )
     parser.add_argument(
         "--features",
         type=Path,
         metavar="TSV",
-        help="of the same people, from `features`: they become the card's reference, and the "
-        "interval grows with the distance from it",
+        help="of the same people, from `features` with the same names of scanners: they become the "
+        "card's reference, and the interval grows with the distance from it",
     )
     parser.add_argument(
         "--method",

@@ -15,7 +15,9 @@ from bidsapp_brainage.model.specs import CALIBRATIONS, IntervalScale
 from bidsapp_brainage.model.uncertainty import expected_error
 from bidsapp_brainage.stats import accuracy
 from bidsapp_brainage.stats.folds import assign_folds
-from bidsapp_brainage.training.reference import SCANNER, left_out_parts
+from bidsapp_brainage.training.crossval import SCANNER
+from bidsapp_brainage.training.data.cohort import SIMULATED
+from bidsapp_brainage.training.reference import left_out_parts
 
 Floats = NDArray[np.float64]
 
@@ -46,8 +48,8 @@ def conformal_quantile(scores: Floats, miss: float = MISS) -> float:
 def check(table: pd.DataFrame) -> pd.DataFrame:
     """Rows with everything that a calibration needs, one per person (their first scan).
 
-    People are exchangeable, scans of one person are not. A table that names no scanners is taken
-    as one.
+    People are exchangeable, scans of one person are not; simulated images are no scans. A table
+    that names no scanners is taken as one.
 
     Raises
     ------
@@ -60,6 +62,8 @@ def check(table: pd.DataFrame) -> pd.DataFrame:
     table = table if SCANNER in table else table.assign(**{SCANNER: "all"})
     known = np.isfinite(table[list(_NEEDED[1:])].to_numpy(dtype=float)).all(axis=1)
     named = table[known & table[SCANNER].notna()]
+    if "image" in named:
+        named = named[~named["image"].astype(str).str.contains(SIMULATED, regex=False)]
     people = named.drop_duplicates(["participant_id", SCANNER]).reset_index(drop=True)
     if len(people) < MIN_PEOPLE:
         raise DataError(

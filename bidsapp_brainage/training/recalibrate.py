@@ -15,7 +15,8 @@ from bidsapp_brainage.model.card_checks import check_card
 from bidsapp_brainage.model.cards import ModelCard, bundled_folder
 from bidsapp_brainage.model.weights.files import verify_weights
 from bidsapp_brainage.training import calibration
-from bidsapp_brainage.training.reference import SCANNER, fit_reference
+from bidsapp_brainage.training.crossval import SCANNER
+from bidsapp_brainage.training.reference import fit_reference
 
 _GAPS = ("gap", "gap_corrected")
 

@@ -35,12 +35,12 @@ from bidsapp_brainage.model.plausibility.reference import (
 from bidsapp_brainage.model.specs import EncoderAxes, Reference, ReferenceFeature
 from bidsapp_brainage.model.weights.loading import load_members
 from bidsapp_brainage.stats.folds import assign_folds
-from bidsapp_brainage.training.data.cohort import Cohort, load_volume
+from bidsapp_brainage.training.crossval import SCANNER
+from bidsapp_brainage.training.data.cohort import SIMULATED, Cohort, load_volume
 
 Floats = NDArray[np.float64]
 Parts = Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]
 
-SCANNER = "scanner"
 MIN_PEOPLE = 20  # fewer do not show how features vary
 BEYOND = 0.025  # of left-out people lie beyond the limit
 _AXES = 6  # of the encoder's features
@@ -51,7 +51,7 @@ _TENTHS = 10
 def feature_table(
     card: ModelCard, cohort: Cohort, scanner: str, *, device: str = "cpu"
 ) -> pd.DataFrame:
-    """What the images of a cohort are compared by: one row per scan.
+    """What the images of a cohort are compared by: one row per scan that is not simulated.
 
     Amounts of tissue come from the ``*_volumes.tsv`` beside an image, where there is one.
 
@@ -65,6 +65,8 @@ def feature_table(
     members = load_members(card, device)
     rows = []
     for person, path in zip(cohort.people, cohort.paths, strict=True):
+        if SIMULATED in path.name:
+            continue
         volume = load_volume(path, card.input, prepared=cohort.prepared)
         batch = torch.from_numpy(np.ascontiguousarray(volume))[None, None].to(device)
         rows.append(
