@@ -1,0 +1,84 @@
+"""From a trained segmentation network to its card and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+
+from bidsapp_brainage.io import atomic_path, write_json
+from bidsapp_brainage.model.weights.files import file_sha256
+from bidsapp_brainage.segmentation.labels import Labels, muse_labels
+from bidsapp_brainage.segmentation.network import SegmentationNet
+
+from .evaluation import dice_table
+from .subjects import load_subject
+from .synthesis import example, real_example
+
+
+def trained_network(state: Path) -> SegmentationNet:
+    """The network of a training, with the running mean of its weights, rounded as it is shipped."""
+    network = SegmentationNet(muse_labels().n_classes)
+    weights = torch.load(state, weights_only=True)["mean"]
+    network.load_state_dict({name: value.half().float() for name, value in weights.items()})
+    return network.eval()
+
+
+def measured(network: SegmentationNet, people: list[Path], seed: int) -> pd.DataFrame:
+    """Dice of people not learned from: their own images, and images of random contrast.
+
+    Returns
+    -------
+    DataFrame
+        Of :func:`.evaluation.dice_table`, with ``dice_contrasts`` (median over one random image
+        of each person).
+    """
+    labels, rng = muse_labels(), np.random.default_rng(seed)
+    subjects = [load_subject(path) for path in people]
+    table = dice_table(network, (real_example(one, labels) for one in subjects), labels)
+    random = dice_table(network, (example(one, labels, rng) for one in subjects), labels)
+    table["dice_contrasts"] = random["dice"]
+    return table
+
+
+def publish(
+    network: SegmentationNet, table: pd.DataFrame, facts: Mapping[str, Any], folder: Path
+) -> Path:
+    """Write weights (float16) and card; `facts` are its fixed parts, `table` its accuracy.
+
+    Returns the path of the card, ``<name>.json``.
+    """
+    name = str(facts["name"])
+    weights = folder / f"{name}.safetensors"
+    with atomic_path(weights) as temporary:
+        save_file({k: v.half().contiguous() for k, v in network.state_dict().items()}, temporary)
+    card = {
+        **facts,
+        "weights": {
+            "file": weights.name,
+            "sha256": file_sha256(weights),
+            "size": weights.stat().st_size,
+        },
+        **_accuracy(table, muse_labels()),
+    }
+    path = folder / f"{name}.json"
+    write_json(path, card)
+    return path
+
+
+def _accuracy(table: pd.DataFrame, labels: Labels) -> dict[str, dict[str, float]]:
+    """Dice by the name of the region or tissue, where any of the people has it."""
+    known = table[table["dice"].notna()]
+    assert len(table) > len(labels.table)
+    return {
+        column: {
+            str(name): round(float(value), 3)
+            for name, value in zip(known["name"], known[column], strict=True)
+        }
+        for column in ("dice", "dice_contrasts")
+    }
