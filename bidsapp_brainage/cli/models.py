@@ -8,7 +8,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from bidsapp_brainage.cli import model_registry, model_selftest, training_options
+from bidsapp_brainage.cli import (
+    model_registry,
+    model_segmentation,
+    model_selftest,
+    training_options,
+)
 from bidsapp_brainage.cli.parser import exit_codes
 from bidsapp_brainage.errors import BrainageError, ExitCode
 from bidsapp_brainage.settings import in_flags
@@ -48,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     model_registry.add_commands(subparsers)
     model_selftest.add_commands(subparsers)
     training_options.add_commands(subparsers)
+    model_segmentation.add_commands(subparsers)
     return parser
 
 

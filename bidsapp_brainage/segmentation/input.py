@@ -9,6 +9,7 @@ from bidsapp_brainage.errors import DataError
 RIM_VOXELS = 2  # beyond the brain mask, where it may have cut the cortex
 BOUNDS = (-0.2, 1.5)
 _PERCENTILES = (1.0, 99.5)
+_EMPTY = 0.01  # of bright tissue: what interpolation leaves beyond the edge of a stripped image
 
 
 def segmentation_input(volume: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -17,7 +18,7 @@ def segmentation_input(volume: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray
     Parameters
     ----------
     volume : ndarray, shape (D, H, W)
-        T1w on the network's grid, any unit; 0 where a skull-stripping tool emptied it.
+        T1w on the network's grid, any unit from 0; 0 where a skull-stripping tool emptied it.
     mask : ndarray of bool, shape (D, H, W)
         Brain mask on that grid.
 
@@ -35,14 +36,15 @@ def segmentation_input(volume: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray
         The mask is empty, or the image is the same everywhere in it.
     """
     where = _grown(mask, RIM_VOXELS)
-    shown = volume[mask & (volume != 0)]
-    if shown.size == 0:
+    if not mask.any():
         raise DataError("The brain mask is empty on the segmentation's grid: registration failed.")
-    low, high = np.percentile(shown, _PERCENTILES)
+    shown = volume > _EMPTY * np.percentile(volume[mask], _PERCENTILES[1])
+    values = volume[mask & shown]
+    low, high = np.percentile(values, _PERCENTILES) if values.size else (0.0, 0.0)
     if not high > low:
         raise DataError("The brain has the same intensity everywhere: it cannot be segmented.")
     scaled = np.clip((volume - low) / (high - low), *BOUNDS).astype(np.float32)
-    return np.where(where & (volume != 0), scaled, np.float32(0)), where
+    return np.where(where & shown, scaled, np.float32(0)), where
 
 
 def _grown(mask: np.ndarray, steps: int) -> np.ndarray:

@@ -138,11 +138,26 @@ def segment(
     DataError
         The image is the same everywhere inside the mask.
     """
+    volume, inside = brought_to(card_grid(card.grid), t1w, mask, affine)
+    return segment_on_grid(volume, inside, affine, network, card, n_threads=n_threads)
+
+
+def segment_on_grid(
+    volume: np.ndarray,
+    inside: np.ndarray,
+    affine: np.ndarray,
+    network: nn.Module,
+    card: SegmentationCard,
+    *,
+    n_threads: int | None = None,
+) -> Segmentation:
+    """Segment a brain that is on the network's grid; all else as :func:`segment`.
+
+    `volume` (float32) and `inside` (bool) are T1w and brain mask, shape (D, H, W).
+    """
     import torch
 
-    grid = card_grid(card.grid)
-    volume, inside = brought_to(grid, t1w, mask, affine)
-    where = np.zeros(grid.shape, dtype=bool)
+    where = np.zeros(volume.shape, dtype=bool)
     logits, units = torch.zeros(0, card.labels.n_classes), torch.zeros(0)
     if inside.any():
         scaled, where = segmentation_input(volume, inside)
@@ -154,7 +169,7 @@ def segment(
         posteriors=logits.numpy(),
         units=units.float().numpy(),
         mask=inside,
-        affine=np.asarray(grid.affine),
+        affine=np.array(card.grid["affine"], dtype=float),
         to_t1w=np.asarray(affine, dtype=float),
         labels=card.labels,
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,25 @@ from bidsapp_brainage.segmentation.labels import Labels, muse_labels
 from bidsapp_brainage.segmentation.network import SegmentationNet
 
 from .evaluation import dice_table
+from .fitting import Recipe
 from .subjects import load_subject
 from .synthesis import example, real_example
+
+
+def fixed_facts() -> dict[str, Any]:
+    """What a card says before any training."""
+    text = files("bidsapp_brainage.training").joinpath("recipes/segmentation.json").read_text()
+    return dict(json.loads(text))
+
+
+def with_training(
+    facts: Mapping[str, Any], recipe: Recipe, *, n: int, n_left_out: int
+) -> dict[str, Any]:
+    """The fixed facts, and on how many people and images it was trained."""
+    training = facts["training"]
+    text = training["text"].format(n=n, n_left_out=n_left_out, steps=recipe.steps)
+    numbers = {"n_people": n, "n_left_out": n_left_out, "recipe": asdict(recipe)}
+    return {**facts, "training": {**training, "text": text, **numbers}}
 
 
 def trained_network(state: Path) -> SegmentationNet:

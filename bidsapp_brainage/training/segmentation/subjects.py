@@ -2,62 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 
 from bidsapp_brainage.errors import DataError, NoInputError
-from bidsapp_brainage.imaging.transforms import apply_xfm, read_affine
+from bidsapp_brainage.imaging.network_input import brought_to, card_grid
+from bidsapp_brainage.imaging.transforms import read_affine
 from bidsapp_brainage.io import atomic_path, load_nifti
-from bidsapp_brainage.model.specs import Ellipsoid
-from bidsapp_brainage.model.tissue import tissue_units
+from bidsapp_brainage.training.data.prepare import Prepared, find_prepared, image_units
 
 from .synthesis import Subject
 
 
-def pack_subject(
-    anat: Path, label_map: Path, grid: nib.Nifti1Image, ellipsoid: Ellipsoid
-) -> Subject:
-    """Bring one person of the app's derivatives to the network's grid.
+def pack_people(
+    derivatives: Path, labels: Path, folder: Path, facts: Mapping[str, Any]
+) -> list[Path]:
+    """Pack everybody who has both derivatives and labels; who is packed already stays.
 
     Parameters
     ----------
-    anat : Path
-        The person's ``anat`` folder in the app's derivatives.
-    label_map : Path
-        Reference labels in the space of the T1w.
-    grid : Nifti1Image
-        Only its shape and affine are used.
-    ellipsoid : mapping
-        Where levels of tissue are read; see :func:`bidsapp_brainage.model.tissue.tissue_units`.
+    derivatives, labels : Path
+        The app's output, and a folder of ``<participant>_*dseg.nii.gz``.
+    folder : Path
+        For ``<participant>.npz``.
+    facts : mapping
+        With ``input``, the grid of the network.
 
     Raises
     ------
     NoInputError
-        The person has no preprocessed T1w, mask or transform.
+        Nobody has both.
     """
-    t1w = load_nifti(_one(anat, "desc-preproc_T1w.nii.gz"))
-    mask = load_nifti(_one(anat, "desc-brain_mask.nii.gz"))
-    affine = read_affine(_one(anat, "desc-affine_xfm.txt"))
-    volume = np.asarray(apply_xfm(t1w, grid, affine).dataobj)
-    soft = nib.Nifti1Image((np.asarray(mask.dataobj) > 0).astype(np.float32), mask.affine)
-    inside = np.asarray(apply_xfm(soft, grid, affine).dataobj) >= 0.5
+    grid = card_grid(facts["input"])
+    packed = []
+    for image in find_prepared(derivatives):
+        person = image.stem.split("_")[0]
+        found = sorted(labels.glob(f"{person}_*dseg.nii.gz"))
+        if not found:
+            continue
+        path = folder / f"{person}.npz"
+        if not path.is_file():
+            save_subject(pack_subject(image, found[0], grid), path)
+        packed.append(path)
+    if not packed:
+        raise NoInputError(
+            f"Nobody of {derivatives} has a label map sub-*_dseg.nii.gz in {labels}."
+        )
+    return packed
+
+
+def pack_subject(image: Prepared, label_map: Path, grid: nib.Nifti1Image) -> Subject:
+    """Bring one person to the network's grid.
+
+    Parameters
+    ----------
+    image : Prepared
+        T1w, mask and affine of the app.
+    label_map : Path
+        Reference labels in the space of the T1w.
+    grid : Nifti1Image
+        Only its shape and affine are used.
+    """
+    affine = read_affine(image.affine)
+    volume, inside = brought_to(grid, load_nifti(image.t1w), load_nifti(image.mask), affine)
     labels = load_nifti(label_map)
     return Subject(
-        units=np.clip(tissue_units(volume, inside, ellipsoid), -0.5, 2.5),
+        units=image_units(volume, inside, grid),
         mask=inside,
         label_map=np.asarray(labels.dataobj).astype(np.int16),
         to_label_map=np.linalg.inv(labels.affine) @ affine @ grid.affine,
     )
-
-
-def _one(anat: Path, end: str) -> Path:
-    """The person's file in T1w space."""
-    found = [path for path in sorted(anat.glob(f"*_{end}")) if "_space-" not in path.name]
-    if not found:
-        raise NoInputError(f"{anat}: no *_{end}. Run the app's participant level on this person.")
-    return found[0]
 
 
 def save_subject(subject: Subject, path: Path) -> None:

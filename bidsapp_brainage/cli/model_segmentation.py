@@ -1,0 +1,96 @@
+"""Subcommands ``train-segmentation`` and ``prepare`` of ``brainage-model``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_commands(commands: Any) -> None:
+    """Add the subcommands to the parser of ``brainage-model``."""
+    _add_segmentation(commands)
+    _add_prepare(commands)
+
+
+def _add_segmentation(commands: Any) -> None:
+    parser = commands.add_parser(
+        "train-segmentation",
+        help="train the segmentation on label maps",
+        description="Learn regions from images of random contrast, made from label maps (MUSE) of "
+        "people that the app has preprocessed; print the overlap with the labels of people not "
+        "learned from, and write card and weights. Give the same command again to go on.",
+    )
+    parser.add_argument("derivatives", type=Path, help="output of the participant level")
+    parser.add_argument("labels", type=Path, help="folder of sub-*_dseg.nii.gz in T1w space")
+    parser.add_argument("out", type=Path, help="folder for card, weights and resumable state")
+    parser.add_argument("--steps", type=int, default=1700, help="images to learn from")
+    parser.add_argument(
+        "--leave-out", type=int, default=5, metavar="N", help="every Nth person is not learned from"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes that make images")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the network")
+    parser.set_defaults(handler=train_segmentation)
+
+
+def _add_prepare(commands: Any) -> None:
+    parser = commands.add_parser(
+        "prepare",
+        help="make the inputs of a new model from what the app made of people",
+        description="For training with another recipe than that of the model the app ran with.",
+    )
+    parser.add_argument("derivatives", type=Path, help="output of the participant level")
+    parser.add_argument("out", type=Path, help="folder for the inputs, to give to train")
+    parser.add_argument("--recipe", help="bundled name, or a JSON file (docs: training)")
+    parser.add_argument(
+        "--simulated",
+        type=int,
+        default=0,
+        metavar="N",
+        help="further versions of every image, as other scanners might show it",
+    )
+    parser.add_argument("--seed", type=int, default=20250101, help="of these versions")
+    parser.set_defaults(handler=prepare)
+
+
+def train_segmentation(options: argparse.Namespace) -> int:
+    """Pack people, train, measure, and write card and weights."""
+    import torch
+
+    from bidsapp_brainage.training.segmentation import fitting, publish
+    from bidsapp_brainage.training.segmentation.subjects import pack_people
+
+    torch.set_num_threads(options.threads)
+    facts = publish.fixed_facts()
+    people = pack_people(options.derivatives, options.labels, options.out / "people", facts)
+    left_out = people[options.leave_out - 1 :: options.leave_out]
+    names = [path.stem for path in left_out]
+    recipe = fitting.Recipe(steps=options.steps)
+    fitting.fit(options.out / "people", names, options.out, recipe, options.workers)
+    network = publish.trained_network(options.out / "state.pt")
+    table = publish.measured(network, left_out, recipe.seed)
+    print(table.round(3).to_string(index=False))
+    facts = publish.with_training(facts, recipe, n=len(people) - len(names), n_left_out=len(names))
+    print(publish.publish(network, table, facts, options.out))
+    return 0
+
+
+def prepare(options: argparse.Namespace) -> int:
+    """Write the inputs and count them."""
+    from bidsapp_brainage.training.data.prepare import prepare_inputs
+    from bidsapp_brainage.training.setup import read_recipe
+
+    recipe = read_recipe(options.recipe)
+    made = prepare_inputs(
+        options.derivatives,
+        options.out,
+        recipe.card["input"],
+        recipe.label,
+        simulated=options.simulated,
+        seed=options.seed,
+    )
+    number = 0
+    for number, path in enumerate(made, start=1):
+        print(f"{number} {path.name}", flush=True)
+    print(f"{number} inputs of {recipe.label} in {options.out}")
+    return 0

@@ -1,0 +1,150 @@
+"""Inputs of a new model from what the app made of people, without running the app again."""
+
+from __future__ import annotations
+
+import logging
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from bidsapp_brainage.errors import NoInputError
+from bidsapp_brainage.imaging.network_input import brought_to, card_grid, model_input
+from bidsapp_brainage.imaging.transforms import read_affine
+from bidsapp_brainage.io import load_nifti, save_nifti
+from bidsapp_brainage.model.specs import InputSpec
+from bidsapp_brainage.model.tissue import tissue_units
+from bidsapp_brainage.segmentation.card import SegmentationCard, find_segmentation, load_network
+from bidsapp_brainage.segmentation.prepare import needs_segmentation, segmentation_name
+from bidsapp_brainage.segmentation.segment import Segmentation, segment_on_grid
+from bidsapp_brainage.training.segmentation.synthesis import other_t1w
+
+from .cohort import SIMULATED
+
+LOGGER = logging.getLogger(__name__)
+T1W = "_desc-preproc_T1w.nii.gz"
+#: Where levels of tissue are read: an ellipsoid inside the template's brain (RAS mm).
+MIDDLE_MM = {"center": (0.0, -21.0, 17.0), "radii": (66.0, 77.0, 52.0)}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A T1w of the app's derivatives with what belongs to it."""
+
+    t1w: Path
+    mask: Path
+    affine: Path
+
+    @property
+    def stem(self) -> str:
+        """Beginning of the names of its files."""
+        return self.t1w.name.removesuffix(T1W)
+
+
+def find_prepared(derivatives: Path) -> list[Prepared]:
+    """T1w images in T1w space with brain mask and affine.
+
+    Raises
+    ------
+    NoInputError
+        There is none.
+    """
+    found = []
+    for t1w in sorted(Path(derivatives).glob(f"sub-*/**/*{T1W}")):
+        stem = t1w.name.removesuffix(T1W)
+        mask = t1w.with_name(f"{stem}_desc-brain_mask.nii.gz")
+        affines = sorted(t1w.parent.glob(f"{stem}_from-T1w_to-*_desc-affine_xfm.txt"))
+        if "_space-" not in stem and mask.is_file() and affines:
+            found.append(Prepared(t1w, mask, affines[0]))
+    if not found:
+        raise NoInputError(
+            f"{derivatives} holds no *{T1W} with brain mask and affine: give the output of "
+            "bidsapp-brainage BIDS_DIR OUT participant."
+        )
+    return found
+
+
+def prepare_inputs(
+    derivatives: Path, out: Path, spec: InputSpec, name: str, *, simulated: int, seed: int
+) -> Iterator[Path]:
+    """Write the inputs of a model for everybody in the app's derivatives; what is there stays.
+
+    Parameters
+    ----------
+    derivatives, out : Path
+        The app's output, and the folder for ``sub-*/.../*_desc-<name>input_T1w.nii.gz``.
+    spec : mapping
+        ``input`` of the model's card or recipe.
+    name : str
+        The model's.
+    simulated : int
+        Versions of every image as other scanners might show it, to learn from (only for models
+        that see a segmentation, which makes of them what it would make of such images).
+    seed : int
+        Of the versions, with the name of the image.
+
+    Yields
+    ------
+    Path
+        Every file, once it is there.
+    """
+    card = find_segmentation(segmentation_name(spec)) if needs_segmentation(spec) else None
+    for image in find_prepared(derivatives):
+        folder = Path(out) / image.t1w.parent.relative_to(derivatives)
+        first = folder / f"{image.stem}_space-{spec['template']}_desc-{name}input_T1w.nii.gz"
+        paths = [first, *(_simulated(first, number) for number in range(1, simulated + 1))]
+        if not all(path.is_file() for path in paths):
+            volumes = _volumes(image, spec, card, len(paths) - 1, seed)
+            for path, volume in zip(paths, volumes, strict=True):
+                save_nifti(volume, path)
+        yield from paths
+
+
+def _simulated(first: Path, number: int) -> Path:
+    """Name of a version: ``rec`` comes before run and space."""
+    name = re.sub(r"(?=_(?:dir|run|echo|part|space)-)", f"{SIMULATED}{number}", first.name, count=1)
+    return first.with_name(name)
+
+
+def _volumes(
+    image: Prepared, spec: InputSpec, card: SegmentationCard | None, simulated: int, seed: int
+) -> Iterator[nib.Nifti1Image]:
+    """The model's input from an image, and from other images of the same brain."""
+    t1w, mask = load_nifti(image.t1w), load_nifti(image.mask)
+    affine = read_affine(image.affine)
+    if card is None:
+        yield model_input(t1w, mask, affine, spec)[0]
+        return
+    network = load_network(card)
+    grid = card_grid(card.grid)
+    volume, inside = brought_to(grid, t1w, mask, affine)
+
+    def seen(shown: np.ndarray, brain: np.ndarray) -> Segmentation:
+        return segment_on_grid(shown, brain, affine, network, card)
+
+    own = seen(volume, inside)
+    yield model_input(t1w, mask, affine, spec, tissue=own.tissue)[0]
+    rng = np.random.default_rng([seed, zlib.crc32(image.stem.encode())])
+    classes = own.labels.classes(own.dseg)
+    units = image_units(volume, inside, grid)
+    for _ in range(simulated):
+        other = seen(*other_t1w(units, inside, classes, own.labels, rng))
+        yield model_input(t1w, mask, affine, spec, tissue=other.tissue)[0]
+
+
+def image_units(volume: np.ndarray, inside: np.ndarray, grid: nib.Nifti1Image) -> np.ndarray:
+    """A T1w on a grid in tissue units; -1 where it is empty.
+
+    See :func:`bidsapp_brainage.model.tissue.tissue_units`, whose levels are read in an ellipsoid
+    inside the template's brain. `grid` gives the affine (voxel to template RAS mm).
+    """
+    to_voxel = np.linalg.inv(grid.affine)
+    center = nib.affines.apply_affine(to_voxel, MIDDLE_MM["center"])
+    sizes = np.linalg.norm(grid.affine[:3, :3], axis=0)
+    radii = np.array(MIDDLE_MM["radii"]) / sizes
+    units = tissue_units(volume, inside, {"center": center.tolist(), "radii": radii.tolist()})
+    return np.where(volume > 0, np.clip(units, -0.5, 2.5), -1.0)

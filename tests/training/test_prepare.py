@@ -1,0 +1,95 @@
+"""Inputs of a new model, and packed people, from the app's derivatives."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bidsapp_brainage.cli.models import main
+from bidsapp_brainage.errors import ExitCode, NoInputError
+from bidsapp_brainage.imaging.transforms import write_affine
+from bidsapp_brainage.io import load_nifti, save_nifti
+from bidsapp_brainage.segmentation import card as cards
+from bidsapp_brainage.training.data.cohort import SIMULATED
+from bidsapp_brainage.training.data.prepare import find_prepared, prepare_inputs
+from bidsapp_brainage.training.segmentation.subjects import load_subject, pack_people
+from tests.segmentation.tiny import AFFINE, SHAPE, make_segmentation
+
+SPEC = {
+    "template": "MNI152NLin2009aSym", "registration": "affine", "skull_stripped": True,
+    "orientation": "RAS", "resolution_mm": 8.0, "shape": list(SHAPE), "affine": AFFINE,
+    "intensity": {"scaling": "segmentation", "segmentation": "tiny", "clip": [0.0, 2.5]},
+    "background": 0.0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def derivatives(tmp_path):
+    """One person with two runs, as the app leaves them, and its labels."""
+    axes = np.meshgrid(*[8.0 * np.arange(n) - 92 for n in SHAPE], indexing="ij")
+    radius = np.sqrt(sum(axis**2 for axis in axes))
+    t1w = np.select([radius < 40, radius < 60, radius < 75], [100.0, 70.0, 20.0], 0.0)
+    anat = tmp_path / "out" / "sub-1" / "anat"
+    for run in ("1", "2"):
+        stem = f"sub-1_run-{run}"
+        image = nib.Nifti1Image(t1w.astype(np.float32), np.array(AFFINE))
+        save_nifti(image, anat / f"{stem}_desc-preproc_T1w.nii.gz")
+        mask = nib.Nifti1Image((radius < 75).astype(np.uint8), image.affine)
+        save_nifti(mask, anat / f"{stem}_desc-brain_mask.nii.gz")
+        write_affine(anat / f"{stem}_from-T1w_to-MNI_mode-image_desc-affine_xfm.txt", np.eye(4))
+    labels = np.select([radius < 40, radius < 60, radius < 75], [81, 182, 1], 0)
+    made = nib.Nifti1Image(labels.astype(np.uint8), np.array(AFFINE))
+    save_nifti(made, tmp_path / "labels" / "sub-1_seg-MUSE_dseg.nii.gz")
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def segmentation(tmp_path, monkeypatch):
+    """Every segmentation comes from a folder of tiny ones."""
+    make_segmentation(tmp_path / "cards")
+    monkeypatch.setattr(cards, "bundled_folder", lambda: tmp_path / "cards")
+
+
+@pytest.mark.usefixtures("segmentation")
+def test_inputs_and_their_versions_are_made_once(derivatives, tmp_path):
+    out = tmp_path / "inputs"
+    made = list(prepare_inputs(derivatives, out, SPEC, "new", simulated=2, seed=1))
+    names = [path.name for path in made]
+    assert names[0] == "sub-1_run-1_space-MNI152NLin2009aSym_desc-newinput_T1w.nii.gz"
+    assert names[1] == f"sub-1{SIMULATED}1_run-1_space-MNI152NLin2009aSym_desc-newinput_T1w.nii.gz"
+    assert len(names) == 6
+    volumes = [np.asarray(load_nifti(path).dataobj) for path in made]
+    assert all(volume.shape == SHAPE for volume in volumes)
+    assert not np.allclose(volumes[1], volumes[2])
+    assert np.allclose(volumes[0], volumes[3]), "the two runs are the same image"
+    before = made[0].stat().st_mtime_ns
+    assert list(prepare_inputs(derivatives, out, SPEC, "new", simulated=2, seed=1)) == made
+    assert made[0].stat().st_mtime_ns == before
+
+
+def test_a_model_on_intensities_needs_no_segmentation(derivatives, tmp_path):
+    spec = {**SPEC, "intensity": {"scaling": "brain_zscore"}}
+    made = list(prepare_inputs(derivatives, tmp_path / "in", spec, "new", simulated=0, seed=1))
+    values = np.asarray(load_nifti(made[0]).dataobj)
+    assert abs(values[values != 0].mean()) < 0.1
+
+
+def test_people_are_packed_with_labels_in_place(derivatives, tmp_path):
+    facts = {"input": {"shape": list(SHAPE), "affine": AFFINE}}
+    packed = pack_people(derivatives, tmp_path / "labels", tmp_path / "packed", facts)
+    assert packed[0].name == "sub-1.npz"
+    subject = load_subject(packed[0])
+    assert np.allclose(subject.to_label_map, np.eye(4))
+    white, fluid = subject.units[subject.label_map == 81], subject.units[subject.label_map == 1]
+    assert np.median(white) > np.median(fluid) + 1
+
+
+def test_without_derivatives_or_labels_the_remedy_is_said(derivatives, tmp_path, capsys):
+    with pytest.raises(NoInputError, match="participant"):
+        find_prepared(tmp_path / "labels")
+    with pytest.raises(NoInputError, match="label map"):
+        pack_people(derivatives, tmp_path, tmp_path / "packed", {"input": SPEC})
+    code = main(["prepare", str(tmp_path / "labels"), str(tmp_path / "in")])
+    assert code == ExitCode.NO_INPUT
+    assert "participant" in capsys.readouterr().err
