@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from bidsapp_brainage.io import atomic_path, write_json
 from bidsapp_brainage.model.weights.files import file_sha256
@@ -75,8 +75,9 @@ def publish(
     """
     name = str(facts["name"])
     weights = folder / f"{name}.safetensors"
+    tensors = {key: value.half().contiguous() for key, value in network.state_dict().items()}
     with atomic_path(weights) as temporary:
-        save_file({k: v.half().contiguous() for k, v in network.state_dict().items()}, temporary)
+        temporary.write_bytes(save(tensors))
     card = {
         **facts,
         "weights": {
