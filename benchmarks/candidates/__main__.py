@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.candidates NAME=DERIVATIVES ... --participants NAME=TSV ... --out FOLDER``:
 every folder of the app's derivatives (with ``*_volumes.tsv``) is a scanner. Or a table:
-``--freesurfer TSV``, ``--cat12 TSV``. ``--given net=TSV`` adds out-of-sample predictions made
-elsewhere; ``--mix net+ridge:logs`` their mean with others. Nothing is tuned on people asked.
+``--wide TSV``, ``--freesurfer TSV``, ``--cat12 TSV``. ``--given net=TSV`` adds out-of-sample
+predictions made elsewhere; ``--mix net+ridge:logs`` their mean with others. Nothing is tuned on
+people asked.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pandas as pd
 
 from bidsapp_brainage.io import write_tsv
 
-from .people import People, join, read_cat12, read_derivatives, read_freesurfer
+from .people import People, join, read_cat12, read_derivatives, read_freesurfer, read_wide
 from .protocol import FEATURES, few_notes, predictions, splits
 from .regressors import LEARNERS
 from .results import markdown, mixture, read_given, summary
@@ -29,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     add("derivatives", nargs="*", metavar="NAME=FOLDER")
     add("--participants", action="append", default=[], metavar="NAME=TSV",
         help="table with ages; by default participants.tsv in the folder")  # fmt: skip
+    add("--wide", type=Path, help="participant_id, cohort, age and a column per MUSE region")
     add("--freesurfer", type=Path)
     add("--cat12", type=Path)
     add("--first-age", type=float, default=0.0, help="leave out younger people (FreeSurfer)")
@@ -72,12 +74,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _people(args: argparse.Namespace, parser: argparse.ArgumentParser) -> People:
+    if args.wide:
+        return read_wide(args.wide)
     if args.freesurfer:
         return read_freesurfer(args.freesurfer, args.first_age)
     if args.cat12:
         return read_cat12(args.cat12)
     if not args.derivatives:
-        parser.error("give NAME=DERIVATIVES, --freesurfer or --cat12")
+        parser.error("give NAME=DERIVATIVES, --wide, --freesurfer or --cat12")
     ages = dict(_named(args.participants))
     return join(
         [

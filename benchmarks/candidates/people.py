@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import read_tsv
+from bidsapp_brainage.segmentation.labels import muse_labels
 
 FIRST_PARCEL = 100  # MUSE: parcels of the cortex have this index or a higher one
 CORTEX = "Cortex"
@@ -56,6 +57,8 @@ class People:
 def read_derivatives(cohort: str, folder: Path, participants: Path) -> People:
     """Read ``*_volumes.tsv`` of the app's derivatives; scans of one person are averaged.
 
+    Sums of regions, which have no index, and people in whom no brain was found are left out.
+
     Raises
     ------
     DataError
@@ -67,12 +70,13 @@ def read_derivatives(cohort: str, folder: Path, participants: Path) -> People:
     scans, groups = [], {}
     for path in paths:
         table = read_tsv(path)
+        table = table[table["index"].notna()]
         person = path.name.split("_")[0]
         scans.append(pd.Series(table["fraction"].to_numpy(), table["name"], name=person))
         parcels = table["index"] >= FIRST_PARCEL
         names = table["name"].str.replace(_SIDE, "", regex=True).mask(parcels, CORTEX)
         groups |= dict(zip(table["name"], names, strict=True))
-    volumes = pd.concat(scans, axis=1).T.fillna(0.0)
+    volumes = pd.concat(scans, axis=1).T.dropna(how="all").fillna(0.0)
     volumes = volumes.groupby(level=0, sort=True).mean()
     known = read_tsv(participants).set_index("participant_id")["age"].dropna()
     volumes = volumes[volumes.index.isin(known.index)]
@@ -81,6 +85,26 @@ def read_derivatives(cohort: str, folder: Path, participants: Path) -> People:
     header = pd.DataFrame({"participant_id": volumes.index, "cohort": cohort})
     header["age"] = known.loc[volumes.index].to_numpy(dtype=float)
     return People(header, volumes.reset_index(drop=True), groups)
+
+
+def read_wide(path: Path) -> People:
+    """Read a table with ``participant_id cohort age`` and a column per MUSE region.
+
+    Raises
+    ------
+    DataError
+        One of the three columns is missing.
+    """
+    table = read_tsv(path)
+    if not set(_HEADER) <= set(table.columns):
+        raise DataError(f"{path} needs the columns {', '.join(_HEADER)}.")
+    regions = [name for name in table.columns if name not in _HEADER]
+    known = muse_labels().table.set_index("name")["index"]
+    groups = {
+        name: CORTEX if known.get(name, 0) >= FIRST_PARCEL else _SIDE.sub("", name)
+        for name in regions
+    }
+    return People(table[list(_HEADER)], table[regions], groups)
 
 
 def join(parts: list[People]) -> People:

@@ -7,7 +7,13 @@ import pandas as pd
 import pytest
 
 from benchmarks.candidates.__main__ import main
-from benchmarks.candidates.people import People, read_cat12, read_derivatives, read_freesurfer
+from benchmarks.candidates.people import (
+    People,
+    read_cat12,
+    read_derivatives,
+    read_freesurfer,
+    read_wide,
+)
 from benchmarks.candidates.protocol import (
     FEATURES,
     balancing_weights,
@@ -55,6 +61,7 @@ def written(folder, people: People):
         fractions = people.volumes.loc[row]
         table = pd.DataFrame(
             {
+                "kind": "region",
                 "index": list(REGIONS),
                 "name": [name for name, *_ in values()],
                 "hemisphere": [side for _, side, *_ in values()],
@@ -63,6 +70,8 @@ def written(folder, people: People):
                 "fraction": fractions.to_numpy(),
             }
         )
+        whole = {"name": "intracranial", "kind": "total", "volume_ml": 1500, "fraction": 1}
+        table = pd.concat([table.astype({"index": object}), pd.DataFrame([whole])])
         name = person["participant_id"]
         io.write_tsv(folder / name / "anat" / f"{name}_desc-regions_volumes.tsv", table)
     io.write_tsv(folder / "participants.tsv", people.table[["participant_id", "age"]])
@@ -89,6 +98,26 @@ def test_a_folder_without_volumes_or_ages_is_an_error(tmp_path):
     io.write_tsv(tmp_path / "participants.tsv", strangers)
     with pytest.raises(DataError, match="no age of anybody"):
         read_derivatives("a", tmp_path, tmp_path / "participants.tsv")
+
+
+def test_a_wide_table_groups_by_the_index_of_a_region(tmp_path):
+    people = simulated({"a": 3})
+    wide = people.table.join(people.volumes)
+    io.write_tsv(tmp_path / "wide.tsv", wide)
+    read = read_wide(tmp_path / "wide.tsv")
+    assert read.groups == people.groups
+    np.testing.assert_allclose(read.volumes, people.volumes, rtol=1e-4)
+    io.write_tsv(tmp_path / "wide.tsv", wide.drop(columns="cohort"))
+    with pytest.raises(DataError, match="needs the columns"):
+        read_wide(tmp_path / "wide.tsv")
+
+
+def test_people_without_a_brain_are_left_out(tmp_path):
+    people = simulated({"a": 3})
+    people.volumes.iloc[1] = np.nan
+    written(tmp_path, people)
+    read = read_derivatives("a", tmp_path, tmp_path / "participants.tsv")
+    assert read.table["participant_id"].tolist() == ["sub-000", "sub-002"]
 
 
 def test_every_scanner_is_left_out_and_nobody_is_asked_who_was_learned_from():
