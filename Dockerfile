@@ -29,7 +29,8 @@ COPY bidsapp_brainage bidsapp_brainage
 RUN /opt/venv/bin/pip install --no-deps --no-index --no-build-isolation . \
     # whatever umask the clone was made with, any user may read the app
     && chmod -R a+rX /opt/venv/lib/python3*/site-packages/bidsapp_brainage* \
-    && /opt/venv/bin/bidsapp-brainage --version
+    && /opt/venv/bin/bidsapp-brainage --version \
+    && /opt/venv/bin/brainage-model selftest --quick --device cpu
 
 # ---- templates and atlases: the only stage that talks to anything but a package index -------
 FROM environment AS templates

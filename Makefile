@@ -1,4 +1,5 @@
 # make demo   environment, installation, sample data, participant and group run, offline
+# make selftest   this machine's answers for reference images, against known ones
 # make test   environment, installation, lint, types, layers, all tests
 # make test-oldest   the tests with the oldest version of every requirement (constraints-oldest.txt)
 # make bench-occlusion   what occlusion costs on this machine, against full passes and captum
@@ -26,7 +27,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 METADATA := setup.cfg pyproject.toml constraints.txt constraints-oldest.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest nightly env browser lint types layers format docs bench-occlusion bench-gpu image clean
+.PHONY: help demo selftest test test-oldest nightly env browser lint types layers format docs bench-occlusion bench-gpu image clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -34,6 +35,9 @@ help:
 
 demo: $(VENV)/.installed
 	$(BIN)/brainage-demo run $(DEMO)
+
+selftest: $(VENV)/.installed
+	$(BIN)/brainage-model selftest
 
 test: $(VENV)/.installed-test browser lint types layers
 	$(BIN)/python $(PYTEST) $(COVERAGE) $(PYTEST_ARGS)

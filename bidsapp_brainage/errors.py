@@ -31,6 +31,7 @@ class ExitCode(IntEnum):
     SOFTWARE = 70, "internal error"
     RESOURCE = 72, "template, atlas or weights missing or altered"
     DISK_FULL = 74, "disk full"
+    DEVIATION = 76, "the self-test of a model gives other answers than the recorded ones"
     NO_PROGRAM = 127, "program or library missing"
     INTERRUPTED = 130, "interrupted"
     TERMINATED = 143, "terminated"

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = "dataset_description.json"
 APP_NAME = "bidsapp_brainage"
+#: Keyword of a dataset whose people do not exist; pages about it say so.
+SYNTHETIC = "synthetic"
 BIDS_VERSION = "1.11.1"
 _CONTAINER_FACTS = Path("/opt/app/container.json")
 _TEMPLATEFLOW = "https://github.com/templateflow"
@@ -93,12 +95,23 @@ def dataset_description(
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
         "License": raw.get("License"),
+        "Keywords": [SYNTHETIC] if _is_synthetic(raw) else None,
         "GeneratedBy": [{key: value for key, value in generated.items() if value}],
         "SourceDatasets": _source_datasets(raw),
         "DatasetLinks": _dataset_links(origin, raw, atlas_facts),
         "HowToAcknowledge": "Cite the works listed in logs/CITATION.md.",
     }
     return {key: value for key, value in described.items() if value}
+
+
+def shows_synthetic_people(root: Path) -> bool:
+    """Whether the description of a dataset, raw or derivative, has the keyword ``synthetic``."""
+    return _is_synthetic(io.read_json(root / _DESCRIPTION))
+
+
+def _is_synthetic(description: Mapping[str, object]) -> bool:
+    keywords = description.get("Keywords")
+    return isinstance(keywords, list) and SYNTHETIC in (str(word).lower() for word in keywords)
 
 
 def container_facts() -> dict[str, str]:

@@ -17,13 +17,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="brainage-demo",
         description="Try bidsapp-brainage without data and without network. The sample dataset is "
-        "synthetic (deformed copies of the MNI152 template, made-up ages): what comes out shows "
-        "how the app works, and means nothing.",
+        "synthetic (deformed copies of the MNI152 template, made-up ages and anatomy to match): "
+        "what comes out shows how the app works, and means nothing.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     sample = commands.add_parser("sample", help="write the sample dataset (BIDS) and stop")
     sample.add_argument("folder", type=Path, help="folder to write the dataset into")
-    run = commands.add_parser("run", help="write the sample, run participant and group level")
+    run = commands.add_parser(
+        "run", help="test the model, write the sample, run participant and group level"
+    )
     run.add_argument("folder", type=Path, help="folder for sample, results and scratch files")
     run.add_argument(
         "options",
@@ -47,7 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_demo(folder: Path, options: Sequence[str] = ()) -> int:
-    """Write the sample below `folder`, run both levels on it and say where the reports are.
+    """Test the model, write the sample, run both levels on it and say where the reports are.
+
+    The test is the quick one of ``brainage-model selftest``: a model that answers otherwise than
+    its card says ends the demonstration.
 
     Parameters
     ----------
@@ -61,9 +66,13 @@ def run_demo(folder: Path, options: Sequence[str] = ()) -> int:
     int
         Exit code of the app.
     """
+    from bidsapp_brainage.cli.models import main as test_model
     from bidsapp_brainage.cli.run import main as run_app
     from bidsapp_brainage.demo.sample import write_sample
 
+    _say("Testing the model: brainage-model selftest --quick")
+    if code := test_model(["selftest", "--quick"]):
+        return code
     sample, output = folder / SAMPLE_FOLDER, folder / OUTPUT_FOLDER
     _say(f"Writing the sample dataset into {sample} (half a minute)")
     write_sample(sample)

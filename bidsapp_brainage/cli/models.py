@@ -22,6 +22,7 @@ PROGRAM = "brainage-model"
 _EPILOG = """\
 examples:
   brainage-model list
+  brainage-model selftest
   brainage-model fetch sfcnukb
   brainage-model import run_20190719_00_epoch_best_mae.p --card sfcnukb
   bidsapp-brainage BIDS_DIR OUT participant --model sfcnukb
@@ -34,6 +35,7 @@ _EXIT_CODES = (
     ExitCode.DATA,
     ExitCode.NO_INPUT,
     ExitCode.RESOURCE,
+    ExitCode.DEVIATION,
     ExitCode.NO_PROGRAM,
     ExitCode.INTERRUPTED,
 )

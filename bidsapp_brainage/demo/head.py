@@ -21,6 +21,13 @@ _BOX_MAX = np.array([116.0, 136.0, 136.0])
 ZONE_SHELL, ZONE_BRAIN = 1, 2
 _STEP = 2.0  # mm, grid of everything outside the brain
 _VENTRICLE_SIGMA, _SULCUS_SIGMA = 6.0, 2.5  # mm
+_THINNING_STEP, _THINNING_SIGMA = 0.4, 0.4  # voxels of 1 mm
+
+# What atrophy 1 is: how far, at most, walls of ventricles and banks of sulci move, and how much
+# cortex turns into fluid.
+VENTRICLES_MM, SULCI_MM, THINNING_MM = 4.0, 1.0, 1.4
+# Age (years) and atrophy. benchmarks/demo_ages.py fits them to the model that is shipped.
+ATROPHY = ((25.0, 0.0), (45.0, 0.6), (60.0, 1.0), (75.0, 1.4))
 
 
 @dataclass(frozen=True)
@@ -35,9 +42,13 @@ class Head:
         Voxels of `brain` to mm.
     shell : ndarray
         Intensities outside the brain on a 2 mm grid, 0 to 1.
+    fluid : ndarray, shape of `brain`
+        Part of each voxel that is fluid, 0 to 1; 1 outside the brain.
+    fluid_level : float
+        Intensity of fluid in `brain`.
     atrophy : ndarray, shape (3, ...)
         Displacement in mm, on the grid of `shell`, that widens ventricles and sulci when it is
-        added to the coordinates at which `brain` is sampled. Its size is that of one decade.
+        added to the coordinates at which `brain` is sampled. Its size is that of atrophy 1.
     zone : ndarray of uint8
         What may be near a voxel of that grid: 0 air, `ZONE_SHELL`, `ZONE_BRAIN` (or both).
     box_affine : ndarray, shape (4, 4)
@@ -47,6 +58,8 @@ class Head:
     brain: Volume
     brain_affine: NDArray[np.float64]
     shell: Volume
+    fluid: Volume
+    fluid_level: float
     atrophy: Volume
     zone: NDArray[np.uint8]
     box_affine: NDArray[np.float64]
@@ -66,11 +79,49 @@ def build_head() -> Head:
     box_affine = np.diag([_STEP, _STEP, _STEP, 1.0])
     box_affine[:3, 3] = _BOX_MIN
     mask = _on_box((brain > 0).astype(np.float32), brain_affine, box_affine) > 0.5
-    fluid = np.where(brain > 0, np.clip(1 - grey - white, 0, 1), 0).astype(np.float32)
-    fluid = _on_box(fluid, brain_affine, box_affine)
+    fluid = np.where(brain > 0, np.clip(1 - grey - white, 0, 1), 1).astype(np.float32)
+    level = float(np.median(brain[(brain > 0) & (fluid > 0.95)]))
+    inside = np.where(brain > 0, fluid, 0).astype(np.float32)
     shell = _shell(mask)
-    atrophy = _atrophy(fluid, mask)
-    return Head(brain, brain_affine, shell, atrophy, _zones(mask, shell), box_affine)
+    atrophy = _atrophy(_on_box(inside, brain_affine, box_affine), mask)
+    zones = _zones(mask, shell)
+    return Head(brain, brain_affine, shell, fluid, level, atrophy, zones, box_affine)
+
+
+def atrophy_at(age: float) -> float:
+    """How much atrophy a synthetic person of some age (years) shows.
+
+    0 is the template, an average of young adults; 1 is about what the oldest adults show. Between
+    and beyond the ages of `ATROPHY` the line goes on straight.
+    """
+    ages, amounts = np.array(ATROPHY).T
+    place = int(np.clip(np.searchsorted(ages, age), 1, len(ages) - 1))
+    slope = (amounts[place] - amounts[place - 1]) / (ages[place] - ages[place - 1])
+    return float(amounts[place - 1] + slope * (age - ages[place - 1]))
+
+
+def thinned_brain(head: Head, atrophy: float) -> Volume:
+    """The brain with a cortex that lost up to `THINNING_MM` times `atrophy` to the fluid beside it.
+
+    The boundary of the fluid moves along its normal (a level set, in steps of under half a voxel);
+    what becomes fluid takes its intensity. Same shape as ``head.brain``, 0 outside of it.
+    """
+    from scipy import ndimage
+
+    thickness = THINNING_MM * max(atrophy, 0.0)
+    if thickness == 0:
+        return head.brain
+    steps = int(np.ceil(thickness / _THINNING_STEP))
+    before = after = ndimage.gaussian_filter(head.fluid, _THINNING_SIGMA)
+    for _ in range(steps):
+        slope = np.zeros_like(after)
+        for axis in range(3):
+            slope += np.square(np.gradient(after, axis=axis))
+        np.sqrt(slope, out=slope)
+        after = np.clip(after + np.float32(thickness / steps) * slope, 0, 1)
+    share = (after - before) / np.maximum(1 - before, 0.1)
+    thin = head.brain - np.clip(share, 0, 1) * (head.brain - np.float32(head.fluid_level))
+    return np.where(head.brain > 0, thin, 0).astype(np.float32)
 
 
 def _zones(mask: NDArray[np.bool_], shell: Volume) -> NDArray[np.uint8]:
@@ -150,7 +201,7 @@ def _shell(mask: NDArray[np.bool_]) -> Volume:
 
 
 def _atrophy(fluid: Volume, mask: NDArray[np.bool_]) -> Volume:
-    """Displacement towards fluid: what is sampled there shows more of it. One decade of ageing."""
+    """Displacement towards fluid: what is sampled there shows more of it. That of atrophy 1."""
     from scipy import ndimage
 
     x, y, z = _grid()
@@ -158,7 +209,7 @@ def _atrophy(fluid: Volume, mask: NDArray[np.bool_]) -> Volume:
     ventricles = ventricles * ((np.abs(x) > 3) | (z < 16) | (y > -40))
     inner = ndimage.gaussian_filter(ventricles, _VENTRICLE_SIGMA / _STEP)
     outer = ndimage.gaussian_filter(fluid - ventricles, _SULCUS_SIGMA / _STEP)
-    potentials = ((inner, 0.7), (outer, 0.12))  # largest displacement in mm per decade
+    potentials = ((inner, VENTRICLES_MM), (outer, SULCI_MM))
     total = np.zeros((3, *mask.shape), np.float32)
     for potential, largest in potentials:
         gradient = np.asarray(np.gradient(potential, _STEP), np.float32)

@@ -1,21 +1,29 @@
 """Synthetic people: deformed copies of the MNI152 template inside a made-up head, as BIDS.
 
-Nothing here was measured on anybody. Ventricles and sulci widen with the age that a person was
-given, smoothly and by a made-up rate; the ages themselves are made up, too. The dataset serves to
-see the app run on images of several orientations, voxel sizes and data types. A brain age that
-comes out of it means nothing.
+Nothing here was measured on anybody. Ventricles and sulci widen and the cortex thins with the age
+that a person was given, at rates at which the embedded model predicts about these ages; the ages
+themselves are made up. The dataset serves to see the app run on images of several orientations,
+voxel sizes and data types. It carries the keyword ``synthetic``, and so does every page about it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bidsapp_brainage import __version__, io
-from bidsapp_brainage.demo.head import ZONE_BRAIN, ZONE_SHELL, Head, build_head
+from bidsapp_brainage.bids.dataset import SYNTHETIC
+from bidsapp_brainage.demo.head import (
+    ZONE_BRAIN,
+    ZONE_SHELL,
+    Head,
+    atrophy_at,
+    build_head,
+    thinned_brain,
+)
 
 if TYPE_CHECKING:
     import nibabel as nib
@@ -27,7 +35,6 @@ if TYPE_CHECKING:
 
 _FIELD_OF_VIEW = np.array([190.0, 236.0, 236.0])  # mm: left-right, front-back, up-down
 _CENTRE = np.array([0.0, -18.0, -4.0])  # mm in template space, shown in the middle of the image
-_TEMPLATE_AGE = 35.0  # years; the template averages young adults
 _ROUGH_GRID_MM = 4.0
 _BRAIN_EDGE = 0.12  # intensity below which the edge of the brain lets the fluid outside show
 _SLAB = 12  # planes that are computed at a time, to bound memory
@@ -44,7 +51,7 @@ class Scan:
     age : float or None
         Made-up age in years; None writes ``n/a``.
     look : float
-        Age in years that the deformation shows.
+        Age in years that the anatomy shows; see `bidsapp_brainage.demo.head.atrophy_at`.
     voxel : tuple of float
         Voxel size in mm along left-right, front-back, up-down.
     orientation : str
@@ -57,6 +64,8 @@ class Scan:
         Rotation of the field of view about the x axis in degrees.
     stripped : bool
         Whether only the brain is shown.
+    atrophy : float or None
+        How much atrophy is shown; None: that of `look`.
     """
 
     age: float | None
@@ -68,6 +77,7 @@ class Scan:
     tilt: tuple[float, float, float] = (0.0, 0.0, 0.0)
     oblique: float = 0.0
     stripped: bool = False
+    atrophy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,11 @@ PEOPLE = (
 
 
 def write_sample(
-    folder: Path, *, people: tuple[Person, ...] = PEOPLE, seed: int = 20250101
+    folder: Path,
+    *,
+    people: tuple[Person, ...] = PEOPLE,
+    others: tuple[Person, ...] = (),
+    seed: int = 20250101,
 ) -> Path:
     """Write the sample dataset; the same arguments give the same bytes.
 
@@ -107,6 +121,8 @@ def write_sample(
     people : tuple of Person, optional
         By default five people and six images; one person has two sessions, one no age, one a
         brain that is already extracted.
+    others : tuple of Person, optional
+        Stand in the tables, too, but get no image.
     seed : int, optional
         Other seeds give other people.
 
@@ -117,7 +133,7 @@ def write_sample(
     """
     folder = Path(folder)
     head = build_head()
-    _write_tables(folder, people)
+    _write_tables(folder, (*people, *others))
     for person in people:
         for scan in person.scans:
             stem = _stem(person, scan)
@@ -154,7 +170,9 @@ def synthesise(head: Head, person: Person, scan: Scan, *, seed: int) -> nib.Nift
     """
     anatomy = np.random.default_rng([seed, int(person.label)])
     acquisition = np.random.default_rng([seed, int(person.label), int(scan.look * 10)])
-    displacement = _displacement(head, person, scan, anatomy)
+    atrophy = atrophy_at(scan.look) if scan.atrophy is None else scan.atrophy
+    displacement = _displacement(head, atrophy, anatomy)
+    head = replace(head, brain=thinned_brain(head, atrophy))
     to_template = _pose(person, scan, anatomy, acquisition)
     shape, affine = _grid(scan)
     volume = np.empty(shape, np.float32)
@@ -166,13 +184,13 @@ def synthesise(head: Head, person: Person, scan: Scan, *, seed: int) -> nib.Nift
     return _stored(volume, affine, scan)
 
 
-def _displacement(head: Head, person: Person, scan: Scan, rng: np.random.Generator) -> Volume:
+def _displacement(head: Head, atrophy: float, rng: np.random.Generator) -> Volume:
     """Smooth random warp of a person plus the widening of fluid spaces; mm, on the head's box."""
     from scipy import ndimage
 
     step = float(head.box_affine[0, 0])
     rough = tuple(int(n * step / _ROUGH_GRID_MM) + 2 for n in head.shell.shape)
-    total = head.atrophy * np.float32((scan.look - _TEMPLATE_AGE) / 10)
+    total = head.atrophy * np.float32(atrophy)
     for axis in range(3):
         warp = np.zeros(rough, np.float32)
         for sigma, size in ((10.0, 1.3), (28.0, 2.0)):  # mm: smoothness, standard deviation
@@ -320,7 +338,14 @@ def _write_tables(folder: Path, people: tuple[Person, ...]) -> None:
             "DatasetType": "raw",
             "License": "CC0-1.0 for what was added; the template is the MNI's (see README)",
             "Authors": ["bidsapp-brainage developers", "McConnell Brain Imaging Centre (template)"],
-            "GeneratedBy": [{"Name": "bidsapp_brainage.demo", "Version": __version__}],
+            "Keywords": [SYNTHETIC],
+            "GeneratedBy": [
+                {
+                    "Name": "bidsapp_brainage.demo",
+                    "Version": __version__,
+                    "Description": "Synthetic people with made-up ages; nobody was scanned.",
+                }
+            ],
         },
     )
     io.write_text(folder / "README.md", _README)
@@ -370,9 +395,10 @@ nonlinear symmetric template (version 2009a, as bundled with nilearn; Fonov et a
 doi:10.1016/j.neuroimage.2010.07.033) inside a skull, scalp, face and neck made of ellipsoids, with
 a bias field and noise.
 
-**Ages and sexes are made up.** Ventricles and sulci widen with the invented age, by an invented
-rate. A predicted age or gap that is computed from these images means nothing; they only show that
-the software runs.
+**Ages and sexes are made up.** Ventricles and sulci widen and the cortex thins with the invented
+age, at rates that were chosen so that the model that comes with the app predicts about that age. A
+predicted age or gap that is computed from these images tells nothing about any person or model;
+they show that the software runs. Reports about them say so (keyword `synthetic`).
 
 On purpose the images differ in axis order (RAS, LAS, PSR, PIR, LIA), voxel size (1 mm,
 1 x 1 x 1.2 mm, 1.3 mm, 0.94 x 0.94 x 1.2 mm oblique), data type (int16, float32, uint8) and pose

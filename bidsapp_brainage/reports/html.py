@@ -211,12 +211,14 @@ def render(
     title: str,
     subtitle: str = "",
     sections: Iterable[tuple[str, str]] = (),
+    synthetic: bool = False,
     **context: object,
 ) -> str:
     """Fill a template of ``reports/templates`` that extends ``base.html.jinja``.
 
     The title also names the window, sections (id, text) are the navigation, and the context is for
-    the template's blocks. Everything is escaped, except ``Markup``; same input, same text.
+    the template's blocks. A page about `synthetic` people says so under its title. Everything is
+    escaped, except ``Markup``; same input, same text.
     """
     script = "".join(_static(name) for name in _SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -227,6 +229,7 @@ def render(
             title=title,
             subtitle=subtitle,
             sections=list(sections),
+            synthetic=synthetic,
             version=bidsapp_brainage.__version__,
             css=Markup(_static("report.css")),
             js=Markup(script),

@@ -24,7 +24,7 @@ def scan(subject: str, session: str = "1", age: float | None = 30.0) -> Scan:
     return Scan(Path("x"), (("sub", subject), ("ses", session)), Age(age, "sessions.tsv"), "F")
 
 
-def origin_in(tmp_path: Path, **description: str) -> dataset.Origin:
+def origin_in(tmp_path: Path, **description: object) -> dataset.Origin:
     raw = tmp_path / "raw"
     if description:
         io.write_json(raw / "dataset_description.json", description)
@@ -40,6 +40,17 @@ def test_description_carries_licence_and_source(tmp_path):
     assert described["GeneratedBy"][0]["ConfigurationHash"] == "0123abcd"
     assert described["DatasetLinks"]["raw"] == "../raw"
     assert described["DatasetLinks"]["atlases"] == "https://atlas.org"
+
+
+@pytest.mark.parametrize(
+    ("keywords", "kept"),
+    [(["synthetic", "T1w"], True), (["Synthetic"], True), (["T1w"], False), ("synthetic", False)],
+)
+def test_that_people_are_synthetic_is_handed_on_and_no_other_keyword(tmp_path, keywords, kept):
+    origin = origin_in(tmp_path, Name="Study", Keywords=keywords)
+    described = dataset.dataset_description(origin)
+    assert described.get("Keywords") == (["synthetic"] if kept else None)
+    assert dataset.shows_synthetic_people(origin.bids_dir) == kept
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     monkeypatch.setattr("bidsapp_brainage.cli.run.main", app)
     monkeypatch.setattr("bidsapp_brainage.demo.sample.write_sample", lambda folder: folder)
+    monkeypatch.setattr("bidsapp_brainage.cli.models.main", lambda arguments: 0)
     return recorded
 
 
@@ -43,6 +44,21 @@ def test_failure_of_a_level_is_the_exit_code(
 ) -> None:
     monkeypatch.setattr("bidsapp_brainage.cli.run.main", lambda arguments: 72)
     assert demo.main(["run", str(tmp_path)]) == 72
+    assert calls == []
+
+
+def test_a_model_that_answers_otherwise_ends_the_demo(
+    tmp_path: Path, calls: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def selftest(arguments: list[str]) -> int:
+        asked.append(arguments)
+        return 76
+
+    monkeypatch.setattr("bidsapp_brainage.cli.models.main", selftest)
+    assert demo.main(["run", str(tmp_path)]) == 76
+    assert asked == [["selftest", "--quick"]]
     assert calls == []
 
 

@@ -126,6 +126,12 @@ def test_small_samples_say_what_is_missing(tmp_path, n):
     assert "nan" not in re.findall(r"[a-z]+", got.text.lower())
 
 
+def test_a_page_about_synthetic_people_says_so(tmp_path):
+    write_derivatives(tmp_path, n_participants=4)
+    (tmp_path / "dataset_description.json").write_text('{"Keywords": ["synthetic"]}')
+    assert "Synthetic people" in page(tmp_path).text
+
+
 def test_without_ages_and_without_regions(tmp_path):
     write_derivatives(tmp_path, n_participants=3, unknown_age=(0, 1, 2))
     for path in tmp_path.rglob("*occlusion*"):

@@ -134,6 +134,13 @@ def test_a_table_of_a_new_method_is_shown_as_it_is(plain, tmp_path, scan, monkey
     assert not [tag for tag in page.all("img") if "evil" in str(tag)]
 
 
+def test_a_page_about_synthetic_people_says_so_under_its_title(tmp_path):
+    write_person(tmp_path, Person())
+    assert "Synthetic people" not in _report(tmp_path).text
+    (tmp_path / "dataset_description.json").write_text('{"Keywords": ["synthetic"]}')
+    assert "Synthetic people" in _report(tmp_path).text
+
+
 def test_is_self_contained_and_small(plain):
     path = write_individual_report(plain, "01", run=RUN)
     page = _Page(path.read_text("utf-8"))

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
+from bidsapp_brainage.bids.dataset import shows_synthetic_people
 from bidsapp_brainage.bids.names import output_path
 from bidsapp_brainage.group.analyses import N_BOOT
 from bidsapp_brainage.io import write_text
@@ -49,6 +50,7 @@ def write_group_report(output_dir: Path, label: str, *, command_line: str = "") 
         title=f"Brain age of a sample: {label}",
         subtitle=overview.subtitle(scans),
         sections=_sections(atlases, further),
+        synthetic=shows_synthetic_people(results.output_dir),
         model=overview.model_facts(results, scans),
         tiles=overview.tiles(metrics, scans),
         sample=overview.sample_facts(results, scans),

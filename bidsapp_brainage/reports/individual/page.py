@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bidsapp_brainage import __version__
+from bidsapp_brainage.bids.dataset import shows_synthetic_people
 from bidsapp_brainage.bids.names import report_path
 from bidsapp_brainage.io import write_text
 from bidsapp_brainage.reports import wording
@@ -58,6 +59,7 @@ def write_individual_report(output_dir: Path, subject: str, *, run: RunFacts) ->
         title=f"Brain age of sub-{subject}",
         subtitle=_subtitle(result),
         sections=SECTIONS,
+        synthetic=shows_synthetic_people(Path(output_dir)),
         **_context(Path(output_dir), result, run, figures),
     )
     path = report_path(Path(output_dir), subject)
