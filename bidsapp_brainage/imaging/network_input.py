@@ -11,7 +11,7 @@ import numpy as np
 from bidsapp_brainage import io
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.model.intensity import outside_value, scale_intensity
-from bidsapp_brainage.model.specs import Grid, InputSpec
+from bidsapp_brainage.model.specs import Grid, InputSpec, needs_segmentation
 
 from .sourcegrid import from_source_grid
 from .transforms import apply_xfm, blurred_to
@@ -69,7 +69,7 @@ def model_input(
 
     Where the card's scaling is ``segmentation``, the volume and its mask come from `tissue` alone.
     """
-    if input_spec["intensity"]["scaling"] == "segmentation":
+    if needs_segmentation(input_spec):
         return _from_tissue(tissue, input_spec)
     if "source_grid" in input_spec or input_spec.get("registration", "affine") != "affine":
         return from_source_grid(t1w, mask, affine, input_spec)

@@ -33,6 +33,31 @@ class MaskFigure(StageInterface):
         return runtime
 
 
+class _SegmentationFigureInputSpec(StageInputSpec):
+    t1w = File(exists=True, mandatory=True)
+    dseg = File(exists=True, mandatory=True, desc="regions on the grid of the T1w")
+    table = File(exists=True, mandatory=True, desc="index and color of the regions")
+
+
+class SegmentationFigure(StageInterface):
+    """Regions in colours; see :func:`.overlays.plot_segmentation`."""
+
+    input_spec = _SegmentationFigureInputSpec
+    output_spec = _FigureOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage.reports.figures.overlays import plot_segmentation
+
+        self._results["out_file"] = self._file(runtime, "dseg.svg")
+        plot_segmentation(
+            Path(self.inputs.t1w),
+            Path(self.inputs.dseg),
+            Path(self.inputs.table),
+            Path(self._results["out_file"]),
+        )
+        return runtime
+
+
 class _RegistrationFigureInputSpec(StageInputSpec):
     t1w = File(exists=True, mandatory=True, desc="T1w on the template's grid")
     template = File(exists=True, mandatory=True)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from bidsapp_brainage.errors import ResourceError
 from bidsapp_brainage.model import outputs
+from bidsapp_brainage.model.specs import InputSpec, needs_segmentation
 
 _SCHEMA = "models/card.schema.json"
 
@@ -92,8 +93,8 @@ def _source_faults(spec: dict[str, Any]) -> Iterator[str]:
         yield "input.crop: native images have no place of their own; it must be 'brain'"
 
 
-def _segmentation_faults(spec: dict[str, Any]) -> Iterator[str]:
-    if spec["intensity"]["scaling"] == "segmentation" and (
+def _segmentation_faults(spec: InputSpec) -> Iterator[str]:
+    if needs_segmentation(spec) and (
         spec["registration"] != "affine" or "source_grid" in spec or not spec["skull_stripped"]
     ):
         yield (

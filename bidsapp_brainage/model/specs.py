@@ -147,3 +147,8 @@ class Reference(TypedDict):
     encoder: NotRequired[EncoderAxes]
     n: NotRequired[int]
     source: NotRequired[str]
+
+
+def needs_segmentation(input_spec: InputSpec) -> bool:
+    """Whether a model sees tissue from a segmentation instead of intensities."""
+    return input_spec["intensity"]["scaling"] == "segmentation"

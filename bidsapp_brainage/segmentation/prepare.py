@@ -6,15 +6,10 @@ import nibabel as nib
 import numpy as np
 
 from bidsapp_brainage.imaging.network_input import Tissue, model_input
-from bidsapp_brainage.model.specs import InputSpec
+from bidsapp_brainage.model.specs import InputSpec, needs_segmentation
 
 from .card import EMBEDDED, find_segmentation, load_network
 from .segment import segment
-
-
-def needs_segmentation(input_spec: InputSpec) -> bool:
-    """Whether a model sees tissue from a segmentation."""
-    return input_spec["intensity"]["scaling"] == "segmentation"
 
 
 def segmentation_name(input_spec: InputSpec) -> str:

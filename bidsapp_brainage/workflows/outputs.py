@@ -8,7 +8,9 @@ from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
+from bidsapp_brainage.bids.dictionaries import sidecar
 from bidsapp_brainage.bids.names import resolution_label
+from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.interfaces.sinks import DerivativeSink
 
 if TYPE_CHECKING:
@@ -135,6 +137,46 @@ def init_ds_std_wf(
         (inputnode, ds_t1w, [("t1w_std", "in_file"), ("stripped", "skull_stripped")]),
         (inputnode, ds_mask, [("mask_std", "in_file")]),
     ])  # fmt:skip
+    return workflow
+
+
+def init_ds_segmentation_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
+    """Keep volumes, regions and probabilities of tissue.
+
+    Parameters
+    ----------
+    dest : Destination
+        Output folder and entities of the scan.
+    run_plan : RunPlan
+        The segmentation.
+
+    Inputs
+    ------
+    volumes, and the fields of :attr:`.plan.RunPlan.segmentation_fields`
+        From the segmentation workflow.
+    """
+    assert run_plan.segmentation is not None
+    workflow = Workflow(name="ds_segmentation_wf")
+    fields = ["volumes", *run_plan.segmentation_fields]
+    inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
+    card = run_plan.segmentation
+    facts: dict[str, Any] = {
+        "Sources": [dest.uri("t1w_preproc"), dest.uri("mask")],
+        "Segmentation": {
+            "Name": card.name, "Version": card.version,
+            "WeightsSHA256": card.weights[0].sha256, "License": card.licence,
+        },
+        "Software": run_plan.provenance["Software"],
+    }  # fmt: skip
+    # Image and table of the same name share one sidecar, so both write the same.
+    meanings = sidecar("dseg", columns_of("dseg_table"), **facts)
+    keys = {"volumes": ("volumes", facts), "dseg_table": ("dseg_table", facts)}
+    keys |= {"dseg": ("dseg", meanings)}
+    for field in fields:
+        key, metadata = keys.get(field, ("probseg", facts))
+        label = field.removeprefix("probseg_").upper() if key == "probseg" else None
+        node = sink(f"ds_{field}", dest, key, metadata=metadata, label=label)
+        workflow.connect(inputnode, field, node, "in_file")
     return workflow
 
 

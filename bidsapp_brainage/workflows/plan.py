@@ -12,6 +12,8 @@ from bidsapp_brainage import __version__
 from bidsapp_brainage.bids.names import resolution_label
 from bidsapp_brainage.catalogue import lookup
 from bidsapp_brainage.catalogue.methods import METHODS
+from bidsapp_brainage.errors import ResourceError
+from bidsapp_brainage.model.specs import needs_segmentation
 from bidsapp_brainage.settings import Processing, explanations, method_options
 
 if TYPE_CHECKING:
@@ -19,10 +21,12 @@ if TYPE_CHECKING:
     from bidsapp_brainage.atlas.templates import TemplateFiles
     from bidsapp_brainage.catalogue.cards import Method, Output
     from bidsapp_brainage.model.cards import ModelCard
+    from bidsapp_brainage.segmentation.card import SegmentationCard
     from bidsapp_brainage.settings import Resources, Settings, SkullStrip
 
 LOGGER = logging.getLogger("bidsapp_brainage")
 WORKFLOW_NAME = "bidsapp_brainage_wf"
+_SEGMENTED_TEMPLATES = "MNI152"
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,10 @@ class RunPlan:
         Template of the atlas where it is another one than the model's.
     grid : Path
         Empty image on the network's input grid.
+    segmentation : SegmentationCard or None
+        None leaves it out.
+    segmentation_images : bool
+        Whether it makes images in T1w space.
     extra_templates : tuple of TemplateFiles
         ``--output-spaces``.
     explanation : Explanation
@@ -139,6 +147,8 @@ class RunPlan:
     atlas: Atlas | None = None
     atlas_table: Path | None = None
     atlas_template: TemplateFiles | None = None
+    segmentation: SegmentationCard | None = None
+    segmentation_images: bool = True
     extra_templates: tuple[TemplateFiles, ...] = ()
     skull_strip: SkullStrip = "auto"
     explanation: Explanation = field(default_factory=Explanation)
@@ -168,6 +178,12 @@ class RunPlan:
     def prediction_tables(self) -> tuple[str, ...]:
         """Tables of the prediction; a network that answers with a number has no distribution."""
         return ("brainage", "agedist") if self.card.age_head.has_distribution else ("brainage",)
+
+    @property
+    def segmentation_fields(self) -> tuple[str, ...]:
+        """What is kept of the segmentation in T1w space, with the meaning of its labels."""
+        made = self.segmentation is not None and self.segmentation_images
+        return ("dseg_table", "dseg", "probseg_gm", "probseg_wm", "probseg_csf") if made else ()
 
     @property
     def atlas_entities(self) -> dict[str, Any]:
@@ -233,6 +249,8 @@ def make_plan(settings: Settings, home: Path) -> RunPlan:
         atlas=atlas,
         atlas_table=atlas_table,
         atlas_template=atlas_template,
+        segmentation=_segmentation(card),
+        segmentation_images=processing.level == "full",
         extra_templates=templates_of(processing.output_spaces, besides=template.name),
         skull_strip=processing.skull_strip,
         explanation=Explanation(processing),
@@ -242,6 +260,26 @@ def make_plan(settings: Settings, home: Path) -> RunPlan:
         compute=_compute(resources),
         run_uuid=settings.execution.run_uuid or "run",
     )
+
+
+def _segmentation(card: ModelCard) -> SegmentationCard | None:
+    """The segmentation of the run: the one that the model sees tissue from, or the embedded one.
+
+    All templates called MNI152 are alike enough for it; models of other templates go without.
+    """
+    from bidsapp_brainage.segmentation.card import find_segmentation
+    from bidsapp_brainage.segmentation.prepare import segmentation_name
+
+    template = card.input["template"]
+    if template.startswith(_SEGMENTED_TEMPLATES):
+        return find_segmentation(segmentation_name(card.input))
+    if needs_segmentation(card.input):
+        raise ResourceError(
+            f"Model {card.name} sees tissue from a segmentation, which knows the templates "
+            f"{_SEGMENTED_TEMPLATES}* only, not {template}: correct input.template of its card."
+        )
+    LOGGER.warning("No segmentation: it needs a model of an MNI152 template, not %s.", template)
+    return None
 
 
 def check_libraries(methods: Iterable[str]) -> None:

@@ -12,6 +12,7 @@ from bidsapp_brainage.bids.citation import bibliography
 from bidsapp_brainage.interfaces.prediction import ModelInput, Predict
 from bidsapp_brainage.interfaces.quality import MeasureQuality
 from bidsapp_brainage.model.description import input_text, network_text, training_text
+from bidsapp_brainage.model.specs import needs_segmentation
 
 if TYPE_CHECKING:
     from bidsapp_brainage.bids.collect import Scan
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from bidsapp_brainage.workflows.plan import RunPlan
 
 _GPU_MEMORY_GB = 2.0
+#: What comes from the segmentation: tissue, where it lies, and its opinion on the mask.
+SEGMENTED = ("units", "brain", "segmentation")
 
 
 def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
@@ -35,6 +38,8 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     ------
     t1w_conformed, t1w_preproc, facts, stripped, mask, affine
         From the anatomical and normalisation workflows.
+    and those of :data:`SEGMENTED`
+        From the segmentation, where there is one.
 
     Outputs
     -------
@@ -48,7 +53,7 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     workflow = Workflow(name="prediction_wf")
     workflow.__desc__ = _describe(run_plan.card)
     template = run_plan.template
-    seen = ["t1w_conformed", "t1w_preproc", "facts", "stripped", "mask", "affine"]
+    seen = ["t1w_conformed", "t1w_preproc", "facts", "stripped", "mask", "affine", *SEGMENTED]
     made = ["volume", "volume_mask", "brainage", "agedist", "qc", "ood_flag"]
     inputnode = pe.Node(niu.IdentityInterface(fields=seen), name="inputnode")
     outputnode = pe.Node(niu.IdentityInterface(fields=made), name="outputnode")
@@ -90,6 +95,10 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
             ("ood_flag", "ood_flag"),
         ]),
     ])  # fmt:skip
+    if run_plan.segmentation is not None:
+        workflow.connect(inputnode, "segmentation", quality, "segmentation")
+    if needs_segmentation(run_plan.card.input):
+        workflow.connect([(inputnode, model_input, [("units", "units"), ("brain", "brain")])])
     return workflow
 
 

@@ -16,6 +16,7 @@ from bidsapp_brainage.interfaces.reports import (
     MapFigure,
     MaskFigure,
     RegistrationFigure,
+    SegmentationFigure,
 )
 from bidsapp_brainage.workflows.outputs import sink
 
@@ -45,6 +46,8 @@ def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Outp
         Transform to the template, nonlinear or affine.
     volume, brainage, agedist
         From the prediction workflow.
+    dseg, dseg_table
+        From the segmentation workflow, where it makes images.
     map_t1w, and the keys of `maps`
         From the explanation workflow.
     """
@@ -52,6 +55,7 @@ def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Outp
     template, model = run_plan.template, run_plan.model_label
     space: dict[str, Any] = {"space": template.name}
     fields = ["t1w_preproc", "mask", "xfm", "volume", "brainage", "agedist", "map_t1w"]
+    fields += ["dseg", "dseg_table"]
     fields += [output.key for output in maps]
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
     outline = pe.Node(MaskFigure(), name="mask")
@@ -81,6 +85,8 @@ def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Outp
     ):
         kept = sink(f"ds_{name}_fig", dest, f"{name}_figure", **labels)
         workflow.connect(node, field, kept, "in_file")
+    if run_plan.segmentation_fields:
+        _draw_segmentation(workflow, sink("ds_dseg", dest, "segmentation_figure"))
     if run_plan.atlas is not None:
         labels = {"space": "T1w", **run_plan.atlas_entities, "model": model}
         in_t1w = sink("ds_map_t1w", dest, "map_figure", **labels)
@@ -89,6 +95,17 @@ def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Outp
         in_grid = sink(f"ds_{output.key}", dest, f"{output.key}_figure", **space, model=model)
         _draw_map(workflow, (output.key, "volume"), in_grid)
     return workflow
+
+
+def _draw_segmentation(workflow: Workflow, kept: pe.Node) -> None:
+    """Add the figure of the regions over the T1w image."""
+    figure = pe.Node(SegmentationFigure(), name="segmentation")
+    workflow.connect([
+        (workflow.get_node("inputnode"), figure, [
+            ("t1w_preproc", "t1w"), ("dseg", "dseg"), ("dseg_table", "table"),
+        ]),
+        (figure, kept, [("out_file", "in_file")]),
+    ])  # fmt:skip
 
 
 def _draw_map(workflow: Workflow, fields: tuple[str, str], kept: pe.Node) -> None:

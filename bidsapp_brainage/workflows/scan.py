@@ -15,16 +15,19 @@ from bidsapp_brainage.workflows.outputs import (
     init_ds_anat_wf,
     init_ds_explanation_wf,
     init_ds_prediction_wf,
+    init_ds_segmentation_wf,
     init_ds_std_wf,
     sink,
 )
 from bidsapp_brainage.workflows.precomputed import Precomputed
 from bidsapp_brainage.workflows.prediction import init_prediction_wf
 from bidsapp_brainage.workflows.reportlets import init_reportlets_wf
+from bidsapp_brainage.workflows.segmentation import init_segmentation_wf
 
 if TYPE_CHECKING:
     from bidsapp_brainage.atlas.templates import TemplateFiles
     from bidsapp_brainage.bids.collect import Scan
+    from bidsapp_brainage.segmentation.card import SegmentationCard
     from bidsapp_brainage.workflows.plan import RunPlan
 
 
@@ -75,6 +78,10 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
     if precomputed.mask is None:
         workflow.connect(norm, "outputnode.inverse", mask, "inputnode.inverse_xfm")
     parts = {"anat": anat, "norm": norm, "mask": mask, "prediction": prediction}
+    if run_plan.segmentation is not None:
+        parts["segmentation"] = _connect_segmentation(
+            workflow, run_plan.segmentation, run_plan, parts
+        )
     if run_plan.atlas is not None:
         parts["explanation"] = explanation = init_explanation_wf(scan, run_plan)
         workflow.connect([
@@ -87,6 +94,26 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
     for template in run_plan.extra_templates:
         _connect_extra_space(workflow, dest, run_plan, template, parts)
     return workflow
+
+
+def _connect_segmentation(
+    workflow: Workflow,
+    card: SegmentationCard,
+    run_plan: RunPlan,
+    parts: Mapping[str, Workflow],
+) -> Workflow:
+    """Add the segmentation between mask and prediction."""
+    segmentation = init_segmentation_wf(
+        card, images=run_plan.segmentation_images, n_threads=run_plan.compute.n_threads
+    )
+    workflow.connect([
+        (parts["anat"], segmentation, _between(("t1w_preproc",))),
+        (parts["mask"], segmentation, _between(("mask",))),
+        (parts["norm"], segmentation, _between(("affine",))),
+        (segmentation, parts["prediction"], _between(("units", "brain"))),
+        (segmentation, parts["prediction"], [("outputnode.facts", "inputnode.segmentation")]),
+    ])  # fmt:skip
+    return segmentation
 
 
 def _between(fields: Sequence[str]) -> list[tuple[str, str]]:
@@ -119,6 +146,10 @@ def _connect_sinks(
     ])  # fmt:skip
     if warp:
         _connect_std(workflow, dest, run_plan.template, parts, norm)
+    if "segmentation" in parts:
+        ds_segmentation = init_ds_segmentation_wf(dest, run_plan)
+        found = _between(("volumes", *run_plan.segmentation_fields))
+        workflow.connect([(parts["segmentation"], ds_segmentation, found)])
     if "explanation" in parts:
         ds_explanation = init_ds_explanation_wf(dest, run_plan)
         kept = _between(run_plan.explanation.fields)
@@ -199,6 +230,9 @@ def _connect_reportlets(
         (parts["norm"], reportlets, [(f"outputnode.{xfm}", "inputnode.xfm")]),
         (parts["prediction"], reportlets, _between(("volume", *run_plan.prediction_tables))),
     ])  # fmt:skip
+    if run_plan.segmentation_fields:
+        drawn_regions = _between(("dseg", "dseg_table"))
+        workflow.connect([(parts["segmentation"], reportlets, drawn_regions)])
     if explained:
         maps = ("map_t1w", *(output.key for output in drawn))
         workflow.connect([(parts["explanation"], reportlets, _between(maps))])

@@ -49,6 +49,10 @@ NAMES = [
         {"suffix": "dseg", "space": "T1w", "atlas": "A", "seg": "7n", "scale": 100},
         f"{P}_space-T1w_atlas-A_seg-7n_scale-100_dseg.nii.gz",
     ),
+    ({"suffix": "dseg"}, f"{P}_dseg.nii.gz"),
+    ({"suffix": "dseg", "extension": ".tsv"}, f"{P}_dseg.tsv"),
+    ({"suffix": "probseg", "label": "GM"}, f"{P}_label-GM_probseg.nii.gz"),
+    ({"suffix": "volumes", "extension": ".tsv"}, f"{P}_volumes.tsv"),
     (
         {"suffix": "brainage", "extension": ".tsv", "desc": "sfcn"},
         f"{P}_desc-sfcn_brainage.tsv",

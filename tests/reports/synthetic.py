@@ -141,6 +141,7 @@ def _write_scan(root, scan, person, pictures):
     before, after = (figure(f"{state}_figure", space=TEMPLATE) for state in ("before", "after"))
     figures.plot_registration(paths["t1w"], paths["t1w"], paths["mask"], before, after)
     figures.plot_model_input(paths["t1w"], figure("input_figure"))
+    _write_segmentation(root, scan, pictures, figure("segmentation_figure"))
     cohort = TrainingCohort.from_model(facts["Model"])
     plot_age_distribution(table, distribution, cohort, figure("age_figure"))
     if person.explain:
@@ -157,6 +158,25 @@ def _write_scan(root, scan, person, pictures):
         )
         cubes = figure("cubes_map_figure", space=TEMPLATE)
         figures.plot_occlusion(paths["map"], paths["t1w"], cubes)
+
+
+def _write_segmentation(root, scan, pictures, out):
+    """Regions as the segmentation writes them, with a picture of them."""
+    index = range(1, 24)
+    colours = [f"#{10 * number:02x}80{255 - 10 * number:02x}" for number in index]
+    regions = pd.DataFrame({"index": index, "name": [f"R{n}" for n in index], "color": colours})
+    table = write_table(root, "dseg_table", regions, scan)
+    labels = nib.Nifti1Image(pictures.labels, pictures.head.affine)
+    dseg = write_image(root, "dseg", labels, scan)
+    figures.plot_segmentation(root / ".work" / "t1w.nii.gz", dseg, table, out)
+    volumes = {"intracranial": 1500.0, "brain": 1200.0, "GM": 700.0, "ventricles": 31.4}
+    rows = [
+        {"name": name, "kind": "total", "volume_ml": value, "fraction": value / 1500}
+        for name, value in volumes.items()
+    ]
+    hippocampus = {"name": "Hippocampus_L", "kind": "region", "hemisphere": "L"}
+    rows.append({**hippocampus, "volume_ml": 3.6, "fraction": 0.0024})
+    write_table(root, "volumes", rows, scan)
 
 
 def further(regions: pd.DataFrame) -> dict[str, pd.DataFrame]:

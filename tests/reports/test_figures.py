@@ -112,6 +112,35 @@ def test_four_dimensions_are_a_clear_error(tmp_path):
         figures.plot_model_input(path, tmp_path / "out.svg")
 
 
+def test_regions_have_the_colours_of_their_table(tmp_path):
+    affine = np.diag([8.0, 8, 8, 1])
+    labels = np.zeros((20, 24, 18))
+    labels[4:10, 4:20, 4:14], labels[10:16, 4:20, 4:14] = 7, 9
+    t1w = _save(tmp_path / "t1w.nii.gz", 100.0 * (labels > 0), affine)
+    dseg = _save(tmp_path / "dseg.nii.gz", labels, affine)
+    table = tmp_path / "dseg.tsv"
+    write_tsv(table, pd.DataFrame({"index": [3, 7], "color": ["#00ff00", "#ff0000"]}))
+    out = tmp_path / "out.svg"
+    figures.plot_segmentation(t1w, dseg, table, out)
+    _svg(out)
+    picture = _raster(out).astype(int)
+    red = picture[..., 0] - picture[..., 1] > 60
+    grey = (picture.min(axis=-1) > 150) & (np.ptp(picture, axis=-1) < 30)
+    assert red.sum() > 10_000
+    assert grey.sum() > 10_000  # a region that the table does not know stays as it is
+    assert np.argwhere(red)[:, 1].mean() != pytest.approx(np.argwhere(grey)[:, 1].mean(), abs=5)
+
+
+def test_a_picture_without_any_region(tmp_path):
+    affine = np.diag([8.0, 8, 8, 1])
+    empty = np.zeros((20, 24, 18))
+    t1w = _save(tmp_path / "t1w.nii.gz", empty + 5, affine)
+    dseg = _save(tmp_path / "dseg.nii.gz", empty, affine)
+    write_tsv(tmp_path / "t.tsv", pd.DataFrame({"index": [3], "color": ["#00ff00"]}))
+    figures.plot_segmentation(t1w, dseg, tmp_path / "t.tsv", tmp_path / "out.svg")
+    _svg(tmp_path / "out.svg")
+
+
 def test_registration_pair_has_one_layout(pair, tmp_path):
     before, after = tmp_path / "before.svg", tmp_path / "after.svg"
     figures.plot_registration(pair[0], pair[0], pair[1], before, after)

@@ -97,6 +97,15 @@ def test_shows_the_numbers(plain):
     assert "0123456789abcdef" * 4 in text
 
 
+def test_shows_volumes_of_the_segmentation(plain, tmp_path, scan):
+    text = _report(plain).text
+    assert "Ventricles 31.4 2.1" in text
+    assert "Left hippocampus 3.6 0.2" in text
+    shutil.copytree(plain, tmp_path, dirs_exist_ok=True)
+    derivative_path(tmp_path, scan, suffix="volumes", extension=".tsv").write_text("name\nGM\n")
+    assert "Ventricles 31.4" not in _report(tmp_path).text
+
+
 def test_shows_every_region_and_the_groups(plain):
     page = _report(plain)
     for number in range(1, 13):

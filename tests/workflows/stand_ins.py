@@ -44,7 +44,12 @@ def make_plan(folder: Path) -> RunPlan:
         version="1.0.0",
         architecture={"id": "sfcn"},
         weights=(SimpleNamespace(path=weights, sha256="0" * 64),),
-        input={"resolution_mm": 2.0, "shape": [8, 8, 8], "skull_stripped": True},
+        input={
+            "resolution_mm": 2.0,
+            "shape": [8, 8, 8],
+            "skull_stripped": True,
+            "intensity": {"scaling": "brain_zscore"},
+        },
         age_range=(20.0, 80.0),
         training={},
         bias_correction=None,
@@ -56,6 +61,17 @@ def make_plan(folder: Path) -> RunPlan:
         folder=resources,
     )
     atlas = Atlas("BrainageDemo", None, 40, template.name, template.mask, regions)
+    segmentation = SimpleNamespace(
+        name="regions",
+        version="1.0.0",
+        path=card_path,
+        weights=card.weights,
+        grid={"resolution_mm": 2.0},
+        labels=SimpleNamespace(n_classes=3),
+        citation_keys=("synthseg",),
+        licence="CC0",
+        raw={"training": {"text": "It was not trained."}},
+    )
     return RunPlan(
         output_dir=folder / "out",
         work_dir=folder / "work" / "bidsapp_brainage_wf",
@@ -65,6 +81,7 @@ def make_plan(folder: Path) -> RunPlan:
         grid=template.mask,
         atlas=atlas,
         atlas_table=table,
+        segmentation=segmentation,  # type: ignore[arg-type]
     )
 
 

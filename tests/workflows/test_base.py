@@ -11,6 +11,7 @@ import pytest
 from nipype.pipeline.engine.utils import generate_expanded_graph
 
 from bidsapp_brainage.bids.collect import Scan
+from bidsapp_brainage.bids.dictionaries import sidecar
 from bidsapp_brainage.bids.names import derivative_path
 from bidsapp_brainage.catalogue import lookup
 from bidsapp_brainage.errors import MissingExecutableError
@@ -98,6 +99,45 @@ def test_a_missing_library_is_found_before_any_image_is_touched(monkeypatch, met
     with pytest.raises(MissingExecutableError, match=method):
         check_libraries(("occlusion", method))
     check_libraries(("occlusion", "noise", "randomisation"))
+
+
+SEGMENTATION = {"ds_volumes", "ds_dseg_table", "ds_dseg", "ds_probseg_gm", "ds_probseg_csf"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({}, SEGMENTATION),
+        ({"segmentation_images": False}, {"ds_volumes"}),
+        ({"segmentation": None}, set()),
+    ],
+)
+def test_what_is_kept_of_the_segmentation(plan, scans, changes, kept) -> None:
+    workflow = init_brainage_wf(scans[:1], dataclasses.replace(plan, **changes))
+    names = {name.rpartition(".")[2] for name in node_names(workflow)}
+    assert names & SEGMENTATION == kept
+    assert ("segment" in names) is bool(kept)
+    assert ("@synthseg" in workflow.visit_desc()) is bool(kept)
+
+
+@pytest.mark.parametrize("scaling", ["segmentation", "brain_zscore"])
+def test_only_models_that_see_tissue_wait_for_the_segmentation(plan, scans, scaling) -> None:
+    plan.card.input["intensity"] = {"scaling": scaling}
+    graph = generate_expanded_graph(init_brainage_wf(scans[:1], plan)._create_flat_graph())
+    nodes = {node.fullname.rpartition(".")[2]: node for node in graph.nodes()}
+    before = {node.name for node in graph.predecessors(nodes["model_input"])}
+    assert ("segment" in before) is (scaling == "segmentation")
+    assert nodes["segment"] in graph.predecessors(nodes["quality"])
+
+
+def test_image_and_table_of_regions_share_one_sidecar(plan, scans) -> None:
+    graph = generate_expanded_graph(init_brainage_wf(scans[:1], plan)._create_flat_graph())
+    image, table = (
+        next(node for node in graph.nodes() if node.fullname.endswith(f"ds_segmentation_wf.{name}"))
+        for name in ("ds_dseg", "ds_dseg_table")
+    )
+    dictionary = sidecar("dseg", lookup.columns_of("dseg_table"), **table.inputs.metadata)
+    assert image.inputs.metadata == dictionary
 
 
 def test_no_warp_when_neither_mask_nor_labels_need_it(plan, scans, tmp_path) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bidsapp_brainage.io import write_text
+from bidsapp_brainage.io import read_tsv, write_text
 from bidsapp_brainage.reports.figures import mosaic
 from bidsapp_brainage.reports.html import decimals, number
 
 _BAR_STEPS = 41
+_PAINT = 0.45  # opacity of regions over anatomy
 
 
 def plot_mask(t1w_path: Path, mask_path: Path, out: Path) -> None:
@@ -104,6 +105,37 @@ def plot_occlusion(map_path: Path, background_path: Path, out: Path) -> None:
     title = "change of predicted age (years) when the region is occluded"
     extra += mosaic.colour_bar(place, colours, ends, title)
     write_text(out, mosaic.svg(place, canvas, title="Contributions of regions", extra=extra))
+
+
+def plot_segmentation(t1w_path: Path, dseg_path: Path, table_path: Path, out: Path) -> None:
+    """Draw the regions of a segmentation in their colours over the T1w image (one grid).
+
+    The table has ``index`` and ``color`` (#rrggbb) of the regions; others are not coloured.
+    """
+    t1w = mosaic.read_volume(t1w_path)
+    dseg = mosaic.read_volume(dseg_path, like=t1w)
+    table = read_tsv(table_path)
+    colours = np.full((int(max(table["index"].max(), dseg.data.max())) + 1, 3), np.nan)
+    colours[table["index"]] = [[*bytes.fromhex(color[1:])] for color in table["color"]]
+    place = mosaic.layout(t1w, dseg.data > 0)
+    low, high = _grey_window(t1w.data, dseg.data > 0)
+    pictures = (
+        _painted(
+            mosaic.window(place.cut(t1w, tile), low, high),
+            colours[place.cut(dseg, tile, smooth=False).astype(int)],
+        )
+        for tile in place.tiles
+    )
+    canvas = mosaic.assemble(place, pictures)
+    extra = mosaic.words(place, t1w, millimetres=False)
+    write_text(out, mosaic.svg(place, canvas, title="Regions of the segmentation", extra=extra))
+
+
+def _painted(grey: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """Blend colours (H, W, 3), NaN where there is none, over grey (H, W) of 0..255."""
+    shown = np.nan_to_num(colour, nan=0.0)
+    strength = np.where(np.isnan(colour), 0.0, _PAINT)
+    return grey[..., None] * (1 - strength) + shown * strength
 
 
 def _write_anatomy(

@@ -30,6 +30,7 @@ from bidsapp_brainage.reports.individual.results import (
     read_subject,
 )
 from bidsapp_brainage.reports.individual.run_facts import RunFacts
+from bidsapp_brainage.reports.individual.segmentation_view import volume_summary
 
 SECTIONS = (
     ("summary", "Summary"),
@@ -120,6 +121,8 @@ def _scan_context(
         "stripped": scan.t1w_sidecar.get("SkullStripped"),
         "sources": [str(source) for source in sources] if isinstance(sources, list) else [],
         "mask_figure": figures.get(scan.mask_figure),
+        "segmentation_figure": figures.get(scan.segmentation_figure),
+        "volumes": volume_summary(scan),
         "registration": [
             (space, figures.get(before), figures.get(after))
             for space, before, after in scan.registration
@@ -197,7 +200,7 @@ def _overall(
 def _all_figures(result: SubjectResult) -> list[Path]:
     paths: list[Path | None] = []
     for scan in result.scans:
-        paths.append(scan.mask_figure)
+        paths += [scan.mask_figure, scan.segmentation_figure]
         paths += [path for _, *pair in scan.registration for path in pair]
         for model in scan.models:
             paths += [model.input_figure, model.age_figure]

@@ -77,6 +77,8 @@ class ScanResult:
     label: str
     entities: Entities
     mask_figure: Path | None
+    segmentation_figure: Path | None
+    volumes: TableFile | None
     registration: tuple[tuple[str, Path, Path], ...]
     models: tuple[PredictionResult, ...]
     t1w_sidecar: Mapping[str, object]
@@ -105,12 +107,15 @@ def read_subject(output_dir: Path, subject: str) -> SubjectResult:
 def _scan(derivatives: Derivatives, scan: Entities) -> ScanResult:
     images = derivatives.select("t1w_preproc", scan=scan)
     ratings = derivatives.select("rating", scan=scan)
+    volumes = derivatives.select("volumes", scan=scan)
     tables = [file for file in derivatives.files if file.scan == scan and file.output.is_table]
     models = sorted({file.model for file in tables} - {""})
     return ScanResult(
         label=scan_name(scan),
         entities=scan,
         mask_figure=_path(derivatives.select("mask_figure", scan=scan)),
+        segmentation_figure=_path(derivatives.select("segmentation_figure", scan=scan)),
+        volumes=derivatives.table(volumes[0]) if volumes else None,
         registration=_registration(derivatives, scan),
         models=tuple(_model(derivatives, scan, model) for model in models),
         t1w_sidecar=derivatives.facts(sidecar_path(images[0].path)) if images else {},
