@@ -164,7 +164,7 @@ def test_is_self_contained_and_small(plain):
     assert "url(" not in style[1]
     assert "@import" not in style[1]
     pictures = [attributes["src"] for attributes in page.all("img")]
-    assert len(pictures) == 7
+    assert len(pictures) == 8
     assert all(source.startswith("data:image/svg+xml,") for source in pictures)
 
 
@@ -203,7 +203,7 @@ def test_same_input_gives_same_bytes(plain):
 def test_figures_are_reproducible(plain, tmp_path):
     write_person(tmp_path, Person())
     figures = sorted(plain.glob("sub-01/figures/*.svg"))
-    assert len(figures) == 7
+    assert len(figures) == 8
     for path in figures:
         assert path.read_bytes() == (tmp_path / path.relative_to(plain)).read_bytes()
 
@@ -454,4 +454,4 @@ def test_many_scans_stay_within_the_budget(plain, monkeypatch):
     monkeypatch.setattr(individual, "PAGE_BUDGET", whole - 60_000)
     path = write_individual_report(plain, "01", run=RUN)
     assert path.stat().st_size <= whole - 60_000
-    assert path.read_text().count("image/jpeg") == 6
+    assert path.read_text().count("image/jpeg") == 7

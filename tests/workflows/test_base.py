@@ -124,10 +124,11 @@ def test_what_is_kept_of_the_segmentation(plan, scans, changes, kept) -> None:
 def test_only_models_that_see_tissue_wait_for_the_segmentation(plan, scans, scaling) -> None:
     plan.card.input["intensity"] = {"scaling": scaling}
     graph = generate_expanded_graph(init_brainage_wf(scans[:1], plan)._create_flat_graph())
-    nodes = {node.fullname.rpartition(".")[2]: node for node in graph.nodes()}
-    before = {node.name for node in graph.predecessors(nodes["model_input"])}
-    assert ("segment" in before) is (scaling == "segmentation")
-    assert nodes["segment"] in graph.predecessors(nodes["quality"])
+    nodes = {".".join(node.fullname.split(".")[-2:]): node for node in graph.nodes()}
+    segment = nodes["segmentation_wf.segment"]
+    before = graph.predecessors(nodes["prediction_wf.model_input"])
+    assert (segment in before) is (scaling == "segmentation")
+    assert segment in graph.predecessors(nodes["prediction_wf.quality"])
 
 
 def test_image_and_table_of_regions_share_one_sidecar(plan, scans) -> None:
