@@ -41,6 +41,8 @@ _PREPROCESSING = "preprocessing"
 #: Heading of options that exclude each other.
 MODES = "instead of a full run"
 _METHODS = tuple(card for card in METHODS if card.chosen != "automatic")
+#: Words of ``bias_correction`` by which the group level fits on the sample itself.
+REFERENCE, EVERYBODY = "reference", "reference:all"
 
 
 def bias_correction_named(value: str) -> str:
@@ -52,11 +54,22 @@ def bias_correction_named(value: str) -> str:
         It is not one of the words and no file.
     """
     path = value.removeprefix("file:")
-    if value in ("none", "model"):
+    if value in ("none", "model", REFERENCE, EVERYBODY):
         return value
     if path in ("", value):
-        raise ValueError(f"{value!r} is not none, model or file:PATH")
+        raise ValueError(f"{value!r} is not none, model or file:PATH, nor {REFERENCE}, {EVERYBODY}")
     return f"file:{Path(path).expanduser().absolute()}"
+
+
+def participant_correction(value: str) -> str:
+    """The ``bias_correction`` of the participant level: the card's, where the group fits its own.
+
+    Examples
+    --------
+    >>> participant_correction("reference"), participant_correction("none")
+    ('model', 'none')
+    """
+    return "model" if value in (REFERENCE, EVERYBODY) else value
 
 
 @dataclass(frozen=True)
@@ -216,9 +229,10 @@ class Processing:
     bias_correction: str = option(
         "model",
         check=bias_correction_named,
-        metavar="{none,model,file:PATH}",
+        metavar="{none,model,file:PATH,reference,reference:all}",
         help="correction of the regression to the mean age (default: model, the coefficients on "
-        "the card)",
+        "the card); reference: the group level calibrates every site on its people of "
+        "--reference-group, reference:all: on everybody",
     )
     skull_strip: SkullStrip = option(
         "auto",
@@ -253,10 +267,13 @@ class GroupLevel:
         "",
         metavar="VALUE",
         help="group that the others are compared with, and that a correction of the regression "
-        "to the mean is fitted on (default: the most frequent one)",
+        "to the mean is fitted on (default: the most frequent one; --bias-correction reference "
+        "wants it named)",
     )
     site_column: str = option(
-        "", help="column of participants.tsv with sites or scanners (default: site)"
+        "",
+        help="column of participants.tsv with sites or scanners (default: site); people without "
+        "any are one site",
     )
     covariates: tuple[str, ...] = option(
         (),
@@ -350,6 +367,7 @@ def configuration_hash(processing: Processing) -> str:
     for key, value in facts.items():
         if isinstance(value, Path) or "/" in str(value):  # an atlas or a file:... may be a path
             facts[key] = Path(value).name
+    facts["bias_correction"] = participant_correction(str(facts["bias_correction"]))
     text = json.dumps(facts, sort_keys=True, default=list)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 

@@ -16,6 +16,24 @@ def _table(
     )  # fmt: skip
 
 
+#: Predictions calibrated for their site by --bias-correction reference.
+SITE_VALUES: tuple[Column, ...] = (
+    Column("predicted_age_site", "Predicted age, calibrated", "Group table only, with "
+        "--bias-correction reference: best guess of the age from the predicted age, by the line "
+        "and the ages of the site's reference people; the person's own age is not used.",
+        units="year"),
+    Column("gap_site", "Gap, calibrated", "Group table only, with --bias-correction reference: "
+        "predicted age minus that expected at this age at this site, on the scale of the model's "
+        "own line (of years of age if its card has none). Not predicted_age_site minus the age.",
+        units="year", derivative=True),
+    Column("ci95_lower_site", "Lower end of the calibrated 95 % interval", "Group table only: "
+        "predicted_age_site minus the half width of the site.", units="year"),
+    Column("ci95_upper_site", "Upper end of the calibrated 95 % interval", "Group table only: "
+        "predicted_age_site plus the half width of the site.", units="year"),
+    Column("gap_z_site", "Standardised calibrated gap", "Group table only: gap_site over the SD "
+        "of the gaps of the site's reference people.", derivative=True),
+)  # fmt: skip
+
 SUBSET = Column("subset", "Subset", "Which scans were used: all; unflagged (without quality or "
     "doubt flag); or one sex, site, group, session or decade of age, as name=value.")  # fmt: skip
 UNIT = Column("unit", "Unit", "Unit of value and interval.")
@@ -135,8 +153,9 @@ _EXCLUSIONS = (
 
 _METRICS = (
     Column("prediction", "Prediction", "Which prediction the metric is about; accuracy is computed "
-        "from raw predictions only.",
-        levels={"raw": "as predicted", "corrected": "after the bias correction"}),
+        "from predictions only that do not contain the age.",
+        levels={"raw": "as predicted", "corrected": "after the bias correction",
+            "site": "predicted_age_site, calibrated for the site"}),
     SUBSET,
     Column("metric", "Metric", "Name of the metric.", levels={"mae": "mean absolute error",
         "weighted_mae": "mean absolute error divided by the age range of the sample",
@@ -166,7 +185,8 @@ _GAPS = (
             "from the model card or a file", "file": "the line given to the group level with "
             "--bias-correction file:", "kfold": "lines fitted by cross-validation on the reference "
             "group of this dataset; people outside the reference group get the line of the whole "
-            "reference group"}),
+            "reference group", "site": "gap_site: the line of each site, fitted on its reference "
+            "people (--bias-correction reference)"}),
     Column("source", "Source", "Where the line comes from."),
     SUBSET,
     c.N_PARTICIPANTS,
@@ -196,12 +216,14 @@ _GAPS = (
 )  # fmt: skip
 
 _GAPMODEL = (
-    Column("outcome", "Outcome", "What is explained: the raw gap."),
+    Column("outcome", "Outcome", "What is explained.", levels={"gap": "the raw gap",
+        "gap_site": "the gap calibrated for the site"}),
     *FIT,
 )  # fmt: skip
 
 _RELIABILITY = (
-    Column("measure", "Measure", "predicted_age or gap."),
+    Column("measure", "Measure", "predicted_age or gap; with the ending _site those calibrated "
+        "for the site."),
     *ICC,
     Column("years_between_mean", "Years between scans", "Mean over participants of the time "
         "between their first and last scan; n/a if the ages do not tell.", units="year"),
@@ -223,7 +245,8 @@ _CHANGE = (
     Column("last_scan", "Last scan", "The participant's oldest scan."),
     Column("age_first", "Age at the first scan", "Chronological age.", units="year"),
     Column("age_last", "Age at the last scan", "Chronological age.", units="year"),
-    Column("predicted_age_change", "Change of predicted age", "Last minus first.", units="year"),
+    Column("predicted_age_change", "Change of predicted age", "Last minus first; of calibrated "
+        "values with --bias-correction reference, as all columns of this table.", units="year"),
     Column("gap_change", "Change of the gap", "Last minus first; n/a if ages are unknown.",
         units="year"),
     Column("predicted_age_per_year", "Change of predicted age per year",
@@ -250,7 +273,7 @@ _SENSITIVITY = (
 
 _OUTLIERS = (
     c.SCAN,
-    Column("metric", "Metric", "The quality metric, or gap, that is unusual."),
+    Column("metric", "Metric", "The quality metric, gap or gap_site that is unusual."),
     Column("value", "Value", "Its value for this scan."),
     Column("median", "Median", "Median of the sample."),
     Column("robust_z", "Robust z", "Value minus median over the median absolute deviation scaled "
@@ -266,6 +289,46 @@ _NOTES = (
     Column("sentence", "Sentence", "In plain words."),
 )  # fmt: skip
 
+_CALIBRATION = (
+    Column("site", "Site", "The site; all where no site is known, unknown for people without one."),
+    c.N_PARTICIPANTS,
+    Column("n_reference", "Reference people", "People of the site that the line was fitted on: of "
+        "the reference group, of known age, without failed quality checks.", minimum=0),
+    Column("reference_age_min", "Youngest reference", "Smallest age of the reference people.",
+        units="year"),
+    Column("reference_age_max", "Oldest reference", "Largest age of the reference people.",
+        units="year"),
+    Column("reference_age_sd", "SD of reference ages", "Standard deviation of these ages.",
+        units="year"),
+    Column("calibrated", "Calibrated", "Whether the site was calibrated.",
+        levels={"true": "it was", "false": "it was refused; the remark says why"}),
+    Column("offset", "Offset", "Mean of predicted minus chronological age of the reference people, "
+        "as predicted.", units="year"),
+    Column("line_intercept", "Line: intercept", "Intercept of the line predicted = slope * age + "
+        "intercept of the site.", units="year"),
+    Column("line_slope", "Line: slope", "Slope of that line, shrunk towards that of the model "
+        "card.", units="year/year"),
+    Column("line_slope_unshrunk", "Slope of least squares", "Slope that the reference people alone "
+        "have.", units="year/year"),
+    Column("residual_sd", "Residual SD", "Root mean square of the calibrated gaps of the reference "
+        "people, each by the fit on the others.", units="year", minimum=0),
+    Column("half_width95", "Half width", "Half of the width of the calibrated 95 % interval.",
+        units="year", minimum=0),
+    Column("coverage95", "Coverage", "Share of the reference people whose age lies in their 95 % "
+        "interval, each by the fit on the others.", minimum=0, maximum=1),
+    Column("coverage95_before", "Coverage before", "The same of the intervals as predicted.",
+        minimum=0, maximum=1),
+    Column("mae_before", "MAE before", "Mean absolute error of the reference people as predicted.",
+        units="year", minimum=0),
+    Column("mae_after", "MAE after", "The same of predicted_age_site, each by the fit on the "
+        "others.", units="year", minimum=0),
+    Column("mae_mean_age", "MAE of the mean age", "The same of answering everybody with the mean "
+        "age of the other reference people: what a calibrated image must beat.", units="year",
+        minimum=0),
+    Column("remark", "Remark", "Why the site was refused, or why its calibration may not be "
+        "trusted everywhere."),
+)  # fmt: skip
+
 _BRAINAGE = (
     *c.IDENTITY,
     *participant.PREDICTION,
@@ -278,6 +341,7 @@ _BRAINAGE = (
     Column("gap_kfold", "Gap, corrected within the dataset", "Group table only: gap after "
         "subtraction of a line fitted by cross-validation on the reference group of this dataset.",
         units="year"),
+    *SITE_VALUES,
 )  # fmt: skip
 
 TABLES: tuple[Output, ...] = (
@@ -286,12 +350,14 @@ TABLES: tuple[Output, ...] = (
     _table("sample", "participants, sex, ages, sites, flags: all, and by sex, site, group and "
         "session (T1)", _SAMPLE),
     _table("exclusions", "who was left out of what, and why (T1)", _EXCLUSIONS),
-    _table("metrics", "accuracy with intervals, from raw predictions: all, unflagged, by sex, "
-        "site, group and decade (T2)", _METRICS),
+    _table("sitecalibration", "with `--bias-correction reference`: line, interval, error "
+        "before and after of every site (T3)", _CALIBRATION, always=False),
+    _table("metrics", "accuracy with intervals, from raw (and calibrated) predictions: all, "
+        "unflagged, by sex, site, group and decade (T2)", _METRICS),
     _table("gaps", "mean gap and its slope on age, raw and corrected, with the line and its source "
         "(T3)", _GAPS),
-    _table("gapmodel", "the raw gap explained by age, sex, group, brain volume, image quality, "
-        "site and covariates (T3)", _GAPMODEL, always=False),
+    _table("gapmodel", "the gap, raw or calibrated, explained by age, sex, group, brain volume, "
+        "image quality, site and covariates (T3)", _GAPMODEL, always=False),
     _table("reliability", "repeated scans: within-person SD, ICC, smallest detectable change, "
         "change per year (T4)", _RELIABILITY, always=False),
     _table("change", "each participant with several scans: first, last, change (T4)", _CHANGE,

@@ -14,7 +14,7 @@ from pathlib import Path
 from bidsapp_brainage import __version__
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.options import Option
-from bidsapp_brainage.settings import MODES, Settings, all_options
+from bidsapp_brainage.settings import EVERYBODY, MODES, REFERENCE, Settings, all_options
 
 _SUFFIXES_OF_FILES = (".nii.gz", ".nii", ".json")
 
@@ -124,6 +124,24 @@ def _explanation_possible(settings: Settings) -> str | None:
     return None
 
 
+def _reference_named(settings: Settings) -> str | None:
+    """Who is calibrated on must be said: patients among controls would be calibrated away."""
+    chosen, group = settings.processing.bias_correction, settings.group
+    if chosen not in (REFERENCE, EVERYBODY):
+        return None
+    if "group" not in settings.analysis_level:
+        return (
+            f"--bias-correction {chosen} belongs to the group level, which fits on the finished "
+            "predictions: give it with group, or participant group."
+        )
+    if chosen == REFERENCE and not (group.group_column and group.reference_group):
+        return (
+            "--bias-correction reference needs --group-column and --reference-group: say who the "
+            f"controls are. If everybody is one, say --bias-correction {EVERYBODY}."
+        )
+    return None
+
+
 def _one_mode(settings: Settings) -> str | None:
     modes = [option for option in all_options().values() if option.heading == MODES]
     chosen = [mode.flag for mode in modes if getattr(settings.execution, mode.name)]
@@ -141,6 +159,7 @@ CHECKS: tuple[Callable[[Settings], str | None], ...] = (
     _work_dir_writable,
     _paths_exist,
     _explanation_possible,
+    _reference_named,
     _one_mode,
 )
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import pandas as pd
 
 from bidsapp_brainage.group import comparisons, predictions, repeats, sample
+from bidsapp_brainage.group.calibration import (
+    CALIBRATED,
+    Z_SCORE,
+    Calibration,
+    calibrate_sites,
+    calibrated,
+    gap_name,
+)
 from bidsapp_brainage.group.collect import AtlasResult, ModelResult
 from bidsapp_brainage.group.notes import Findings, Note, findings, notes_of, notes_table
 from bidsapp_brainage.group.people import ParticipantColumns, training_notes
@@ -29,13 +38,14 @@ class Study:
 
     The name of the dataset is compared with the training cohort on the model's card, which is None
     if the model is not installed here; the correction is one that the user gives to the group
-    level.
+    level. `calibrate` says on whom sites are calibrated, empty for no calibration.
     """
 
     columns: ParticipantColumns = field(default_factory=ParticipantColumns)
     dataset_name: str = ""
     card: ModelCard | None = None
     bias_correction: BiasCorrection | None = None
+    calibrate: Literal["", "reference", "everybody"] = ""
 
 
 @dataclass(frozen=True)
@@ -57,8 +67,10 @@ class Sample:
     Attributes
     ----------
     scans, people : DataFrame
-        One row per scan: the predictions with ``sex``, ``site`` and ``flagged``; one row per
-        participant.
+        One row per scan: the predictions with ``sex``, ``site``, ``flagged`` and, after a
+        calibration, calibrated values; one row per participant.
+    calibration : Calibration or None
+        Of the sites, if it was asked for.
     kfold, design, repeats
         Correction of the gap fitted within the dataset, linear model, scans of people with several:
         None where the sample does not support them.
@@ -68,6 +80,7 @@ class Sample:
     study: Study
     scans: pd.DataFrame
     people: pd.DataFrame
+    calibration: Calibration | None
     kfold: KFoldCorrection | None
     design: Design | None
     repeats: repeats.Repeats | None
@@ -112,7 +125,14 @@ ANALYSES: tuple[OfSample | OfAtlas, ...] = (
     OfSample(
         ("exclusions",),
         lambda s, _: Findings(
-            {"exclusions": sample.exclusion_table(s.scans, s.model.missing, s.model.atlases)}
+            {
+                "exclusions": sample.exclusion_table(
+                    s.scans,
+                    s.model.missing,
+                    s.model.atlases,
+                    s.calibration.refused if s.calibration else {},
+                )
+            }
         ),
     ),
     OfSample(
@@ -120,12 +140,23 @@ ANALYSES: tuple[OfSample | OfAtlas, ...] = (
         lambda s, _: Findings({"outliers": sample.outlier_table(s.scans, s.model.qc)}),
     ),
     OfSample(
+        ("sitecalibration",),
+        lambda s, _: findings("sitecalibration", s.calibration.table if s.calibration else None),
+    ),
+    OfSample(
         ("gaps",),
         lambda s, _: predictions.gaps(
-            s.scans, s.kfold, s.study.columns.group, s.study.bias_correction
+            s.scans,
+            s.kfold,
+            s.study.columns.group,
+            s.study.bias_correction,
+            s.calibration.table if s.calibration else None,
         ),
     ),
-    OfSample(("gapmodel",), lambda s, _: predictions.gap_model(s.people, s.design)),
+    OfSample(
+        ("gapmodel",),
+        lambda s, _: predictions.gap_model(s.people, _gap_design(s), gap_name(s.scans)),
+    ),
     OfSample(
         ("reliability", "change"), lambda s, _: repeats.reliability_and_change(s.scans, s.repeats)
     ),
@@ -236,7 +267,10 @@ def prepare(
     kfold, kfold_notes = kfold_correction(scans, sample.in_reference_group(scans, columns))
     if kfold is not None:
         scans["gap_kfold"] = kfold.gap
-    people = sample.person_table(scans, model.qc, columns.covariates)
+    calibration = _calibration(scans, study)
+    if calibration is not None:
+        scans = scans.join(calibration.values)
+    people = sample.person_table(calibrated(scans), model.qc, columns.covariates)
     design, design_notes = make_design(
         people, covariates=columns.covariates, reference=columns.reference
     )
@@ -253,6 +287,7 @@ def prepare(
         study=study,
         scans=scans,
         people=people,
+        calibration=calibration,
         kfold=kfold,
         design=design,
         repeats=chosen,
@@ -264,6 +299,7 @@ def prepare(
     return prepared, [
         *training_notes(study.card, study.dataset_name, labels),
         *notes_of("collection", model.notes, "warning"),
+        *(calibration.notes if calibration else ()),
         *notes_of("gaps", kfold_notes),
         *notes_of("gapmodel and occlusionmodel", design_notes),
         *repeat_notes,
@@ -271,8 +307,26 @@ def prepare(
     ]
 
 
+def _calibration(scans: pd.DataFrame, study: Study) -> Calibration | None:
+    """Calibrate the sites, if that was asked for, beginning with the line of the model card."""
+    if not study.calibrate:
+        return None
+    everybody = pd.Series(True, index=scans.index)
+    named = sample.in_reference_group(scans, study.columns)
+    reference = everybody if study.calibrate == "everybody" else named
+    return calibrate_sites(scans, reference, study.card.bias_correction if study.card else None)
+
+
+def _gap_design(prepared: Sample) -> Design | None:
+    """The design; where sites were refused, that of the fewer people with a calibrated gap."""
+    if prepared.calibration is None or not prepared.calibration.refused:
+        return prepared.design
+    columns, known = prepared.study.columns, prepared.people.dropna(subset="gap")
+    return make_design(known, covariates=columns.covariates, reference=columns.reference)[0]
+
+
 def _predictions(prepared: Sample) -> pd.DataFrame:
     """Predictions as the participant level wrote them, with what is known of the people."""
-    names = ("sex", "site", "group", "flagged", "gap_kfold")
+    names = ("sex", "site", "group", "flagged", "gap_kfold", *CALIBRATED.values(), Z_SCORE)
     known = {name: prepared.scans[name] for name in names if name in prepared.scans}
     return prepared.model.brainage.assign(**known)

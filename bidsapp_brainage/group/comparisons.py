@@ -48,8 +48,9 @@ def sensitivity(
     Accuracy has the subsets ``all`` and ``unflagged``; of the levels of an atlas the first is that
     of regions; `flagged` are names of scans.
     """
-    raw = metrics[metrics["prediction"] == "raw"]
-    main = raw[raw["subset"] == "all"].set_index("metric")
+    which = "site" if (metrics["prediction"] == "site").any() else "raw"
+    used = metrics[metrics["prediction"] == which]
+    main = used[used["subset"] == "all"].set_index("metric")
     rows = [
         {
             "analysis": "unflagged",
@@ -61,7 +62,7 @@ def sensitivity(
             "unit": row["unit"],
             "n_participants": row["n_participants"],
         }
-        for _, row in raw[raw["subset"] == "unflagged"].iterrows()
+        for _, row in used[used["subset"] == "unflagged"].iterrows()
     ]
     for atlas, levels in atlases:
         rows += [

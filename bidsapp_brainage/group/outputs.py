@@ -55,7 +55,7 @@ def _provenance(summary: Summary) -> dict[str, object]:
     facts = {
         name: shared[name] for name in ("Model", "Software", "BiasCorrection") if name in shared
     }
-    topics = ("collection", "metrics")
+    topics = ("collection", "metrics", "sitecalibration")
     sentences = [note.sentence for note in summary.notes if note.topic in topics]
     return facts | ({"Notes": sentences} if sentences else {})
 

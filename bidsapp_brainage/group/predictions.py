@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bidsapp_brainage.catalogue.lookup import columns_of
+from bidsapp_brainage.group.calibration import CALIBRATED, calibrated, is_calibrated
 from bidsapp_brainage.group.notes import Findings, findings, notes_of
 from bidsapp_brainage.group.sample import subsets
 from bidsapp_brainage.model.bias_correction import BiasCorrection
@@ -21,12 +22,17 @@ MIN_FOR_LINE = 5
 
 
 def metrics(scans: pd.DataFrame, *, n_boot: int, seed: int) -> Findings:
-    """Accuracy of raw predictions, of all, unflagged and parts of the sample (T2)."""
-    parts = [*_overall(scans, "all", n_boot, seed)]
-    if scans["flagged"].any() and not scans["flagged"].all():
-        parts += _overall(scans[~scans["flagged"]], "unflagged", n_boot, seed)
-    for prefix, labels in _partitions(scans):
-        parts.append(accuracy.by_subset(scans, labels, prefix=prefix, n_boot=n_boot, seed=seed))
+    """Accuracy of predictions, of all, unflagged and parts of the sample (T2).
+
+    Of raw ones and, where there are any, of those calibrated for their site, which do not contain
+    the person's own age either.
+    """
+    parts = _accuracies(scans, n_boot, seed)
+    if is_calibrated(scans):
+        parts += [
+            Accuracy(part.table.assign(prediction="site"), part.notes)
+            for part in _accuracies(calibrated(scans), n_boot, seed)
+        ]
     corrected = scans["gap_corrected"]
     if corrected.notna().any():
         parts.append(
@@ -40,6 +46,15 @@ def metrics(scans: pd.DataFrame, *, n_boot: int, seed: int) -> Findings:
         )
     measured = accuracy.join(parts)
     return Findings({"metrics": measured.table}, notes_of("metrics", measured.notes))
+
+
+def _accuracies(scans: pd.DataFrame, n_boot: int, seed: int) -> list[Accuracy]:
+    parts = [*_overall(scans, "all", n_boot, seed)]
+    if scans["flagged"].any() and not scans["flagged"].all():
+        parts += _overall(scans[~scans["flagged"]], "unflagged", n_boot, seed)
+    for prefix, labels in _partitions(scans):
+        parts.append(accuracy.by_subset(scans, labels, prefix=prefix, n_boot=n_boot, seed=seed))
+    return parts
 
 
 def _partitions(scans: pd.DataFrame) -> Sequence[tuple[str, pd.Series]]:
@@ -66,11 +81,12 @@ def gaps(
     kfold: KFoldCorrection | None,
     group_column: str,
     bias_correction: BiasCorrection | None = None,
+    sites: pd.DataFrame | None = None,
 ) -> Findings:
     """Mean gap and its slope on age, raw and corrected, all and by group (T3).
 
     `group_column` says in the text where groups come from, empty for none; `bias_correction` is a
-    further one, given by the user.
+    further one, given by the user; `sites` is the table of a calibration of sites.
     """
     corrections: list[tuple[pd.Series, dict[str, object]]] = [
         (scans["gap"], {"correction": "raw", "source": "as predicted"})
@@ -82,6 +98,8 @@ def gaps(
         corrections.append((scans["predicted_age"] - expected, _of_file(bias_correction)))
     if kfold is not None:
         corrections.append((kfold.gap, _within(kfold, group_column)))
+    if sites is not None:
+        corrections.append((scans[CALIBRATED["gap"]], _of_sites(sites, group_column)))
     rows = []
     for gap, facts in corrections:
         values = scans.assign(value=gap)
@@ -116,6 +134,24 @@ def _of_file(bias_correction: BiasCorrection) -> dict[str, object]:
         "line_slope": bias_correction.slope,
         "line_intercept": bias_correction.intercept,
     }
+
+
+def _of_sites(sites: pd.DataFrame, group_column: str) -> dict[str, object]:
+    """The lines of sites; that of a single one stands here, too."""
+    done = sites[sites["calibrated"] == "true"]
+    remarks = sites.dropna(subset="remark")[["site", "remark"]].to_numpy()
+    facts: dict[str, object] = {
+        "correction": "site",
+        "source": f"calibration of {len(done)} site(s) on their reference people"
+        + (f" (column {group_column})" if group_column else ""),
+        "n_reference": done["n_reference"].sum(),
+        "reference_age_min": done["reference_age_min"].min(),
+        "reference_age_max": done["reference_age_max"].max(),
+        "warning": "; ".join(f"{site}: {text}" for site, text in remarks) or None,
+    }
+    if len(done) == 1:
+        facts |= {name: done[name].iloc[0] for name in ("line_slope", "line_intercept")}
+    return facts
 
 
 def _within(kfold: KFoldCorrection, group_column: str) -> dict[str, object]:
@@ -153,10 +189,13 @@ def _gap_row(scans: pd.DataFrame) -> dict[str, object]:
     }
 
 
-def gap_model(people: pd.DataFrame, design: Design | None) -> Findings:
-    """The raw gap explained by what is known of the people, if the sample supports a model."""
+def gap_model(people: pd.DataFrame, design: Design | None, name: str = "gap") -> Findings:
+    """The gap explained by what is known of the people, if the sample supports a model.
+
+    `name` says which gap stands in the column ``gap`` of the people.
+    """
     if design is None or people["gap"].notna().sum() == 0:
         return Findings({})
     table = linear.fit(people["gap"], design)
-    table.insert(0, "outcome", "gap")
+    table.insert(0, "outcome", name)
     return findings("gapmodel", table)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bidsapp_brainage.group.calibration import CALIBRATED, calibrated, is_calibrated
 from bidsapp_brainage.group.notes import Findings, Note, findings
 from bidsapp_brainage.group.regional.levels import Level
 from bidsapp_brainage.stats.intervals import MIN_FOR_INTERVAL, mean_with_interval
@@ -73,9 +74,16 @@ def _reliability_row(values: np.ndarray) -> dict[str, object] | None:
 
 
 def reliability_and_change(scans: pd.DataFrame, repeats: Repeats | None) -> Findings:
-    """Reliability of predicted age and gap, their change per year, and that of each person (T4)."""
-    change = change_table(scans)
-    tables = {"change": change, "reliability": _reliability_table(scans, repeats, change)}
+    """Reliability of predicted age and gap, their change per year, and that of each person (T4).
+
+    Of calibrated values, where there are any.
+    """
+    analysed = calibrated(scans)
+    change = change_table(analysed)
+    reliable = _reliability_table(analysed, repeats, change)
+    if is_calibrated(scans) and not reliable.empty:
+        reliable["measure"] = reliable["measure"].map(CALIBRATED)
+    tables = {"change": change, "reliability": reliable}
     return Findings({key: table for key, table in tables.items() if not table.empty})
 
 
@@ -121,11 +129,12 @@ def _person_change(person: str, scans: pd.DataFrame) -> dict[str, object]:
     first, last = scans.iloc[0], scans.iloc[-1]
     known = scans.dropna(subset=["chronological_age", "predicted_age"])
     long_enough = len(known) > 1 and np.ptp(known["chronological_age"]) >= MIN_YEARS
-    slope = (
-        float(np.polyfit(known["chronological_age"], known["predicted_age"], 1)[0])
+    per_year = {
+        name: float(np.polyfit(known["chronological_age"], known[name], 1)[0])
         if long_enough
         else np.nan
-    )
+        for name in ("predicted_age", "gap")
+    }
     return {
         "participant_id": person,
         "n_scans": len(scans),
@@ -135,8 +144,8 @@ def _person_change(person: str, scans: pd.DataFrame) -> dict[str, object]:
         "age_last": last["chronological_age"],
         "predicted_age_change": last["predicted_age"] - first["predicted_age"],
         "gap_change": last["gap"] - first["gap"],
-        "predicted_age_per_year": slope,
-        "gap_per_year": slope - 1,
+        "predicted_age_per_year": per_year["predicted_age"],
+        "gap_per_year": per_year["gap"],
     }
 
 

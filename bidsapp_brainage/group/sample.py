@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from bidsapp_brainage.catalogue.lookup import columns_of
+from bidsapp_brainage.group.calibration import gap_name
 from bidsapp_brainage.group.collect import AtlasResult
 from bidsapp_brainage.group.people import ParticipantColumns
 
@@ -137,7 +138,7 @@ def person_table(
 
 def outlier_table(scans: pd.DataFrame, qc: pd.DataFrame) -> pd.DataFrame:
     """Scans with an unusual gap or quality metric, and the reason of their quality decision."""
-    tables = [robust_outliers(scans, ["gap"])]
+    tables = [robust_outliers(scans, [gap_name(scans)])]
     if not qc.empty:
         tables.append(robust_outliers(qc, QC_METRICS))
     table = pd.concat(tables, ignore_index=True)
@@ -174,15 +175,22 @@ def robust_outliers(
 
 
 def exclusion_table(
-    scans: pd.DataFrame, missing: Sequence[str], atlases: Sequence[AtlasResult]
+    scans: pd.DataFrame,
+    missing: Sequence[str],
+    atlases: Sequence[AtlasResult],
+    refused: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """``scan``, ``left_out_of``, ``reason``: participants or scans that something lacks."""
+    """``scan``, ``left_out_of``, ``reason``: participants or scans that something lacks.
+
+    `refused` says of scans why they have no calibrated values.
+    """
     rows = [
         (name, "everything", "no prediction; see the participant's report and log")
         for name in missing
     ]
     no_age = scans.loc[scans["chronological_age"].isna(), "scan"]
     rows += [(scan, "accuracy and gap", "chronological age unknown") for scan in no_age]
+    rows += [(scan, "calibrated results", why) for scan, why in (refused or {}).items()]
     for atlas in atlases:
         without = sorted(set(scans["scan"]) - set(atlas.table["scan"]))
         place = f"contributions ({atlas.title})"

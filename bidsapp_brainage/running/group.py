@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from bidsapp_brainage.settings import EVERYBODY, REFERENCE
 
 if TYPE_CHECKING:
     from bidsapp_brainage.group.analyses import Study, Summary
@@ -12,6 +15,10 @@ if TYPE_CHECKING:
     from bidsapp_brainage.model.bias_correction import BiasCorrection
     from bidsapp_brainage.settings import Settings
 
+_CALIBRATE: Mapping[str, Literal["reference", "everybody"]] = {
+    REFERENCE: "reference",
+    EVERYBODY: "everybody",
+}
 LOGGER = logging.getLogger("bidsapp_brainage")
 
 
@@ -124,11 +131,12 @@ def _study(settings: Settings, model: ModelResult) -> Study:
         dataset_name=_dataset_name(settings.output_dir),
         card=card_of(model.provenance, settings.processing.models_dir),
         bias_correction=_bias_correction(settings),
+        calibrate=_CALIBRATE.get(settings.processing.bias_correction, ""),
     )
 
 
 def _bias_correction(settings: Settings) -> BiasCorrection | None:
-    """The line of ``bias_correction file:``; other words are the participant level's."""
+    """The line of ``bias_correction file:``; other words name none."""
     from bidsapp_brainage.model.bias_correction import read_bias_correction
 
     source = settings.processing.bias_correction

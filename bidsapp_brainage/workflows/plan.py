@@ -14,7 +14,12 @@ from bidsapp_brainage.catalogue import lookup
 from bidsapp_brainage.catalogue.methods import METHODS
 from bidsapp_brainage.errors import ResourceError
 from bidsapp_brainage.model.specs import needs_segmentation
-from bidsapp_brainage.settings import Processing, explanations, method_options
+from bidsapp_brainage.settings import (
+    Processing,
+    explanations,
+    method_options,
+    participant_correction,
+)
 
 if TYPE_CHECKING:
     from bidsapp_brainage.atlas.registry import Atlas
@@ -228,7 +233,8 @@ def make_plan(settings: Settings, home: Path) -> RunPlan:
     card = find_card(processing.model, processing.models_dir)
     _ = card.age_head  # a model of other things is refused here, not in the first node
     verify_weights(card)
-    resolve_bias_correction(processing.bias_correction, card)
+    bias_correction = participant_correction(processing.bias_correction)
+    resolve_bias_correction(bias_correction, card)
     template = get_template(card.input["template"])
     work_dir = settings.execution.work_dir.absolute() / WORKFLOW_NAME
     shared = work_dir / "shared"
@@ -254,7 +260,7 @@ def make_plan(settings: Settings, home: Path) -> RunPlan:
         extra_templates=templates_of(processing.output_spaces, besides=template.name),
         skull_strip=processing.skull_strip,
         explanation=Explanation(processing),
-        bias_correction=processing.bias_correction,
+        bias_correction=bias_correction,
         sloppy=processing.sloppy,
         seed=processing.random_seed,
         compute=_compute(resources),

@@ -142,6 +142,13 @@ def test_values_of_a_file_are_kept_like_those_of_the_command_line(tmp_path):
     assert settings.processing.bias_correction == f"file:{Path('b.json').absolute()}"
 
 
+@pytest.mark.parametrize("word", ["reference", "reference:all"])
+def test_a_calibration_by_the_group_changes_nothing_of_participants(word):
+    plain, chosen = from_line(), from_line("--bias-correction", word)
+    assert chosen.processing.bias_correction == word
+    assert chosen.configuration_hash() == plain.configuration_hash()
+
+
 #: The options of the first release; options that come later do not change this test.
 FIRST_OPTIONS = (
     "model", "models_dir", "atlas", "atlases_dir", "explain", "level", "occlusion_baseline",

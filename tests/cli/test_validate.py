@@ -119,6 +119,7 @@ def test_work_dir_inside_output_is_a_warning(bids, card):
         ({"age_file": "/no/a.tsv"}, "--age-file /no/a.tsv"),
         ({"plugin_file": "/no/p.yml"}, "--use-plugin /no/p.yml"),
         ({"bias_correction": "file:/no/b.json"}, "--bias-correction /no/b.json"),
+        ({"bias_correction": "reference"}, "belongs to the group level"),
         ({"explain": ["none", "cubes"]}, "none excludes the other methods"),
         ({"atlas": "/no/a_dseg.nii.gz"}, "--atlas /no/a_dseg.nii.gz"),
         ({"models_dir": "/no/models"}, "--models-dir /no/models"),
@@ -134,6 +135,24 @@ def test_each_problem_is_one_line_with_the_remedy(bids, card, options, words):
     assert words in problem(settings)
     with pytest.raises(UsageError):
         validate(settings)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "say who the controls are"),
+        ({"group_column": "diagnosis"}, "--reference-group"),
+        ({"group_column": "diagnosis", "reference_group": "HC"}, ""),
+        ({"bias_correction": "reference:all"}, ""),
+    ],
+)
+def test_whom_sites_are_calibrated_on_is_said(bids, card, options, words):
+    options = {"bias_correction": "reference", **options}
+    settings = make(bids, card, ("participant", "group"), **options)
+    if not words:
+        validate(settings)
+    else:
+        assert words in problem(settings)
 
 
 def test_filter_file_is_read_early(bids, card, tmp_path):

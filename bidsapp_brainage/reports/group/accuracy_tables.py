@@ -19,6 +19,7 @@ METRICS = {
     "bias_slope": ("Slope of the gap on age", "negative: the old look too young"),
     "coverage95": ("Coverage of the 95 % intervals", "0.95 if the intervals are honest"),
 }
+_WORDS = {"raw": "raw", "site": "calibrated"}
 _KINDS = {"age": "age (years)", "sex": "sex", "site": "site"}
 _PARTS = (
     Show("kind", "By", "name"),
@@ -31,24 +32,37 @@ _PARTS = (
 )
 
 
+def main_prediction(metrics: pd.DataFrame) -> str:
+    """Which prediction the page is about: that calibrated for the site, if there is one."""
+    return "site" if not metrics.empty and (metrics["prediction"] == "site").any() else "raw"
+
+
 def accuracy_table(metrics: pd.DataFrame) -> Table | None:
-    """Metrics of raw predictions, with and without flagged scans; None when there are none."""
-    everybody = part_of(metrics, "raw", "all")
+    """Metrics of predictions, with and without flagged scans; None when there are none.
+
+    After a calibration those as predicted stand beside.
+    """
+    kind = main_prediction(metrics)
+    everybody = part_of(metrics, kind, "all")
     if everybody.empty:
         return None
-    without = part_of(metrics, "raw", "unflagged")
+    without = part_of(metrics, kind, "unflagged")
     columns = [Show("title", "Metric", "name"), Show("value", "Value", "number"), INTERVAL]
     rows = everybody.loc[[name for name in METRICS if name in everybody.index]]
     rows = rows.assign(
         title=[METRICS[name][0] for name in rows.index],
         meaning=[METRICS[name][1] for name in rows.index],
     )
+    if kind != "raw":
+        rows["before"] = part_of(metrics, "raw", "all")["value"].reindex(rows.index)
+        columns.append(Show("before", "As predicted", "number", help="before the calibration"))
     if not without.empty:
         rows["without"] = without["value"].reindex(rows.index)
         sensitivity = "sensitivity to flagged scans"
         columns.append(Show("without", "Without flagged", "number", help=sensitivity))
     columns += [PEOPLE, Show("meaning", "What it says", "long")]
-    caption = "Accuracy of raw predictions; intervals from a bootstrap over participants."
+    source = "intervals from a bootstrap over participants"
+    caption = f"Accuracy of {_WORDS[kind]} predictions; {source}."
     return tabulate("accuracy-table", caption, columns, rows, sortable=False)
 
 
@@ -56,7 +70,9 @@ def subset_table(metrics: pd.DataFrame) -> Table | None:
     """Error and mean gap by sex, site and decade of age; None when there are no such parts."""
     if metrics.empty:
         return None
-    parts = metrics[metrics["subset"].astype(str).str.contains("=")]
+    which = main_prediction(metrics)
+    named = metrics["subset"].astype(str).str.contains("=")
+    parts = metrics[named & (metrics["prediction"] == which)]
     if parts.empty:
         return None
     ends = {"value": "", "ci95_lower": "_lower", "ci95_upper": "_upper"}
@@ -73,7 +89,7 @@ def subset_table(metrics: pd.DataFrame) -> Table | None:
         people = by_metric["n_participants"].iloc[0]
         about = {"kind": _KINDS.get(kind, kind), "label": label, "n_participants": people}
         rows.append({**about, **numbers})
-    caption = "Error and mean gap of parts of the sample, raw predictions."
+    caption = f"Error and mean gap of parts of the sample, {_WORDS[which]} predictions."
     return tabulate("subset-table", caption, _PARTS, pd.DataFrame(rows))
 
 

@@ -33,8 +33,11 @@ _MAP_MARGINS = {
 }
 
 
-def age_scatter(scans: pd.DataFrame) -> Figure:
-    """Predicted against chronological age of scans of known age, with the identity line."""
+def age_scatter(scans: pd.DataFrame, how: str = "") -> Figure:
+    """Predicted against chronological age of scans of known age, with the identity line.
+
+    `how` the predictions were calibrated stands on the axis.
+    """
     with mpl.rc_context(STYLE):
         figure, axes = chart(4.9, 4.6)
         age, predicted = scans["chronological_age"], scans["predicted_age"]
@@ -48,13 +51,16 @@ def age_scatter(scans: pd.DataFrame) -> Figure:
         _points(axes, scans, "predicted_age")
         axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
         axes.set_xlabel("chronological age (years)")
-        axes.set_ylabel("predicted age (years)")
+        axes.set_ylabel(f"predicted age{how} (years)")
         axes.legend(frameon=False, fontsize=8.5, loc="upper left")
         return figure
 
 
-def gap_scatter(scans: pd.DataFrame) -> Figure:
-    """Gap against chronological age of scans of known age, with its least-squares line."""
+def gap_scatter(scans: pd.DataFrame, how: str = "") -> Figure:
+    """Gap against chronological age of scans of known age, with its least-squares line.
+
+    `how` gaps were calibrated stands on the axis.
+    """
     with mpl.rc_context(STYLE):
         figure, axes = chart(4.9, 4.6)
         axes.axhline(0, color=GREY, lw=1, ls="--")
@@ -75,7 +81,7 @@ def gap_scatter(scans: pd.DataFrame) -> Figure:
         most = float(np.abs(gap).max()) * ZOOM or 1.0
         axes.set(xlim=_span(scans["chronological_age"]), ylim=(-most, most))
         axes.set_xlabel("chronological age (years)")
-        axes.set_ylabel("gap: predicted minus chronological (years)")
+        axes.set_ylabel(f"gap{how or ': predicted minus chronological'} (years)")
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False, fontsize=8.5, loc="best")
         return figure

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import pandas as pd
 
+from bidsapp_brainage.group.calibration import is_calibrated
 from bidsapp_brainage.reports.group import figures
-from bidsapp_brainage.reports.group.accuracy_tables import part_of
+from bidsapp_brainage.reports.group.accuracy_tables import main_prediction, part_of
 from bidsapp_brainage.reports.group.pictures import Gallery, Picture, scan_points
 from bidsapp_brainage.reports.group.stored import StoredResults
 from bidsapp_brainage.reports.html import number
 from bidsapp_brainage.reports.tables import interval
+
+_GAP = (
+    "Gap against chronological age. A falling line is regression to the mean, which every model "
+    "shows: the young are overestimated, the old underestimated. Use age as a covariate when gaps "
+    "are compared."
+)
+_CALIBRATED_GAP = (
+    "Gap calibrated for the site, against chronological age: predicted age minus that expected at "
+    "this age by the line of the site's reference people, on the scale of the model's own line."
+)
 
 
 def subtitle(scans: pd.DataFrame) -> str:
@@ -40,12 +51,14 @@ def model_facts(results: StoredResults, scans: pd.DataFrame) -> list[tuple[str, 
     if "bias_model" in scans:
         sources = sorted(scans["bias_model"].dropna().astype(str).unique())
         facts.append(("Bias correction", "; ".join(sources) or "none"))
+    if is_calibrated(scans):
+        facts.append(("Calibration", "each site on its reference people; see the section Gap"))
     return facts
 
 
 def tiles(metrics: pd.DataFrame, scans: pd.DataFrame) -> list[dict[str, object]]:
     """The most important metrics, and the number of flagged scans."""
-    overall = part_of(metrics, "raw", "all")
+    overall = part_of(metrics, main_prediction(metrics), "all")
     shown = []
     for name, what, unit, digits in (
         ("mae", "Mean absolute error", "years", 1),
@@ -124,27 +137,25 @@ def sample_figures(
     known = scans.dropna(subset=["chronological_age", "predicted_age"])
     if known.empty:
         return {}
-    known = known.assign(gap=known["predicted_age"] - known["chronological_age"])
+    how = ", calibrated for the site" if is_calibrated(scans) else ""
     n = count(len(known), "scan")
     points = scan_points(results.output_dir, known)
     return {
         "scatter": gallery.picture(
-            figures.age_scatter(known),
+            figures.age_scatter(known, how),
             "agescatter",
-            f"Scatter plot of predicted against chronological age, {n}",
-            "Predicted against chronological age. Dashed: perfect prediction. Dotted: answering "
-            "everybody with the sample's mean age. Pale bars: 95 % intervals. Open circles: "
-            "flagged. Thin lines join scans of one person.",
+            f"Scatter plot of predicted against chronological age{how}, {n}",
+            f"Predicted age{how}, against chronological age. Dashed: perfect prediction. Dotted: "
+            "answering everybody with the sample's mean age. Pale bars: 95 % intervals. Open "
+            "circles: flagged. Thin lines join scans of one person.",
             data="group_brainage",
             points=points,
         ),
         "gap": gallery.picture(
-            figures.gap_scatter(known),
+            figures.gap_scatter(known, how),
             "agegap",
-            f"Scatter plot of the gap against chronological age, {n}",
-            "Gap against chronological age. A falling line is regression to the mean, which "
-            "every model shows: the young are overestimated, the old underestimated. Use age as "
-            "a covariate when gaps are compared.",
+            f"Scatter plot of the gap{how}, against chronological age, {n}",
+            _CALIBRATED_GAP if how else _GAP,
             data="group_brainage",
             points=points,
         ),

@@ -9,6 +9,7 @@ from pathlib import Path
 from bidsapp_brainage.bids.dataset import shows_synthetic_people
 from bidsapp_brainage.bids.names import output_path
 from bidsapp_brainage.group.analyses import N_BOOT
+from bidsapp_brainage.group.calibration import is_calibrated
 from bidsapp_brainage.io import write_text
 from bidsapp_brainage.reports.group import accuracy_tables, overview, quality_tables
 from bidsapp_brainage.reports.group.pictures import Gallery, report_link
@@ -65,6 +66,7 @@ def write_group_report(output_dir: Path, label: str, *, command_line: str = "") 
         outliers=quality_tables.outlier_table(results.rows("outliers"), link),
         exclusions=quality_tables.exclusion_table(results.rows("exclusions"), link),
         n_boot=N_BOOT,
+        calibrated=is_calibrated(scans),
         command_line=command_line,
     )
     path = output_path(results.output_dir, "group_page", model=label)

@@ -62,10 +62,29 @@ GAPS = Result(
         Show("warning", kind="long"),
     ),
 )  # fmt: skip
+CALIBRATION = Result(
+    "sitecalibration", "Calibration of the sites",
+    "Line, error and interval of the reference people of each site; every one of them was judged "
+    "by the fit on the others. What a calibrated image must beat is the mean age of the reference "
+    "people, which the calibration knows.",
+    (
+        Show("site"), Show("n_reference", "Reference people", "count"),
+        Show("reference_age_min", "Youngest", "number", 0),
+        Show("reference_age_max", "Oldest", "number", 0),
+        Show("offset", kind="signed", digits=1), Show("line_slope", "Slope", "number"),
+        Show("line_intercept", "Intercept", "number", 1),
+        Show("residual_sd", "Residual SD", "number", 1),
+        Show("half_width95", "Half width of the 95 % interval", "number", 1),
+        Show("coverage95_before", "Coverage before", "number"),
+        Show("coverage95", "after", "number"),
+        Show("mae_before", "MAE before", "number", 1), Show("mae_after", "after", "number", 1),
+        Show("mae_mean_age", "of the mean age", "number", 1), Show("remark", kind="long"),
+    ),
+)  # fmt: skip
 GAP_MODEL = Result(
     "gapmodel", "What explains the gap",
-    "The raw gap explained by age and the other columns at once; use this and not raw gaps to "
-    "compare groups.",
+    "The gap, raw or calibrated for the site, explained by age and the other columns at once; use "
+    "this and not raw gaps to compare groups.",
     _terms(),
 )  # fmt: skip
 RELIABILITY = Result(
@@ -169,7 +188,7 @@ LITERATURE = Result(
 )  # fmt: skip
 
 SAMPLE_RESULTS = (SAMPLE,)
-GAP_RESULTS = (GAPS, GAP_MODEL)
+GAP_RESULTS = (CALIBRATION, GAPS, GAP_MODEL)
 REPEAT_RESULTS = (RELIABILITY, CHANGE)
 ATLAS_RESULTS = (
     LIFESPAN_TESTS, REGION_MODEL, ASYMMETRY, STABILITY, AGREEMENT, LITERATURE, REGION_RELIABILITY,

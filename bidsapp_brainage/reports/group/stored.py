@@ -10,6 +10,7 @@ import pandas as pd
 
 from bidsapp_brainage.bids.names import parse_name, sidecar_path
 from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.group.calibration import calibrated
 from bidsapp_brainage.group.outputs import group_path, mean_map_path
 from bidsapp_brainage.group.sample import with_numbers
 from bidsapp_brainage.io import read_json, read_tsv
@@ -22,6 +23,7 @@ _TOPICS = {
     "gapmodel and occlusionmodel": "models",
     "occlusionstats": "contributions",
     "metrics": "accuracy",
+    "sitecalibration": "calibration of sites",
 }
 _REMEDIES = {
     "collection": "Run the participant level with one version for all before scans are compared.",
@@ -78,8 +80,11 @@ class StoredResults:
         return rows if set(needs) <= set(rows) else pd.DataFrame()
 
     def scans(self) -> pd.DataFrame:
-        """One row per scan: predictions, what is known of the person, ``flagged``."""
-        scans = with_numbers(self.rows("group_brainage"))
+        """One row per scan: predictions, what is known of the person, ``flagged``.
+
+        Calibrated values, where there are any, stand in the place of those as predicted.
+        """
+        scans = calibrated(with_numbers(self.rows("group_brainage")))
         absent = [name for name in ("participant_id", "scan", "sex", "site") if name not in scans]
         return scans.assign(**dict.fromkeys(absent))
 

@@ -64,12 +64,12 @@ class SiteLine:
     pull: float | Floats
     home_slope: float
 
-    def best_age(self, predicted: Floats) -> Floats:
+    def best_age(self, predicted: float | Floats) -> Floats:
         """Best guess of the age from the prediction alone, in years."""
         inverse = (predicted - self.intercept) / self.slope
         return np.asarray(self.age_mean + self.pull * (inverse - self.age_mean))
 
-    def gap(self, predicted: Floats, age: Floats) -> Floats:
+    def gap(self, predicted: float | Floats, age: float | Floats) -> Floats:
         """Predicted minus expected at this age, in years on the scale of `home_slope`."""
         off = predicted - (self.intercept + self.slope * age)
         return np.asarray(self.home_slope / self.slope * off)
