@@ -186,7 +186,7 @@ def test_through_the_command_line(run):
     assert_tables(tmp_path)
     page = (tmp_path / PAGE).read_text()
     for words in ("Calibrated for the site", "Site A is not calibrated", "Calibration of the sites",
-                  "calibrated for the site (years)"):  # fmt: skip
+                  "Predicted age, calibrated for the site, against"):  # fmt: skip
         assert words in page
     (tmp_path / PAGE).unlink()
     assert group(tmp_path, "--reports-only") == 0
