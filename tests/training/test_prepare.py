@@ -9,7 +9,7 @@ import pytest
 from bidsapp_brainage.cli.models import main
 from bidsapp_brainage.errors import ExitCode, NoInputError
 from bidsapp_brainage.imaging.transforms import write_affine
-from bidsapp_brainage.io import load_nifti, save_nifti
+from bidsapp_brainage.io import load_nifti, read_tsv, save_nifti
 from bidsapp_brainage.segmentation import card as cards
 from bidsapp_brainage.training.data.cohort import SIMULATED
 from bidsapp_brainage.training.data.prepare import find_prepared, prepare_inputs
@@ -63,6 +63,9 @@ def test_inputs_and_their_versions_are_made_once(derivatives, tmp_path):
     assert all(volume.shape == SHAPE for volume in volumes)
     assert not np.allclose(volumes[1], volumes[2])
     assert np.allclose(volumes[0], volumes[3]), "the two runs are the same image"
+    volumes_of = read_tsv(made[0].with_name("sub-1_run-1_volumes.tsv")).set_index("name")
+    assert volumes_of.loc["Frontal_WM_R", "volume_ml"] >= 0
+    assert len(list(out.glob("**/*_volumes.tsv"))) == 2, "versions have none"
     before = made[0].stat().st_mtime_ns
     assert list(prepare_inputs(derivatives, out, SPEC, "new", simulated=2, seed=1)) == made
     assert made[0].stat().st_mtime_ns == before

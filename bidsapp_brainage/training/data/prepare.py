@@ -15,12 +15,13 @@ import numpy as np
 from bidsapp_brainage.errors import NoInputError
 from bidsapp_brainage.imaging.network_input import brought_to, card_grid, model_input
 from bidsapp_brainage.imaging.transforms import read_affine
-from bidsapp_brainage.io import load_nifti, save_nifti
+from bidsapp_brainage.io import load_nifti, save_nifti, write_tsv
 from bidsapp_brainage.model.specs import InputSpec
 from bidsapp_brainage.model.tissue import tissue_units
 from bidsapp_brainage.segmentation.card import SegmentationCard, find_segmentation, load_network
 from bidsapp_brainage.segmentation.prepare import needs_segmentation, segmentation_name
 from bidsapp_brainage.segmentation.segment import Segmentation, segment_on_grid
+from bidsapp_brainage.segmentation.tables import volume_table
 from bidsapp_brainage.training.segmentation.synthesis import other_t1w
 
 from .cohort import SIMULATED
@@ -76,7 +77,8 @@ def prepare_inputs(
     Parameters
     ----------
     derivatives, out : Path
-        The app's output, and the folder for ``sub-*/.../*_desc-<name>input_T1w.nii.gz``.
+        The app's output, and the folder for ``sub-*/.../*_desc-<name>input_T1w.nii.gz`` and,
+        where there is a segmentation, ``*_volumes.tsv``.
     spec : mapping
         ``input`` of the model's card or recipe.
     name : str
@@ -99,7 +101,9 @@ def prepare_inputs(
         paths = [first, *(_simulated(first, number) for number in range(1, simulated + 1))]
         if not all(path.is_file() for path in paths):
             volumes = _volumes(image, spec, card, len(paths) - 1, seed)
-            for path, volume in zip(paths, volumes, strict=True):
+            for path, (volume, segmentation) in zip(paths, volumes, strict=True):
+                if segmentation is not None and path == first:
+                    write_tsv(folder / f"{image.stem}_volumes.tsv", volume_table(segmentation))
                 save_nifti(volume, path)
         yield from paths
 
@@ -112,12 +116,12 @@ def _simulated(first: Path, number: int) -> Path:
 
 def _volumes(
     image: Prepared, spec: InputSpec, card: SegmentationCard | None, simulated: int, seed: int
-) -> Iterator[nib.Nifti1Image]:
+) -> Iterator[tuple[nib.Nifti1Image, Segmentation | None]]:
     """The model's input from an image, and from other images of the same brain."""
     t1w, mask = load_nifti(image.t1w), load_nifti(image.mask)
     affine = read_affine(image.affine)
     if card is None:
-        yield model_input(t1w, mask, affine, spec)[0]
+        yield model_input(t1w, mask, affine, spec)[0], None
         return
     network = load_network(card)
     grid = card_grid(card.grid)
@@ -127,13 +131,13 @@ def _volumes(
         return segment_on_grid(shown, brain, affine, network, card)
 
     own = seen(volume, inside)
-    yield model_input(t1w, mask, affine, spec, tissue=own.tissue)[0]
+    yield model_input(t1w, mask, affine, spec, tissue=own.tissue)[0], own
     rng = np.random.default_rng([seed, zlib.crc32(image.stem.encode())])
     classes = own.labels.classes(own.dseg)
     units = image_units(volume, inside, grid)
     for _ in range(simulated):
         other = seen(*other_t1w(units, inside, classes, own.labels, rng))
-        yield model_input(t1w, mask, affine, spec, tissue=other.tissue)[0]
+        yield model_input(t1w, mask, affine, spec, tissue=other.tissue)[0], other
 
 
 def image_units(volume: np.ndarray, inside: np.ndarray, grid: nib.Nifti1Image) -> np.ndarray:
