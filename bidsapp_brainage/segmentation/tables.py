@@ -13,8 +13,9 @@ from .labels import TISSUES, VENTRICLES, Labels
 from .segment import Segmentation
 
 _GOLDEN = 0.618034  # hues that follow each other are as different as can be
-#: Lightness and saturation by tissue: fluid dark, white matter pale.
-_LOOKS = {"CSF": (0.35, 0.55), "GM": (0.55, 0.75), "WM": (0.80, 0.35)}
+#: Lightness and saturation by tissue: fluid blue, white matter pale.
+_LOOKS = {"CSF": (0.45, 0.80), "GM": (0.55, 0.75), "WM": (0.80, 0.35)}
+_BLUE = (0.56, 0.08)  # first hue of fluid, and the range of its hues
 
 
 def label_table(labels: Labels) -> pd.DataFrame:
@@ -22,7 +23,7 @@ def label_table(labels: Labels) -> pd.DataFrame:
     table = labels.table.reindex(columns=columns_of("dseg_table"))
     pairs = labels.table[["index", "mirror"]].min(axis=1).rank(method="dense")
     table["color"] = [
-        _colour(pair * _GOLDEN % 1, *_LOOKS[tissue])
+        _colour(_hue(pair, tissue), *_LOOKS[tissue])
         for pair, tissue in zip(pairs, table["tissue"], strict=True)
     ]
     return table
@@ -56,6 +57,11 @@ def volume_table(segmentation: Segmentation) -> pd.DataFrame:
     inside = float(amounts.sum())
     table["fraction"] = table["volume_ml"] / inside if inside > 0 else np.nan
     return table.reindex(columns=columns_of("volumes"))
+
+
+def _hue(pair: float, tissue: str) -> float:
+    hue = pair * _GOLDEN % 1
+    return _BLUE[0] + _BLUE[1] * hue if tissue == "CSF" else hue
 
 
 def _colour(hue: float, lightness: float, saturation: float) -> str:

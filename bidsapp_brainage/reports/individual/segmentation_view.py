@@ -27,7 +27,8 @@ def volume_summary(scan: ScanResult) -> Table | None:
     """Tissues, ventricles and hippocampi in mL; None without a readable table."""
     if scan.volumes is None or scan.volumes.rows is None:
         return None
-    rows = scan.volumes.rows
+    # A region, too, is called CSF: the sums, which come last, are meant.
+    rows = scan.volumes.rows.drop_duplicates("name", keep="last")
     if not {"name", "volume_ml", "fraction"} <= set(rows):
         return None
     chosen = rows[rows["name"].isin(list(_SHOWN))].set_index("name")
