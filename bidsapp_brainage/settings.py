@@ -196,7 +196,10 @@ class Processing:
         metavar="METHOD[,METHOD...]",
         help="none, or any of: " + ", ".join(f"{card.key} ({card.help})" for card in _METHODS),
     )
-    level: Literal["minimal", "full"] = option("full", help="minimal: prediction only")
+    level: Literal["minimal", "full"] = option(
+        "full",
+        help="minimal: prediction and volumes; no explanation, no images of the segmentation",
+    )
     occlusion_baseline: tuple[str, ...] = option(
         ("background", "blur"),
         joined=True,

@@ -1,4 +1,4 @@
-"""Write options.md, atlases.md, columns.md, models/published.md and the tables of outputs.md.
+"""Write options.md, atlases.md, columns.md, models/published.md and tables of others.
 
 They are made from the parser and from the cards.
 
@@ -87,10 +87,7 @@ def outputs_page() -> str:
     page = (DOCS / "outputs.md").read_text(encoding="utf-8")
     for name, chosen in _BLOCKS.items():
         rows = [_output_row(card) for card in OUTPUTS if chosen(card)]
-        table = "\n".join(["| file | what it is |", "|---|---|", *rows, ""])
-        before, start, rest = page.partition(f"<!-- table: {name} -->\n")
-        after = rest[rest.index("<!-- end -->") :]
-        page = before + start + table + after
+        page = _filled(page, name, ["| file | what it is |", "|---|---|", *rows])
     return page
 
 
@@ -102,6 +99,27 @@ _BLOCKS: dict[str, Callable[[Output], object]] = {
     "atlas": lambda card: card.level == "group" and "atlas" in card.required,
     "elsewhere": lambda card: card.level == "phenotype" or not card.suffix,
 }
+
+
+def segmentation_page() -> str:
+    """Return the page about the segmentation with the overlaps of its card; the words stay."""
+    from bidsapp_brainage.segmentation.card import EMBEDDED, bundled_folder, load_segmentation_card
+
+    card = load_segmentation_card(bundled_folder() / f"{EMBEDDED}.json")
+    dice = card.raw["dice"]
+    rows = [
+        f"| {name} | {tissue} | {dice[name]:.2f} |"
+        for name, tissue in zip(card.labels.table["name"], card.labels.table["tissue"], strict=True)
+        if name in dice
+    ]
+    page = (DOCS / "models" / "segmentation.md").read_text(encoding="utf-8")
+    return _filled(page, "dice", ["| region | tissue | Dice |", "|---|---|---|", *rows])
+
+
+def _filled(page: str, name: str, lines: list[str]) -> str:
+    """Put lines between the marks of a table."""
+    before, start, rest = page.partition(f"<!-- table: {name} -->\n")
+    return before + start + "\n".join([*lines, ""]) + rest[rest.index("<!-- end -->") :]
 
 
 def _output_row(card: Output) -> str:
@@ -260,6 +278,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield DOCS / "atlases.md", atlases_page().rstrip() + "\n"
     yield DOCS / "columns.md", columns_page().rstrip() + "\n"
     yield DOCS / "models" / "published.md", published_page().rstrip() + "\n"
+    yield DOCS / "models" / "segmentation.md", segmentation_page()
     yield DOCS / "outputs.md", outputs_page()
 
 

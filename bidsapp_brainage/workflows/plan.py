@@ -255,7 +255,7 @@ def make_plan(settings: Settings, home: Path) -> RunPlan:
         atlas=atlas,
         atlas_table=atlas_table,
         atlas_template=atlas_template,
-        segmentation=_segmentation(card),
+        segmentation=find_run_segmentation(card),
         segmentation_images=processing.level == "full",
         extra_templates=templates_of(processing.output_spaces, besides=template.name),
         skull_strip=processing.skull_strip,
@@ -268,10 +268,15 @@ def make_plan(settings: Settings, home: Path) -> RunPlan:
     )
 
 
-def _segmentation(card: ModelCard) -> SegmentationCard | None:
+def find_run_segmentation(card: ModelCard) -> SegmentationCard | None:
     """The segmentation of the run: the one that the model sees tissue from, or the embedded one.
 
     All templates called MNI152 are alike enough for it; models of other templates go without.
+
+    Raises
+    ------
+    ResourceError
+        The segmentation is missing or broken, or the model needs one and its template has none.
     """
     from bidsapp_brainage.segmentation.card import find_segmentation
     from bidsapp_brainage.segmentation.prepare import segmentation_name
