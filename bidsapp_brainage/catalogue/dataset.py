@@ -52,7 +52,7 @@ _REGIONS = (
 )  # fmt: skip
 _PHENOTYPE = (
     "participant_id", "model", "chronological_age", "predicted_age", "predicted_age_sd",
-    "ci95_lower", "ci95_upper", "gap", "gap_corrected", "ood_flag", "qc_flag",
+    "ci95_lower", "ci95_upper", "gap", "gap_corrected", "flags", "ood_flag", "qc_flag",
 )  # fmt: skip
 
 OUTPUTS: tuple[Output, ...] = (

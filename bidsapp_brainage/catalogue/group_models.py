@@ -337,7 +337,9 @@ _BRAINAGE = (
     Column("site", "Site", "Group table only: site, or the column given with --site-column."),
     Column("group", "Group", "Group table only: the column given with --group-column."),
     Column("flagged", "Flagged", "Group table only: whether the scan carries a quality or doubt "
-        "flag.", levels={"true": "qc_flag or ood_flag is set", "false": "neither is set"}),
+        "flag that needs no age; such scans are left out where a table says unflagged. Flags that "
+        "need the age do not count here: without the worst predictions any model looks good.",
+        levels={"true": "qc_flag or ood_flag is set", "false": "neither is set"}),
     Column("gap_kfold", "Gap, corrected within the dataset", "Group table only: gap after "
         "subtraction of a line fitted by cross-validation on the reference group of this dataset.",
         units="year"),

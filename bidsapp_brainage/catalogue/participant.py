@@ -84,8 +84,8 @@ PREDICTION: tuple[Column, ...] = (
         minimum=0),
     Column("entropy", "Entropy", "Entropy of the predicted distribution.", units="nat", minimum=0),
     Column("ci95_lower", "Lower end of the 95 % interval", "Age above which the true age lies "
-        "with 97.5 % probability, as calibrated on people not trained on; n/a where the model "
-        "card has no calibration.", units="year"),
+        "with 97.5 % probability, as far as the calibration of the model card holds; n/a where "
+        "the card has none.", units="year"),
     Column("ci95_upper", "Upper end of the 95 % interval", "Age below which it lies with 97.5 % "
         "probability; n/a where the model card has no calibration.", units="year"),
     Column("gap", "Brain-age gap", "Predicted age minus chronological age, as predicted.",

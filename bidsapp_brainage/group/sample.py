@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bidsapp_brainage.catalogue import flags
 from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.group.calibration import gap_name
 from bidsapp_brainage.group.collect import AtlasResult
@@ -53,7 +54,11 @@ def scan_table(
 
 
 def with_numbers(brainage: pd.DataFrame) -> pd.DataFrame:
-    """Predictions with all numbers as floats, both flags, and whether either is set."""
+    """Predictions with all numbers as floats, their flags, and whether one is set.
+
+    ``flagged`` disregards flags that need the true age: without those whose prediction is wrong
+    every model would look better than it is.
+    """
     scans = brainage.copy()
     numbers = ["chronological_age", "predicted_age", "gap", "gap_corrected"]
     for name in [*numbers, "ci95_lower", "ci95_upper"]:
@@ -61,8 +66,14 @@ def with_numbers(brainage: pd.DataFrame) -> pd.DataFrame:
         scans[name] = pd.to_numeric(values, errors="coerce").astype(float)
     for name in ("qc_flag", "ood_flag"):
         scans[name] = scans[name].fillna("none") if name in scans else "none"
+    scans["flags"] = scans["flags"].fillna("none") if "flags" in scans else scans["ood_flag"]
     scans["flagged"] = ~(scans["qc_flag"].isin(UNFLAGGED) & scans["ood_flag"].isin(UNFLAGGED))
     return scans
+
+
+def doubted(scans: pd.DataFrame) -> pd.Series:
+    """Whether a scan has any flag at all, also one that needs the true age."""
+    return scans["flagged"] | scans["flags"].map(lambda text: bool(flags.split(text)))
 
 
 def in_reference_group(scans: pd.DataFrame, columns: ParticipantColumns) -> pd.Series:

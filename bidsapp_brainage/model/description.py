@@ -65,6 +65,26 @@ def training_text(card: ModelCard) -> str:
     return text
 
 
+def interval_text(card: ModelCard) -> str:
+    """Where the 95 % interval comes from, as a clause; empty where the card gives none."""
+    calibration = card.calibration
+    fitted = "calibrated by conformal prediction on people whom the networks had not seen"
+    words = {
+        "ci95_factor": f"{fitted}: wider for unsure predictions and, with the distance from the "
+        "training people, for images unlike theirs",
+        "ci95_half_width_sd": f"{fitted}: a multiple of the distribution's SD",
+        "half_width95": f"{fitted}: equally wide for everybody",
+    }
+    if card.age_head.has_distribution:
+        words["sd_scale"] = (
+            "the quantiles of the distribution stretched about the mean by the ratio of errors "
+            "and SDs on people whom the networks had not seen"
+        )
+    else:
+        words["residual_sd"] = "1.96 SD of errors on people whom the networks had not seen"
+    return next((text for key, text in words.items() if key in calibration), "")
+
+
 def accuracy(card: ModelCard) -> tuple[float | None, str | None]:
     """Mean absolute error (years) that a card states, and on whose people; None where unknown.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bidsapp_brainage.model.cards import ModelCard
+from bidsapp_brainage.model.description import interval_text
 from bidsapp_brainage.model.weights.files import file_sha256
 
 
@@ -58,6 +59,7 @@ def model_facts(card: ModelCard) -> dict[str, object]:
         "WeightsSHA256": [weight.sha256 or file_sha256(weight.path) for weight in card.weights],
         "AgeRange": list(card.age_range),
         "License": card.licence,
+        **({"Interval": text} if (text := interval_text(card)) else {}),
         **_cohort_facts(card),
     }
 

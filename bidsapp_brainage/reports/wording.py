@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
-from bidsapp_brainage.reports.html import is_missing, number
+from bidsapp_brainage.catalogue import flags as catalogue
+from bidsapp_brainage.reports.html import is_missing
 
 
 @dataclass(frozen=True)
@@ -19,37 +19,6 @@ class Notice:
     remedy: str = ""
 
 
-_DOUBTS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
-    {
-        "stripped_source": (
-            "The image was skull-stripped before, and the model learned from whole heads only",
-            "Such images differ from those in training in ways that the app cannot undo; the age "
-            "may be wrong by decades. The model's card has figures for such images.",
-            "Run the app on the whole-head images. If there are none, do not use the age or the "
-            "gap; at most compare people of this one dataset with each other.",
-        ),
-        "out_of_range": (
-            "The predicted age lies outside the ages that the model was trained on",
-            "The network saw no brain of this age while it learned; the number is a guess.",
-            "Do not use this prediction. Take a model whose card covers the age of this person, "
-            "and check the figures under Model input for a failed normalisation.",
-        ),
-        "edge_mass": (
-            "Much of the age distribution lies at the edge of the model's range",
-            "More than 20 % of the probability is in the first or last age bin, so the true age "
-            "may lie outside of what the model can say.",
-            "Treat the number as a bound (this old or older, this young or younger) and take a "
-            "model with a wider range if one is at hand.",
-        ),
-        "member_disagreement": (
-            "The members of the model disagree about this scan",
-            "The networks of the ensemble gave ages that differ more than they did in "
-            "cross-validation; often the image is unlike the training images.",
-            "Look at the mask, the registration and the model input below; leave the scan out of "
-            "the analysis if any of them is wrong, or report results with and without it.",
-        ),
-    }
-)
 _LOOK = (
     "Look at the outline of the mask, the registration and the model input in this report. If "
     "all three are right the result may be used; report the analysis with and without this scan."
@@ -90,12 +59,26 @@ _LEAVE_OUT = (
 )
 
 
-def doubt(flag: object) -> list[Notice]:
-    """Words for ``ood_flag``; an unknown flag is shown as it is."""
-    if is_missing(flag) or flag == "none":
-        return []
-    title, text, remedy = _DOUBTS.get(str(flag), (f"The model raised the flag {flag}", "", _LOOK))
-    return [Notice("bad" if flag == "out_of_range" else "warn", title, text, remedy)]
+def flags(row: Mapping[str, object]) -> list[Notice]:
+    """Words for the flags of a prediction, with their reasons; unknown ones as they are.
+
+    `row` is that of the table; one of an earlier version has the column ``ood_flag`` only.
+    """
+    keys = catalogue.split(row.get("flags", row.get("ood_flag")))
+    told = row.get("flag_reasons")
+    reasons = [] if is_missing(told) else str(told).split("; ")
+    if len(reasons) != len(keys):
+        reasons = [""] * len(keys)
+    notices = []
+    for key, reason in zip(keys, reasons, strict=True):
+        card = catalogue.flag(key)
+        found = _sentence(reason) if reason else ""
+        if card is None:
+            notices.append(Notice("warn", f"The model raised the flag {key}", found, _LOOK))
+        else:
+            text = " ".join(part for part in (found, card.text) if part)
+            notices.append(Notice(card.level, card.title, text, card.remedy))
+    return notices
 
 
 def quality(decision: object, reason: object) -> list[Notice]:
@@ -114,29 +97,34 @@ def quality(decision: object, reason: object) -> list[Notice]:
     return [Notice("warn", "The quality checks ask for a look at this scan", text, advice)]
 
 
-def ages(row: Mapping[str, object], age_range: Sequence[float] | None) -> list[Notice]:
-    """Words about the chronological age: unknown, or outside of the model's training ages."""
-    age = row.get("chronological_age")
-    if is_missing(age):
-        return [
-            Notice(
-                "",
-                "The chronological age is not known, so there is no gap",
-                "The prediction and the contributions of regions do not need it.",
-                "If the age is known, add an age column to participants.tsv or sessions.tsv, or "
-                "give a table with --age-file.",
-            )
-        ]
-    if age_range is None or age_range[0] <= float(str(age)) <= age_range[1]:
+def ages(row: Mapping[str, object]) -> list[Notice]:
+    """Words about a chronological age that is not known."""
+    if not is_missing(row.get("chronological_age")):
         return []
-    span = f"{age_range[0]:g} to {age_range[1]:g}"
     return [
         Notice(
-            "warn",
-            "This person is outside the ages that the model was trained on",
-            f"Chronological age {number(age)}, training ages {span} years.",
-            "Expect a prediction pulled towards the training ages; do not read the gap as a "
-            "finding about this person.",
+            "",
+            "The chronological age is not known, so there is no gap",
+            "The prediction and the contributions of regions do not need it; whether the "
+            "prediction is plausible cannot be checked without it.",
+            "If the age is known, add an age column to participants.tsv or sessions.tsv, or "
+            "give a table with --age-file.",
+        )
+    ]
+
+
+def no_interval(row: Mapping[str, object]) -> list[Notice]:
+    """Words about an interval that is missing."""
+    if not is_missing(row.get("ci95_lower")):
+        return []
+    return [
+        Notice(
+            "",
+            "There is no interval",
+            "The card of this model has no calibration, so nobody knows how large its errors are. "
+            "The width of the distribution of ages is no error bar.",
+            "Fit intervals on people whom the model did not learn from, best controls of your own "
+            "scanner: brainage-model calibrate.",
         )
     ]
 

@@ -11,7 +11,12 @@ from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 from bidsapp_brainage.bids.citation import bibliography
 from bidsapp_brainage.interfaces.prediction import ModelInput, Predict
 from bidsapp_brainage.interfaces.quality import MeasureQuality
-from bidsapp_brainage.model.description import input_text, network_text, training_text
+from bidsapp_brainage.model.description import (
+    input_text,
+    interval_text,
+    network_text,
+    training_text,
+)
 from bidsapp_brainage.model.specs import needs_segmentation
 
 if TYPE_CHECKING:
@@ -132,10 +137,12 @@ def _describe(card: ModelCard) -> str:
     )
     references = bibliography()
     cited = [references[key].fields.get("doi", key) for key in card.citation_keys]
+    how = interval_text(card)
+    interval = f" Its 95 % interval is {how}." if how else ""
     others = [text.rstrip(".") for text in card.citation if not any(doi in text for doi in cited)]
     asks = f" The model asks for citation of: {'; '.join(others)}." if others else ""
     return f"""\
 For the prediction, {input_text(card)}. The age was predicted with the model *{card.name}*
-(version {card.version}), {network_text(card)}.{form} {training_text(card)} The brain-age gap is
-the predicted minus the chronological age.{asks}
+(version {card.version}), {network_text(card)}.{form}{interval} {training_text(card)} The
+brain-age gap is the predicted minus the chronological age.{asks}
 """

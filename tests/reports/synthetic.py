@@ -277,6 +277,7 @@ def _prediction(scan, person):
         gap_z=(person.predicted - person.age - 2.2) / 5 if known else None,
         bias_model="sfcn2mm 1.0.0" + person.text if known else "none",
         in_age_range=person.flag != "out_of_range",
+        flags=person.flag,
         ood_flag=person.flag,
         qc_flag=person.decision,
     )

@@ -20,12 +20,15 @@ from bidsapp_brainage.bids.names import derivative_path
 from bidsapp_brainage.group import analyses
 from bidsapp_brainage.group.collect import collect
 from bidsapp_brainage.group.outputs import write_mean_map, write_tables
+from bidsapp_brainage.group.sample import with_numbers
 from bidsapp_brainage.io import read_tsv, save_nifti
 from bidsapp_brainage.reports.figures import drawing
 from bidsapp_brainage.reports.figures.drawing import Point, interactive_svg, marked_svg
 from bidsapp_brainage.reports.group import figures as group_figures
 from bidsapp_brainage.reports.group.page import write_group_report
 from bidsapp_brainage.reports.group.pictures import report_link
+from bidsapp_brainage.reports.group.quality_tables import flag_notice, flag_table
+from bidsapp_brainage.reports.wording import Notice
 from tests.group.derivatives import AFFINE, TEMPLATE, atlas_labels, write_derivatives
 from tests.reports.synthetic_group import WARNING, write_group_results
 
@@ -173,6 +176,58 @@ def test_figures_for_a_paper_have_no_marks_of_the_page(tmp_path):
     assert "point:0" not in drawn
     with Image.open(tmp_path / "figures" / "group_desc-sfcn2mm_agescatter.png") as picture:
         assert min(picture.size) > 300
+
+
+def _flagged(n, **columns):
+    ages = pd.Series(np.linspace(20, 80, n))
+    table = pd.DataFrame(
+        {
+            "participant_id": [f"sub-{i:02d}" for i in range(n)],
+            "scan": [f"sub-{i:02d}" for i in range(n)],
+            "chronological_age": ages,
+            "predicted_age": ages,
+            "ci95_lower": ages - 10,
+            "ci95_upper": ages + 10,
+            "gap": 0.0,
+            "qc_flag": "pass",
+            "ood_flag": "none",
+        }
+    )
+    return with_numbers(table.assign(**columns))
+
+
+def test_flags_are_counted_on_the_first_lines():
+    flags = ["unlike_training,implausible_gap", "unlike_training", *["none"] * 8]
+    scans = _flagged(10, flags=flags, qc_flag=[*["pass"] * 9, "warn"])
+    notice = flag_notice(scans)
+    assert notice.level == "bad"
+    assert notice.title == "3 of 10 scans have a flag"
+    assert notice.text == "unlike training 2, implausible gap 1, image quality 1."
+    table = flag_table(scans.assign(flag_reasons="because"), pd.DataFrame(), lambda _: "")
+    assert len(table.rows) == 3
+    assert flag_notice(_flagged(5)) == Notice("ok", "No scan has a flag")
+
+
+def test_flags_that_need_the_age_do_not_make_accuracy_look_better():
+    scans = _flagged(10, flags=["age_outside_interval", *["none"] * 9])
+    assert not scans["flagged"].any()
+    assert flag_notice(scans).title == "1 of 10 scans have a flag"
+
+
+@pytest.mark.parametrize(("outside", "told"), [(1, False), (10, True)])
+def test_intervals_that_do_not_hold_for_a_sample_are_told(outside, told):
+    misses = [*["age_outside_interval"] * outside, *["none"] * (40 - outside)]
+    shifted = pd.Series([30.0] * outside + [0.0] * (40 - outside))
+    scans = _flagged(40, flags=misses)
+    scans["ci95_lower"] += shifted
+    scans["ci95_upper"] += shifted
+    text = flag_notice(scans).text
+    assert (f"{outside} of 40 people lie outside their 95 % intervals" in text) is told
+
+
+def test_tables_of_an_earlier_version_have_their_one_flag():
+    scans = _flagged(3, ood_flag=["none", "out_of_range", "none"])
+    assert flag_notice(scans).text == "out of range 1."
 
 
 def test_names_of_people_are_escaped_in_points(tmp_path):

@@ -13,6 +13,7 @@ import pytest
 
 from bidsapp_brainage.bids import derivatives
 from bidsapp_brainage.bids.names import derivative_path, sidecar_path
+from bidsapp_brainage.catalogue import flags as catalogue
 from bidsapp_brainage.catalogue.cards import Column, Output
 from bidsapp_brainage.catalogue.lookup import output
 from bidsapp_brainage.imaging.quality import decide
@@ -296,24 +297,66 @@ def test_minimal_level_says_that_regions_are_missing(tmp_path):
     assert "58.2" in text
 
 
-@pytest.mark.parametrize(
-    ("flag", "words"),
-    [
-        ("stripped_source", "learned from whole heads only"),
-        ("out_of_range", "outside the ages that the model was trained on"),
-        ("edge_mass", "at the edge of the model's range"),
-        ("member_disagreement", "disagree"),
-        ("something_new", "something_new"),
-    ],
-)
-def test_flags_are_told_in_plain_words(plain, tmp_path, scan, flag, words):
+def _with_row(plain, tmp_path, scan, **values):
     path = derivative_path(plain, scan, suffix="brainage", extension=".tsv", desc=MODEL)
     target = tmp_path / path.relative_to(plain)
-    write_tsv(target, read_tsv(path).assign(ood_flag=flag))
+    write_tsv(target, read_tsv(path).assign(**values))
+    write_text(sidecar_path(target), sidecar_path(path).read_text())
+    return _report(tmp_path)
+
+
+@pytest.mark.parametrize("flag", [card.key for card in catalogue.FLAGS])
+def test_flags_are_told_in_plain_words(plain, tmp_path, scan, flag):
+    page = _with_row(plain, tmp_path, scan, flags=flag, flag_reasons="because of <this>")
+    card = catalogue.flag(flag)
+    for words in (card.title, "Because of <this>.", card.text, card.remedy):
+        assert words in page.text
+    assert "No flag was raised" not in page.text
+
+
+@pytest.mark.parametrize("column", ["flags", "ood_flag"])
+def test_a_flag_of_another_version_is_shown_as_it_is(plain, tmp_path, scan, column):
+    path = derivative_path(plain, scan, suffix="brainage", extension=".tsv", desc=MODEL)
+    row = read_tsv(path).drop(columns=["flags", "flag_reasons"]).assign(**{column: "something_new"})
+    write_tsv(tmp_path / path.relative_to(plain), row)
     page = _report(tmp_path)
-    assert words in page.text
+    assert "something_new" in page.text
     assert "What to do:" in page.text
     assert "No flag was raised" not in page.text
+
+
+def test_flags_stand_before_the_numbers_with_their_own_reasons(plain, tmp_path, scan):
+    text = _with_row(
+        plain, tmp_path, scan, flags="implausible_gap,age_outside_interval",
+        flag_reasons="predicted 29.0 years below what is expected; chronological age 61.0",
+    ).text  # fmt: skip
+    first = text.index("The gap is larger than a brain explains")
+    second = text.index("The chronological age lies outside the 95 % interval")
+    assert first < second < text.index("predicted minus chronological")
+    assert "Predicted 29.0 years below what is expected. Of 1000" in text
+    assert "Chronological age 61.0. This happens" in text
+
+
+def test_without_calibration_no_interval_and_no_such_words(plain, tmp_path, scan):
+    text = _with_row(plain, tmp_path, scan, ci95_lower=None, ci95_upper=None).text
+    assert "There is no interval" in text
+    assert "The card of this model has no calibration" in text
+    assert "No flag was raised" in text
+    for word in ("stretched", "calibrated on", "calibrated by"):
+        assert word not in text
+
+
+def test_the_words_about_the_interval_are_those_of_its_card(plain, tmp_path, scan):
+    for suffix in ("brainage", "agedist"):
+        path = derivative_path(plain, scan, suffix=suffix, extension=".tsv", desc=MODEL)
+        target = tmp_path / path.relative_to(plain)
+        write_tsv(target, read_tsv(path))
+        sidecar = json.loads(sidecar_path(path).read_text())
+        sidecar["Model"]["Interval"] = "made of snow"
+        write_text(sidecar_path(target), json.dumps(sidecar))
+    figure = next(plain.glob("sub-01/figures/*agedist.svg"))
+    write_text(tmp_path / figure.relative_to(plain), figure.read_text())
+    assert "darker inside the 95 % interval, made of snow." in _report(tmp_path).text
 
 
 def test_quality_decision_and_reason_are_shown(tmp_path, scan):
@@ -368,14 +411,6 @@ def test_tiny_contributions_are_shown_with_enough_decimals(plain, tmp_path, scan
     text = _report(tmp_path).text
     assert re.search(r"changes by [+\N{MINUS SIGN}]0\.00[1-9]\d* years", text)
     assert "this model hardly uses single regions" in text
-
-
-def test_age_outside_of_training_is_flagged(plain, tmp_path, scan):
-    path = derivative_path(plain, scan, suffix="brainage", extension=".tsv", desc=MODEL)
-    target = tmp_path / path.relative_to(plain)
-    write_tsv(target, read_tsv(path).assign(chronological_age=11.0))
-    write_text(sidecar_path(target), sidecar_path(path).read_text())
-    assert "This person is outside the ages" in _report(tmp_path).text
 
 
 def test_nothing_but_errors(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from bidsapp_brainage.group.calibration import is_calibrated
+from bidsapp_brainage.group.sample import doubted
 from bidsapp_brainage.reports.group import figures
 from bidsapp_brainage.reports.group.accuracy_tables import main_prediction, part_of
 from bidsapp_brainage.reports.group.pictures import Gallery, Picture, scan_points
@@ -83,7 +84,7 @@ def tiles(metrics: pd.DataFrame, scans: pd.DataFrame) -> list[dict[str, object]]
                 "main": name == "mae",
             }
         )
-    n_flagged = int(scans["flagged"].sum())
+    n_flagged = int(doubted(scans).sum())
     flagged = {"what": "Flagged scans", "value": str(n_flagged), "unit": f"of {len(scans)}"}
     return [*shown, {**flagged, "note": "kept, never dropped silently", "main": False}]
 

@@ -62,6 +62,7 @@ def write_group_report(output_dir: Path, label: str, *, command_line: str = "") 
         further=further,
         accuracy_notes=[note.sentence for note in notes if note.topic == "accuracy"],
         atlases=atlases,
+        doubts=quality_tables.flag_notice(scans),
         flagged=quality_tables.flag_table(scans, results.rows("group_qc"), link),
         outliers=quality_tables.outlier_table(results.rows("outliers"), link),
         exclusions=quality_tables.exclusion_table(results.rows("exclusions"), link),

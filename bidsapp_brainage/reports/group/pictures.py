@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from bidsapp_brainage.bids.derivatives import Derivatives
 from bidsapp_brainage.bids.names import output_path, report_path
+from bidsapp_brainage.catalogue import flags
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import load_nifti
 from bidsapp_brainage.reports.figures import drawing
@@ -110,7 +111,7 @@ def scan_points(output_dir: Path, scans: pd.DataFrame) -> list[drawing.Point]:
             key=str(row["scan"]),
             text=f"{row['scan']}: age {number(row['chronological_age'])}, predicted "
             f"{number(row['predicted_age'])}, gap {number(row['gap'], signed=True)} years"
-            + (f", flagged ({_flags(row)})" if row["flagged"] else ""),
+            + (f", flagged ({words})" if (words := _flags(row)) else ""),
             href=links[row["participant_id"]],
         )
         for row in scans.to_dict("records")
@@ -118,7 +119,7 @@ def scan_points(output_dir: Path, scans: pd.DataFrame) -> list[drawing.Point]:
 
 
 def _flags(row: Mapping[Hashable, object]) -> str:
-    named = {str(row["qc_flag"]), str(row["ood_flag"])} - {"none", "pass"}
+    named = {str(row["qc_flag"]), *flags.split(row["flags"])} - {"none", "pass"}
     return ", ".join(sorted(named)).replace("_", " ")
 
 

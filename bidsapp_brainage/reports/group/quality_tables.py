@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pandas as pd
+from scipy.stats import binom
 
-from bidsapp_brainage.group.sample import UNFLAGGED
+from bidsapp_brainage.catalogue import flags
+from bidsapp_brainage.group.sample import UNFLAGGED, doubted
 from bidsapp_brainage.reports.html import Cell, Table
 from bidsapp_brainage.reports.tables import Show, tabulate
+from bidsapp_brainage.reports.wording import Notice
+
+_OUTSIDE = 0.08  # of people at most lie outside of intervals that hold
+_UNLIKELY = 0.01  # so many or more outside by chance
 
 #: From a participant (``sub-01``) to a relative link, empty if there is no page.
 Link = Callable[[str], str]
 
 
 def flag_table(scans: pd.DataFrame, qc: pd.DataFrame, link: Link) -> Table | None:
-    """Scans with a quality or doubt flag; None when there are none."""
-    flagged = scans[scans["flagged"]]
+    """Scans with any flag; None when there are none."""
+    flagged = scans[doubted(scans)]
     if flagged.empty:
         return None
     known = "decision_reason" in qc
@@ -25,12 +31,15 @@ def flag_table(scans: pd.DataFrame, qc: pd.DataFrame, link: Link) -> Table | Non
         _scan(link),
         Show("qc_flag", "Image quality", cell=_flag_cell),
         Show("reason", "Reason", "long"),
-        Show("ood_flag", "Doubt about the prediction", cell=_flag_cell),
+        Show("flags", "Doubt about the prediction", cell=_flags_cell),
+        Show("flag_reasons", "What was found", "long"),
         Show("predicted_age", "Predicted age (years)", "number", 1),
         Show("gap", "Gap (years)", "signed", 1),
     ]
     caption = "Flagged scans. They are kept in all figures; the accuracy table shows both versions."
     rows = flagged.assign(reason=flagged["scan"].map(reasons))
+    if "flag_reasons" not in rows:
+        rows["flag_reasons"] = None
     return tabulate("flag-table", caption, columns, rows)
 
 
@@ -43,6 +52,46 @@ def _flag_cell(flag: object) -> Cell:
     calm = flag in UNFLAGGED
     level = "ok" if calm else "bad" if flag == "fail" else "warn"
     return Cell(str(flag).replace("_", " "), level=level)
+
+
+def _flags_cell(text: object) -> Cell:
+    cards = [(key, flags.flag(key)) for key in flags.split(text)]
+    level = "bad" if any(card and card.level == "bad" for _, card in cards) else "warn"
+    words = ", ".join(key.replace("_", " ") for key, _ in cards)
+    return Cell(words or "none", level=level if cards else "ok")
+
+
+def flag_notice(scans: pd.DataFrame) -> Notice:
+    """How many scans have a flag, and which, most frequent first."""
+    found = scans["flags"].map(flags.split).explode().dropna().value_counts()
+    doubt = int(doubted(scans).sum())
+    if not doubt:
+        return Notice("ok", "No scan has a flag")
+    named = [f"{str(key).replace('_', ' ')} {n}" for key, n in found.items()]
+    quality = int((~scans["qc_flag"].isin(UNFLAGGED)).sum())
+    named += [f"image quality {quality}"] if quality else []
+    cards = map(flags.flag, found.index)
+    level = "bad" if any(card and card.level == "bad" for card in cards) else "warn"
+    return Notice(
+        level,
+        f"{doubt} of {len(scans)} scans have a flag",
+        f"{', '.join(named)}. {_outside(scans)}".strip(),
+        "See the table under Quality: it names the scans and the reasons.",
+    )
+
+
+def _outside(scans: pd.DataFrame) -> str:
+    """A sentence if more people lie outside their intervals than chance explains."""
+    known = scans.dropna(subset=["chronological_age", "ci95_lower", "ci95_upper"])
+    people = known.drop_duplicates("participant_id")
+    age = people["chronological_age"]
+    n = int((~age.between(people["ci95_lower"], people["ci95_upper"])).sum())
+    if people.empty or binom.sf(n - 1, len(people), _OUTSIDE) > _UNLIKELY:
+        return ""
+    return (
+        f"{n} of {len(people)} people lie outside their 95 % intervals, where about 1 of 20 is "
+        "expected: the intervals do not hold for this sample; calibrate the model on controls."
+    )
 
 
 def outlier_table(outliers: pd.DataFrame, link: Link) -> Table | None:

@@ -54,6 +54,11 @@ class PredictionView:
     expected: tuple[float, float] | None
 
     @property
+    def level(self) -> str:
+        """Most severe level of the notices; ``ok`` without any flag."""
+        return wording.worst(self.notices)
+
+    @property
     def interval(self) -> str:
         """95 % interval as text."""
         low, high = self.row.get("ci95_lower"), self.row.get("ci95_upper")
@@ -78,9 +83,10 @@ def prediction_view(scan: ScanResult, result: PredictionResult) -> PredictionVie
     checks = result.quality.first if result.quality else {}
     decision = checks.get("decision", row.get("qc_flag"))
     notices = [
-        *wording.doubt(row.get("ood_flag")),
+        *wording.flags(row),
         *wording.quality(decision, checks.get("decision_reason")),
-        *wording.ages(row, known_range),
+        *wording.ages(row),
+        *wording.no_interval(row),
     ]
     table = _dictionary_table(
         result.prediction,
@@ -111,9 +117,8 @@ def age_caption(result: PredictionResult) -> str:
         )
     else:
         above = (
-            "Bars: probability of each age bin as the network gave it, darker inside the 95 % "
-            "interval, which is stretched by the calibration factor of the model card. The "
-            "predicted age is the mean of this distribution."
+            "Bars: probability of each age bin as the network gave it"
+            f"{_darker(result)}. The predicted age is the mean of this distribution."
         )
     cohort = TrainingCohort()
     if result.prediction is not None:
@@ -126,6 +131,16 @@ def age_caption(result: PredictionResult) -> str:
         " and the predictions for reference people of this age; thin lines are the 95 % interval "
         "(of ages: youngest to oldest), thick ones the mean with one standard deviation."
     )
+
+
+def _darker(result: PredictionResult) -> str:
+    """What the darker bars are, and where the interval comes from."""
+    row = {} if result.prediction is None else result.prediction.first
+    if is_missing(row.get("ci95_lower")):
+        return " (the model's card has no calibration, so there is no interval)"
+    model = {} if result.prediction is None else result.prediction.sidecar.get("Model")
+    how = model.get("Interval") if isinstance(model, dict) else None
+    return ", darker inside the 95 % interval" + (f", {how}" if how else "")
 
 
 def quality_table(scan: ScanResult, result: PredictionResult) -> Table | None:
@@ -159,7 +174,7 @@ def scan_table(scans: Sequence[tuple[ScanResult, str, PredictionView | None]]) -
                 **view.row,
                 **own,
                 "interval": view.interval,
-                "level": wording.worst(view.notices),
+                "level": view.level,
             }
         rows.append(own)
     caption = "All T1w images of this participant; ages and gaps in years."
