@@ -91,6 +91,17 @@ def outputs_page() -> str:
     return page
 
 
+def intervals_page() -> str:
+    """Return the page about intervals and flags with its table made anew."""
+    from bidsapp_brainage.catalogue.flags import FLAGS
+
+    page = (DOCS / "intervals.md").read_text(encoding="utf-8")
+    head = ["| flag | meaning | may stand in `ood_flag` |", "|---|---|---|"]
+    rows = [f"| `{f.key}` | {f.meaning} | {'yes' if f.of_model else 'no'} |" for f in FLAGS]
+    before, start, rest = page.partition("<!-- table: flags -->\n")
+    return before + start + "\n".join([*head, *rows, ""]) + rest[rest.index("<!-- end -->") :]
+
+
 _BLOCKS: dict[str, Callable[[Output], object]] = {
     "dataset": lambda card: card.level in ("dataset", "atlas", "template"),
     "scan": lambda card: card.level == "subject",
@@ -277,6 +288,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield DOCS / "options.md", options_page().rstrip() + "\n"
     yield DOCS / "atlases.md", atlases_page().rstrip() + "\n"
     yield DOCS / "columns.md", columns_page().rstrip() + "\n"
+    yield DOCS / "intervals.md", intervals_page()
     yield DOCS / "models" / "published.md", published_page().rstrip() + "\n"
     yield DOCS / "models" / "segmentation.md", segmentation_page()
     yield DOCS / "outputs.md", outputs_page()

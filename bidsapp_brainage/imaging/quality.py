@@ -109,6 +109,16 @@ def decide(row: dict[str, Any]) -> tuple[str, str]:
     return "pass", "n/a"
 
 
+def mask_doubt(dice: float | None) -> str:
+    """How brain mask and segmentation disagree, in words; empty if they do not.
+
+    `dice` is the column ``dice_mask_segmentation``; None without a segmentation.
+    """
+    if dice is None or not dice < WARN_SEGMENTATION_DICE:
+        return ""
+    return f"overlap (Dice) {dice:.2f}, expected at least {WARN_SEGMENTATION_DICE:.2f}"
+
+
 def usable_quality(decision: str, reason: str, label: str) -> str:
     """Return the decision (of :func:`decide`) on an image, called `label`, that may get an age.
 

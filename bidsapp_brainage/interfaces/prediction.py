@@ -111,7 +111,7 @@ class Predict(StageInterface):
         from bidsapp_brainage.model.plausibility.features import tissue_fractions
         from bidsapp_brainage.model.weights.loading import load_members
 
-        quality, mask_dice = self._quality()
+        quality, doubt = self._quality()
         volumes = self.inputs.volumes
         card = cards.load_card(Path(self.inputs.card))
         predicted = prediction.predict(
@@ -131,7 +131,7 @@ class Predict(StageInterface):
             age_source=self.inputs.age_source,
             bias_correction=resolve_bias_correction(self.inputs.bias_correction, card),
             qc_flag=quality,
-            mask_dice=mask_dice,
+            mask_doubt=doubt,
         )
         self._results["ood_flag"] = predicted.ood_flag
         self._results["brainage"] = self._file(runtime, "brainage.tsv")
@@ -141,17 +141,16 @@ class Predict(StageInterface):
             io.write_tsv(Path(self._results["agedist"]), prediction.distribution_table(predicted))
         return runtime
 
-    def _quality(self) -> tuple[str, float | None]:
-        """Decision of the quality control, and overlap of brain mask and segmentation.
+    def _quality(self) -> tuple[str, str]:
+        """Decision of the quality control, and how brain mask and segmentation disagree.
 
         An image that failed it gets no age.
         """
         from bidsapp_brainage import io
-        from bidsapp_brainage.imaging.quality import usable_quality
+        from bidsapp_brainage.imaging.quality import mask_doubt, usable_quality
 
         if not isdefined(self.inputs.qc_table):
-            return "n/a", None
+            return "n/a", ""
         row = io.read_tsv(Path(self.inputs.qc_table)).iloc[0]
-        overlap = row.get("dice_mask_segmentation")
         decision = usable_quality(row["decision"], row["decision_reason"], self.inputs.label)
-        return decision, None if overlap is None or overlap != overlap else float(overlap)
+        return decision, mask_doubt(row.get("dice_mask_segmentation"))

@@ -336,13 +336,13 @@ def prediction_row(
     age_source: str,
     bias_correction: BiasCorrection | None,
     qc_flag: str,
-    mask_dice: float | None = None,
+    mask_doubt: str = "",
 ) -> dict[str, object]:
     """One row of ``*_brainage.tsv``; None where something is unknown.
 
     `identity` holds ``participant_id`` and, where the scan has them, ``session_id`` and ``run_id``;
     `age_source` is the file that the age (years) was read from, `qc_flag` the decision of the image
-    quality control, `mask_dice` the overlap of brain mask and segmentation.
+    quality control, `mask_doubt` says how brain mask and segmentation disagree.
     """
     age = chronological_age
     if age is not None and not math.isfinite(age):
@@ -353,7 +353,7 @@ def prediction_row(
         prediction.findings,
         age=age,
         correction=usual or card.bias_correction,
-        mask_dice=mask_dice,
+        mask_doubt=mask_doubt,
     )
     flags = raised(findings)
     return {

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from bidsapp_brainage.workflows.plan import RunPlan
 
 _GPU_MEMORY_GB = 2.0
-#: What comes from the segmentation: tissue, where it lies, and its opinion on the mask.
-SEGMENTED = ("units", "brain", "segmentation")
+#: What comes from the segmentation: tissue, where it lies, its opinion on the mask, volumes.
+SEGMENTED = ("units", "brain", "segmentation", "volumes")
 
 
 def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
@@ -102,6 +102,7 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     ])  # fmt:skip
     if run_plan.segmentation is not None:
         workflow.connect(inputnode, "segmentation", quality, "segmentation")
+        workflow.connect(inputnode, "volumes", predict, "volumes")
     if needs_segmentation(run_plan.card.input):
         workflow.connect([(inputnode, model_input, [("units", "units"), ("brain", "brain")])])
     return workflow

@@ -110,7 +110,7 @@ def _connect_segmentation(
         (parts["anat"], segmentation, _between(("t1w_preproc",))),
         (parts["mask"], segmentation, _between(("mask",))),
         (parts["norm"], segmentation, _between(("affine",))),
-        (segmentation, parts["prediction"], _between(("units", "brain"))),
+        (segmentation, parts["prediction"], _between(("units", "brain", "volumes"))),
         (segmentation, parts["prediction"], [("outputnode.facts", "inputnode.segmentation")]),
     ])  # fmt:skip
     return segmentation

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from nipype.interfaces.base import isdefined
 
 from bidsapp_brainage import io
+from bidsapp_brainage.catalogue.flags import split
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.interfaces.prediction import Predict
 from bidsapp_brainage.model.cards import ModelCard
@@ -16,9 +18,10 @@ from tests.interfaces.inputs import network
 from tests.model.tiny import make_card
 
 
-def quality(folder: Path, decision: str) -> str:
+def quality(folder: Path, decision: str, **measured: float) -> str:
     path = folder / "qc.tsv"
-    io.write_tsv(path, pd.DataFrame({"decision": [decision], "decision_reason": ["is noise"]}))
+    row = {"decision": decision, "decision_reason": "is noise", **measured}
+    io.write_tsv(path, pd.DataFrame([row]))
     return str(path)
 
 
@@ -59,3 +62,25 @@ def test_a_network_that_answers_with_one_number(tmp_path: Path) -> None:
     assert not isdefined(found.outputs.agedist)
     row = io.read_tsv(Path(found.outputs.brainage)).iloc[0]
     assert row[["predicted_age_sd", "entropy", "ci95_lower", "ci95_upper"]].isna().all()
+
+
+def test_volumes_and_the_overlap_of_mask_and_segmentation_are_used(tmp_path: Path) -> None:
+    reference = {
+        "features": [{"name": "tissue_csf", "by_age": [-2.0, 0.0, 0.0], "sd": 0.1}],
+        "covariance": [[1.0]], "age_limits": [20.0, 80.0], "threshold": 2.0,
+    }  # fmt: skip
+    card = make_card(tmp_path / "models", reference=reference)
+    volumes = tmp_path / "volumes.tsv"
+    rows = {"name": ["Left thalamus", "CSF"], "kind": ["region", "total"], "fraction": [0.1, 0.9]}
+    io.write_tsv(volumes, pd.DataFrame(rows))
+    found = Predict(
+        **network(card, tmp_path),
+        identity={"participant_id": "sub-01"},
+        qc_table=quality(tmp_path, "warn", dice_mask_segmentation=0.62),
+        volumes=str(volumes),
+    ).run(cwd=str(tmp_path))
+    row = io.read_tsv(Path(found.outputs.brainage)).iloc[0]
+    assert row["training_distance"] == pytest.approx((np.log(0.9) + 2) / 0.1 / 2, abs=1e-3)
+    assert {"unlike_training", "mask_disagreement"} <= set(split(row["flags"]))
+    assert "overlap (Dice) 0.62, expected at least 0.90" in row["flag_reasons"]
+    assert "amount of fluid" in row["flag_reasons"]

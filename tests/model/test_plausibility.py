@@ -48,7 +48,6 @@ def test_every_flag_of_the_catalogue_has_a_check():
 def test_an_ordinary_result_has_no_flag(card):
     usual = Findings(
         card, 58.0, 0.01, 2.0, Distance(0.5), interval=(40.0, 70.0), age=61.0, correction=LINE,
-        mask_dice=0.96,
     )  # fmt: skip
     assert raised(usual) == ()
     assert raised(Findings(card, 58.0)) == ()
@@ -71,7 +70,7 @@ def test_an_ordinary_result_has_no_flag(card):
          "predicted 29.0 years below what is expected at 61.0 years, 5.8 SD of reference people"),
         ({"interval": (20.5, 39.1)}, "age_outside_interval",
          "chronological age 60.0, interval 20.5 to 39.1"),
-        ({"mask_dice": 0.62}, "mask_disagreement", "overlap (Dice) 0.62, expected at least 0.90"),
+        ({"mask_doubt": "they differ"}, "mask_disagreement", "they differ"),
     ],
 )  # fmt: skip
 def test_reasons_are_told_with_their_numbers(card, change, key, reason):

@@ -58,6 +58,7 @@ def make_plan(folder: Path) -> RunPlan:
         citation=(),
         citation_keys=(),
         metrics={},
+        calibration={},
         folder=resources,
     )
     atlas = Atlas("BrainageDemo", None, 40, template.name, template.mask, regions)

@@ -16,7 +16,6 @@ from bidsapp_brainage.model.plausibility.reference import Distance
 
 EDGE_MASS = 0.2  # more than this in the first or last bin: the true age may lie outside the bins
 GAP_LIMIT_SD = 3.0  # of the reference people of that age
-MASK_DICE = 0.90  # of brain mask and segmentation
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,8 @@ class Findings:
         Chronological age (years).
     correction : BiasCorrection or None
         Line and spread of the predictions for reference people.
-    mask_dice : float or None
-        Overlap of brain mask and segmentation.
+    mask_doubt : str
+        How brain mask and segmentation disagree; empty if they do not.
     """
 
     card: ModelCard
@@ -63,7 +62,7 @@ class Findings:
     interval: tuple[float, float] | None = None
     age: float | None = None
     correction: BiasCorrection | None = None
-    mask_dice: float | None = None
+    mask_doubt: str = ""
 
 
 def raised(findings: Findings) -> tuple[Raised, ...]:
@@ -134,9 +133,7 @@ def _age_outside_interval(findings: Findings) -> str:
 
 
 def _mask_disagreement(findings: Findings) -> str:
-    if findings.mask_dice is None or findings.mask_dice >= MASK_DICE:
-        return ""
-    return f"overlap (Dice) {findings.mask_dice:.2f}, expected at least {MASK_DICE:.2f}"
+    return findings.mask_doubt
 
 
 def _outside(what: str, age: float, card: ModelCard) -> str:
