@@ -30,6 +30,9 @@ SITE_VALUES: tuple[Column, ...] = (
         "predicted_age_site minus the half width of the site.", units="year"),
     Column("ci95_upper_site", "Upper end of the calibrated 95 % interval", "Group table only: "
         "predicted_age_site plus the half width of the site.", units="year"),
+    Column("flags_site", "Flags after the calibration", "Group table only: as flags, but "
+        "implausible_gap and age_outside_interval by the calibrated values."),
+    Column("flag_reasons_site", "Reasons of these flags", "Group table only: as flag_reasons."),
     Column("gap_z_site", "Standardised calibrated gap", "Group table only: gap_site over the SD "
         "of the gaps of the site's reference people.", derivative=True),
 )  # fmt: skip

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from bidsapp_brainage.catalogue import flags
 from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.group.notes import Note
-from bidsapp_brainage.model.bias_correction import BiasCorrection
+from bidsapp_brainage.model.bias_correction import GAP_LIMIT_SD, BiasCorrection
 from bidsapp_brainage.stats.correction.site import (
     SURE_REFERENCE,
     SiteFit,
@@ -26,6 +28,8 @@ CALIBRATED = {
     "gap": "gap_site",
     "ci95_lower": "ci95_lower_site",
     "ci95_upper": "ci95_upper_site",
+    "flags": "flags_site",
+    "flag_reasons": "flag_reasons_site",
 }
 Z_SCORE = "gap_z_site"
 TOPIC = "sitecalibration"
@@ -40,8 +44,8 @@ class Calibration:
     Attributes
     ----------
     values : DataFrame
-        The columns of ``CALIBRATED`` and ``Z_SCORE``, on the index of the scans; NaN at sites that
-        could not be calibrated.
+        The columns of ``CALIBRATED`` and ``Z_SCORE``, on the index of the scans; without numbers at
+        sites that could not be calibrated.
     table : DataFrame
         One row per site.
     refused : mapping of str to str
@@ -91,7 +95,7 @@ def calibrate_sites(
     DataError
         No site can be calibrated.
     """
-    values = pd.DataFrame(np.nan, index=scans.index, columns=[*CALIBRATED.values(), Z_SCORE])
+    parts: list[pd.DataFrame] = []
     rows: list[dict[str, object]] = []
     refused: dict[str, str] = {}
     for site, part in scans.groupby(_sites(scans), sort=True):
@@ -103,11 +107,12 @@ def calibrate_sites(
             rows.append({**row, "calibrated": "false", "remark": why})
             continue
         whole, each = _fits(people, home)
-        values.loc[part.index] = _applied(part, whole, each)
+        parts.append(_applied(part, whole, each))
         rows.append({**row, **_worth(people, whole, each), "remark": _remark(part, people)})
     table = pd.DataFrame(rows).reindex(columns=columns_of(TOPIC))
     if not (table["calibrated"] == "true").any():
         raise DataError(_nothing_possible(table))
+    values = pd.concat(parts).reindex(scans.index)
     return Calibration(values, table, refused, tuple(_notes(table)))
 
 
@@ -145,15 +150,44 @@ def _fits(
 
 def _applied(part: pd.DataFrame, whole: SiteFit, each: Mapping[object, SiteFit]) -> pd.DataFrame:
     """Calibrated values of the scans of a site."""
-    rows = []
-    for person, predicted, age in zip(
-        part["participant_id"], part["predicted_age"], part["chronological_age"], strict=True
-    ):
-        fit = each.get(person, whole)
-        best, gap = float(fit.line.best_age(predicted)), float(fit.line.gap(predicted, age))
-        bounds = (best - fit.half_width, best + fit.half_width)
-        rows.append((best, gap, *bounds, gap / fit.gap_sd))
-    return pd.DataFrame(rows, index=part.index, columns=[*CALIBRATED.values(), Z_SCORE])
+    return pd.DataFrame(
+        [_values(row, each.get(row["participant_id"], whole)) for row in part.to_dict("records")],
+        index=part.index,
+    )
+
+
+def _values(scan: Mapping[Hashable, Any], fit: SiteFit) -> Mapping[str, object]:
+    """Calibrated values of one scan."""
+    age = scan["chronological_age"]
+    best = float(fit.line.best_age(scan["predicted_age"]))
+    gap = float(fit.line.gap(scan["predicted_age"], age))
+    low, high, z_score = best - fit.half_width, best + fit.half_width, gap / fit.gap_sd
+    reasons = {
+        "implausible_gap": f"calibrated gap {gap:.1f} years, {abs(z_score):.1f} SD of reference "
+        "people of the site"
+        if abs(z_score) > GAP_LIMIT_SD
+        else "",
+        "age_outside_interval": f"chronological age {age:.1f}, calibrated interval {low:.1f} to "
+        f"{high:.1f}"
+        if age < low or age > high
+        else "",
+    }
+    names, texts = _flags(scan.get("flags"), scan.get("flag_reasons"), reasons)
+    values = (best, gap, low, high, names, texts)
+    return dict(zip(CALIBRATED.values(), values, strict=True)) | {Z_SCORE: z_score}
+
+
+def _flags(names: object, texts: object, judged: Mapping[str, str]) -> tuple[str, str | None]:
+    """Flags and reasons of a scan, those about the age judged by its calibrated values."""
+    keys = flags.split(names)
+    told = str(texts).split("; ") if isinstance(texts, str) else []
+    if len(told) != len(keys):  # a table of an older version
+        told = [""] * len(keys)
+    known = dict(zip(keys, told, strict=True))
+    found = {key: text for key, text in known.items() if key not in judged}
+    found |= {key: text for key, text in judged.items() if text}
+    order = [card.key for card in flags.FLAGS if card.key in found]
+    return flags.join(order), "; ".join(found[key] for key in order if found[key]) or None
 
 
 def _facts(site: str, part: pd.DataFrame, people: pd.DataFrame) -> dict[str, object]:

@@ -14,6 +14,9 @@ from bidsapp_brainage.errors import UsageError
 if TYPE_CHECKING:
     from bidsapp_brainage.model.cards import ModelCard
 
+#: Of the reference people of that age; a larger corrected gap is implausible.
+GAP_LIMIT_SD = 3.0
+
 
 @dataclass(frozen=True)
 class BiasCorrection:

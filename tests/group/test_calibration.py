@@ -23,6 +23,7 @@ from tests.group.derivatives import write_derivatives
 HOME = BiasCorrection(slope=0.76, intercept=11.4, source="its own scanner", residual_sd=6.4)
 PAGE = "group_desc-sfcn2mm_brainage.html"
 NEW = ["predicted_age_site", "gap_site", "ci95_lower_site", "ci95_upper_site", "gap_z_site"]
+NEW += ["flags_site", "flag_reasons_site"]
 
 
 def sample(n=30, sites=("A", "B"), seed=0):
@@ -131,6 +132,23 @@ def test_unknown_ages_have_a_calibrated_age_but_no_gap():
     values = calibrate_sites(scans, reference, HOME).values
     assert np.isfinite(values.loc[1, "predicted_age_site"])
     assert values.loc[1, ["gap_site", "gap_z_site"]].isna().all()
+
+
+def test_flags_about_the_age_are_judged_again_and_others_stay():
+    scans, reference = sample()
+    scans["flags"], scans["flag_reasons"] = "none", None
+    both = "stripped_source,implausible_gap"
+    scans.loc[5, ["flags", "flag_reasons"]] = both, "stripped before; 20 years above"
+    scans.loc[7, "predicted_age"] += 60
+    got = calibrate_sites(scans, reference, HOME).values
+    assert got.loc[5, ["flags_site", "flag_reasons_site"]].tolist() == [
+        "stripped_source",
+        "stripped before",
+    ]
+    assert got.loc[7, "flags_site"] == "implausible_gap,age_outside_interval"
+    words = "SD of reference people of the site; chronological age"
+    assert words in got.loc[7, "flag_reasons_site"]
+    assert (got.drop(index=[5, 7])["flags_site"] == "none").mean() > 0.85
 
 
 def test_no_site_with_enough_controls_is_an_error_with_reason_and_remedy():
