@@ -19,6 +19,7 @@ OUT_OF_FOLD = "out of fold"
 FEW = 100  # people to learn from; fewer are said
 N_FOLDS = 5
 BINS = (0, 8, 13, 18, 25, 35, 45, 55, 65, 75, 120)  # years, of age-balanced weights and errors
+MARGIN = 2.0  # years beyond the ages learned from that an answer may have
 LARGEST_WEIGHT = 10.0  # of a person, relative to the mean
 
 
@@ -97,7 +98,8 @@ def predictions(
 ) -> pd.DataFrame:
     """Out-of-sample predictions of one candidate.
 
-    Features are standardised with mean and SD of those learned from, and clipped at 6 SD.
+    Features are standardised with mean and SD of those learned from, and clipped at 6 SD; ages
+    are kept within ``MARGIN`` years of the ages learned from, as the bins of a network keep them.
 
     Returns
     -------
@@ -114,6 +116,7 @@ def predictions(
         weights = balancing_weights(ages) if balanced else np.ones(len(ages))
         predictor = LEARNERS[learner](scaled[split.learnt], ages, weights)
         predicted, spread = predictor(scaled[split.asked])
+        predicted = np.clip(predicted, ages.min() - MARGIN, ages.max() + MARGIN)
         part = people.table.iloc[split.asked].assign(
             predicted=predicted, sd=spread, split=split.kind, n_learnt=len(split.learnt)
         )

@@ -14,9 +14,10 @@ from bidsapp_brainage.io import read_tsv
 from bidsapp_brainage.stats import accuracy
 from bidsapp_brainage.stats.intervals import Floats, Paired
 
-from .protocol import BINS, LEFT_OUT, OUT_OF_FOLD
+from .protocol import BINS, FEW, LEFT_OUT, OUT_OF_FOLD
 
 KEYS = ["participant_id", "cohort", "split"]
+ALL, MEAN = "all", "mean of scanners"  # rows over scanners
 MANY_SCANNERS = 8  # more are shown together
 COLUMNS = (
     "candidate", "split", "cohort", "n", "n_learnt", "mae", "mean_error", "r", "slope",
@@ -76,31 +77,49 @@ def mixture(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def summary(candidates: Mapping[str, pd.DataFrame], n_boot: int) -> pd.DataFrame:
-    """One row per candidate, kind of split and scanner, all scanners together, and their mean.
+    """One row per candidate, kind of split and scanner, all scanners together, and a mean.
 
-    The row ``mean of scanners`` holds the means over scanners that were left out: the number by
-    which a candidate is chosen.
+    The row ``mean of scanners`` holds the number by which a candidate is chosen: the mean over
+    scanners, each left out, or out of fold where too few people were left to learn from. Its
+    ``mean_error`` is the mean of the sizes, its ``n`` the number of scanners.
     """
-    rows = []
+    rows: list[dict[str, object]] = []
     for name, table in candidates.items():
+        measured = []
         for kind, part in table.groupby("split", sort=False):
-            scanners = [(str(n), p) for n, p in part.groupby("cohort", sort=False)]
-            measured = [_row(name, str(kind), n, p, n_boot) for n, p in scanners]
-            rows += measured
+            scanners = list(part.groupby("cohort", sort=False))
+            measured += [_row(name, str(kind), str(n), p, n_boot) for n, p in scanners]
             if len(scanners) > 1:
-                rows.append(_row(name, str(kind), "all", part, n_boot))
-                numbers = pd.DataFrame(measured)[["mae", "mean_age_mae"]].mean()
-                size = np.mean([abs(row["mean_error"]) for row in measured])
-                rows.append(
-                    {"candidate": name, "split": kind, "cohort": "mean of scanners",
-                     "n": len(scanners), **numbers, "mean_error": size}
-                )  # fmt: skip
+                measured.append(_row(name, str(kind), ALL, part, n_boot))
+        rows += [*measured, *_mean_of_scanners(measured)]
     return pd.DataFrame(rows)
+
+
+def _mean_of_scanners(measured: list[dict[str, object]]) -> list[dict[str, object]]:
+    """The mean over scanners as a row; none where there is one scanner."""
+    table = pd.DataFrame(measured)
+    table = table[table["cohort"] != ALL]
+    enough = ~(table["n_learnt"] < FEW) | (table["split"] == OUT_OF_FOLD)
+    # scanners that were left out come first
+    chosen = table[enough].drop_duplicates("cohort")
+    if len(chosen) < 2:
+        return []
+    return [
+        {
+            "candidate": chosen["candidate"].iloc[0],
+            "split": "; ".join(chosen["split"].unique()),
+            "cohort": MEAN,
+            "n": len(chosen),
+            "mae": chosen["mae"].mean(),
+            "mean_error": chosen["mean_error"].abs().mean(),
+            "mean_age_mae": chosen["mean_age_mae"].mean(),
+        }
+    ]
 
 
 def markdown(table: pd.DataFrame) -> str:
     """The table for a page; scanners are left out where they are many."""
-    together = ("all", "mean of scanners")
+    together = (ALL, MEAN)
     many = table.groupby("candidate")["cohort"].nunique().max() > MANY_SCANNERS + len(together)
     shown = table[table["cohort"].isin(together)] if many else table
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]

@@ -168,6 +168,15 @@ def test_what_a_learner_says_does_not_depend_on_who_else_is_asked():
         np.testing.assert_allclose(changed[:-1], plain[:-1], rtol=1e-5)
 
 
+def test_answers_stay_near_the_ages_learned_from():
+    people = simulated({"a": 40, "b": 5})
+    people.volumes.iloc[-1] = 10.0
+    (split,) = splits(people, train_on="a")
+    answer = predictions(people, "ridge", "fractions", [split])["predicted"].iloc[-1]
+    ages = people.ages[split.learnt]
+    assert answer in (ages.min() - 2, ages.max() + 2)
+
+
 @pytest.mark.parametrize("name", FEATURES)
 def test_features_are_finite_with_empty_regions(name):
     people = simulated({"a": 3})
@@ -198,13 +207,17 @@ def test_numbers_of_a_known_error():
             "predicted": ages + [1, 1, 1, 3, 3, 3],
             "sd": np.nan,
             "split": "left out",
-            "n_learnt": 3,
+            "n_learnt": 300,
         }
     )
     rows = summary({"x": table}, 0).set_index("cohort")
     assert rows.loc["all", "mae"] == pytest.approx(2)
     assert rows.loc["mean of scanners", "mae"] == pytest.approx(2)
     assert rows.loc["b", "mean_error"] == pytest.approx(3)
+    few = table.assign(n_learnt=np.where(table["cohort"] == "a", 5, 300))
+    folds = table[table["cohort"] == "a"].assign(split="out of fold", predicted=lambda t: t["age"])
+    chosen = summary({"x": pd.concat([few, folds])}, 0).set_index("cohort").loc["mean of scanners"]
+    assert chosen["mae"] == pytest.approx(1.5)  # a out of fold 0, b left out 3
     other = table.assign(predicted=table["age"] - 1).iloc[1:]
     mixed = mixture([table, other])
     assert len(mixed) == 5
