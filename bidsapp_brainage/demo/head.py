@@ -120,7 +120,8 @@ def thinned_brain(head: Head, atrophy: float) -> Volume:
         np.sqrt(slope, out=slope)
         after = np.clip(after + np.float32(thickness / steps) * slope, 0, 1)
     share = (after - before) / np.maximum(1 - before, 0.1)
-    thin = head.brain - np.clip(share, 0, 1) * (head.brain - np.float32(head.fluid_level))
+    solid = np.maximum(head.brain - np.float32(head.fluid_level), 0)
+    thin = head.brain - np.clip(share, 0, 1) * solid
     return np.where(head.brain > 0, thin, 0).astype(np.float32)
 
 

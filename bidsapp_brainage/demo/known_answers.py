@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,20 @@ from bidsapp_brainage import io
 from bidsapp_brainage.errors import ResourceError
 from bidsapp_brainage.model.card_checks import check_card
 from bidsapp_brainage.model.weights.files import file_sha256
+from bidsapp_brainage.segmentation.card import find_segmentation
+from bidsapp_brainage.segmentation.prepare import segmentation_name
 
 if TYPE_CHECKING:
     from bidsapp_brainage.model.cards import ModelCard
 
 PREPARED = "prepared"
-TOLERANCES = {"prepared_years": 0.1, "years": 1.5, "interval_years": 3.0, "regions": 3}
+TOLERANCES = {
+    "prepared_years": 0.1,
+    "years": 1.5,
+    "interval_years": 3.0,
+    "regions": 3,
+    "volume_percent": 5.0,
+}
 N_REGIONS = 5  # kept on the card; `regions` of them must be among the first N_SEARCHED
 N_SEARCHED = 10
 # What a prepared input passes through, and what an image passes through before.
@@ -44,11 +52,14 @@ class Answer:
         95 % interval, years; None where the card has no calibration.
     regions : tuple of str
         With the largest absolute contributions, the largest first; empty for a prepared input.
+    volumes : dict of str to float
+        In ml, by the names of totals in ``*_volumes.tsv``; empty without segmentation.
     """
 
     age: float
     interval: tuple[float, float] | None = None
     regions: tuple[str, ...] = ()
+    volumes: Mapping[str, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """As a card keeps it."""
@@ -57,6 +68,8 @@ class Answer:
             facts["ci95"] = [round(end, 3) for end in self.interval]
         if self.regions:
             facts["regions"] = list(self.regions[:N_REGIONS])
+        if self.volumes:
+            facts["volumes_ml"] = {name: round(ml, 1) for name, ml in self.volumes.items()}
         return facts
 
 
@@ -126,6 +139,14 @@ def _comparisons(
             f"expected at least {needed}",
             again >= needed,
         )
+    for part, ml in known.get("volumes_ml", {}).items():
+        yield _volume(name, part, ml, answer.volumes.get(part), limits["volume_percent"])
+
+
+def _volume(name: str, part: str, known: float, found: float | None, percent: float) -> Comparison:
+    shown = "no volume" if found is None else f"{found:.0f} ml"
+    near = found is not None and abs(found - known) <= percent / 100 * known
+    return Comparison(name, f"{part} {shown}, expected {known:.0f} ml +- {percent:g} %", near)
 
 
 def _span(ends: Sequence[float] | None) -> str:
@@ -135,8 +156,10 @@ def _span(ends: Sequence[float] | None) -> str:
 def environment(card: ModelCard, device: str, processors: int) -> dict[str, str]:
     """What answers may depend on, as text: weights, versions, machine, device, template."""
     weights = "".join(weight.sha256 or file_sha256(weight.path) for weight in card.weights)
+    segmentation = find_segmentation(segmentation_name(card.input))
     return {
         "weights": hashlib.sha256(weights.encode()).hexdigest()[:16],
+        "segmentation": str(segmentation.weights[0].sha256)[:16],
         **{name: _version(name) for name in _PACKAGES},
         "device": device.partition(":")[0],
         "machine": platform.machine(),
@@ -198,11 +221,12 @@ def likely_causes(
     If the prepared input deviates the network or what runs it is to blame; if only whole images
     do, what prepares them.
     """
-    if recorded.get("weights") != present.get("weights"):
-        return [
-            "the weights are not those that the answers were recorded with: record them anew "
-            "after a change of the model"
-        ]
+    for part in ("weights", "segmentation"):
+        if part in recorded and recorded[part] != present.get(part):
+            return [
+                f"the {part} of this installation and those of the record differ: verify them "
+                "(brainage-model verify), and record anew after a change of the model"
+            ]
     network = PREPARED in deviating
     first, others = (_NETWORK, _IMAGING) if network else (_IMAGING, _NETWORK)
     differing = [

@@ -17,6 +17,7 @@ from bidsapp_brainage.demo.sample import Person, Scan, write_sample
 from bidsapp_brainage.errors import DataError, ResourceError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
     from bidsapp_brainage.model.cards import ModelCard
@@ -30,7 +31,6 @@ _PEOPLE = (
     Person(IMAGES["younger"], "F", (Scan(_YOUNGER, _YOUNGER, _VOXEL, "LAS", tilt=(4, -3, 5)),)),
     Person(IMAGES["older"], "M", (Scan(_OLDER, _OLDER, _VOXEL, "PSR", tilt=(-6, 3, 4)),)),
 )
-_TISSUE_UNITS = ("tissue", "segmentation")
 OPTIONS = ("--null-parcels", "0", "--occlusion-baseline", "background", "--skip-bids-validation")
 """Of the participant level on the reference images: what the self-test does not look at, is not
 computed."""
@@ -78,13 +78,23 @@ def read_answers(output: Path, model: str) -> dict[str, Answer]:
         if len(tables) != 2 or tables[0] is None or tables[1] is None:
             raise DataError(f"{output} lacks the tables of sub-{label}: {found.problems}")
         row, regions = tables[0].iloc[0], tables[1]
+        volumes = [found.rows(file) for file in found.select("volumes", scan=scan)]
         order = regions["abs_delta_age"].fillna(0).sort_values(ascending=False, kind="stable")
         answers[name] = Answer(
             float(row["predicted_age"]),
             _interval(row["ci95_lower"], row["ci95_upper"]),
             tuple(regions.loc[order.index[:N_SEARCHED], "name"]),
+            _totals(volumes[0] if volumes else None),
         )
     return answers
+
+
+def _totals(volumes: pd.DataFrame | None) -> dict[str, float]:
+    """Volumes (ml) of the whole brain and its tissues; empty without segmentation."""
+    if volumes is None:
+        return {}
+    totals = volumes[volumes["kind"] == "total"]
+    return {str(row["name"]): float(row["volume_ml"]) for _, row in totals.iterrows()}
 
 
 def prepared_answer(card: ModelCard, device: str) -> Answer:
@@ -131,8 +141,7 @@ def check_without_weights(card: ModelCard) -> str:
 def prepared_input(card: ModelCard) -> NDArray[np.float32]:
     """The template as a network's input, made without registration and brain extraction.
 
-    For cards in tissue units it is made of the template's tissue maps (grey matter + twice the
-    white matter), for others of the template's T1w by the card's own scaling.
+    By the card's own scaling; where the card asks for tissue from a segmentation, that is run.
 
     Parameters
     ----------
@@ -145,21 +154,13 @@ def prepared_input(card: ModelCard) -> NDArray[np.float32]:
     import nibabel as nib
     from nilearn import datasets
 
-    from bidsapp_brainage.imaging.network_input import card_grid, model_input, smoothed
-    from bidsapp_brainage.imaging.transforms import apply_xfm
+    from bidsapp_brainage.segmentation import prepare
 
     template = datasets.load_mni152_template(resolution=1)
     brain = np.asarray(template.dataobj, dtype=np.float32)
     affine = np.asarray(template.affine, dtype=float)
-    if card.input["intensity"]["scaling"] not in _TISSUE_UNITS:
-        mask = nib.Nifti1Image((brain > 0).astype(np.uint8), affine)
-        volume, _ = model_input(nib.Nifti1Image(brain, affine), mask, np.eye(4), card.input)
-        return np.asarray(volume.dataobj, dtype=np.float32)
-    grey = datasets.load_mni152_gm_template(resolution=1)
-    white = datasets.load_mni152_wm_template(resolution=1)
-    units = np.asarray(grey.dataobj) + 2.0 * np.asarray(white.dataobj)
-    image = nib.Nifti1Image(np.where(brain > 0, units, 0).astype(np.float32), affine)
-    on_grid = apply_xfm(
-        smoothed(image, float(card.input["resolution_mm"])), card_grid(card.input), np.eye(4)
+    mask = nib.Nifti1Image((brain > 0).astype(np.uint8), affine)
+    volume, _ = prepare.prepared_input(
+        nib.Nifti1Image(brain, affine), mask, np.eye(4), card.input, n_threads=1
     )
-    return np.asarray(on_grid.dataobj, dtype=np.float32)
+    return np.asarray(volume.dataobj, dtype=np.float32)

@@ -106,7 +106,7 @@ def test_other_weights_are_the_likely_cause(own, app, capsys) -> None:
     known = recorded(own)
     make_card(Path(own[2]), seed=7, selftest=known)
     assert main(["selftest", *own, "--quick"]) == 76
-    assert "record them anew" in capsys.readouterr().out
+    assert "record anew" in capsys.readouterr().out
 
 
 def test_quick_runs_the_network_alone(own, app, capsys) -> None:
@@ -177,9 +177,8 @@ def test_the_prepared_input_is_what_the_card_asks_for(name) -> None:
     card = load_card(bundled_folder() / f"{name}.json")
     volume = prepared_input(card)
     assert volume.shape == card.shape
+    assert np.isfinite(volume).all()
     assert volume.std() > 0.1
-    if name == "sfcn2mm":  # tissue units
-        assert 0 <= volume.min() < volume.max() <= 2.1
 
 
 def test_the_shipped_model_answers_as_its_card_says() -> None:

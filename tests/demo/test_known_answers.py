@@ -15,8 +15,8 @@ from tests.model.tiny import make_card
 
 REGIONS = tuple(f"region {k}" for k in range(10))
 RECORDED = {
-    "weights": "a", "torch": "2.7.0", "SimpleITK": "2.4", "nilearn": "0.11", "template": "abc",
-    "device": "cpu", "processors": "2",
+    "weights": "a", "segmentation": "s", "torch": "2.7.0", "SimpleITK": "2.4", "nilearn": "0.11",
+    "template": "abc", "device": "cpu", "processors": "2",
 }  # fmt: skip
 
 
@@ -69,6 +69,18 @@ def test_what_was_not_asked_for_is_not_missed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("found", "agrees"),
+    [({"brain": 1040.0}, True), ({"brain": 1100.0}, False), ({}, False)],
+)
+def test_volumes_are_compared_where_the_card_has_them(found: dict, agrees: bool) -> None:
+    known = {"answers": {"older": Answer(70.0, volumes={"brain": 1000.0}).as_json()}}
+    (age, volume) = compare(known, {"older": Answer(70.0, volumes=found)})
+    assert age.agrees
+    assert volume.agrees == agrees
+    assert "expected 1000 ml +- 5 %" in volume.text
+
+
+@pytest.mark.parametrize(
     ("change", "names", "first"),
     [
         ({"torch": "2.8.0"}, [PREPARED, "older"], "torch 2.8.0 here, 2.7.0 when recorded"),
@@ -92,9 +104,11 @@ def test_likelier_causes_come_first() -> None:
     assert "SimpleITK" in likely_causes(RECORDED, present, ["older"])[1]
 
 
-def test_other_weights_explain_everything() -> None:
-    (cause,) = likely_causes(RECORDED, RECORDED | {"weights": "b", "torch": "3"}, [PREPARED])
-    assert "record them anew" in cause
+@pytest.mark.parametrize("part", ["weights", "segmentation"])
+def test_other_weights_explain_everything(part: str) -> None:
+    (cause,) = likely_causes(RECORDED, RECORDED | {part: "b", "torch": "3"}, [PREPARED])
+    assert f"the {part} " in cause
+    assert "record anew" in cause
 
 
 def test_answers_are_written_into_the_card_and_read_again(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The conversion of FLIRT's matrix on the page of models agrees with that of nitransforms."""
+"""What the page of models says about derivatives of others works as it stands there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nitransforms.io.fsl import FSLLinearTransform
+
+from bidsapp_brainage.model.cards import bundled_folder, load_card
+from bidsapp_brainage.workflows.precomputed import collect_derivatives
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "models.md"
 RADIOLOGICAL, NEUROLOGICAL = np.diag([-1.0, 1.2, 1.1, 1.0]), np.diag([1.0, 1.2, 1.1, 1.0])
@@ -41,3 +44,15 @@ def test_flirts_matrix_becomes_the_affine_that_the_app_reads(
     )
     exec(code, {})
     assert np.loadtxt("affine.txt") == pytest.approx(wanted, abs=1e-6)
+
+
+def test_the_files_of_the_authors_are_found_under_the_names_on_the_page(tmp_path: Path) -> None:
+    names = re.findall(r"^    (sub-01_\S+)", PAGE.read_text(), re.M)
+    assert len(names) == 3
+    for name in names:
+        path = tmp_path / "sub-01" / "anat" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    template = load_card(bundled_folder() / "midi.json").input["template"]
+    found = collect_derivatives([("authors", tmp_path)], (("sub", "01"),), template)
+    assert {path.name for path in (found.t1w, found.mask, found.affine) if path} == set(names)
