@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,13 +32,16 @@ class People:
         ``participant_id cohort age``, one row a person; ``cohort`` names the scanner.
     volumes : DataFrame
         Same rows, one column a region: parts of the head (or thicknesses), free of its size.
-    groups : dict of str
-        For every region the name under which both sides, or all parcels of the cortex, are added.
+    sides : dict of str
+        For every region its name without the side.
+    parcels : frozenset of str
+        Regions that are parcels of the cortex.
     """
 
     table: pd.DataFrame
     volumes: pd.DataFrame
-    groups: dict[str, str]
+    sides: dict[str, str]
+    parcels: frozenset[str]
 
     @property
     def ages(self) -> NDArray[np.float64]:
@@ -49,9 +53,12 @@ class People:
         """Scanner of every person, shape (n_people,)."""
         return self.table["cohort"].to_numpy(dtype=str)
 
-    def grouped(self) -> pd.DataFrame:
-        """Volumes with the regions of a group added."""
-        return self.volumes.T.groupby(self.groups, sort=False).sum().T
+    def both_sides(self, *, one_cortex: bool) -> pd.DataFrame:
+        """Volumes with both sides added, and the parcels of the cortex too where that is wanted."""
+        groups = dict(self.sides)
+        if one_cortex:
+            groups |= dict.fromkeys(self.parcels, CORTEX)
+        return self.volumes.T.groupby(groups, sort=False).sum().T
 
 
 def read_derivatives(cohort: str, folder: Path, participants: Path) -> People:
@@ -67,15 +74,13 @@ def read_derivatives(cohort: str, folder: Path, participants: Path) -> People:
     paths = sorted(folder.rglob("*_volumes.tsv"))
     if not paths:
         raise DataError(f"{folder} has no *_volumes.tsv: run the app on it with a segmentation.")
-    scans, groups = [], {}
+    scans, parcels = [], set[str]()
     for path in paths:
         table = read_tsv(path)
         table = table[table["index"].notna()]
         person = path.name.split("_")[0]
         scans.append(pd.Series(table["fraction"].to_numpy(), table["name"], name=person))
-        parcels = table["index"] >= FIRST_PARCEL
-        names = table["name"].str.replace(_SIDE, "", regex=True).mask(parcels, CORTEX)
-        groups |= dict(zip(table["name"], names, strict=True))
+        parcels |= set(table["name"][table["index"] >= FIRST_PARCEL])
     volumes = pd.concat(scans, axis=1).T.dropna(how="all").fillna(0.0)
     volumes = volumes.groupby(level=0, sort=True).mean()
     known = read_tsv(participants).set_index("participant_id")["age"].dropna()
@@ -84,7 +89,7 @@ def read_derivatives(cohort: str, folder: Path, participants: Path) -> People:
         raise DataError(f"{participants} has no age of anybody in {folder}.")
     header = pd.DataFrame({"participant_id": volumes.index, "cohort": cohort})
     header["age"] = known.loc[volumes.index].to_numpy(dtype=float)
-    return People(header, volumes.reset_index(drop=True), groups)
+    return People(header, volumes.reset_index(drop=True), _sides(volumes), frozenset(parcels))
 
 
 def read_wide(path: Path) -> People:
@@ -100,22 +105,18 @@ def read_wide(path: Path) -> People:
         raise DataError(f"{path} needs the columns {', '.join(_HEADER)}.")
     regions = [name for name in table.columns if name not in _HEADER]
     known = muse_labels().table.set_index("name")["index"]
-    groups = {
-        name: CORTEX if known.get(name, 0) >= FIRST_PARCEL else _SIDE.sub("", name)
-        for name in regions
-    }
-    return People(table[list(_HEADER)], table[regions], groups)
+    parcels = frozenset(name for name in regions if known.get(name, 0) >= FIRST_PARCEL)
+    return People(table[list(_HEADER)], table[regions], _sides(table[regions]), parcels)
 
 
 def join(parts: list[People]) -> People:
     """People of several scanners; a region that somebody lacks has the volume 0 there."""
-    groups: dict[str, str] = {}
-    for part in parts:
-        groups |= part.groups
+    volumes = pd.concat([part.volumes for part in parts], ignore_index=True).fillna(0.0)
     return People(
         pd.concat([part.table for part in parts], ignore_index=True),
-        pd.concat([part.volumes for part in parts], ignore_index=True).fillna(0.0),
-        groups,
+        volumes,
+        {name: side for part in parts for name, side in part.sides.items()},
+        frozenset[str]().union(*(part.parcels for part in parts)),
     )
 
 
@@ -131,8 +132,7 @@ def read_freesurfer(path: Path, first_age: float = 0.0) -> People:
     parcels = [c for c in table if re.fullmatch(r"[lr]h_.+_volume", c)]
     thick = [c for c in table if re.fullmatch(r"[lr]h_.+_thickness", c)]
     volumes = table[aseg + parcels].div(table["BrainSegVol"], axis=0).join(table[thick])
-    groups = {c: _SIDE.sub("", c) for c in volumes} | dict.fromkeys(parcels, CORTEX)
-    return _people(table.rename(columns={"dataset": "cohort"}), volumes, groups)
+    return _people(table.rename(columns={"dataset": "cohort"}), volumes, _SIDE, parcels)
 
 
 def read_cat12(path: Path) -> People:
@@ -140,13 +140,19 @@ def read_cat12(path: Path) -> People:
     table = pd.read_csv(path, sep="\t", na_values="n/a")
     regions = [c for c in table if c.endswith(("_GM_Vol", "_CSF_Vol"))]
     volumes = table[regions].div(table["tiv"], axis=0)
-    groups = {c: _CAT12_SIDE.sub("", c) for c in regions}
-    return _people(table.rename(columns={"site": "cohort"}), volumes, groups)
+    return _people(table.rename(columns={"site": "cohort"}), volumes, _CAT12_SIDE)
 
 
-def _people(table: pd.DataFrame, volumes: pd.DataFrame, groups: dict[str, str]) -> People:
-    """Leave out regions that somebody lacks or that never vary."""
+def _people(
+    table: pd.DataFrame, volumes: pd.DataFrame, side: re.Pattern[str], parcels: Sequence[str] = ()
+) -> People:
+    """Leave out regions that somebody lacks or that hardly vary."""
     good = [
         c for c in volumes if volumes[c].notna().all() and volumes[c].nunique() > len(table) / 4
     ]
-    return People(table[list(_HEADER)].copy(), volumes[good], {c: groups[c] for c in good})
+    header, volumes = table[list(_HEADER)].copy(), volumes[good]
+    return People(header, volumes, _sides(volumes, side), frozenset(parcels) & frozenset(good))
+
+
+def _sides(volumes: pd.DataFrame, side: re.Pattern[str] = _SIDE) -> dict[str, str]:
+    return {str(name): side.sub("", str(name)) for name in volumes}

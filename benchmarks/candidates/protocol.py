@@ -71,10 +71,12 @@ def features(people: People, name: str) -> NDArray[np.float64]:
     """Features of people, shape (n_people, n_features), by name.
 
     ``fractions``: as they are; ``logs``: logarithms of ratios to the head, less their mean for
-    ``ratios``; with ``-grouped``, both sides and the parcels of the cortex are added before.
+    ``ratios``; with ``-sides``, both sides are added before, with ``-grouped`` the parcels of the
+    cortex, too.
     """
-    kind, _, grouped = name.partition("-")
-    values = (people.grouped() if grouped else people.volumes).to_numpy(dtype=np.float64)
+    kind, _, group = name.partition("-")
+    volumes = people.both_sides(one_cortex=group == "grouped") if group else people.volumes
+    values = volumes.to_numpy(dtype=np.float64)
     if kind == "fractions":
         return values
     smallest = np.where(values > 0, values, np.inf).min(axis=0)
@@ -83,7 +85,7 @@ def features(people: People, name: str) -> NDArray[np.float64]:
 
 
 FEATURES = tuple(
-    f"{kind}{end}" for kind in ("fractions", "logs", "ratios") for end in ("", "-grouped")
+    f"{kind}{end}" for kind in ("fractions", "logs", "ratios") for end in ("", "-sides", "-grouped")
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,8 +49,9 @@ def simulated(sizes: dict[str, int], seed: int = 0) -> People:
             rows.append([m + k * (age - 20) + 0.0005 * rng.normal() for _, _, m, k in values()])
     table = pd.DataFrame(header, columns=["participant_id", "cohort", "age"])
     names = [name for name, *_ in values()]
-    groups = {n: "Cortex" if i >= 100 else n[:-2] for i, (n, *_) in REGIONS.items()}
-    return People(table, pd.DataFrame(rows, columns=names), groups)
+    parcels = frozenset(name for index, (name, *_) in REGIONS.items() if index >= 100)
+    sides = {name: name[:-2] for name in names}
+    return People(table, pd.DataFrame(rows, columns=names), sides, parcels)
 
 
 def values():
@@ -83,8 +86,10 @@ def test_derivatives_become_people(tmp_path):
     read = read_derivatives("a", tmp_path, tmp_path / "participants.tsv")
     np.testing.assert_allclose(read.volumes.to_numpy(), people.volumes.to_numpy(), rtol=1e-4)
     np.testing.assert_allclose(read.ages, people.ages, rtol=1e-4)
-    assert read.groups == people.groups
-    grouped = read.grouped()
+    assert (read.sides, read.parcels) == (people.sides, people.parcels)
+    both = read.both_sides(one_cortex=False)
+    assert list(both)[2:] == ["AngularGyrus", "CalcarineCortex"]
+    grouped = read.both_sides(one_cortex=True)
     assert list(grouped) == ["LateralVentricle", "ThalamusProper", "Cortex"]
     parcels = ["AngularGyrus_R", "AngularGyrus_L", "CalcarineCortex_R"]
     np.testing.assert_allclose(grouped["Cortex"], read.volumes[parcels].sum(axis=1))
@@ -105,7 +110,7 @@ def test_a_wide_table_groups_by_the_index_of_a_region(tmp_path):
     wide = people.table.join(people.volumes)
     io.write_tsv(tmp_path / "wide.tsv", wide)
     read = read_wide(tmp_path / "wide.tsv")
-    assert read.groups == people.groups
+    assert (read.sides, read.parcels) == (people.sides, people.parcels)
     np.testing.assert_allclose(read.volumes, people.volumes, rtol=1e-4)
     io.write_tsv(tmp_path / "wide.tsv", wide.drop(columns="cohort"))
     with pytest.raises(DataError, match="needs the columns"):
@@ -159,7 +164,7 @@ def test_what_a_learner_says_does_not_depend_on_who_else_is_asked():
     (split,) = splits(people, train_on="a")
     wild = people.volumes.copy()
     wild.iloc[-1] *= 100
-    other = People(people.table, wild, people.groups)
+    other = replace(people, volumes=wild)
     for learner in LEARNERS:
         plain, changed = (
             predictions(p, learner, "logs", [split])["predicted"].to_numpy()
@@ -184,7 +189,8 @@ def test_features_are_finite_with_empty_regions(name):
     people.volumes["LateralVentricle_L"] = 0.0
     found = features(people, name)
     assert np.isfinite(found).all()
-    assert found.shape == (3, 3 if name.endswith("grouped") else 7)
+    size = {"grouped": 3, "sides": 4}.get(name.partition("-")[2], 7)
+    assert found.shape == (3, size)
 
 
 def test_weights_balance_age():
@@ -231,7 +237,8 @@ def test_one_table_of_candidates_given_predictions_and_mixtures(tmp_path, capsys
         part = People(
             people.table[here].reset_index(drop=True),
             people.volumes[here].reset_index(drop=True),
-            people.groups,
+            people.sides,
+            people.parcels,
         )
         written(tmp_path / cohort, part)
     given = people.table.assign(predicted=people.table["age"] + 2)
@@ -259,7 +266,7 @@ def test_tables_of_other_tools_lose_the_size_of_the_head(tmp_path):
     cat.to_csv(tmp_path / "cat.tsv", sep="\t", index=False)
     people = read_cat12(tmp_path / "cat.tsv")
     assert people.volumes.max().max() < 1
-    assert set(people.groups.values()) == {"Hip_GM_Vol"}
+    assert set(people.sides.values()) == {"Hip_GM_Vol"}
 
     free = cat[["participant_id", "age"]].assign(dataset="ds", BrainSegVol=size)
     for name in ("Left-Lateral-Ventricle", "CC_Anterior", "lh_cuneus_volume"):
@@ -269,4 +276,5 @@ def test_tables_of_other_tools_lose_the_size_of_the_head(tmp_path):
     people = read_freesurfer(tmp_path / "free.tsv", first_age=1)
     assert people.volumes["lh_cuneus_volume"].max() < 1
     assert people.volumes["lh_cuneus_thickness"].min() > 2
-    assert people.groups["lh_cuneus_volume"] == "Cortex"
+    assert people.parcels == {"lh_cuneus_volume"}
+    assert people.sides["lh_cuneus_volume"] == "cuneus_volume"
