@@ -25,7 +25,7 @@ GOOD = {
     "fov_clipped_fraction": 0.0,
     "resolution_mm": 1.0,
     "n_nan": 0,
-    "dice_mask_segmentation": 0.95,
+    "dice_mask_segmentation": 0.97,
     "tissues_found": 3,
 }
 

@@ -392,7 +392,7 @@ def test_every_reason_of_the_quality_checks_has_a_remedy(decision):
             "fov_clipped_fraction": 0.0,
             "resolution_mm": 1.0,
             "n_nan": 0,
-            "dice_mask_segmentation": 0.95,
+            "dice_mask_segmentation": 0.97,
             "tissues_found": 3,
         }
         found, reason = decide(good | {name: value})
