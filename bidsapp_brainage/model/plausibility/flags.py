@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from bidsapp_brainage.catalogue.flags import FLAGS
-from bidsapp_brainage.model.bias_correction import BiasCorrection, correct_gap
+from bidsapp_brainage.model.bias_correction import GAP_LIMIT_SD, BiasCorrection, correct_gap
 from bidsapp_brainage.model.cards import ModelCard
 from bidsapp_brainage.model.plausibility.reference import Distance
 
 EDGE_MASS = 0.2  # more than this in the first or last bin: the true age may lie outside the bins
-GAP_LIMIT_SD = 3.0  # of the reference people of that age
 
 
 @dataclass(frozen=True)
