@@ -230,10 +230,13 @@ def figures(age: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     return {"n": len(age), **{name: round(float(value), 4) for name, value in values.items()}}
 
 
-def coverage(table: pd.DataFrame) -> float:
-    """Share of people whose age lies in their 95 % interval."""
-    inside = table["ci95_lower"].le(table[AGE]) & table["ci95_upper"].ge(table[AGE])
-    return round(float(inside[table[AGE].notna()].mean()), 4)
+def coverage(table: pd.DataFrame) -> float | None:
+    """Share of people whose age lies in their 95 % interval; None where nobody has one."""
+    known = table[[AGE, "ci95_lower", "ci95_upper"]].astype(float).dropna()
+    if known.empty:
+        return None
+    inside = known[AGE].between(known["ci95_lower"], known["ci95_upper"])
+    return round(float(inside.mean()), 4)
 
 
 def _age_row(result: Prediction) -> dict[str, object]:

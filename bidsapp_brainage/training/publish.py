@@ -167,6 +167,8 @@ def _evaluate(card: Path, external: Mapping[str, Cohort]) -> dict[str, Any]:
         external_scores[name] = {"targets": others} if others else {}
         if "predicted_age" in table:
             known = table[table[AGE].notna()]
-            external_scores[name] |= {**figures(*_ages(known)), "coverage95": coverage(known)}
+            external_scores[name] |= figures(*_ages(known))
+            if (covered := coverage(known)) is not None:
+                external_scores[name]["coverage95"] = covered
             LOGGER.info("%s: MAE %.2f years, n %d", name, external_scores[name]["mae"], len(known))
     return external_scores

@@ -22,12 +22,14 @@ from safetensors.torch import load_file
 from bidsapp_brainage.cli.models import build_parser, main
 from bidsapp_brainage.io import read_tsv, save_nifti, write_tsv
 from bidsapp_brainage.model.cards import load_card
+from bidsapp_brainage.model.plausibility.flags import raised
 from bidsapp_brainage.model.prediction import predict
 from bidsapp_brainage.model.weights.files import verify_weights
 from bidsapp_brainage.model.weights.loading import load_members
 from bidsapp_brainage.training.crossval import CrossValidation
-from bidsapp_brainage.training.evaluation import change_table
-from tests.training.people import SHAPE, brain, recipe, toys, write_people
+from bidsapp_brainage.training.data.cohort import find_cohort
+from bidsapp_brainage.training.evaluation import change_table, predict_cohort
+from tests.training.people import SHAPE, TINY, brain, recipe, toys, write_people
 
 ALL_EPOCHS = ["--epochs", "40", "--learning-rate", "0.03", "--copies", "0"]
 QUICK = {"ema_decay": 0.9, "mixing": 0.3, "mean_weight": 0.2}
@@ -265,6 +267,38 @@ def test_calibrate_on_new_people(tmp_path, capsys, trained):
     assert main(["calibrate", card, str(folder), "--out", str(tmp_path / "new")]) == 0
     assert "24 people" in capsys.readouterr().out
     assert load_card(tmp_path / "new" / "tiny.json").calibration["n"] == 24
+
+
+def test_features_of_the_same_people_make_the_interval_grow(tmp_path, capsys, trained):
+    card = str(trained / "tiny.json")
+    tables, places = [], []
+    for name, n in (("near", 26), ("far", 24)):
+        folder = write_people(tmp_path / name, n=n)[0]
+        places.append(f"{name}={folder}")
+        cohort = find_cohort(folder, TINY, folder / "participants.tsv")
+        tables.append(predict_cohort(load_card(trained / "tiny.json"), cohort))
+        write_tsv(tmp_path / f"{name}.tsv", tables[-1])
+    features = str(tmp_path / "features.tsv")
+    assert main(["features", card, *places, "--out", features]) == 0
+    described = read_tsv(Path(features))
+    assert described.scanner.value_counts().to_dict() == {"near": 26, "far": 24}
+    assert {"input_p50", "encoder_000"} <= set(described)
+    given = [f"{name}={tmp_path / name}.tsv" for name in ("near", "far")]
+    made = ["--features", features, "--out", str(tmp_path / "new")]
+    assert main(["calibrate", card, "--oof", *given, *made]) == 0
+    printed = capsys.readouterr().out
+    assert "conformal_distance" in printed
+    assert re.search(r"near +26 +\d+\.\d %", printed)
+    new = load_card(tmp_path / "new" / "tiny.json")
+    assert set(new.calibration["coverage_by_scanner"]) == {"near", "far"}
+    volume = brain(50.0, 0)
+    usual, noise = (
+        predict(load_members(new), picture, new)
+        for picture in (volume, np.random.default_rng(0).normal(0, 3, SHAPE))
+    )
+    assert noise.distance > max(1.0, 3 * usual.distance)
+    assert noise.ci95_upper - noise.ci95_lower > usual.ci95_upper - usual.ci95_lower
+    assert "unlike_training" in [flag.key for flag in raised(noise.findings)]
 
 
 def test_a_killed_training_goes_on_to_the_same_result(people, tmp_path):
