@@ -173,7 +173,7 @@ def _dispatch(settings: Settings) -> int:
 
 def _run_level(level: str, settings: Settings) -> int:
     if settings.execution.dry_run:
-        from bidsapp_brainage.cli.dry_run import list_work
+        from bidsapp_brainage.running.dry_run import list_work
 
         return list_work(settings, level)
     if level == "group":

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from bidsapp_brainage.cli.logs import LOGGER_NAME
 from bidsapp_brainage.settings import explanations
 
 if TYPE_CHECKING:
     from bidsapp_brainage.bids.collect import Scan
     from bidsapp_brainage.settings import Settings
 
-LOGGER = logging.getLogger(LOGGER_NAME)
+LOGGER = logging.getLogger("bidsapp_brainage")
 
 
 def list_work(settings: Settings, level: str) -> int:
