@@ -64,8 +64,8 @@ class SegmentationNet(nn.Module):
             Fluid 0, grey matter 1, white matter 2.
         """
         fine, coarse = self._features(x)
-        wide = functional.interpolate(coarse, x.shape[2:], mode="trilinear", align_corners=False)
-        here = torch.cat([fine[0][:, where], wide[0][:, where]]).T
+        chosen = where.nonzero()
+        here = torch.cat([_at(fine, where), _between(coarse, chosen, where.shape)], dim=1)
         hidden = functional.relu(self.mix(here))
         return self.classes(hidden), self.units(hidden)[:, 0]
 
@@ -91,6 +91,22 @@ def _layer(inside: int, outside: int, stride: int = 1) -> nn.Sequential:
         nn.InstanceNorm3d(outside, affine=True),
         nn.ReLU(inplace=True),
     )
+
+
+def _at(x: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    """Features (n_voxels, C) of chosen voxels of a volume (1, C, D, H, W)."""
+    return x[0].permute(1, 2, 3, 0).reshape(-1, x.shape[1])[where.flatten()]
+
+
+def _between(x: torch.Tensor, voxels: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """Features (n_voxels, C) of a coarser volume (1, C, d, h, w) at voxels (n_voxels, 3).
+
+    Interpolated linearly, as ``functional.interpolate`` to the finer `shape` does everywhere.
+    """
+    size = torch.tensor(shape, device=x.device)
+    places = ((2 * voxels + 1) / size - 1).flip(1)[None, None, None].float()
+    found = functional.grid_sample(x.float(), places, align_corners=False, padding_mode="border")
+    return found[0, :, 0, 0].T.to(x.dtype)
 
 
 def _places(x: torch.Tensor) -> torch.Tensor:

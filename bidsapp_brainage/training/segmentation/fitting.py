@@ -14,14 +14,13 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from bidsapp_brainage.io import atomic_path
-from bidsapp_brainage.segmentation.labels import Labels, muse_labels
+from bidsapp_brainage.segmentation.labels import TISSUES, Labels, muse_labels
 from bidsapp_brainage.segmentation.network import SegmentationNet
 
 from .subjects import load_subject
 from .synthesis import Example, example
 
 _KEEP_EVERY = 100  # steps
-_REAL_UNITS = 2.0  # weight of the error of tissue units beside the cross entropy
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,9 @@ class Recipe:
         Drawn from every image for the loss.
     balanced : float
         Part of them that is drawn with equal shares for all classes.
+    tissue_weight, units_weight : float
+        Weights of the cross entropy of tissues and of the error of tissue units, beside the cross
+        entropy of regions.
     ema_decay : float
         Of the running mean of the weights, which is what is kept.
     """
@@ -48,6 +50,8 @@ class Recipe:
     warm_up: int = 100
     voxels: int = 60_000
     balanced: float = 0.25
+    tissue_weight: float = 2.0
+    units_weight: float = 2.0
     ema_decay: float = 0.995
     seed: int = 20261121
 
@@ -129,12 +133,20 @@ def _step(
     with torch.autocast("cpu", torch.bfloat16):
         logits, found = network(x, torch.from_numpy(where))
     entropy = functional.cross_entropy(logits.float(), classes)
+    tissue = _tissue_entropy(logits.float(), classes, labels)
     error = functional.l1_loss(found.float(), units)
     optimizer.zero_grad()
-    (entropy + _REAL_UNITS * error).backward()
+    (entropy + recipe.tissue_weight * tissue + recipe.units_weight * error).backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimizer.step()
     return entropy.item(), error.item()
+
+
+def _tissue_entropy(logits: torch.Tensor, classes: torch.Tensor, labels: Labels) -> torch.Tensor:
+    """Cross entropy of fluid, grey matter, white matter and the outside."""
+    tissues = torch.from_numpy(labels.tissues)
+    kinds = [logits[:, tissues == code].logsumexp(dim=1) for code in range(-1, len(TISSUES))]
+    return functional.cross_entropy(torch.stack(kinds, dim=1), tissues[classes] + 1)
 
 
 def _drawn(image: Example, labels: Labels, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
