@@ -24,7 +24,7 @@ def _add_segmentation(commands: Any) -> None:
     parser.add_argument("derivatives", type=Path, help="output of the participant level")
     parser.add_argument("labels", type=Path, help="folder of sub-*_dseg.nii.gz in T1w space")
     parser.add_argument("out", type=Path, help="folder for card, weights and resumable state")
-    parser.add_argument("--steps", type=int, default=1700, help="images to learn from")
+    parser.add_argument("--steps", type=int, help="images to learn from (default: the recipe's)")
     parser.add_argument(
         "--leave-out", type=int, default=5, metavar="N", help="every Nth person is not learned from"
     )
@@ -49,7 +49,7 @@ def _add_prepare(commands: Any) -> None:
         metavar="N",
         help="further versions of every image, as other scanners might show it",
     )
-    parser.add_argument("--seed", type=int, default=20250101, help="of these versions")
+    parser.add_argument("--seed", type=int, help="of these versions (default: the recipe's)")
     parser.set_defaults(handler=prepare)
 
 
@@ -65,7 +65,7 @@ def train_segmentation(options: argparse.Namespace) -> int:
     people = pack_people(options.derivatives, options.labels, options.out / "people", facts)
     left_out = people[options.leave_out - 1 :: options.leave_out]
     names = [path.stem for path in left_out]
-    recipe = fitting.Recipe(steps=options.steps)
+    recipe = fitting.Recipe(**({"steps": options.steps} if options.steps else {}))
     fitting.fit(options.out / "people", names, options.out, recipe, options.workers)
     network = publish.trained_network(options.out / "state.pt")
     table = publish.measured(network, left_out, recipe.seed)
@@ -87,7 +87,7 @@ def prepare(options: argparse.Namespace) -> int:
         recipe.card["input"],
         recipe.label,
         simulated=options.simulated,
-        seed=options.seed,
+        seed=recipe.seed if options.seed is None else options.seed,
     )
     number = 0
     for number, path in enumerate(made, start=1):

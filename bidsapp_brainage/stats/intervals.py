@@ -16,6 +16,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Statistic: TypeAlias = Callable[[Floats, Floats], float]
 
 MIN_FOR_INTERVAL = 3  # participants, for a t interval
+MISS = 0.05  # of a 95 % interval
 MIN_FOR_BOOTSTRAP = 5  # participants; fewer make a bootstrap interval meaningless
 
 
@@ -49,6 +50,16 @@ class Mean:
         effect = self.mean / self.sd if np.isfinite(self.t) else np.nan
         bounds = {"ci95_lower": self.lower, "ci95_upper": self.upper}
         return {**bounds, "t": self.t, "p": self.p, "effect_size": effect}
+
+
+def conformal_quantile(scores: Floats, miss: float = MISS) -> float:
+    """Half width that covers all but `miss` of new people, in the unit of the scores.
+
+    The ``ceil((1 - miss) (n + 1))``-th smallest of n scores (split conformal prediction,
+    Papadopoulos 2002; Lei 2018), infinite where n is too small: 95 % need 19.
+    """
+    rank = math.ceil((1 - miss) * (len(scores) + 1) - 1e-9)
+    return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else math.inf
 
 
 def mean_with_interval(values: ArrayLike) -> Mean:

@@ -15,6 +15,7 @@ from bidsapp_brainage.model.specs import CALIBRATIONS, IntervalScale
 from bidsapp_brainage.model.uncertainty import expected_error
 from bidsapp_brainage.stats import accuracy
 from bidsapp_brainage.stats.folds import assign_folds
+from bidsapp_brainage.stats.intervals import MISS, conformal_quantile
 from bidsapp_brainage.training.crossval import SCANNER
 from bidsapp_brainage.training.data.cohort import SIMULATED
 from bidsapp_brainage.training.reference import left_out_parts
@@ -23,7 +24,6 @@ Floats = NDArray[np.float64]
 
 DISTANCE = "training_distance"
 MEMBER_SD = "member_sd"
-MISS = 0.05  # of the 95 % interval
 SCANNER_MISS = 0.08  # at most, on every single scanner
 MEMBERS_BEYOND = 0.025  # of people not trained on have members that differ more than the limit
 PARTS, REPEATS = 10, 10  # of the cross-validation of the calibration itself
@@ -33,16 +33,6 @@ _NEAREST = 0.1  # of the people are nearer than the distance from which on the w
 _LEAST = 1e-3  # years of expected error for a distance of 1
 _TERMS = ("predicted_age_sd", DISTANCE)
 _NEEDED = ("participant_id", "age", "predicted_age", "predicted_age_sd")
-
-
-def conformal_quantile(scores: Floats, miss: float = MISS) -> float:
-    """Half width that covers all but `miss` of new people, in the unit of the scores.
-
-    The ``ceil((1 - miss) (n + 1))``-th smallest of n scores (split conformal prediction,
-    Papadopoulos 2002; Lei 2018), infinite where n is too small: 95 % need 19.
-    """
-    rank = math.ceil((1 - miss) * (len(scores) + 1) - 1e-9)
-    return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else math.inf
 
 
 def check(table: pd.DataFrame) -> pd.DataFrame:

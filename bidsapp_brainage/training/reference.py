@@ -35,6 +35,7 @@ from bidsapp_brainage.model.plausibility.reference import (
 from bidsapp_brainage.model.specs import EncoderAxes, Reference, ReferenceFeature
 from bidsapp_brainage.model.weights.loading import load_members
 from bidsapp_brainage.stats.folds import assign_folds
+from bidsapp_brainage.stats.intervals import conformal_quantile
 from bidsapp_brainage.training.crossval import SCANNER
 from bidsapp_brainage.training.data.cohort import SIMULATED, Cohort, load_volume
 
@@ -122,8 +123,7 @@ def fit_reference(people: pd.DataFrame, source: str) -> tuple[Reference, Floats]
     for fitted, tested in left_out_parts(people, (len(people) + 1) // 2):
         part = _fitted(people.iloc[fitted])
         left_out[tested] = distances(people.iloc[tested], part)
-    rank = min(int(np.ceil((1 - BEYOND) * (len(people) + 1))), len(people))
-    limit = float(np.sort(left_out)[rank - 1])
+    limit = min(conformal_quantile(left_out, BEYOND), float(left_out.max()))
     reference: Reference = {**whole, "threshold": _short(limit)}
     return {**reference, "n": len(people), "source": source}, left_out / limit
 

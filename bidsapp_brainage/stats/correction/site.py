@@ -23,7 +23,7 @@ import numpy as np
 from scipy import stats
 
 from bidsapp_brainage.model.bias_correction import BiasCorrection
-from bidsapp_brainage.stats.intervals import Floats
+from bidsapp_brainage.stats.intervals import MISS, Floats, conformal_quantile
 
 MIN_REFERENCE = 10  # people; fewer tell neither offset nor scatter
 MIN_AGE_SD = 3.0  # years; people of one age tell nothing about others
@@ -33,7 +33,6 @@ MAX_SLOPE_ERROR = 0.2  # of a line that rests on the reference people alone
 SLOPE_SD = 0.2
 SURE_REFERENCE = 50  # people; fewer make the slope uncertain
 MIN_FOR_RANKS = 39  # errors whose 95 % conformal bound is not the largest of them
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -161,10 +160,9 @@ def half_width(errors: Floats) -> float:
     """
     n = len(errors)
     if n >= MIN_FOR_RANKS:
-        rank = int(np.ceil((n + 1) * LEVEL))
-        return float(np.sort(np.abs(errors))[rank - 1])
+        return conformal_quantile(np.abs(errors))
     spread = float(np.sqrt(np.mean(errors**2)))
-    return float(stats.t.ppf((1 + LEVEL) / 2, n - 2)) * spread
+    return float(stats.t.ppf(1 - MISS / 2, n - 2)) * spread
 
 
 def _terms(age: Floats, predicted: Floats) -> Floats:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import nibabel as nib
 import numpy as np
@@ -16,17 +16,19 @@ from bidsapp_brainage.errors import NoInputError
 from bidsapp_brainage.imaging.network_input import brought_to, card_grid, model_input
 from bidsapp_brainage.imaging.transforms import read_affine
 from bidsapp_brainage.io import load_nifti, save_nifti, write_tsv
-from bidsapp_brainage.model.specs import InputSpec
+from bidsapp_brainage.model.specs import InputSpec, needs_segmentation
 from bidsapp_brainage.model.tissue import tissue_units
-from bidsapp_brainage.segmentation.card import SegmentationCard, find_segmentation, load_network
-from bidsapp_brainage.segmentation.prepare import needs_segmentation, segmentation_name
+from bidsapp_brainage.segmentation.card import find_segmentation, load_network
+from bidsapp_brainage.segmentation.prepare import segmentation_name
 from bidsapp_brainage.segmentation.segment import Segmentation, segment_on_grid
 from bidsapp_brainage.segmentation.tables import volume_table
 from bidsapp_brainage.training.segmentation.synthesis import other_t1w
 
 from .cohort import SIMULATED
 
-LOGGER = logging.getLogger(__name__)
+#: Segments a volume inside a brain mask; the affine leads from template to T1w.
+Segmenter: TypeAlias = Callable[[np.ndarray, np.ndarray, np.ndarray], Segmentation]
+
 T1W = "_desc-preproc_T1w.nii.gz"
 #: Where levels of tissue are read: an ellipsoid inside the template's brain (RAS mm).
 MIDDLE_MM = {"center": (0.0, -21.0, 17.0), "radii": (66.0, 77.0, 52.0)}
@@ -94,13 +96,13 @@ def prepare_inputs(
     Path
         Every file, once it is there.
     """
-    card = find_segmentation(segmentation_name(spec)) if needs_segmentation(spec) else None
+    made_by = _segmenter(spec) if needs_segmentation(spec) else None
     for image in find_prepared(derivatives):
         folder = Path(out) / image.t1w.parent.relative_to(derivatives)
         first = folder / f"{image.stem}_space-{spec['template']}_desc-{name}input_T1w.nii.gz"
         paths = [first, *(_simulated(first, number) for number in range(1, simulated + 1))]
         if not all(path.is_file() for path in paths):
-            volumes = _volumes(image, spec, card, len(paths) - 1, seed)
+            volumes = _volumes(image, spec, made_by, len(paths) - 1, seed)
             for path, (volume, segmentation) in zip(paths, volumes, strict=True):
                 if segmentation is not None and path == first:
                     write_tsv(folder / f"{image.stem}_volumes.tsv", volume_table(segmentation))
@@ -114,29 +116,40 @@ def _simulated(first: Path, number: int) -> Path:
     return first.with_name(name)
 
 
+def _segmenter(spec: InputSpec) -> tuple[nib.Nifti1Image, Segmenter]:
+    """Grid of the segmentation that a model asks for, and the segmentation with its weights."""
+    card = find_segmentation(segmentation_name(spec))
+    network = load_network(card)
+
+    def segmented(volume: np.ndarray, brain: np.ndarray, affine: np.ndarray) -> Segmentation:
+        return segment_on_grid(volume, brain, affine, network, card)
+
+    return card_grid(card.grid), segmented
+
+
 def _volumes(
-    image: Prepared, spec: InputSpec, card: SegmentationCard | None, simulated: int, seed: int
+    image: Prepared,
+    spec: InputSpec,
+    made_by: tuple[nib.Nifti1Image, Segmenter] | None,
+    simulated: int,
+    seed: int,
 ) -> Iterator[tuple[nib.Nifti1Image, Segmentation | None]]:
     """The model's input from an image, and from other images of the same brain."""
     t1w, mask = load_nifti(image.t1w), load_nifti(image.mask)
     affine = read_affine(image.affine)
-    if card is None:
+    if made_by is None:
         yield model_input(t1w, mask, affine, spec)[0], None
         return
-    network = load_network(card)
-    grid = card_grid(card.grid)
+    grid, segmented = made_by
     volume, inside = brought_to(grid, t1w, mask, affine)
-
-    def seen(shown: np.ndarray, brain: np.ndarray) -> Segmentation:
-        return segment_on_grid(shown, brain, affine, network, card)
-
-    own = seen(volume, inside)
+    own = segmented(volume, inside, affine)
     yield model_input(t1w, mask, affine, spec, tissue=own.tissue)[0], own
     rng = np.random.default_rng([seed, zlib.crc32(image.stem.encode())])
     classes = own.labels.classes(own.dseg)
     units = image_units(volume, inside, grid)
     for _ in range(simulated):
-        other = seen(*other_t1w(units, inside, classes, own.labels, rng))
+        shown = other_t1w(units, inside, classes, own.labels, rng)
+        other = segmented(*shown, affine)
         yield model_input(t1w, mask, affine, spec, tissue=other.tissue)[0], other
 
 

@@ -44,7 +44,7 @@ class Recipe:
         Of the running mean of the weights, which is what is kept.
     """
 
-    steps: int = 3000
+    steps: int = 1700
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
     warm_up: int = 100
@@ -57,7 +57,7 @@ class Recipe:
 
 
 class Examples(IterableDataset):  # type: ignore[misc]
-    """Endless random images of packed people; newly packed ones join as they come."""
+    """Endless random images of packed people."""
 
     def __init__(self, folder: Path, left_out: Sequence[str], seed: int) -> None:
         self.folder, self.left_out, self.seed = folder, set(left_out), seed
@@ -68,8 +68,8 @@ class Examples(IterableDataset):  # type: ignore[misc]
         torch.set_num_threads(1)
         rng = np.random.default_rng([self.seed, worker.id if worker else 0])
         labels = muse_labels()
+        paths = [p for p in sorted(self.folder.glob("*.npz")) if p.stem not in self.left_out]
         while True:
-            paths = [p for p in sorted(self.folder.glob("*.npz")) if p.stem not in self.left_out]
             yield example(load_subject(paths[rng.integers(len(paths))]), labels, rng)
 
 
