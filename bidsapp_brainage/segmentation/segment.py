@@ -149,27 +149,51 @@ def segment_on_grid(
     network: nn.Module,
     card: SegmentationCard,
     *,
+    both_ways: bool = True,
     n_threads: int | None = None,
 ) -> Segmentation:
     """Segment a brain that is on the network's grid; all else as :func:`segment`.
 
-    `volume` (float32) and `inside` (bool) are T1w and brain mask, shape (D, H, W).
+    `volume` (float32) and `inside` (bool) are T1w and brain mask, shape (D, H, W). The answers are
+    averaged over the brain and its mirror image, unless `both_ways` is False, which takes half the
+    time.
     """
-    import torch
-
     where = np.zeros(volume.shape, dtype=bool)
-    logits, units = torch.zeros(0, card.labels.n_classes), torch.zeros(0)
+    posteriors, units = np.zeros((0, card.labels.n_classes), np.float32), np.zeros(0, np.float32)
     if inside.any():
         scaled, where = segmentation_input(volume, inside)
-        with cpu_threads(n_threads), torch.inference_mode():
-            logits, units = network(torch.from_numpy(scaled)[None, None], torch.from_numpy(where))
-            logits = torch.softmax(logits.float(), dim=1)
+        with cpu_threads(n_threads):
+            posteriors, units = _answers(network, scaled, where)
+            if both_ways:
+                others = _answers(network, scaled[::-1], where[::-1])
+                order = _order(where)
+                posteriors = (posteriors + others[0][order][:, card.labels.mirrored]) / 2
+                units = (units + others[1][order]) / 2
     return Segmentation(
         where=where,
-        posteriors=logits.numpy(),
-        units=units.float().numpy(),
+        posteriors=posteriors,
+        units=units,
         mask=inside,
         affine=np.array(card.grid["affine"], dtype=float),
         to_t1w=np.asarray(affine, dtype=float),
         labels=card.labels,
     )
+
+
+def _order(where: np.ndarray) -> np.ndarray:
+    """For every chosen voxel, its place among those of the mirror image (left to right)."""
+    number = np.zeros(where.shape, dtype=np.int64)
+    number[::-1][where[::-1]] = np.arange(np.count_nonzero(where))
+    return number[where]
+
+
+def _answers(
+    network: nn.Module, scaled: np.ndarray, where: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    import torch
+
+    with torch.inference_mode():
+        logits, units = network(
+            torch.from_numpy(scaled.copy())[None, None], torch.from_numpy(where.copy())
+        )
+        return torch.softmax(logits.float(), dim=1).numpy(), units.float().numpy()

@@ -13,7 +13,7 @@ from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.imaging.network_input import model_input
 from bidsapp_brainage.segmentation.card import load_network
 from bidsapp_brainage.segmentation.native import regions_in_t1w, tissues_in_t1w
-from bidsapp_brainage.segmentation.segment import Segmentation, segment
+from bidsapp_brainage.segmentation.segment import Segmentation, segment, segment_on_grid
 from bidsapp_brainage.segmentation.tables import label_table, volume_table
 from tests.model.tiny import card_dict
 from tests.segmentation.tiny import AFFINE, SHAPE, Oracle
@@ -133,6 +133,22 @@ def test_untrained_weights_give_proper_numbers(head, card) -> None:
     assert np.isfinite(found.units).all()
     again = segment(image, head.mask, head.affine, load_network(card), card, n_threads=1)
     assert np.array_equal(found.posteriors, again.posteriors)
+
+
+def test_left_and_right_are_treated_alike(card) -> None:
+    rng = np.random.default_rng(0)
+    inside = ndimage.gaussian_filter(rng.normal(size=SHAPE), 2) > 0
+    volume = rng.random(SHAPE, dtype=np.float32) + 0.1
+    network, affine = load_network(card), np.eye(4)
+    found = segment_on_grid(volume, inside, affine, network, card)
+    other = segment_on_grid(volume[::-1], inside[::-1], affine, network, card)
+    mirrored = card.labels.indices[card.labels.mirrored[card.labels.classes(other.dseg[::-1])]]
+    assert np.array_equal(found.dseg, mirrored)
+    for left in range(1, card.labels.n_classes):
+        right = card.labels.mirrored[left]
+        seen = found.on_grid(found.posteriors[:, left])
+        assert np.allclose(seen, other.on_grid(other.posteriors[:, right])[::-1], atol=1e-5)
+    assert len(np.unique(found.dseg)) > 2
 
 
 def segmented_input() -> dict:

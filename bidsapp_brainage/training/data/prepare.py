@@ -26,8 +26,8 @@ from bidsapp_brainage.training.segmentation.synthesis import other_t1w
 
 from .cohort import SIMULATED
 
-#: Segments a volume inside a brain mask; the affine leads from template to T1w.
-Segmenter: TypeAlias = Callable[[np.ndarray, np.ndarray, np.ndarray], Segmentation]
+#: Segments a volume inside a brain mask (the affine leads from template to T1w), both ways or once.
+Segmenter: TypeAlias = Callable[[np.ndarray, np.ndarray, np.ndarray, bool], Segmentation]
 
 T1W = "_desc-preproc_T1w.nii.gz"
 #: Where levels of tissue are read: an ellipsoid inside the template's brain (RAS mm).
@@ -121,8 +121,10 @@ def _segmenter(spec: InputSpec) -> tuple[nib.Nifti1Image, Segmenter]:
     card = find_segmentation(segmentation_name(spec))
     network = load_network(card)
 
-    def segmented(volume: np.ndarray, brain: np.ndarray, affine: np.ndarray) -> Segmentation:
-        return segment_on_grid(volume, brain, affine, network, card)
+    def segmented(
+        volume: np.ndarray, brain: np.ndarray, affine: np.ndarray, both_ways: bool
+    ) -> Segmentation:
+        return segment_on_grid(volume, brain, affine, network, card, both_ways=both_ways)
 
     return card_grid(card.grid), segmented
 
@@ -142,14 +144,14 @@ def _volumes(
         return
     grid, segmented = made_by
     volume, inside = brought_to(grid, t1w, mask, affine)
-    own = segmented(volume, inside, affine)
+    own = segmented(volume, inside, affine, True)
     yield model_input(t1w, mask, affine, spec, tissue=own.tissue)[0], own
     rng = np.random.default_rng([seed, zlib.crc32(image.stem.encode())])
     classes = own.labels.classes(own.dseg)
     units = image_units(volume, inside, grid)
     for _ in range(simulated):
         shown = other_t1w(units, inside, classes, own.labels, rng)
-        other = segmented(*shown, affine)
+        other = segmented(*shown, affine, False)
         yield model_input(t1w, mask, affine, spec, tissue=other.tissue)[0], other
 
 

@@ -28,6 +28,47 @@ Levels: TypeAlias = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
+class Variation:
+    """How far a simulated T1w may be from the real one; every part is drawn at random up to it.
+
+    Attributes
+    ----------
+    fluid : float
+        Highest level of fluid; white matter is 1.
+    grey : (float, float)
+        Lowest and highest level of grey matter between fluid (0) and white matter (1).
+    real : float
+        Least part of what shows that comes from the real image; the rest has one level per region.
+    tight : float
+        How far the edge of a stripped image may lie inside the brain (-0.5 to 0.5).
+    field : float
+        SD of the logarithm of the uneven field.
+    curve : float
+        SD of the logarithm of the exponent of intensities.
+    slices, voxels : float
+        Thickest slice and largest voxel, in voxels of the grid.
+    noise : float
+        SD of the noise as a part of white matter.
+    """
+
+    fluid: float
+    grey: tuple[float, float]
+    real: float
+    tight: float
+    field: float
+    curve: float
+    slices: float
+    voxels: float
+    noise: float
+
+
+#: To learn to segment, also what is worse than any scanner's image.
+WIDE = Variation(0.45, (0.3, 0.88), 0.0, 0.25, 0.35, 0.2, 2.5, 1.6, 0.08)
+#: To learn ages from, no worse than what people analyse.
+MILD = Variation(0.35, (0.45, 0.85), 0.5, 0.05, 0.2, 0.1, 1.6, 1.3, 0.045)
+
+
+@dataclass(frozen=True)
 class Subject:
     """One person on the network's grid.
 
@@ -65,7 +106,7 @@ def example(subject: Subject, labels: Labels, rng: np.random.Generator) -> Examp
     if rng.random() < 0.5:
         units, mask, classes = units[::-1], mask[::-1], labels.mirrored[classes[::-1]]
     units = np.where(classes > 0, np.clip(units, 0, 2.2), units)
-    image, mask = _imaged(units, mask, classes, labels, _levels(rng), rng)
+    image, mask = _imaged(units, mask, classes, labels, _levels(rng), WIDE, rng)
     scaled, where = segmentation_input(image, mask)
     truth = np.where(classes > 0, units, 0).astype(np.float32)
     return Example(scaled, where, np.ascontiguousarray(classes), truth)
@@ -97,7 +138,8 @@ def other_t1w(
         What :func:`bidsapp_brainage.segmentation.input.segmentation_input` takes. The new mask is
         the old one, or smaller.
     """
-    image, changed = _imaged(units, mask, classes, labels, _t1w_levels(rng), rng)
+    levels = _t1w_levels(MILD, rng)
+    image, changed = _imaged(units, mask, classes, labels, levels, MILD, rng)
     changed = changed & mask
     return np.where(units < _EMPTY, 0, image), changed if changed.any() else mask
 
@@ -152,12 +194,13 @@ def _imaged(
     classes: np.ndarray,
     labels: Labels,
     levels: Levels,
+    most: Variation,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """An image with these levels of fluid, grey and white matter, and its brain mask."""
-    image = _contrasted(units, classes, labels, levels, rng)
-    image, mask = _edge(image, mask, classes, rng)
-    return _degraded(image, rng), mask
+    image = _contrasted(units, classes, labels, levels, most, rng)
+    image, mask = _edge(image, mask, classes, most, rng)
+    return _degraded(image, most, rng), mask
 
 
 def _contrasted(
@@ -165,6 +208,7 @@ def _contrasted(
     classes: np.ndarray,
     labels: Labels,
     levels: Levels,
+    most: Variation,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Give tissues the levels, with some variation by region; above 0."""
@@ -172,7 +216,7 @@ def _contrasted(
     real = np.interp(
         units, [-0.6, 0, 1, 2, 2.6], [levels[0] + beyond[0], *levels, levels[2] + beyond[1]]
     )
-    share = rng.choice([0.0, rng.random(), 1.0], p=[0.25, 0.35, 0.4])
+    share = rng.choice([most.real, rng.uniform(most.real, 1), 1.0], p=[0.25, 0.35, 0.4])
     spread = rng.uniform(0, 0.08)
     deviation = rng.normal(0, spread, labels.n_classes)
     deep = np.isin(labels.indices, DEEP)
@@ -185,15 +229,15 @@ def _contrasted(
     return np.asarray(np.clip(mixed, 0, None) + 0.02, dtype=np.float32)
 
 
-def _t1w_levels(rng: np.random.Generator) -> Levels:
-    fluid = rng.uniform(0, 0.45)
-    return fluid, fluid + (1 - fluid) * rng.uniform(0.3, 0.88), 1.0
+def _t1w_levels(most: Variation, rng: np.random.Generator) -> Levels:
+    fluid = rng.uniform(0, most.fluid)
+    return fluid, fluid + (1 - fluid) * rng.uniform(*most.grey), 1.0
 
 
 def _levels(rng: np.random.Generator) -> Levels:
     """Intensities of fluid, grey and white matter: mostly like a T1w, else anything."""
     if rng.random() < 0.7:
-        return _t1w_levels(rng)
+        return _t1w_levels(WIDE, rng)
     while True:
         levels = rng.random(3)
         apart = np.abs(np.diff(levels[[0, 1, 2, 0]]))
@@ -202,7 +246,11 @@ def _levels(rng: np.random.Generator) -> Levels:
 
 
 def _edge(
-    image: np.ndarray, mask: np.ndarray, classes: np.ndarray, rng: np.random.Generator
+    image: np.ndarray,
+    mask: np.ndarray,
+    classes: np.ndarray,
+    most: Variation,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Move the mask's edge; empty what is beyond it where the source is stripped."""
     wobble = 0.15 * _smooth(classes.shape, 7, rng, 1)[0]
@@ -211,31 +259,31 @@ def _edge(
         return image, near > 0.5 + rng.uniform(-0.3, 0.3) + wobble
     part = classes > 0 if rng.random() < 0.5 else classes > CORTICAL_FLUID
     near = ndimage.uniform_filter(part.astype(np.float32), int(rng.choice([3, 5])))
-    kept = near > np.clip(0.5 + rng.uniform(-0.35, 0.25) + wobble, 0.05, 0.95)
+    kept = near > np.clip(0.5 + rng.uniform(-0.35, most.tight) + wobble, 0.05, 0.95)
     return np.where(kept, image, 0), np.asarray(ndimage.binary_fill_holes(kept))
 
 
-def _degraded(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _degraded(image: np.ndarray, most: Variation, rng: np.random.Generator) -> np.ndarray:
     """Uneven field, curve, lower resolution, and noise; what is empty stays empty."""
     shown = image > 0
-    field = rng.uniform(0, 0.35) * _smooth(image.shape, int(rng.integers(3, 6)), rng, 1)[0]
-    image = np.exp(field) * image ** math.exp(rng.normal(0, 0.2))
+    field = rng.uniform(0, most.field) * _smooth(image.shape, int(rng.integers(3, 6)), rng, 1)[0]
+    image = np.exp(field) * image ** math.exp(rng.normal(0, most.curve))
     if rng.random() < 0.4:
-        image = _coarse(image, rng)
+        image = _coarse(image, most, rng)
     if rng.random() < 0.5:
         image = ndimage.gaussian_filter(image, rng.uniform(0, 0.7))
-    noise = rng.uniform(0, 0.08) * (rng.random() < 0.85)
+    noise = rng.uniform(0, most.noise) * (rng.random() < 0.85)
     first, second = rng.standard_normal((2, *image.shape), dtype=np.float32) * noise
     return np.asarray(np.where(shown, np.hypot(image + first, second) + 1e-3, 0))
 
 
-def _coarse(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _coarse(image: np.ndarray, most: Variation, rng: np.random.Generator) -> np.ndarray:
     """Thicker slices along one axis, or larger voxels."""
     factors = np.ones(3)
     if rng.random() < 0.5:
-        factors[rng.integers(3)] = rng.uniform(1, 2.5)
+        factors[rng.integers(3)] = rng.uniform(1, most.slices)
     else:
-        factors[:] = rng.uniform(1, 1.6)
+        factors[:] = rng.uniform(1, most.voxels)
     size = [max(2, round(n / factor)) for n, factor in zip(image.shape, factors, strict=True)]
     volume = torch.from_numpy(np.asarray(image, dtype=np.float32))[None, None]
     coarse = functional.adaptive_avg_pool3d(volume, (size[0], size[1], size[2]))
