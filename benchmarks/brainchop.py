@@ -31,8 +31,9 @@ from torch.nn import functional
 from bidsapp_brainage import io
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.segmentation.labels import VENTRICLES, muse_labels
+from bidsapp_brainage.segmentation.overlap import dice
 
-from .dice import dice, label_map, reference_of
+from .dice import label_map, reference_of
 
 MODELS = ("model5_gw_ae", "model11_gw_ae", "model20chan3cls", "model18cls")
 SIZE = 256

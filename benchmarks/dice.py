@@ -16,42 +16,13 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 from nibabel.processing import resample_from_to
-from numpy.typing import NDArray
 
 from bidsapp_brainage import io
-from bidsapp_brainage.segmentation.labels import TISSUES, VENTRICLES, Labels, muse_labels
+from bidsapp_brainage.segmentation.labels import Labels, muse_labels
+from bidsapp_brainage.segmentation.overlap import overlaps
 
 FIRST_PARCEL = 100  # parcels of the cortex have this index or a higher one
 HOLDS = 0.80  # median Dice of a region that holds
-
-
-def dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    """Overlap of two masks, 0 to 1; NaN where both are empty."""
-    size = int(first.sum()) + int(second.sum())
-    return 2 * int((first & second).sum()) / size if size else float("nan")
-
-
-def scores(
-    found: NDArray[np.integer], truth: NDArray[np.integer], labels: Labels
-) -> dict[str, float]:
-    """Dice of every region, tissue, the ventricles, all tissue and the brain, by name."""
-    table = labels.table
-    indices = table["index"].to_numpy(dtype=int)
-    length = int(max(indices.max(), found.max(), truth.max())) + 1
-    both = np.bincount(truth[truth == found], minlength=length)
-    size = np.bincount(truth.ravel(), minlength=length) + np.bincount(
-        found.ravel(), minlength=length
-    )
-    shown = np.bincount(truth.ravel(), minlength=length)[indices] > 0
-    overlap = np.where(shown, 2 * both[indices] / np.maximum(size[indices], 1), np.nan)
-    result = dict(zip(table["name"], overlap.tolist(), strict=True))
-    classes = [labels.tissues[labels.classes(part)] for part in (truth, found)]
-    for code, tissue in enumerate(TISSUES):
-        result[tissue] = dice(classes[0] == code, classes[1] == code)
-    result["Ventricles"] = dice(np.isin(truth, VENTRICLES), np.isin(found, VENTRICLES))
-    result["GM and WM"] = dice(classes[0] > 0, classes[1] > 0)
-    result["Brain"] = dice(truth > 0, found > 0)
-    return result
 
 
 def reference_of(folder: Path, person: str) -> Path | None:
@@ -77,7 +48,8 @@ def compared(
             continue
         truth = label_map(other)
         found = resample_from_to(label_map(path), truth, order=0)
-        yield person, scores(np.asarray(found.dataobj), np.asarray(truth.dataobj), labels)
+        parts = (labels.classes(np.asarray(part.dataobj)) for part in (found, truth))
+        yield person, overlaps(*parts, labels)
 
 
 def summary(rows: Sequence[dict[str, float]]) -> pd.DataFrame:

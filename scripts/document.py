@@ -117,12 +117,9 @@ def segmentation_page() -> str:
     from bidsapp_brainage.segmentation.card import EMBEDDED, bundled_folder, load_segmentation_card
 
     card = load_segmentation_card(bundled_folder() / f"{EMBEDDED}.json")
-    dice = card.raw["dice"]
-    rows = [
-        f"| {name} | {tissue} | {dice[name]:.2f} |"
-        for name, tissue in zip(card.labels.table["name"], card.labels.table["tissue"], strict=True)
-        if name in dice
-    ]
+    tissues = dict(zip(card.labels.table["name"], card.labels.table["tissue"], strict=True))
+    dice = sorted(card.raw["dice"].items(), key=lambda item: item[0] in tissues)  # sums first
+    rows = [f"| {name} | {tissues.get(name, '')} | {value:.2f} |" for name, value in dice]
     page = (DOCS / "models" / "segmentation.md").read_text(encoding="utf-8")
     return _filled(page, "dice", ["| region | tissue | Dice |", "|---|---|---|", *rows])
 

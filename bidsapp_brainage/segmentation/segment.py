@@ -14,6 +14,7 @@ from bidsapp_brainage.model.device import cpu_threads
 
 from .input import segmentation_input
 from .labels import TISSUES, Labels
+from .overlap import dice
 
 if TYPE_CHECKING:
     from torch import nn
@@ -79,8 +80,7 @@ class Segmentation:
     @property
     def mask_dice(self) -> float:
         """Dice overlap of the given mask with the brain that was found; 0 without brain."""
-        total = int(self.mask.sum() + self.brain.sum())
-        return float(2 * (self.mask & self.brain).sum() / total) if total else 0.0
+        return dice(self.mask, self.brain) if self.mask.any() else 0.0
 
     @property
     def tissues_found(self) -> int:

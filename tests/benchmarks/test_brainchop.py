@@ -13,7 +13,6 @@ from benchmarks import brainchop
 from benchmarks import dice as scoring
 from bidsapp_brainage import io
 from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.segmentation.labels import muse_labels
 
 
 def written(folder, layers, comment=""):
@@ -118,19 +117,6 @@ def test_regions_of_both_sides_are_compared_together():
     assert scores["GM"] == 1
     assert scores["GM and WM"] == 1
     assert np.isnan(scores["Hippocampus"])
-
-
-def test_dice_by_region_and_tissue():
-    truth = np.array([81, 81, 81, 106, 106, 51, 1, 0])
-    found = np.array([81, 81, 106, 106, 106, 51, 0, 0])
-    scores = scoring.scores(found, truth, muse_labels())
-    assert scores["Frontal_WM_R"] == pytest.approx(0.8)
-    assert scores["AngularGyrus_R"] == pytest.approx(0.8)
-    assert scores["CortCSF"] == 0
-    assert np.isnan(scores["Hippocampus_L"])
-    assert scores["CSF"] == pytest.approx(2 / 3)
-    assert (scores["Ventricles"], scores["GM and WM"]) == (1, 1)
-    assert scores["Brain"] == pytest.approx(12 / 13)
 
 
 def test_a_folder_of_label_maps_is_scored_on_the_grid_of_the_reference(tmp_path, capsys):
