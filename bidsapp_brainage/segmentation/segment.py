@@ -163,12 +163,7 @@ def segment_on_grid(
     if inside.any():
         scaled, where = segmentation_input(volume, inside)
         with cpu_threads(n_threads):
-            posteriors, units = _answers(network, scaled, where)
-            if both_ways:
-                others = _answers(network, scaled[::-1], where[::-1])
-                order = _order(where)
-                posteriors = (posteriors + others[0][order][:, card.labels.mirrored]) / 2
-                units = (units + others[1][order]) / 2
+            posteriors, units = answers(network, scaled, where, card.labels, both_ways=both_ways)
     return Segmentation(
         where=where,
         posteriors=posteriors,
@@ -180,14 +175,44 @@ def segment_on_grid(
     )
 
 
-def _order(where: np.ndarray) -> np.ndarray:
-    """For every chosen voxel, its place among those of the mirror image (left to right)."""
-    number = np.zeros(where.shape, dtype=np.int64)
-    number[::-1][where[::-1]] = np.arange(np.count_nonzero(where))
-    return number[where]
+def answers(
+    network: nn.Module,
+    scaled: np.ndarray,
+    where: np.ndarray,
+    labels: Labels,
+    *,
+    both_ways: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a network says about the voxels it is asked about.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        As :class:`.network.SegmentationNet`.
+    scaled, where : ndarray, shape (D, H, W)
+        From :func:`.input.segmentation_input`; the first axis runs from left to right or back.
+    labels : Labels
+        Its classes, with those of the other side.
+    both_ways : bool
+        Average over the brain and its mirror image.
+
+    Returns
+    -------
+    posteriors : ndarray of float32, shape (n_voxels, n_classes)
+    units : ndarray of float32, shape (n_voxels,)
+    """
+    posteriors, units = _once(network, scaled, where)
+    if both_ways:
+        others, other_units = _once(network, scaled[::-1], where[::-1])
+        number = np.zeros(where.shape, dtype=np.int64)
+        number[::-1][where[::-1]] = np.arange(len(units))
+        order = number[where]  # place of every voxel among those of the mirror image
+        posteriors = (posteriors + others[order][:, labels.mirrored]) / 2
+        units = (units + other_units[order]) / 2
+    return posteriors, units
 
 
-def _answers(
+def _once(
     network: nn.Module, scaled: np.ndarray, where: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     import torch

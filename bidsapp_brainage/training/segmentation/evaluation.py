@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-import torch
 
 from bidsapp_brainage.segmentation.labels import Labels
 from bidsapp_brainage.segmentation.network import SegmentationNet
 from bidsapp_brainage.segmentation.overlap import overlaps
+from bidsapp_brainage.segmentation.segment import answers
 
 from .synthesis import Example
 
@@ -28,12 +28,9 @@ def dice_table(
     """
     scores = []
     for image in examples:
-        with torch.inference_mode():
-            logits, _ = network(
-                torch.from_numpy(image.image)[None, None], torch.from_numpy(image.where)
-            )
+        posteriors, _ = answers(network, image.image, image.where, labels)
         found = np.zeros(image.where.shape, dtype=int)
-        found[image.where] = logits.argmax(dim=1).numpy()
+        found[image.where] = posteriors.argmax(axis=1)
         scores.append(overlaps(found, image.classes, labels))
     content = pd.DataFrame(scores)
     regions = labels.table.set_index("name").reindex(content.columns)
