@@ -90,8 +90,13 @@ class Segmentation:
 
     @property
     def tissue(self) -> Tissue:
-        """Tissue units as images, 0 outside the brain."""
-        units = np.where(self.brain, self.on_grid(self.units), np.float32(0))
+        """Tissue units as images: what the posteriors expect, 0 outside the brain.
+
+        (The network's own units follow the intensities of its training scanner: predicted ages of
+        people of another scanner were off by decades with them.)
+        """
+        expected = self.tissues @ np.arange(len(TISSUES), dtype=np.float32)
+        units = np.where(self.brain, self.on_grid(expected), np.float32(0))
         return Tissue(
             nib.Nifti1Image(units.astype(np.float32), self.affine),
             nib.Nifti1Image(self.brain.astype(np.uint8), self.affine),

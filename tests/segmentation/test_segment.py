@@ -36,7 +36,8 @@ def test_the_grid_holds_what_the_network_said(head, card, found) -> None:
     assert found.mask_dice > 0.9
     assert found.tissues_found == 3
     units = np.asarray(found.tissue.units.dataobj)
-    assert set(np.unique(units)) == {0, 1, 2}
+    expected = np.clip(card.labels.tissues[head.classes], 0, None)
+    assert units[found.brain] == pytest.approx(expected[found.brain], abs=1e-5)
     assert (units[~found.brain] == 0).all()
 
 
@@ -57,6 +58,14 @@ def test_a_voxel_that_is_half_fluid_counts_half(head, card, found) -> None:
     half[inner, 1], half[inner, 4] = 0.5, 0.5
     soft = volumes(dataclasses.replace(found, posteriors=half))
     assert soft["3rdVentricle"] == pytest.approx(volumes(found)["3rdVentricle"] / 2, rel=1e-3)
+
+
+def test_units_are_the_mean_of_what_is_said_and_what_posteriors_expect(head, card, found) -> None:
+    half = found.posteriors.copy()
+    white = half[:, 4] > 0.5
+    half[white, 4], half[white, 1] = 0.5, 0.5  # white matter or fluid
+    units = np.asarray(dataclasses.replace(found, posteriors=half).tissue.units.dataobj)
+    assert units[found.where][white] == pytest.approx((2 + 0.5 * 2) / 2, abs=1e-5)
 
 
 def test_regions_at_the_resolution_of_the_image(head, found) -> None:
