@@ -35,8 +35,6 @@ class Segmentation:
         Voxels that the network was asked about; none if there is no brain mask on the grid.
     posteriors : ndarray of float32, shape (n_voxels, n_classes)
         Of these voxels in the order of ``where``; each row sums to 1.
-    units : ndarray of float32, shape (n_voxels,)
-        Fluid 0, grey matter 1, white matter 2.
     mask : ndarray of bool, shape (D, H, W)
         The brain mask that was given.
     affine : ndarray, shape (4, 4)
@@ -49,7 +47,6 @@ class Segmentation:
 
     where: np.ndarray
     posteriors: np.ndarray
-    units: np.ndarray
     mask: np.ndarray
     affine: np.ndarray
     to_t1w: np.ndarray
@@ -90,10 +87,10 @@ class Segmentation:
 
     @property
     def tissue(self) -> Tissue:
-        """Tissue units as images: what the posteriors expect, 0 outside the brain.
+        """Tissue units as images: what the posteriors expect (fluid 0, grey matter 1, white 2).
 
-        (The network's own units follow the intensities of its training scanner: predicted ages of
-        people of another scanner were off by decades with them.)
+        Outside the brain they are 0. (The units that the network learns beside follow the
+        intensities of its training scanner: ages of people of another one were off by decades.)
         """
         expected = self.tissues @ np.arange(len(TISSUES), dtype=np.float32)
         units = np.where(self.brain, self.on_grid(expected), np.float32(0))
@@ -164,15 +161,14 @@ def segment_on_grid(
     time.
     """
     where = np.zeros(volume.shape, dtype=bool)
-    posteriors, units = np.zeros((0, card.labels.n_classes), np.float32), np.zeros(0, np.float32)
+    posteriors = np.zeros((0, card.labels.n_classes), dtype=np.float32)
     if inside.any():
         scaled, where = segmentation_input(volume, inside)
         with cpu_threads(n_threads):
-            posteriors, units = answers(network, scaled, where, card.labels, both_ways=both_ways)
+            posteriors = answers(network, scaled, where, card.labels, both_ways=both_ways)
     return Segmentation(
         where=where,
         posteriors=posteriors,
-        units=units,
         mask=inside,
         affine=np.array(card.grid["affine"], dtype=float),
         to_t1w=np.asarray(affine, dtype=float),
@@ -187,8 +183,8 @@ def answers(
     labels: Labels,
     *,
     both_ways: bool = True,
-) -> tuple[np.ndarray, np.ndarray]:
-    """What a network says about the voxels it is asked about.
+) -> np.ndarray:
+    """Posteriors of the voxels that a network is asked about.
 
     Parameters
     ----------
@@ -204,26 +200,22 @@ def answers(
     Returns
     -------
     posteriors : ndarray of float32, shape (n_voxels, n_classes)
-    units : ndarray of float32, shape (n_voxels,)
     """
-    posteriors, units = _once(network, scaled, where)
+    posteriors = _once(network, scaled, where)
     if both_ways:
-        others, other_units = _once(network, scaled[::-1], where[::-1])
+        others = _once(network, scaled[::-1], where[::-1])
         number = np.zeros(where.shape, dtype=np.int64)
-        number[::-1][where[::-1]] = np.arange(len(units))
+        number[::-1][where[::-1]] = np.arange(len(posteriors))
         order = number[where]  # place of every voxel among those of the mirror image
         posteriors = (posteriors + others[order][:, labels.mirrored]) / 2
-        units = (units + other_units[order]) / 2
-    return posteriors, units
+    return posteriors
 
 
-def _once(
-    network: nn.Module, scaled: np.ndarray, where: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _once(network: nn.Module, scaled: np.ndarray, where: np.ndarray) -> np.ndarray:
     import torch
 
     with torch.inference_mode():
-        logits, units = network(
+        logits, _ = network(
             torch.from_numpy(scaled.copy())[None, None], torch.from_numpy(where.copy())
         )
-        return torch.softmax(logits.float(), dim=1).numpy(), units.float().numpy()
+        return np.asarray(torch.softmax(logits.float(), dim=1).numpy())

@@ -28,7 +28,7 @@ def dice_table(
     """
     scores = []
     for image in examples:
-        posteriors, _ = answers(network, image.image, image.where, labels)
+        posteriors = answers(network, image.image, image.where, labels)
         found = np.zeros(image.where.shape, dtype=int)
         found[image.where] = posteriors.argmax(axis=1)
         scores.append(overlaps(found, image.classes, labels))
