@@ -29,6 +29,7 @@ from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.imaging.network_input import brought_to, card_grid, model_input
 from bidsapp_brainage.imaging.transforms import read_affine
 from bidsapp_brainage.model.cards import ModelCard, find_card
+from bidsapp_brainage.model.networks.regional import for_brain
 from bidsapp_brainage.model.prediction import predict
 from bidsapp_brainage.model.weights.loading import load_members
 from bidsapp_brainage.segmentation.card import find_segmentation, load_network
@@ -85,8 +86,9 @@ def predicted_versions(task: Task) -> list[dict[str, object]]:
 
     def aged(volume: np.ndarray, inside: np.ndarray) -> tuple[float, Segmentation]:
         found = segment_on_grid(volume, inside, affine, network, segmentation)
-        seen, _ = model_input(t1w, mask, affine, card.input, tissue=found.tissue)
-        return predict(members, np.asarray(seen.dataobj, dtype=np.float32), card).mean, found
+        seen, regions = model_input(t1w, mask, affine, card.input, tissue=found.tissue)
+        bound = for_brain(members, np.asarray(regions.dataobj))
+        return predict(bound, np.asarray(seen.dataobj, dtype=np.float32), card).mean, found
 
     volume, inside = brought_to(grid, t1w, mask, affine)
     age, own = aged(volume, inside)

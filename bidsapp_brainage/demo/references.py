@@ -99,10 +99,13 @@ def _totals(volumes: pd.DataFrame | None) -> dict[str, float]:
 
 def prepared_answer(card: ModelCard, device: str) -> Answer:
     """What the model says of the prepared input, on a torch device."""
+    from bidsapp_brainage.model.networks.regional import for_brain
     from bidsapp_brainage.model.prediction import predict
     from bidsapp_brainage.model.weights.loading import load_members
 
-    predicted = predict(load_members(card, device), prepared_input(card), card, device=device)
+    volume, regions = prepared_input(card)
+    members = for_brain(load_members(card, device), regions)
+    predicted = predict(members, volume, card, device=device)
     return Answer(predicted.mean, _interval(predicted.ci95_lower, predicted.ci95_upper))
 
 
@@ -138,10 +141,11 @@ def check_without_weights(card: ModelCard) -> str:
     )
 
 
-def prepared_input(card: ModelCard) -> NDArray[np.float32]:
-    """The template as a network's input, made without registration and brain extraction.
+def prepared_input(card: ModelCard) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
+    """The template as a network's input with its mask.
 
-    By the card's own scaling; where the card asks for tissue from a segmentation, that is run.
+    It is made without registration and brain extraction, by the card's own scaling; where the card
+    asks for tissue from a segmentation, that is run.
 
     Parameters
     ----------
@@ -149,7 +153,9 @@ def prepared_input(card: ModelCard) -> NDArray[np.float32]:
 
     Returns
     -------
-    ndarray of float32, shape of the card's input
+    volume : ndarray of float32, shape of the card's input
+    mask : ndarray of int16, same shape
+        Brain mask, or regions where the model sees a segmentation.
     """
     import nibabel as nib
     from nilearn import datasets
@@ -160,7 +166,7 @@ def prepared_input(card: ModelCard) -> NDArray[np.float32]:
     brain = np.asarray(template.dataobj, dtype=np.float32)
     affine = np.asarray(template.affine, dtype=float)
     mask = nib.Nifti1Image((brain > 0).astype(np.uint8), affine)
-    volume, _ = prepare.prepared_input(
+    volume, inside = prepare.prepared_input(
         nib.Nifti1Image(brain, affine), mask, np.eye(4), card.input, n_threads=1
     )
-    return np.asarray(volume.dataobj, dtype=np.float32)
+    return np.asarray(volume.dataobj, dtype=np.float32), np.asarray(inside.dataobj).astype(np.int16)

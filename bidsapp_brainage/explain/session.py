@@ -320,8 +320,8 @@ class ExplanationSession:
             raise DataError("Without an axis from left to right no image can be mirrored.")
         template = None if inputs.template is None else _flipped(inputs.template, axis)
         return occlude(
-            inputs.ensemble, _flipped(inputs.volume, axis), _flipped(inputs.labels, axis),
-            inputs.indices,
+            _mirrored(inputs.ensemble, axis), _flipped(inputs.volume, axis),
+            _flipped(inputs.labels, axis), inputs.indices,
             baseline=inputs.baseline, background=inputs.background, template=template,
         )  # fmt: skip
 
@@ -343,6 +343,18 @@ class ExplanationSession:
         for name in ("occluder", "nulls"):
             other.__dict__.pop(name, None)
         return other
+
+
+def _mirrored(ensemble: Ensemble, axis: int) -> Ensemble:
+    """The same for mirror images: networks that know where things are in a brain turn with it."""
+    turned = [getattr(member, "mirrored", None) for member in ensemble.members]
+    if not any(turned):
+        return ensemble
+    members = [
+        turn(axis) if callable(turn) else member
+        for turn, member in zip(turned, ensemble.members, strict=True)
+    ]
+    return replace(ensemble, members=tuple(members))
 
 
 def _flipped(values: NDArray[_Scalar], axis: int) -> NDArray[_Scalar]:

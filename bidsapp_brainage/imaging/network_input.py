@@ -20,11 +20,12 @@ from .transforms import apply_xfm, blurred_to
 class Tissue(NamedTuple):
     """What the segmentation says of a brain, on its own grid in template space.
 
-    ``units`` are fluid 0, grey matter 1, white matter 2 (float32), ``brain`` is a mask (uint8).
+    ``units`` are fluid 0, grey matter 1, white matter 2 (float32), ``regions`` the segmentation's
+    indices (int16), 0 outside the brain.
     """
 
     units: nib.Nifti1Image
-    brain: nib.Nifti1Image
+    regions: nib.Nifti1Image
 
 
 def card_grid(input_spec: Grid) -> nib.Nifti1Image:
@@ -67,7 +68,8 @@ def model_input(
     the brain the volume holds the card's background, and its affine has shears where the card's
     registration is not the affine one.
 
-    Where the card's scaling is ``segmentation``, the volume and its mask come from `tissue` alone.
+    Where the card's scaling is ``segmentation``, both come from `tissue` alone, and the mask holds
+    the index of the region of every voxel of the brain.
     """
     if needs_segmentation(input_spec):
         return _from_tissue(tissue, input_spec)
@@ -107,25 +109,25 @@ def brought_to(
 def _from_tissue(
     tissue: Tissue | None, input_spec: InputSpec
 ) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
-    """Tissue units on the card's grid with the brain that they come from."""
+    """Tissue units on the card's grid with the regions that they come from."""
     if tissue is None:
         raise DataError(
             "This model sees tissue from a segmentation, and there is none: run the app on the "
             "image itself."
         )
     grid = card_grid(input_spec)
-    volume, inside = np.asarray(tissue.units.dataobj), np.asarray(tissue.brain.dataobj) > 0
-    if volume.shape != grid.shape or not np.allclose(tissue.units.affine, grid.affine):
-        volume, inside = brought_to(grid, tissue.units, tissue.brain, np.eye(4))
+    units, regions = tissue
+    if units.shape != grid.shape or not np.allclose(units.affine, grid.affine):
+        units = nib.Nifti1Image(brought_to(grid, units, regions, np.eye(4))[0], grid.affine)
+        regions = apply_xfm(regions, grid, np.eye(4), interpolation="nearest")
+    volume, labels = np.asarray(units.dataobj), np.asarray(regions.dataobj).astype(np.int16)
+    inside = labels > 0
     if not inside.any():
         raise DataError("The segmentation finds no brain in this image: is it a T1w of a head?")
     scaled = scale_intensity(
         volume, inside, input_spec["intensity"], background=outside_value(input_spec)
     )
-    return (
-        nib.Nifti1Image(scaled, grid.affine),
-        nib.Nifti1Image(inside.astype(np.uint8), grid.affine),
-    )
+    return nib.Nifti1Image(scaled, grid.affine), nib.Nifti1Image(labels, grid.affine)
 
 
 def _with_fluid(t1w: nib.Nifti1Image, inside: np.ndarray) -> nib.Nifti1Image:

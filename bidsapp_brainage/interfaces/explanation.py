@@ -136,16 +136,18 @@ class Explain(StageInterface):
         from bidsapp_brainage.explain.session import ExplanationInput, ExplanationSession
         from bidsapp_brainage.model import cards, prediction
         from bidsapp_brainage.model.intensity import background_value
+        from bidsapp_brainage.model.networks.regional import for_brain
         from bidsapp_brainage.model.uncertainty import left_right_axis
         from bidsapp_brainage.model.weights.loading import load_members
 
         inputs = self.inputs
+        regions = self._regions()
         card = cards.load_card(Path(inputs.card))
         image = io.load_nifti(Path(inputs.labels))
         volume = io.load_nifti(Path(inputs.volume)).get_fdata(dtype="float32")
         explained = ExplanationInput(
             ensemble=Ensemble(
-                tuple(load_members(card)),
+                tuple(for_brain(load_members(card), regions)),
                 prediction.decoder(card),
                 device=inputs.device,
                 batch_size=inputs.batch_size or None,
@@ -157,7 +159,7 @@ class Explain(StageInterface):
             voxel_ml=float(abs(np.linalg.det(image.affine[:3, :3]))) / 1000,
             baselines=tuple(inputs.baselines),
             template=self._template(card),
-            mask=self._mask(),
+            mask=None if regions is None else regions > 0,
             background=background_value(card.input, volume),
             mirror_axis=left_right_axis(card.input),
             age=inputs.age,
@@ -168,13 +170,13 @@ class Explain(StageInterface):
         )
         return ExplanationSession(explained, results)
 
-    def _mask(self) -> NDArray[np.bool_] | None:
+    def _regions(self) -> NDArray[np.integer] | None:
+        """Brain mask, or the regions of a model that sees a segmentation."""
         from bidsapp_brainage import io
 
         if not isdefined(self.inputs.mask):
             return None
-        values = io.load_nifti(Path(self.inputs.mask)).get_fdata(dtype="float32")
-        return np.asarray(values > 0)
+        return np.asarray(io.load_nifti(Path(self.inputs.mask)).dataobj).astype(np.int16)
 
     def _template(self, card: ModelCard) -> NDArray[np.float32] | None:
         """The template as the network would see it."""

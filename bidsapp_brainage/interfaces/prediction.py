@@ -10,6 +10,9 @@ from nipype.interfaces.base import File, TraitedSpec, isdefined, traits
 from bidsapp_brainage.interfaces.base import StageInputSpec, StageInterface
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from bidsapp_brainage.imaging.network_input import Tissue
 
 
@@ -24,12 +27,12 @@ class _ModelInputInputSpec(ModelInputSpec):
     mask = File(exists=True, mandatory=True, desc="brain mask on the grid of the T1w")
     affine = File(exists=True, mandatory=True, desc="affine from template to T1w")
     units = File(exists=True, desc="tissue units on the segmentation's grid")
-    brain = File(exists=True, desc="brain that they come from")
+    regions = File(exists=True, desc="regions that they come from")
 
 
 class _ModelInputOutputSpec(TraitedSpec):
     volume = File(exists=True, desc="T1w on the card's grid, scaled as the card says")
-    mask = File(exists=True, desc="brain mask on the card's grid")
+    mask = File(exists=True, desc="brain mask, or regions, on the card's grid")
 
 
 class ModelInput(StageInterface):
@@ -60,7 +63,7 @@ class ModelInput(StageInterface):
         from bidsapp_brainage import io
         from bidsapp_brainage.imaging.network_input import Tissue
 
-        paths = (self.inputs.units, self.inputs.brain)
+        paths = (self.inputs.units, self.inputs.regions)
         if not all(map(isdefined, paths)):
             return None
         return Tissue(*(io.load_nifti(Path(path)) for path in paths))
@@ -84,6 +87,7 @@ class _PredictInputSpec(NetworkInputSpec):
     age_source = traits.Str("n/a", usedefault=True)
     bias_correction = traits.Str("model", usedefault=True, desc="none, model or file:PATH")
     qc_table = File(exists=True, desc="quality metrics with their decision")
+    mask = File(exists=True, desc="brain mask, or regions, on the grid of the volume")
     volumes = File(exists=True, desc="regional volumes of the segmentation")
     stripped = traits.Bool(False, usedefault=True, desc="whether the T1w shows only the brain")
     label = traits.Str("image", usedefault=True, nohash=True, desc="how messages call the image")
@@ -108,6 +112,7 @@ class Predict(StageInterface):
         from bidsapp_brainage import io
         from bidsapp_brainage.model import cards, prediction
         from bidsapp_brainage.model.bias_correction import resolve_bias_correction
+        from bidsapp_brainage.model.networks.regional import for_brain
         from bidsapp_brainage.model.plausibility.features import tissue_fractions
         from bidsapp_brainage.model.weights.loading import load_members
 
@@ -115,7 +120,7 @@ class Predict(StageInterface):
         volumes = self.inputs.volumes
         card = cards.load_card(Path(self.inputs.card))
         predicted = prediction.predict(
-            load_members(card, self.inputs.device),
+            for_brain(load_members(card, self.inputs.device), self._regions()),
             io.load_nifti(Path(self.inputs.volume)).get_fdata(dtype="float32"),
             card,
             stripped_source=self.inputs.stripped,
@@ -140,6 +145,16 @@ class Predict(StageInterface):
             self._results["agedist"] = self._file(runtime, "agedist.tsv")
             io.write_tsv(Path(self._results["agedist"]), prediction.distribution_table(predicted))
         return runtime
+
+    def _regions(self) -> NDArray[np.integer] | None:
+        """What the mask holds; networks that need no regions do not look at it."""
+        import numpy as np
+
+        from bidsapp_brainage import io
+
+        if not isdefined(self.inputs.mask):
+            return None
+        return np.asarray(io.load_nifti(Path(self.inputs.mask)).dataobj).astype(np.int16)
 
     def _quality(self) -> tuple[str, str]:
         """Decision of the quality control, and how brain mask and segmentation disagree.

@@ -27,7 +27,7 @@ class _SegmentInputSpec(StageInputSpec):
 
 class _SegmentOutputSpec(TraitedSpec):
     units = File(exists=True, desc="tissue units on the card's grid, 0 outside the brain")
-    brain = File(exists=True, desc="brain on the card's grid")
+    regions = File(exists=True, desc="regions on the card's grid, 0 outside the brain")
     facts = traits.Dict(desc="dice_mask_segmentation, tissues_found")
     volumes = File(exists=True, desc="one row per region and sum")
     dseg_table = File(exists=True, desc="names of the regions")

@@ -94,9 +94,11 @@ class Segmentation:
         """
         expected = self.tissues @ np.arange(len(TISSUES), dtype=np.float32)
         units = np.where(self.brain, self.on_grid(expected), np.float32(0))
+        within = self.labels.indices[1 + self.posteriors[:, 1:].argmax(axis=1)]
+        regions = np.where(self.brain, self.on_grid(within), 0)
         return Tissue(
             nib.Nifti1Image(units.astype(np.float32), self.affine),
-            nib.Nifti1Image(self.brain.astype(np.uint8), self.affine),
+            nib.Nifti1Image(regions.astype(np.int16), self.affine),
         )
 
     def on_grid(self, values: np.ndarray) -> np.ndarray:

@@ -153,7 +153,7 @@ def from_scratch(run: CrossValidation, folder: Path) -> CrossValidation:
 
 
 def _gathered(run: CrossValidation, tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """One row per scan: networks of a fold averaged, with the true values beside them."""
+    """One row per scan that is not simulated: networks of a fold averaged, and the true values."""
     parts = heads(final_recipe(run.recipe).card["output"])
     seeds = run.recipe.n_seeds
     folds = [
@@ -173,7 +173,8 @@ def _gathered(run: CrossValidation, tables: list[pd.DataFrame]) -> pd.DataFrame:
         table["age"] = cohort.ages
     for head in parts:
         table[head.name] = cohort.truth(head)
-    return table.join(predicted).sort_values(["age", "participant_id"], ignore_index=True)
+    table = table.join(predicted)[~cohort.simulated]
+    return table.sort_values(["age", "participant_id"], ignore_index=True)
 
 
 def _claim(run: CrossValidation) -> None:

@@ -14,12 +14,13 @@ from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import read_tsv
 from bidsapp_brainage.model.cards import ModelCard
 from bidsapp_brainage.model.device import cpu_threads
+from bidsapp_brainage.model.networks.regional import for_brain
 from bidsapp_brainage.model.outputs import AGE, Head, heads
 from bidsapp_brainage.model.prediction import Prediction, predict
 from bidsapp_brainage.model.weights.loading import load_members
 from bidsapp_brainage.stats import accuracy
 from bidsapp_brainage.stats.classes import class_metrics
-from bidsapp_brainage.training.data.cohort import Cohort, Source, load_volume
+from bidsapp_brainage.training.data.cohort import Cohort, Source, load_regions, load_volume
 from bidsapp_brainage.training.decode import average_tables, decode_table
 from bidsapp_brainage.training.reference import tissue_beside
 
@@ -85,12 +86,13 @@ def predict_cohort(
     rows, outputs = [], []
     for path in cohort.paths:
         volume = load_volume(path, card.input, prepared=cohort.prepared)
+        own = for_brain(members, load_regions(path))
         if has_age:
             tissue = tissue_beside(path)
-            result = predict(members, volume, card, tissue=tissue, device=device, n_threads=threads)
+            result = predict(own, volume, card, tissue=tissue, device=device, n_threads=threads)
             rows.append(_age_row(result))
         if others:
-            outputs.append(_raw_outputs(members, volume, device, threads))
+            outputs.append(_raw_outputs(own, volume, device, threads))
     table = pd.DataFrame({"participant_id": cohort.people, AGE: cohort.ages})
     table.insert(1, "image", [path.name for path in cohort.paths])
     table["sex"] = cohort.texts("sex")

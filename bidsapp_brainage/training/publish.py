@@ -19,7 +19,7 @@ from bidsapp_brainage.model.weights.files import file_sha256
 from bidsapp_brainage.stats.classes import balanced_accuracy
 from bidsapp_brainage.training import calibration
 from bidsapp_brainage.training.crossval import SCANNER, CrossValidation
-from bidsapp_brainage.training.data.cohort import SIMULATED, Cohort
+from bidsapp_brainage.training.data.cohort import Cohort
 from bidsapp_brainage.training.evaluation import coverage, figures, predict_cohort
 from bidsapp_brainage.training.setup import final_recipe
 
@@ -46,7 +46,6 @@ def publish(
     this name.
     """
     recipe = final_recipe(run.recipe)
-    table = table[~table["image"].str.contains(SIMULATED, regex=False)].reset_index(drop=True)
     raw = {
         **recipe.card,
         "weights": _copy_weights(run, Path(models_dir)),

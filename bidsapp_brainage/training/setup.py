@@ -24,7 +24,13 @@ from bidsapp_brainage.training.recipe import Augmentation, Recipe, bundled_recip
 
 LOGGER = logging.getLogger(__name__)
 DEFAULT_RECIPE = "sfcn2mm"
-DESCRIBED = ("mixture", "tissuelinear", "refined")  # have no parameters that are usual
+REGIONS = "regionlinear"
+DESCRIBED = (
+    "mixture",
+    "tissuelinear",
+    "regionlinear",
+    "refined",
+)  # have no parameters that are usual
 LEARNABLE = 0  # part of a mixture that learns by steps; the others are fitted beside it
 LICENCE = "not stated: ask whoever trained the model"
 AGE_BINS = {"coding": "bins", "lower": 0.0, "width": 2.0, "n_bins": 50, "unit": "year"}
@@ -171,6 +177,11 @@ def write_start(card: ModelCard, folder: Path) -> tuple[Path, ...]:
     """
     if card.architecture["id"] not in ARCHITECTURES:
         raise UsageError(f"{card.name} is an {card.architecture['id']} file and cannot learn.")
+    if card.architecture["id"] == REGIONS:
+        raise UsageError(
+            f"{card.name} is fitted in closed form: train it anew on your people (brainage-model "
+            "train) instead of fine-tuning it."
+        )
     paths = []
     for index, member in enumerate(load_members(card)):
         paths.append(folder / f"member-{index + 1}.safetensors")
@@ -221,6 +232,8 @@ def with_outputs(architecture: Architecture, count: int) -> Architecture:
     else:
         raise UsageError(f"The architecture {identity} cannot be given {count} outputs.")
     chosen: Architecture = {"id": identity, "parameters": parameters}
+    if "text" in architecture:
+        chosen["text"] = architecture["text"]
     build_network(chosen)  # faults in the parameters are said now, not in a later process
     return chosen
 

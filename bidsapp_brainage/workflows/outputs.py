@@ -12,6 +12,7 @@ from bidsapp_brainage.bids.dictionaries import sidecar
 from bidsapp_brainage.bids.names import resolution_label
 from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.interfaces.sinks import DerivativeSink
+from bidsapp_brainage.model.specs import needs_segmentation
 
 if TYPE_CHECKING:
     from bidsapp_brainage.atlas.templates import TemplateFiles
@@ -192,12 +193,13 @@ def init_ds_prediction_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
 
     Inputs
     ------
-    volume, brainage, agedist, qc
-        From the prediction workflow.
+    volume, volume_mask, brainage, agedist, qc
+        From the prediction workflow; the mask is kept where it holds regions.
     """
     workflow = Workflow(name="ds_prediction_wf")
     inputnode = pe.Node(
-        niu.IdentityInterface(fields=["volume", "brainage", "agedist", "qc"]), name="inputnode"
+        niu.IdentityInterface(fields=["volume", "volume_mask", "brainage", "agedist", "qc"]),
+        name="inputnode",
     )
     model, seen = run_plan.model_label, run_plan.grid_labels
     on_grid = _on_grid(run_plan)
@@ -216,6 +218,15 @@ def init_ds_prediction_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
         },
     )
     workflow.connect(inputnode, "volume", ds_input, "in_file")
+    if needs_segmentation(run_plan.card.input):
+        described = {
+            "Description": f"Regions in the input of model {model}; what their indices mean is in "
+            "the table of the segmentation (dseg.tsv).",
+            **{name: on_grid[name] for name in ("Resolution", "SpatialReference")},
+            "Sources": origin,
+        }
+        ds_regions = sink("ds_input_regions", dest, "input_regions", **seen, metadata=described)
+        workflow.connect(inputnode, "volume_mask", ds_regions, "in_file")
     for kind, sources in (
         *((kind, [dest.uri("input", **seen)]) for kind in run_plan.prediction_tables),
         ("qc", [dest.source, *origin]),

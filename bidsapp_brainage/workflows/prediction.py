@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _GPU_MEMORY_GB = 2.0
 #: What comes from the segmentation: tissue, where it lies, its opinion on the mask, volumes.
-SEGMENTED = ("units", "brain", "segmentation", "volumes")
+SEGMENTED = ("units", "regions", "segmentation", "volumes")
 
 
 def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
@@ -90,7 +90,7 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
             ("facts", "facts"),
         ]),
         (inputnode, predict, [("stripped", "stripped")]),
-        (model_input, predict, [("volume", "volume")]),
+        (model_input, predict, [("volume", "volume"), ("mask", "mask")]),
         (quality, predict, [("table", "qc_table")]),
         (model_input, outputnode, [("volume", "volume"), ("mask", "volume_mask")]),
         (quality, outputnode, [("table", "qc")]),
@@ -104,7 +104,7 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
         workflow.connect(inputnode, "segmentation", quality, "segmentation")
         workflow.connect(inputnode, "volumes", predict, "volumes")
     if needs_segmentation(run_plan.card.input):
-        workflow.connect([(inputnode, model_input, [("units", "units"), ("brain", "brain")])])
+        workflow.connect([(inputnode, model_input, [("units", "units"), ("regions", "regions")])])
     return workflow
 
 

@@ -110,7 +110,7 @@ def _connect_segmentation(
         (parts["anat"], segmentation, _between(("t1w_preproc",))),
         (parts["mask"], segmentation, _between(("mask",))),
         (parts["norm"], segmentation, _between(("affine",))),
-        (segmentation, parts["prediction"], _between(("units", "brain", "volumes"))),
+        (segmentation, parts["prediction"], _between(("units", "regions", "volumes"))),
         (segmentation, parts["prediction"], [("outputnode.facts", "inputnode.segmentation")]),
     ])  # fmt:skip
     return segmentation
@@ -137,7 +137,7 @@ def _connect_sinks(
     ds_anat = init_ds_anat_wf(dest, template=template, sources=sources, warp=warp)
     fields = ("affine", "forward", "inverse") if warp else ("affine",)
     ds_prediction = init_ds_prediction_wf(dest, run_plan)
-    answered = ("volume", "qc", *run_plan.prediction_tables)
+    answered = ("volume", "volume_mask", "qc", *run_plan.prediction_tables)
     workflow.connect([
         (anat, ds_anat, _between(("t1w_preproc", "stripped"))),
         (mask, ds_anat, _between(("mask",))),

@@ -13,7 +13,7 @@ from bidsapp_brainage.interfaces.segmentation import Segment
 if TYPE_CHECKING:
     from bidsapp_brainage.segmentation.card import SegmentationCard
 
-_MADE = ("units", "brain", "facts", "volumes", "dseg_table")
+_MADE = ("units", "regions", "facts", "volumes", "dseg_table")
 _IMAGES = ("dseg", "probseg_gm", "probseg_wm", "probseg_csf")
 
 
@@ -40,8 +40,8 @@ def init_segmentation_wf(
 
     Outputs
     -------
-    units, brain
-        Tissue units and the brain that they come from, on the card's grid.
+    units, regions
+        Tissue units and the regions that they come from, on the card's grid.
     facts
         Second opinion on the brain mask, for the quality control.
     volumes, dseg_table

@@ -175,7 +175,7 @@ def test_an_import_ends_with_the_quick_self_test(own, tmp_path, capsys) -> None:
 @pytest.mark.parametrize("name", ["sfcn2mm", "sfcnukb"])
 def test_the_prepared_input_is_what_the_card_asks_for(name) -> None:
     card = load_card(bundled_folder() / f"{name}.json")
-    volume = prepared_input(card)
+    volume, _ = prepared_input(card)
     assert volume.shape == card.shape
     assert np.isfinite(volume).all()
     assert volume.std() > 0.1

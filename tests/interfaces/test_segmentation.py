@@ -68,7 +68,7 @@ def test_a_model_that_sees_tissue(inputs: dict[str, str], tmp_path: Path) -> Non
     card = make_card(tmp_path / "models", shape=SHAPE, input=spec)
     common = {name: inputs[name] for name in ("t1w", "mask", "affine")}
     seen = ModelInput(
-        card=str(card.folder / "tiny.json"), units=made.units, brain=made.brain, **common
+        card=str(card.folder / "tiny.json"), units=made.units, regions=made.regions, **common
     ).run(cwd=str(tmp_path))
     volume, units = (io.load_nifti(Path(path)) for path in (seen.outputs.volume, made.units))
     assert np.allclose(volume.get_fdata(), units.get_fdata(), atol=1e-6)

@@ -14,6 +14,7 @@ from bidsapp_brainage.model.networks.mixture import Mixture
 from bidsapp_brainage.model.networks.nosa import NOSA
 from bidsapp_brainage.model.networks.pyment import PymentSFCN
 from bidsapp_brainage.model.networks.refined import Refined
+from bidsapp_brainage.model.networks.regional import RegionLinear
 from bidsapp_brainage.model.networks.sfcn import SFCN
 from bidsapp_brainage.model.specs import Architecture
 
@@ -28,6 +29,7 @@ ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
         "densenet": DenseNet,
         "refined": lambda **parameters: Refined(build_network, **parameters),
         "tissuelinear": TissueLinear,
+        "regionlinear": RegionLinear,
         "mixture": lambda parts: Mixture(build_network, parts),
     }
 )

@@ -234,6 +234,19 @@ def load_volume(path: Path, spec: InputSpec, *, prepared: bool = True) -> np.nda
     return volume
 
 
+def regions_path(image: Path) -> Path:
+    """Where the regions of a model's input lie: beside it, as ``*_dseg.nii.gz``."""
+    return image.with_name(re.sub(r"_T1w\.nii(\.gz)?$", "_dseg.nii.gz", image.name))
+
+
+def load_regions(image: Path) -> np.ndarray | None:
+    """Regions of a model's input, int16, shape (D, H, W); None where there are none."""
+    path = regions_path(image)
+    if path == image or not path.is_file():
+        return None
+    return np.asarray(load_nifti(path).dataobj).astype(np.int16)
+
+
 class _Book:
     """The participants table: a row of plain values for every scan."""
 

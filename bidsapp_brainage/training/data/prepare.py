@@ -24,7 +24,7 @@ from bidsapp_brainage.segmentation.segment import Segmentation, segment_on_grid
 from bidsapp_brainage.segmentation.tables import volume_table
 from bidsapp_brainage.training.segmentation.synthesis import other_t1w
 
-from .cohort import SIMULATED
+from .cohort import SIMULATED, regions_path
 
 #: Segments a volume inside a brain mask (the affine leads from template to T1w), both ways or once.
 Segmenter: TypeAlias = Callable[[np.ndarray, np.ndarray, np.ndarray, bool], Segmentation]
@@ -80,7 +80,7 @@ def prepare_inputs(
     ----------
     derivatives, out : Path
         The app's output, and the folder for ``sub-*/.../*_desc-<name>input_T1w.nii.gz`` and,
-        where there is a segmentation, ``*_volumes.tsv``.
+        where there is a segmentation, its regions (``*_dseg.nii.gz``) and ``*_volumes.tsv``.
     spec : mapping
         ``input`` of the model's card or recipe.
     name : str
@@ -103,7 +103,9 @@ def prepare_inputs(
         paths = [first, *(_simulated(first, number) for number in range(1, simulated + 1))]
         if not all(path.is_file() for path in paths):
             volumes = _volumes(image, spec, made_by, len(paths) - 1, seed)
-            for path, (volume, segmentation) in zip(paths, volumes, strict=True):
+            for path, (volume, mask, segmentation) in zip(paths, volumes, strict=True):
+                if segmentation is not None:
+                    save_nifti(mask, regions_path(path))
                 if segmentation is not None and path == first:
                     write_tsv(folder / f"{image.stem}_volumes.tsv", volume_table(segmentation))
                 save_nifti(volume, path)
@@ -135,24 +137,24 @@ def _volumes(
     made_by: tuple[nib.Nifti1Image, Segmenter] | None,
     simulated: int,
     seed: int,
-) -> Iterator[tuple[nib.Nifti1Image, Segmentation | None]]:
-    """The model's input from an image, and from other images of the same brain."""
+) -> Iterator[tuple[nib.Nifti1Image, nib.Nifti1Image, Segmentation | None]]:
+    """The model's input and its mask from an image, and from other images of the same brain."""
     t1w, mask = load_nifti(image.t1w), load_nifti(image.mask)
     affine = read_affine(image.affine)
     if made_by is None:
-        yield model_input(t1w, mask, affine, spec)[0], None
+        yield *model_input(t1w, mask, affine, spec), None
         return
     grid, segmented = made_by
     volume, inside = brought_to(grid, t1w, mask, affine)
     own = segmented(volume, inside, affine, True)
-    yield model_input(t1w, mask, affine, spec, tissue=own.tissue)[0], own
+    yield *model_input(t1w, mask, affine, spec, tissue=own.tissue), own
     rng = np.random.default_rng([seed, zlib.crc32(image.stem.encode())])
     classes = own.labels.classes(own.dseg)
     units = image_units(volume, inside, grid)
     for _ in range(simulated):
         shown = other_t1w(units, inside, classes, own.labels, rng)
         other = segmented(*shown, affine, False)
-        yield model_input(t1w, mask, affine, spec, tissue=other.tissue)[0], other
+        yield *model_input(t1w, mask, affine, spec, tissue=other.tissue), other
 
 
 def image_units(volume: np.ndarray, inside: np.ndarray, grid: nib.Nifti1Image) -> np.ndarray:

@@ -16,13 +16,16 @@ from bidsapp_brainage.io import read_tsv, write_tsv
 from bidsapp_brainage.model.networks import build_network
 from bidsapp_brainage.model.networks.linear import TissueLinear
 from bidsapp_brainage.model.networks.mixture import Mixture
+from bidsapp_brainage.model.networks.regional import RegionLinear, for_brain
 from bidsapp_brainage.model.outputs import heads
 from bidsapp_brainage.model.uncertainty import left_right_axis
 from bidsapp_brainage.model.weights.files import save_weights
 from bidsapp_brainage.stats.folds import hold_out
+from bidsapp_brainage.training.data.cohort import load_regions, load_volume
 from bidsapp_brainage.training.decode import decode_table
 from bidsapp_brainage.training.fitting.loop import Split, Start, Task, predict_scans, train_network
 from bidsapp_brainage.training.fitting.losses import Objective, encode
+from bidsapp_brainage.training.fitting.regions import fit_regions, region_fractions
 from bidsapp_brainage.training.fitting.ridge import fit_ridge
 from bidsapp_brainage.training.recipe import Recipe
 from bidsapp_brainage.training.setup import final_recipe
@@ -47,7 +50,7 @@ def train_member(run: CrossValidation, fold: int, seed: int) -> pd.DataFrame:
     network, task = _train(run, split, weights, place, number)
     save_weights(network, place / "network.safetensors")
     scans = np.flatnonzero(tested)
-    outputs = predict_scans(network, task.pool, scans)
+    outputs = _outputs(run, network, task, scans)
     table = decode_table(outputs, heads(task.recipe.card["output"]))
     table.insert(0, "scan", scans)
     write_tsv(results, table)
@@ -61,6 +64,22 @@ def train_member(run: CrossValidation, fold: int, seed: int) -> pd.DataFrame:
         ", ".join(f"{name} error {error:.3g}" for name, error in errors),
     )
     return read_tsv(results)  # as rounded as after an interruption
+
+
+def _outputs(
+    run: CrossValidation, network: torch.nn.Module, task: Task, scans: np.ndarray
+) -> torch.Tensor:
+    """Outputs (n_scans, n_outputs) for original scans."""
+    if not isinstance(network, RegionLinear):
+        return predict_scans(network, task.pool, scans)
+    rows = []
+    for scan in scans:
+        path = run.cohort.paths[scan]
+        volume = load_volume(path, run.recipe.card["input"], prepared=run.cohort.prepared)
+        (bound,) = for_brain([network], load_regions(path))
+        with torch.inference_mode():
+            rows.append(bound(torch.from_numpy(volume)[None, None]))
+    return torch.cat(rows)
 
 
 def _train(
@@ -108,6 +127,12 @@ def _learn(
         return fit_ridge(
             network, task.pool, run.cohort.ages, split.train, run.cohort.units,
             mirror_axis=left_right_axis(run.recipe.card["input"]),
+        )  # fmt: skip
+    if isinstance(network, RegionLinear):
+        cohort, scans = run.cohort, split.train
+        return fit_regions(
+            network, region_fractions(network, cohort, run.recipe.card["input"], scans),
+            cohort.ages[scans], [cohort.units[scan] for scan in scans], cohort.simulated[scans],
         )  # fmt: skip
     return train_network(task, split, folder=folder, seed=seed)
 

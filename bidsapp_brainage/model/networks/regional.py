@@ -1,0 +1,168 @@
+"""A linear network on the volumes of regions, which knows where they are in each brain."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from bidsapp_brainage.errors import DataError
+
+
+class RegionLinear(nn.Module):
+    """Age as a weighted sum of the volumes of a few large regions.
+
+    Volumes of regions travel from scanner to scanner where intensities and maps do not, because a
+    segmentation finds the regions in every brain anew. The network sees tissue units (fluid 0,
+    grey matter 1, white matter 2; card scaling ``segmentation``). A voxel counts as tissue by
+    ``min(units, 1)`` and as fluid by the rest, for the region that it belongs to. Volumes are
+    parts of the intracranial volume, which is that of all regions: if a part of the brain is
+    occluded by fluid, a region loses what the fluid around the brain gains.
+
+    :meth:`bound` gives the network for one brain. It is a sum over voxels and then a Gaussian over
+    bins, so that contributions of parts of the brain add up.
+
+    Parameters
+    ----------
+    regions : mapping
+        Indices in the segmentation of every region that has a weight, by its name. Voxels of other
+        indices count for the intracranial volume alone, 0 is outside.
+    fluid : mapping
+        The same for fluid; the first is what occluded tissue becomes.
+    lower, width, n_bins : float, float, int
+        Bins (years) over which the answer is spread.
+    label_sd : float
+        SD (years) of the Gaussian.
+    """
+
+    weight: torch.Tensor
+    intercept: torch.Tensor
+
+    def __init__(
+        self,
+        regions: Mapping[str, Sequence[int]],
+        fluid: Mapping[str, Sequence[int]],
+        lower: float,
+        width: float,
+        n_bins: int,
+        *,
+        label_sd: float = 3.0,
+    ) -> None:
+        super().__init__()
+        self.names = (*regions, *fluid)
+        self.n_tissues = len(regions)
+        self._indices = [np.asarray(part) for part in (*regions.values(), *fluid.values())]
+        self.register_buffer("weight", torch.zeros(len(self.names)))
+        self.register_buffer("intercept", torch.zeros(1))
+        centers = lower + width * (torch.arange(n_bins) + 0.5)
+        self.spread = nn.Linear(1, n_bins)
+        self.middle = float(centers.mean())
+        with torch.no_grad():
+            away = centers - self.middle
+            self.spread.weight.copy_((away / label_sd**2)[:, None])
+            self.spread.bias.copy_(-(away**2) / (2 * label_sd**2))
+        self.requires_grad_(requires_grad=False)
+
+    def fractions(self, units: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Parts of the intracranial volume, shape (n_regions,), in the order of ``names``.
+
+        `units` and `labels` are volumes (D, H, W); labels are indices of the segmentation.
+        """
+        part = self._parts(labels)
+        tissue = np.clip(units, 0, 1) * (labels > 0)
+        amounts = np.bincount(part.ravel(), tissue.ravel(), minlength=len(self.names) + 1)
+        sizes = np.bincount(part.ravel(), labels.ravel() > 0, minlength=len(self.names) + 1)
+        empty = sizes - amounts
+        found = np.where(np.arange(len(self.names)) < self.n_tissues, amounts[:-1], empty[:-1])
+        found[self.n_tissues] = empty.sum() - empty[self.n_tissues + 1 : -1].sum()
+        return np.asarray(found / max(int(np.count_nonzero(labels)), 1))
+
+    def set_weights(self, weight: np.ndarray, intercept: float) -> None:
+        """Put in years per part of the intracranial volume, and the age of a brain without."""
+        self.weight.copy_(torch.from_numpy(np.asarray(weight, dtype=np.float32)))
+        self.intercept.fill_(float(intercept))
+
+    def bound(self, labels: np.ndarray) -> nn.Module:
+        """The network for a brain with these regions, (D, H, W), as one sum over its voxels."""
+        weight = self.weight.double().cpu().numpy()
+        inside = labels > 0
+        around = weight[self.n_tissues]  # of what has no fluid region of its own
+        own = np.append(weight, 0.0)[self._parts(labels)]
+        fluid = self._parts(labels) >= self.n_tissues
+        fluid &= self._parts(labels) < len(self.names)
+        empty = np.where(fluid, own, around)
+        full = np.where(fluid, 0.0, own)
+        count = max(int(np.count_nonzero(inside)), 1)
+        per_voxel = np.where(inside, full - empty, 0.0) / count
+        age = float(self.intercept) + float(empty[inside].sum()) / count
+        return BoundRegions(per_voxel, age - self.middle, copy.deepcopy(self.spread))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Raise: without the regions of a brain there is no answer."""
+        raise DataError("This network must be bound to the regions of a brain first.")
+
+    def _parts(self, labels: np.ndarray) -> np.ndarray:
+        """Place in ``names`` of every voxel; their number where it has none."""
+        table = np.full(int(max(labels.max(), *(part.max() for part in self._indices))) + 1, -1)
+        for place, part in enumerate(self._indices):
+            table[part] = place
+        return np.where(table[labels] < 0, len(self.names), table[labels])
+
+
+class BoundRegions(nn.Module):
+    """Age as a sum over the voxels of one brain; logits (N, n_bins) of (N, 1, D, H, W)."""
+
+    def __init__(self, per_voxel: np.ndarray, age: float, spread: nn.Linear) -> None:
+        super().__init__()
+        self.shape = per_voxel.shape
+        self.hinges = nn.Conv3d(1, 2, 1)  # relu(t), relu(t - 1)
+        self.relu = nn.ReLU()
+        self.tissue = nn.Conv3d(2, 1, 1, bias=False)  # min(t, 1)
+        self.sum = nn.Linear(per_voxel.size, 1)
+        self.spread = spread
+        with torch.no_grad():
+            self.hinges.weight.fill_(1.0)
+            assert self.hinges.bias is not None
+            self.hinges.bias.copy_(torch.tensor([0.0, -1.0]))
+            self.tissue.weight.copy_(torch.tensor([1.0, -1.0])[None, :, None, None, None])
+            self.sum.weight.copy_(torch.from_numpy(per_voxel.ravel().astype(np.float32))[None])
+            self.sum.bias.fill_(age)
+        self.requires_grad_(requires_grad=False)
+
+    def mirrored(self, axis: int) -> BoundRegions:
+        """The network for the mirror image of the brain, along an axis (0 to 2) of its volume."""
+        other = copy.deepcopy(self)
+        with torch.no_grad():
+            weight = self.sum.weight.view(self.shape).flip(axis)
+            other.sum.weight.copy_(weight.reshape(1, -1))
+        return other
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits over the bins."""
+        tissue = self.tissue(self.relu(self.hinges(x)))
+        return self.spread(self.sum(tissue.flatten(1)))
+
+
+def for_brain(members: Sequence[nn.Module], regions: np.ndarray | None) -> list[nn.Module]:
+    """Networks for one brain: those that need its regions (D, H, W) are bound to them.
+
+    Raises
+    ------
+    DataError
+        A network needs regions and there are none.
+    """
+    return [_for_brain(member, regions) for member in members]
+
+
+def _for_brain(member: nn.Module, regions: np.ndarray | None) -> nn.Module:
+    if not isinstance(member, RegionLinear):
+        return member
+    if regions is None:
+        raise DataError(
+            "This model needs the regions of the brain beside its input, and there are none: run "
+            "the app on the image itself."
+        )
+    return member.bound(regions).to(member.weight.device).eval()
