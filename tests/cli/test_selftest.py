@@ -26,7 +26,8 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Options that choose a tiny model of the user."""
     monkeypatch.setenv("BRAINAGE_MODELS_DIR", str(tmp_path / "none"))
     volume = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
-    monkeypatch.setattr("bidsapp_brainage.demo.references.prepared_input", lambda card: volume)
+    prepared = volume, np.ones(SHAPE, np.int16)
+    monkeypatch.setattr("bidsapp_brainage.demo.references.prepared_input", lambda card: prepared)
     monkeypatch.setattr("bidsapp_brainage.demo.known_answers._template_digest", lambda: "abc")
     make_card(tmp_path / "models")
     return ["tiny", "--models-dir", str(tmp_path / "models"), "--device", "cpu"]
@@ -172,20 +173,23 @@ def test_an_import_ends_with_the_quick_self_test(own, tmp_path, capsys) -> None:
     assert "nothing to compare with" in out
 
 
-@pytest.mark.parametrize("name", ["sfcn2mm", "sfcnukb"])
+@pytest.mark.parametrize("name", ["sfcn2mm", "regions2mm", "sfcnukb"])
 def test_the_prepared_input_is_what_the_card_asks_for(name) -> None:
     card = load_card(bundled_folder() / f"{name}.json")
-    volume, _ = prepared_input(card)
+    volume, mask = prepared_input(card)
+    assert (mask.max() > 1) == (name == "regions2mm")  # regions, or a mask
     assert volume.shape == card.shape
     assert np.isfinite(volume).all()
     assert volume.std() > 0.1
 
 
-def test_the_shipped_model_answers_as_its_card_says() -> None:
-    assert main(["selftest", "--quick", "--device", "cpu"]) == 0
+@pytest.mark.parametrize("name", ["sfcn2mm", "regions2mm"])
+def test_the_shipped_models_answer_as_their_cards_say(name) -> None:
+    assert main(["selftest", name, "--quick", "--device", "cpu"]) == 0
 
 
-def test_the_card_that_ships_knows_the_answers_to_all_references() -> None:
-    known = load_card(bundled_folder() / "sfcn2mm.json").raw["selftest"]
+@pytest.mark.parametrize("name", ["sfcn2mm", "regions2mm"])
+def test_the_cards_that_ship_know_the_answers_to_all_references(name) -> None:
+    known = load_card(bundled_folder() / f"{name}.json").raw["selftest"]
     assert set(known["answers"]) == {"prepared", *IMAGES}
     assert known["recorded_with"]["device"] == "cpu"
