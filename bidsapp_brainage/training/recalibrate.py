@@ -81,7 +81,7 @@ def recalibrate(
 def _joined(people: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
     """Features of everybody, in the order of the people, with what was predicted for them."""
     keys = ["participant_id", *([SCANNER] if SCANNER in features else [])]
-    first = features.drop_duplicates(keys).drop(columns="predicted_age", errors="ignore")
+    first = features.drop_duplicates(keys).drop(columns="predicted_age", errors="ignore").copy()
     asked = people[["participant_id", SCANNER, "predicted_age"]]
     described = asked.merge(first, on=keys, how="left", indicator=True)
     lacking = described.loc[described["_merge"] != "both", "participant_id"]
