@@ -64,8 +64,8 @@ def test_an_ordinary_result_has_no_flag(card):
         ({"disagreement": 6.04}, "member_disagreement",
          "ages of members differ by an SD of 6.0 years, limit 4.0"),
         ({"distance": Distance(2.34, ("intensities", "amount of fluid"))}, "unlike_training",
-         "2.3 times as far from the training people as allowed (most of all intensities, amount of "
-         "fluid)"),
+         "2.34 times as far from the training people as allowed (most of all intensities, amount "
+         "of fluid)"),
         ({"predicted": 29.8, "age": 61.0}, "implausible_gap",
          "predicted 29.0 years below what is expected at 61.0 years, 5.8 SD of reference people"),
         ({"interval": (20.5, 39.1)}, "age_outside_interval",

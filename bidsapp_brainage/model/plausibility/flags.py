@@ -99,7 +99,7 @@ def _unlike_training(findings: Findings) -> str:
         return ""
     far, unusual = findings.distance.value, findings.distance.unusual
     most = f" (most of all {', '.join(unusual)})" if unusual else ""
-    return f"{far:.1f} times as far from the training people as allowed{most}"
+    return f"{far:.2f} times as far from the training people as allowed{most}"
 
 
 def _age_out_of_range(findings: Findings) -> str:
