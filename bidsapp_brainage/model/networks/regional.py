@@ -88,11 +88,10 @@ class RegionLinear(nn.Module):
     def bound(self, labels: np.ndarray) -> nn.Module:
         """The network for a brain with these regions, (D, H, W), as one sum over its voxels."""
         weight = self.weight.double().cpu().numpy()
-        inside = labels > 0
+        inside, part = labels > 0, self._parts(labels)
         around = weight[self.n_tissues]  # of what has no fluid region of its own
-        own = np.append(weight, 0.0)[self._parts(labels)]
-        fluid = self._parts(labels) >= self.n_tissues
-        fluid &= self._parts(labels) < len(self.names)
+        own = np.append(weight, 0.0)[part]
+        fluid = (part >= self.n_tissues) & (part < len(self.names))
         empty = np.where(fluid, own, around)
         full = np.where(fluid, 0.0, own)
         count = max(int(np.count_nonzero(inside)), 1)
