@@ -14,6 +14,8 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
+from bidsapp_brainage.segmentation.overlap import dice
+
 CLOSING_MM = 4.1
 
 
@@ -27,13 +29,13 @@ def filled(mask: np.ndarray, zooms: np.ndarray) -> np.ndarray:
     return np.asarray(ndimage.binary_fill_holes(closed)[inner] | mask)
 
 
-def dice(mask_path: Path, reference_path: Path) -> float:
+def overlap(mask_path: Path, reference_path: Path) -> float:
     """Return the overlap of one mask with one reference on the same grid (up to flips)."""
     mask = np.asarray(nib.load(mask_path).dataobj) > 0
     reference = nib.as_closest_canonical(nib.load(reference_path))
     zooms = np.linalg.norm(reference.affine[:3, :3], axis=0)
     hull = filled(np.asarray(reference.dataobj) > 0, zooms)
-    return float(2 * (mask & hull).sum() / (mask.sum() + hull.sum()))
+    return dice(mask, hull)
 
 
 def main() -> None:
@@ -47,7 +49,7 @@ def main() -> None:
         label = reference.name.split("_")[0]
         masks = sorted(args.output_dir.glob(f"{label}/**/anat/{label}_desc-brain_mask.nii.gz"))
         if masks:
-            scores.append(dice(masks[0], reference))
+            scores.append(overlap(masks[0], reference))
             print(f"{label}\t{scores[-1]:.4f}")
     if not scores:
         parser.error("no brain mask of a referenced participant")

@@ -143,11 +143,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     oof = io.read_tsv(args.oof)
     folds = dict(zip(oof["participant_id"], oof["fold"].astype(int), strict=True))
+    kinds = tuple(args.kinds)
     tasks = [
         Task(image, person, folds[person], args.model, args.models_dir, kinds)
         for image in find_prepared(args.derivatives)[:: args.every]
         if (person := image.stem.split("_")[0]) in folds
-        for kinds in [tuple(args.kinds)]
     ]
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
         rows = [row for rows in pool.map(predicted_versions, tasks) for row in rows]

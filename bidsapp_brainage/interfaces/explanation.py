@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from nipype.interfaces.base import File, TraitedSpec, isdefined, traits
+from nipype.interfaces.base import File, TraitedSpec, traits
 
 from bidsapp_brainage.catalogue import lookup
 from bidsapp_brainage.catalogue.baselines import BASELINES
@@ -20,7 +20,7 @@ from bidsapp_brainage.catalogue.methods import METHODS
 from bidsapp_brainage.errors import BrainageError
 from bidsapp_brainage.interfaces.base import LOGGER, StageInputSpec, StageInterface
 from bidsapp_brainage.interfaces.metering import save_usage, start_meter
-from bidsapp_brainage.interfaces.prediction import NetworkInputSpec
+from bidsapp_brainage.interfaces.prediction import NetworkInputSpec, read_regions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -141,7 +141,7 @@ class Explain(StageInterface):
         from bidsapp_brainage.model.weights.loading import load_members
 
         inputs = self.inputs
-        regions = self._regions()
+        regions = read_regions(inputs.mask)
         card = cards.load_card(Path(inputs.card))
         image = io.load_nifti(Path(inputs.labels))
         volume = io.load_nifti(Path(inputs.volume)).get_fdata(dtype="float32")
@@ -169,14 +169,6 @@ class Explain(StageInterface):
             progress=self._progress,
         )
         return ExplanationSession(explained, results)
-
-    def _regions(self) -> NDArray[np.integer] | None:
-        """Brain mask, or the regions of a model that sees a segmentation."""
-        from bidsapp_brainage import io
-
-        if not isdefined(self.inputs.mask):
-            return None
-        return np.asarray(io.load_nifti(Path(self.inputs.mask)).dataobj).astype(np.int16)
 
     def _template(self, card: ModelCard) -> NDArray[np.float32] | None:
         """The template as the network would see it."""

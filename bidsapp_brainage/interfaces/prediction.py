@@ -120,7 +120,7 @@ class Predict(StageInterface):
         volumes = self.inputs.volumes
         card = cards.load_card(Path(self.inputs.card))
         predicted = prediction.predict(
-            for_brain(load_members(card, self.inputs.device), self._regions()),
+            for_brain(load_members(card, self.inputs.device), read_regions(self.inputs.mask)),
             io.load_nifti(Path(self.inputs.volume)).get_fdata(dtype="float32"),
             card,
             stripped_source=self.inputs.stripped,
@@ -146,16 +146,6 @@ class Predict(StageInterface):
             io.write_tsv(Path(self._results["agedist"]), prediction.distribution_table(predicted))
         return runtime
 
-    def _regions(self) -> NDArray[np.integer] | None:
-        """What the mask holds; networks that need no regions do not look at it."""
-        import numpy as np
-
-        from bidsapp_brainage import io
-
-        if not isdefined(self.inputs.mask):
-            return None
-        return np.asarray(io.load_nifti(Path(self.inputs.mask)).dataobj).astype(np.int16)
-
     def _quality(self) -> tuple[str, str]:
         """Decision of the quality control, and how brain mask and segmentation disagree.
 
@@ -169,3 +159,17 @@ class Predict(StageInterface):
         row = io.read_tsv(Path(self.inputs.qc_table)).iloc[0]
         decision = usable_quality(row["decision"], row["decision_reason"], self.inputs.label)
         return decision, mask_doubt(row.get("dice_mask_segmentation"))
+
+
+def read_regions(mask: Any) -> NDArray[np.int16] | None:
+    """Brain mask of an interface, or the regions of a model that sees a segmentation.
+
+    None where the input (a path) is not defined.
+    """
+    import numpy as np
+
+    from bidsapp_brainage import io
+
+    if not isdefined(mask):
+        return None
+    return np.asarray(io.load_nifti(Path(mask)).dataobj).astype(np.int16)

@@ -217,7 +217,6 @@ def _once(network: nn.Module, scaled: np.ndarray, where: np.ndarray) -> np.ndarr
     import torch
 
     with torch.inference_mode():
-        logits, _ = network(
-            torch.from_numpy(scaled.copy())[None, None], torch.from_numpy(where.copy())
-        )
+        x, asked = (torch.from_numpy(np.ascontiguousarray(part)) for part in (scaled, where))
+        logits, _ = network(x[None, None], asked)
         return np.asarray(torch.softmax(logits.float(), dim=1).numpy())

@@ -25,12 +25,8 @@ from bidsapp_brainage.training.recipe import Augmentation, Recipe, bundled_recip
 LOGGER = logging.getLogger(__name__)
 DEFAULT_RECIPE = "sfcn2mm"
 REGIONS = "regionlinear"
-DESCRIBED = (
-    "mixture",
-    "tissuelinear",
-    "regionlinear",
-    "refined",
-)  # have no parameters that are usual
+#: Architectures that have no parameters that are usual.
+DESCRIBED = ("mixture", "tissuelinear", REGIONS, "refined")
 LEARNABLE = 0  # part of a mixture that learns by steps; the others are fitted beside it
 LICENCE = "not stated: ask whoever trained the model"
 AGE_BINS = {"coding": "bins", "lower": 0.0, "width": 2.0, "n_bins": 50, "unit": "year"}

@@ -90,7 +90,7 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
             ("facts", "facts"),
         ]),
         (inputnode, predict, [("stripped", "stripped")]),
-        (model_input, predict, [("volume", "volume"), ("mask", "mask")]),
+        (model_input, predict, [("volume", "volume")]),
         (quality, predict, [("table", "qc_table")]),
         (model_input, outputnode, [("volume", "volume"), ("mask", "volume_mask")]),
         (quality, outputnode, [("table", "qc")]),
@@ -104,7 +104,10 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
         workflow.connect(inputnode, "segmentation", quality, "segmentation")
         workflow.connect(inputnode, "volumes", predict, "volumes")
     if needs_segmentation(run_plan.card.input):
-        workflow.connect([(inputnode, model_input, [("units", "units"), ("regions", "regions")])])
+        workflow.connect([
+            (inputnode, model_input, [("units", "units"), ("regions", "regions")]),
+            (model_input, predict, [("mask", "mask")]),
+        ])  # fmt:skip
     return workflow
 
 

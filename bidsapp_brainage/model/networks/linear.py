@@ -52,8 +52,8 @@ class TissueLinear(nn.Module):
         self.roofs = nn.Conv3d(3, 2, 1, bias=False)
         self.amounts = nn.AvgPool3d(block)
         self.sum = nn.Linear(2 * math.prod(self.grid), 1)
-        self.spread = nn.Linear(1, n_bins)
-        self._fix(lower, width, n_bins, label_sd)
+        self.spread, self.middle = spread_over_bins(lower, width, n_bins, label_sd)
+        self._fix()
 
     def amount_maps(self, x: torch.Tensor) -> torch.Tensor:
         """Parts of grey and white matter (N, 2, *grid), smoothed, of volumes (N, 1, D, H, W)."""
@@ -76,10 +76,8 @@ class TissueLinear(nn.Module):
     def _blocks(self, x: torch.Tensor) -> torch.Tensor:
         return self.amounts(self.roofs(self.relu(self.hinges(x))))
 
-    def _fix(self, lower: float, width: float, n_bins: int, label_sd: float) -> None:
+    def _fix(self) -> None:
         """Set what is not learned."""
-        centers = lower + width * (torch.arange(n_bins) + 0.5)
-        self.middle = float(centers.mean())
         with torch.no_grad():
             self.hinges.weight.fill_(1.0)
             assert self.hinges.bias is not None
@@ -89,11 +87,25 @@ class TissueLinear(nn.Module):
             )
             self.sum.weight.zero_()
             self.sum.bias.zero_()
-            # the logits of a Gaussian about m are linear in m
-            away = centers - self.middle
-            self.spread.weight.copy_((away / label_sd**2)[:, None])
-            self.spread.bias.copy_(-(away**2) / (2 * label_sd**2))
         self.requires_grad_(requires_grad=False)
+
+
+def spread_over_bins(
+    lower: float, width: float, n_bins: int, label_sd: float
+) -> tuple[nn.Linear, float]:
+    """Layer that spreads a number as a Gaussian over bins, and the number that is its 0.
+
+    The bins (years) start at `lower` and are `width` wide; `label_sd` is the Gaussian's SD. Logits
+    of a Gaussian about m are linear in m.
+    """
+    centers = lower + width * (torch.arange(n_bins) + 0.5)
+    middle = float(centers.mean())
+    away = centers - middle
+    layer = nn.Linear(1, n_bins)
+    with torch.no_grad():
+        layer.weight.copy_((away / label_sd**2)[:, None])
+        layer.bias.copy_(-(away**2) / (2 * label_sd**2))
+    return layer, middle
 
 
 def _smooth(maps: torch.Tensor) -> torch.Tensor:

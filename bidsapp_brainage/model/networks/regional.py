@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.model.networks.linear import spread_over_bins
 
 
 class RegionLinear(nn.Module):
@@ -57,13 +58,7 @@ class RegionLinear(nn.Module):
         self._indices = [np.asarray(part) for part in (*regions.values(), *fluid.values())]
         self.register_buffer("weight", torch.zeros(len(self.names)))
         self.register_buffer("intercept", torch.zeros(1))
-        centers = lower + width * (torch.arange(n_bins) + 0.5)
-        self.spread = nn.Linear(1, n_bins)
-        self.middle = float(centers.mean())
-        with torch.no_grad():
-            away = centers - self.middle
-            self.spread.weight.copy_((away / label_sd**2)[:, None])
-            self.spread.bias.copy_(-(away**2) / (2 * label_sd**2))
+        self.spread, self.middle = spread_over_bins(lower, width, n_bins, label_sd)
         self.requires_grad_(requires_grad=False)
 
     def fractions(self, units: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -26,8 +27,8 @@ from bidsapp_brainage.training.segmentation.synthesis import other_t1w
 
 from .cohort import SIMULATED, regions_path
 
-#: Segments a volume inside a brain mask (the affine leads from template to T1w), both ways or once.
-Segmenter: TypeAlias = Callable[[np.ndarray, np.ndarray, np.ndarray, bool], Segmentation]
+#: :func:`.segment_on_grid` with network and card.
+Segmenter: TypeAlias = Callable[..., Segmentation]
 
 T1W = "_desc-preproc_T1w.nii.gz"
 #: Where levels of tissue are read: an ellipsoid inside the template's brain (RAS mm).
@@ -122,13 +123,7 @@ def _segmenter(spec: InputSpec) -> tuple[nib.Nifti1Image, Segmenter]:
     """Grid of the segmentation that a model asks for, and the segmentation with its weights."""
     card = find_segmentation(segmentation_name(spec))
     network = load_network(card)
-
-    def segmented(
-        volume: np.ndarray, brain: np.ndarray, affine: np.ndarray, both_ways: bool
-    ) -> Segmentation:
-        return segment_on_grid(volume, brain, affine, network, card, both_ways=both_ways)
-
-    return card_grid(card.grid), segmented
+    return card_grid(card.grid), partial(segment_on_grid, network=network, card=card)
 
 
 def _volumes(
@@ -146,14 +141,14 @@ def _volumes(
         return
     grid, segmented = made_by
     volume, inside = brought_to(grid, t1w, mask, affine)
-    own = segmented(volume, inside, affine, True)
+    own = segmented(volume, inside, affine)
     yield *model_input(t1w, mask, affine, spec, tissue=own.tissue), own
     rng = np.random.default_rng([seed, zlib.crc32(image.stem.encode())])
     classes = own.labels.classes(own.dseg)
     units = image_units(volume, inside, grid)
     for _ in range(simulated):
         shown = other_t1w(units, inside, classes, own.labels, rng)
-        other = segmented(*shown, affine, False)
+        other = segmented(*shown, affine, both_ways=False)
         yield *model_input(t1w, mask, affine, spec, tissue=other.tissue), other
 
 
