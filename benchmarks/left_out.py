@@ -32,7 +32,8 @@ from bidsapp_brainage.model.cards import ModelCard, find_card
 from bidsapp_brainage.model.networks.regional import for_brain
 from bidsapp_brainage.model.prediction import predict
 from bidsapp_brainage.model.weights.loading import load_members
-from bidsapp_brainage.segmentation.card import find_segmentation, load_network
+from bidsapp_brainage.segmentation.alignment import aligned
+from bidsapp_brainage.segmentation.card import find_segmentation, load_mean_tissue, load_network
 from bidsapp_brainage.segmentation.prepare import segmentation_name
 from bidsapp_brainage.segmentation.segment import Segmentation, segment_on_grid
 from bidsapp_brainage.training.data.prepare import Prepared, find_prepared
@@ -81,12 +82,15 @@ def predicted_versions(task: Task) -> list[dict[str, object]]:
     members = left_out_members(card, task.fold)
     segmentation = find_segmentation(segmentation_name(card.input))
     network, grid = load_network(segmentation), card_grid(segmentation.grid)
+    mean = load_mean_tissue(segmentation)
     t1w, mask = io.load_nifti(task.image.t1w), io.load_nifti(task.image.mask)
     affine = read_affine(task.image.affine)
 
     def aged(volume: np.ndarray, inside: np.ndarray) -> tuple[float, Segmentation]:
         found = segment_on_grid(volume, inside, affine, network, segmentation)
-        seen, regions = model_input(t1w, mask, affine, card.input, tissue=found.tissue)
+        seen, regions = model_input(
+            t1w, mask, affine, card.input, tissue=aligned(found, mean).tissue
+        )
         bound = for_brain(members, np.asarray(regions.dataobj))
         return predict(bound, np.asarray(seen.dataobj, dtype=np.float32), card).mean, found
 

@@ -71,7 +71,8 @@ def train_segmentation(options: argparse.Namespace) -> int:
     table = publish.measured(network, left_out, recipe.seed)
     print(table.round(3).to_string(index=False))
     facts = publish.with_training(facts, recipe, n=len(people) - len(names), n_left_out=len(names))
-    print(publish.publish(network, table, facts, options.out))
+    mean = publish.mean_tissue(path for path in people if path not in left_out)
+    print(publish.publish(network, table, mean, facts, options.out))
     return 0
 
 

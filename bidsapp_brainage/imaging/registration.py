@@ -16,17 +16,21 @@ from scipy import ndimage
 
 from bidsapp_brainage.errors import DataError
 
-from .conversion import affine_from_sitk, affine_to_sitk, from_sitk, to_sitk
+from .conversion import RAS_LPS, affine_from_sitk, affine_to_sitk, from_sitk, to_sitk
 from .greedy import greedy
 from .initialisation import best_poses
 from .transforms import blurred_to
 
 WARP_MM = 2.0
+ALIGN_MM = 5.0  # finer detail tells two brains apart
 MASK_DILATION_MM = 8.0
 RIM_MM = 6.0
 # Poses whose correlation comes this close to the best one are all refined.
 AMBIGUOUS = 0.08
 MIN_CORRELATION = 0.25
+
+# How far, in mm, a brain that lies nearly right may still be moved.
+FAR_MM = 20.0
 
 # Greedy adds a little noise to constant regions for its correlation metric and would seed it by
 # the clock; with a seed the same images give the same bytes.
@@ -107,6 +111,43 @@ def fit_affine(
             "body part or another contrast than T1w."
         )
     return affine
+
+
+def refine_affine(moving: nib.Nifti1Image, fixed: nib.Nifti1Image) -> np.ndarray:
+    """Find the affine that is left between two images with the same values, by least squares.
+
+    Parameters
+    ----------
+    moving, fixed : nibabel.Nifti1Image
+        On one grid, nearly aligned, 0 outside the brain.
+
+    Returns
+    -------
+    numpy.ndarray
+        4 x 4, maps RAS mm of `fixed` to RAS mm of `moving`; the identity where nothing fits better
+        than it, or where a part of the brain would be moved by more than :data:`FAR_MM`.
+    """
+    inside = ndimage.binary_dilation(np.asarray(fixed.dataobj) > 0, iterations=2)
+    mask = to_sitk(nib.Nifti1Image(inside.astype(np.uint8), fixed.affine), np.uint8)
+    target, image = (_smoothed(to_sitk(one), ALIGN_MM) for one in (fixed, moving))
+    method = _whole_image_method(mask)
+    method.SetMetricAsMeanSquares()
+    method.SetOptimizerAsConjugateGradientLineSearch(1.0, 100, 1e-6, 8)
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetShrinkFactorsPerLevel([max(1, round(ALIGN_MM / min(target.GetSpacing())))])
+    method.SetSmoothingSigmasPerLevel([0])
+    center = nib.affines.apply_affine(fixed.affine, (np.array(fixed.shape) - 1) / 2)
+    transform = affine_to_sitk(np.eye(4), center=(RAS_LPS[:3, :3] @ center).tolist())
+    before = method.MetricEvaluate(target, image)
+    method.SetInitialTransform(transform, True)
+    try:
+        method.Execute(target, image)
+    except RuntimeError:  # the optimiser lost the image
+        return np.eye(4)
+    found = affine_from_sitk(transform)
+    points = nib.affines.apply_affine(fixed.affine, np.argwhere(inside))
+    far = np.linalg.norm(nib.affines.apply_affine(found, points) - points, axis=1).max()
+    return found if far <= FAR_MM and method.GetMetricValue() < before else np.eye(4)
 
 
 def fit_warp(
@@ -272,12 +313,8 @@ def _coarse_affine(
     fixed: sitk.Image, mask: sitk.Image, moving: sitk.Image, start: np.ndarray
 ) -> np.ndarray:
     """Refine a pose at 8 and 4 mm by correlation of every voxel in ``mask``."""
-    method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)  # threaded sums depend on the number of threads
+    method = _whole_image_method(mask)
     method.SetMetricAsCorrelation()
-    method.SetMetricFixedMask(sitk.Cast(mask, sitk.sitkUInt8))
-    method.SetMetricSamplingStrategy(method.NONE)
-    method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsGradientDescentLineSearch(1.0, 40, 1e-4, 8)
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetShrinkFactorsPerLevel([4, 2])
@@ -289,6 +326,16 @@ def _coarse_affine(
     method.SetInitialTransform(transform, True)
     method.Execute(fixed, moving)
     return affine_from_sitk(transform)
+
+
+def _whole_image_method(mask: sitk.Image) -> sitk.ImageRegistrationMethod:
+    """A registration that looks at every voxel in a mask and gives the same bytes each time."""
+    method = sitk.ImageRegistrationMethod()
+    method.SetNumberOfThreads(1)  # threaded sums depend on the number of threads
+    method.SetMetricFixedMask(sitk.Cast(mask, sitk.sitkUInt8))
+    method.SetMetricSamplingStrategy(method.NONE)
+    method.SetInterpolator(sitk.sitkLinear)
+    return method
 
 
 def _greedy_affine(

@@ -26,8 +26,9 @@ class _SegmentInputSpec(StageInputSpec):
 
 
 class _SegmentOutputSpec(TraitedSpec):
-    units = File(exists=True, desc="tissue units on the card's grid, 0 outside the brain")
-    regions = File(exists=True, desc="regions on the card's grid, 0 outside the brain")
+    units = File(exists=True, desc="aligned tissue units on the card's grid, 0 outside the brain")
+    regions = File(exists=True, desc="regions that they come from, 0 outside the brain")
+    affine = File(exists=True, desc="affine from there to T1w")
     facts = traits.Dict(desc="dice_mask_segmentation, tissues_found")
     volumes = File(exists=True, desc="one row per region and sum")
     dseg_table = File(exists=True, desc="names of the regions")
@@ -38,7 +39,11 @@ class _SegmentOutputSpec(TraitedSpec):
 
 
 class Segment(StageInterface):
-    """Segment a brain; see :func:`bidsapp_brainage.segmentation.segment.segment`."""
+    """Segment a brain and align its tissue.
+
+    See :func:`bidsapp_brainage.segmentation.segment.segment` and
+    :func:`bidsapp_brainage.segmentation.alignment.aligned`.
+    """
 
     stage = "segmentation"
     input_spec = _SegmentInputSpec
@@ -46,9 +51,10 @@ class Segment(StageInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         from bidsapp_brainage import io
-        from bidsapp_brainage.imaging.transforms import read_affine
+        from bidsapp_brainage.imaging.transforms import read_affine, write_affine
         from bidsapp_brainage.segmentation import card as cards
         from bidsapp_brainage.segmentation import tables
+        from bidsapp_brainage.segmentation.alignment import aligned
         from bidsapp_brainage.segmentation.segment import segment
 
         card = cards.load_segmentation_card(Path(self.inputs.card))
@@ -61,7 +67,10 @@ class Segment(StageInterface):
             card,
             n_threads=self.inputs.n_threads,
         )
-        for name, image in found.tissue._asdict().items():
+        tissue, affine = aligned(found, cards.load_mean_tissue(card))
+        self._results["affine"] = self._file(runtime, "aligned.txt")
+        write_affine(Path(self._results["affine"]), affine)
+        for name, image in tissue._asdict().items():
             self._results[name] = self._save(runtime, f"{name}.nii.gz", image, standard=True)
         for name, table in (
             ("volumes", tables.volume_table(found)),

@@ -8,8 +8,11 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import nibabel as nib
+import numpy as np
+
 from bidsapp_brainage.errors import DataError, ResourceError
-from bidsapp_brainage.io import read_tsv
+from bidsapp_brainage.io import load_nifti, read_tsv
 from bidsapp_brainage.model.card_checks import schema_faults
 from bidsapp_brainage.model.specs import Grid
 from bidsapp_brainage.model.weights.files import WeightFile, verify_weights
@@ -41,7 +44,7 @@ class SegmentationCard:
     labels : Labels
         Regions in the order of the classes.
     weights : tuple of WeightFile
-        One file.
+        The network's, and the mean tissue of the people that it learned from.
     path : Path
         The card itself.
     raw : dict
@@ -125,8 +128,10 @@ def load_segmentation_card(path: Path) -> SegmentationCard:
             f"Segmentation card {path}: architecture.n_classes is {stated}, but {raw['classes']} "
             f"has {labels.n_classes - 1} regions and there is the outside. {_REINSTALL}"
         )
-    weight = raw["weights"]
-    file = WeightFile(path.parent / weight["file"], weight["sha256"], None, size=weight["size"])
+    files = tuple(
+        WeightFile(path.parent / part["file"], part["sha256"], size=part["size"])
+        for part in (raw["weights"], raw["mean_tissue"])
+    )
     return SegmentationCard(
         name=raw["name"],
         version=raw["version"],
@@ -136,7 +141,7 @@ def load_segmentation_card(path: Path) -> SegmentationCard:
         architecture=raw["architecture"],
         grid=raw["input"],
         labels=labels,
-        weights=(file,),
+        weights=files,
         path=path,
         raw=raw,
     )
@@ -168,6 +173,19 @@ def load_network(card: SegmentationCard) -> SegmentationNet:
             f"({type(error).__name__}: {str(error).splitlines()[0]}). {_REINSTALL}"
         ) from error
     return network.eval().requires_grad_(requires_grad=False)
+
+
+def load_mean_tissue(card: SegmentationCard) -> nib.Nifti1Image:
+    """Mean tissue units (float32) of the people that a network learned from, on its grid.
+
+    Raises
+    ------
+    ResourceError
+        The file is missing or altered.
+    """
+    verify_weights(card)
+    stored = load_nifti(card.weights[1].path)
+    return nib.Nifti1Image(stored.get_fdata(dtype=np.float32), stored.affine)
 
 
 def _labels(path: Path) -> Labels:

@@ -8,7 +8,8 @@ import numpy as np
 from bidsapp_brainage.imaging.network_input import Tissue, model_input
 from bidsapp_brainage.model.specs import InputSpec, needs_segmentation
 
-from .card import EMBEDDED, find_segmentation, load_network
+from .alignment import aligned
+from .card import EMBEDDED, find_segmentation, load_mean_tissue, load_network
 from .segment import segment
 
 
@@ -33,5 +34,6 @@ def prepared_input(
     tissue: Tissue | None = None
     if needs_segmentation(input_spec):
         card = find_segmentation(segmentation_name(input_spec))
-        tissue = segment(t1w, mask, affine, load_network(card), card, n_threads=n_threads).tissue
+        found = segment(t1w, mask, affine, load_network(card), card, n_threads=n_threads)
+        tissue = aligned(found, load_mean_tissue(card)).tissue
     return model_input(t1w, mask, affine, input_spec, tissue=tissue)

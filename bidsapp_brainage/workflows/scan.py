@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
 from bidsapp_brainage.bids.names import Destination
+from bidsapp_brainage.model.specs import needs_segmentation
 from bidsapp_brainage.workflows.anatomical import init_anat_fit_wf, init_brain_mask_wf
 from bidsapp_brainage.workflows.explanation import init_explanation_wf
 from bidsapp_brainage.workflows.normalisation import init_norm_apply_wf, init_norm_fit_wf
@@ -84,9 +85,12 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
         )
     if run_plan.atlas is not None:
         parts["explanation"] = explanation = init_explanation_wf(scan, run_plan)
+        # The network's grid lies where its input was made: in aligned tissue, or in the template.
+        seen = parts["segmentation"] if needs_segmentation(run_plan.card.input) else norm
         workflow.connect([
             (anat, explanation, _between(("t1w_preproc",))),
-            (norm, explanation, _between(("affine", "inverse"))),
+            (seen, explanation, _between(("affine",))),
+            (norm, explanation, _between(("inverse",))),
             (prediction, explanation, _between(("volume", "volume_mask", "ood_flag"))),
         ])  # fmt:skip
     _connect_sinks(workflow, dest, run_plan, parts, precomputed=precomputed, warp=warp)

@@ -13,7 +13,7 @@ from bidsapp_brainage.interfaces.segmentation import Segment
 if TYPE_CHECKING:
     from bidsapp_brainage.segmentation.card import SegmentationCard
 
-_MADE = ("units", "regions", "facts", "volumes", "dseg_table")
+_MADE = ("units", "regions", "affine", "facts", "volumes", "dseg_table")
 _IMAGES = ("dseg", "probseg_gm", "probseg_wm", "probseg_csf")
 
 
@@ -40,8 +40,9 @@ def init_segmentation_wf(
 
     Outputs
     -------
-    units, regions
-        Tissue units and the regions that they come from, on the card's grid.
+    units, regions, affine
+        Aligned tissue units and the regions that they come from, on the card's grid, and the
+        affine from there to the T1w.
     facts
         Second opinion on the brain mask, for the quality control.
     volumes, dseg_table
@@ -82,5 +83,6 @@ def segmentation_text(card: SegmentationCard) -> str:
 Tissue and {card.labels.n_classes - 1} regions were segmented by the network *{card.name}*
 (version {card.version}){cited} on the brain-masked image, affinely registered at {size} mm.
 {card.raw["training"]["text"]} Volumes are sums of posterior probabilities in the person's own
-space.
+space. Tissue was aligned once more to the mean tissue of those people, by the affine with the least
+squared difference.
 """

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bidsapp_brainage.segmentation.card import SegmentationCard
-from tests.segmentation.tiny import AFFINE, SHAPE, make_segmentation
+from tests.segmentation.tiny import ball, make_segmentation
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +31,6 @@ class Head:
 def head() -> Head:
     """A ball 1.25 times as large as in the template: fluid within white within grey matter."""
     scale = 1.25
-    grid = np.array(AFFINE)
-    places = nib.affines.apply_affine(grid, np.indices(SHAPE).reshape(3, -1).T)
-    radius = np.linalg.norm(places, axis=1).reshape(SHAPE)
-    right = places[:, 0].reshape(SHAPE) > 0
-    classes = np.select(
-        [radius < 16, radius < 44, radius < 64], [1, np.where(right, 4, 5), np.where(right, 2, 3)]
-    )
     size = 60
     affine = np.diag([4.0, 4.0, 4.0, 1.0])
     affine[:3, 3] = -118.0
@@ -48,5 +41,5 @@ def head() -> Head:
         nib.Nifti1Image(t1w.astype(np.float32), affine),
         nib.Nifti1Image((distance < 64).astype(np.uint8), affine),
         np.diag([scale, scale, scale, 1.0]),
-        classes,
+        ball(),
     )

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import torch
@@ -33,6 +34,21 @@ REGIONS = pd.DataFrame(
 )
 
 
+def ball() -> np.ndarray:
+    """Classes (D, H, W) of a ball in the middle: fluid within white within grey matter."""
+    places = nib.affines.apply_affine(np.array(AFFINE), np.indices(SHAPE).reshape(3, -1).T)
+    radius = np.linalg.norm(places, axis=1).reshape(SHAPE)
+    right = places[:, 0].reshape(SHAPE) > 0
+    return np.select(
+        [radius < 16, radius < 44, radius < 64], [1, np.where(right, 4, 5), np.where(right, 2, 3)]
+    )
+
+
+def stated(path: Path) -> dict[str, Any]:
+    """What a card says of a file."""
+    return {"file": path.name, "sha256": file_sha256(path), "size": path.stat().st_size}
+
+
 def make_segmentation(folder: Path, **changes: Any) -> SegmentationCard:
     """Write ``tiny`` with random weights into a folder; `changes` replace fields of the card."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,6 +57,9 @@ def make_segmentation(folder: Path, **changes: Any) -> SegmentationCard:
     network = SegmentationNet(**ARCHITECTURE)
     weights = folder / "tiny.safetensors"
     save_file({name: value.half() for name, value in network.state_dict().items()}, weights)
+    tissue = folder / "tiny_tissue.nii.gz"
+    units = np.array([0, 0, 1, 1, 2, 2], dtype=np.uint8)[ball()]
+    nib.save(nib.Nifti1Image(units, np.array(AFFINE)), tissue)
     raw = {
         "schema_version": 1,
         "name": "tiny",
@@ -48,11 +67,8 @@ def make_segmentation(folder: Path, **changes: Any) -> SegmentationCard:
         "description": "Untrained; for tests.",
         "architecture": ARCHITECTURE,
         "classes": "regions.tsv",
-        "weights": {
-            "file": weights.name,
-            "sha256": file_sha256(weights),
-            "size": weights.stat().st_size,
-        },
+        "weights": stated(weights),
+        "mean_tissue": stated(tissue),
         "input": {
             "template": "MNI152NLin2009aSym",
             "resolution_mm": SIZE,

@@ -19,7 +19,8 @@ from bidsapp_brainage.imaging.transforms import read_affine
 from bidsapp_brainage.io import load_nifti, save_nifti, write_tsv
 from bidsapp_brainage.model.specs import InputSpec, needs_segmentation
 from bidsapp_brainage.model.tissue import tissue_units
-from bidsapp_brainage.segmentation.card import find_segmentation, load_network
+from bidsapp_brainage.segmentation.alignment import Aligned, aligned
+from bidsapp_brainage.segmentation.card import find_segmentation, load_mean_tissue, load_network
 from bidsapp_brainage.segmentation.prepare import segmentation_name
 from bidsapp_brainage.segmentation.segment import Segmentation, segment_on_grid
 from bidsapp_brainage.segmentation.tables import volume_table
@@ -27,8 +28,8 @@ from bidsapp_brainage.training.segmentation.synthesis import other_t1w
 
 from .cohort import SIMULATED, regions_path
 
-#: :func:`.segment_on_grid` with network and card.
-Segmenter: TypeAlias = Callable[..., Segmentation]
+#: Grid, :func:`.segment_on_grid` with network and card, :func:`.aligned` with the mean.
+Steps: TypeAlias = tuple[nib.Nifti1Image, Callable[..., Segmentation], Callable[..., Aligned]]
 
 T1W = "_desc-preproc_T1w.nii.gz"
 #: Where levels of tissue are read: an ellipsoid inside the template's brain (RAS mm).
@@ -119,17 +120,21 @@ def _simulated(first: Path, number: int) -> Path:
     return first.with_name(name)
 
 
-def _segmenter(spec: InputSpec) -> tuple[nib.Nifti1Image, Segmenter]:
-    """Grid of the segmentation that a model asks for, and the segmentation with its weights."""
+def _segmenter(spec: InputSpec) -> Steps:
+    """Grid of the segmentation that a model asks for, and both steps with what they need."""
     card = find_segmentation(segmentation_name(spec))
     network = load_network(card)
-    return card_grid(card.grid), partial(segment_on_grid, network=network, card=card)
+    return (
+        card_grid(card.grid),
+        partial(segment_on_grid, network=network, card=card),
+        partial(aligned, mean_tissue=load_mean_tissue(card)),
+    )
 
 
 def _volumes(
     image: Prepared,
     spec: InputSpec,
-    made_by: tuple[nib.Nifti1Image, Segmenter] | None,
+    made_by: Steps | None,
     simulated: int,
     seed: int,
 ) -> Iterator[tuple[nib.Nifti1Image, nib.Nifti1Image, Segmentation | None]]:
@@ -139,17 +144,17 @@ def _volumes(
     if made_by is None:
         yield *model_input(t1w, mask, affine, spec), None
         return
-    grid, segmented = made_by
+    grid, segmented, moved = made_by
     volume, inside = brought_to(grid, t1w, mask, affine)
     own = segmented(volume, inside, affine)
-    yield *model_input(t1w, mask, affine, spec, tissue=own.tissue), own
+    yield *model_input(t1w, mask, affine, spec, tissue=moved(own).tissue), own
     rng = np.random.default_rng([seed, zlib.crc32(image.stem.encode())])
     classes = own.labels.classes(own.dseg)
     units = image_units(volume, inside, grid)
     for _ in range(simulated):
         shown = other_t1w(units, inside, classes, own.labels, rng)
         other = segmented(*shown, affine, both_ways=False)
-        yield *model_input(t1w, mask, affine, spec, tissue=other.tissue), other
+        yield *model_input(t1w, mask, affine, spec, tissue=moved(other).tissue), other
 
 
 def image_units(volume: np.ndarray, inside: np.ndarray, grid: nib.Nifti1Image) -> np.ndarray:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import torch
@@ -66,30 +67,78 @@ def measured(network: SegmentationNet, people: list[Path], seed: int) -> pd.Data
     return table
 
 
-def publish(
-    network: SegmentationNet, table: pd.DataFrame, facts: Mapping[str, Any], folder: Path
-) -> Path:
-    """Write weights (float16) and card; `facts` are its fixed parts, `table` its accuracy.
+def mean_tissue(people: Iterable[Path]) -> np.ndarray:
+    """Mean tissue units of the label maps of people, and of their mirror images.
 
-    Returns the path of the card, ``<name>.json``.
+    Returns
+    -------
+    ndarray of float32, shape (D, H, W)
+        Fluid and what is outside count as 0.
+    """
+    labels = muse_labels()
+    units = [
+        np.maximum(labels.tissues, 0)[real_example(load_subject(path), labels).classes]
+        for path in people
+    ]
+    mean = np.asarray(np.mean(units, axis=0, dtype=np.float32))
+    return np.asarray((mean + mean[::-1]) / 2)
+
+
+def publish(
+    network: SegmentationNet,
+    table: pd.DataFrame,
+    mean: np.ndarray,
+    facts: Mapping[str, Any],
+    folder: Path,
+) -> Path:
+    """Write weights (float16), mean tissue and card.
+
+    Parameters
+    ----------
+    network : SegmentationNet
+        Trained.
+    table : DataFrame
+        Its accuracy, from :func:`measured`.
+    mean : ndarray, shape (D, H, W)
+        From :func:`mean_tissue`.
+    facts : mapping
+        Fixed parts of the card.
+    folder : Path
+        Where to.
+
+    Returns
+    -------
+    Path
+        Of the card, ``<name>.json``.
     """
     name = str(facts["name"])
     weights = folder / f"{name}.safetensors"
     tensors = {key: value.half().contiguous() for key, value in network.state_dict().items()}
     with atomic_path(weights) as temporary:
         temporary.write_bytes(save(tensors))
+    tissue = folder / f"{name}_tissue.nii.gz"
+    _save_mean(mean, np.array(facts["input"]["affine"], dtype=float), tissue)
     card = {
         **facts,
-        "weights": {
-            "file": weights.name,
-            "sha256": file_sha256(weights),
-            "size": weights.stat().st_size,
-        },
+        **{key: _file(path) for key, path in (("weights", weights), ("mean_tissue", tissue))},
         **_accuracy(table),
     }
     path = folder / f"{name}.json"
     write_json(path, card)
     return path
+
+
+def _save_mean(mean: np.ndarray, affine: np.ndarray, path: Path) -> None:
+    """As one byte per voxel."""
+    step = float(mean.max()) / 255
+    image = nib.Nifti1Image(np.round(mean / step).astype(np.uint8), affine)
+    image.header.set_slope_inter(step, 0)
+    with atomic_path(path) as temporary:
+        nib.save(image, temporary)
+
+
+def _file(path: Path) -> dict[str, Any]:
+    return {"file": path.name, "sha256": file_sha256(path), "size": path.stat().st_size}
 
 
 def _accuracy(table: pd.DataFrame) -> dict[str, dict[str, float]]:
