@@ -68,16 +68,15 @@ def model_input(
     the brain the volume holds the card's background, and its affine has shears where the card's
     registration is not the affine one.
 
-    Where the card's scaling is ``segmentation``, both come from `tissue` alone, and the mask holds
-    the index of the region of every voxel of the brain.
+    Where the card names a segmentation, the mask holds the index of the region of every voxel of
+    the brain, from `tissue`; with the scaling ``segmentation`` the volume is its tissue units.
     """
     if needs_segmentation(input_spec):
-        return _from_tissue(tissue, input_spec)
+        return _with_regions(t1w, mask, affine, input_spec, tissue)
     if "source_grid" in input_spec or input_spec.get("registration", "affine") != "affine":
         return from_source_grid(t1w, mask, affine, input_spec)
     grid = card_grid(input_spec)
-    t1w = _with_fluid(t1w, np.asarray(mask.dataobj) > 0)
-    volume, mask_on_grid = brought_to(grid, t1w, mask, affine)
+    volume, mask_on_grid = _brain_on(grid, t1w, mask, affine)
     stripped = input_spec.get("skull_stripped", True)
     scaled = scale_intensity(
         volume,
@@ -106,24 +105,38 @@ def brought_to(
     return np.asarray(volume.dataobj), np.asarray(inside.dataobj) >= 0.5
 
 
-def _from_tissue(
-    tissue: Tissue | None, input_spec: InputSpec
+def _brain_on(
+    grid: nib.Nifti1Image, t1w: nib.Nifti1Image, mask: nib.Nifti1Image, affine: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """As :func:`brought_to`, with fluid where a brain mask is empty."""
+    return brought_to(grid, _with_fluid(t1w, np.asarray(mask.dataobj) > 0), mask, affine)
+
+
+def _with_regions(
+    t1w: nib.Nifti1Image,
+    mask: nib.Nifti1Image,
+    affine: np.ndarray,
+    input_spec: InputSpec,
+    tissue: Tissue | None,
 ) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
-    """Tissue units on the card's grid with the regions that they come from."""
+    """What a network sees, intensities or tissue units, with the regions of a segmentation."""
     if tissue is None:
         raise DataError(
-            "This model sees tissue from a segmentation, and there is none: run the app on the "
+            "This model sees what a segmentation finds, and there is none: run the app on the "
             "image itself."
         )
     grid = card_grid(input_spec)
-    units, regions = tissue
-    if units.shape != grid.shape or not np.allclose(units.affine, grid.affine):
-        units = nib.Nifti1Image(brought_to(grid, units, regions, np.eye(4))[0], grid.affine)
+    regions = tissue.regions
+    if regions.shape != grid.shape or not np.allclose(regions.affine, grid.affine):
         regions = apply_xfm(regions, grid, np.eye(4), interpolation="nearest")
-    volume, labels = np.asarray(units.dataobj), np.asarray(regions.dataobj).astype(np.int16)
-    inside = labels > 0
-    if not inside.any():
+    labels = np.asarray(regions.dataobj).astype(np.int16)
+    if not labels.any():
         raise DataError("The segmentation finds no brain in this image: is it a T1w of a head?")
+    if input_spec["intensity"]["scaling"] == "segmentation":
+        volume = np.asarray(apply_xfm(tissue.units, grid, np.eye(4)).dataobj)
+        inside = labels > 0
+    else:
+        volume, inside = _brain_on(grid, t1w, mask, affine)
     scaled = scale_intensity(
         volume, inside, input_spec["intensity"], background=outside_value(input_spec)
     )

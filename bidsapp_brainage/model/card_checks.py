@@ -94,12 +94,14 @@ def _source_faults(spec: dict[str, Any]) -> Iterator[str]:
 
 
 def _segmentation_faults(spec: InputSpec) -> Iterator[str]:
+    if spec["intensity"]["scaling"] == "segmentation" and not needs_segmentation(spec):
+        yield "input.segmentation: missing; the scaling 'segmentation' needs its name"
     if needs_segmentation(spec) and (
         spec["registration"] != "affine" or "source_grid" in spec or not spec["skull_stripped"]
     ):
         yield (
-            "input.intensity.scaling: 'segmentation' gives brains that are affinely registered; "
-            "'source_grid', other registrations and whole heads do not go with it"
+            "input.segmentation: it knows affinely registered brains; 'source_grid', other "
+            "registrations and whole heads do not go with it"
         )
 
 

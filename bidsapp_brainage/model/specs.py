@@ -29,7 +29,6 @@ class Intensity(TypedDict):
     """Scaling of the intensities; see :func:`bidsapp_brainage.model.intensity.scale_intensity`."""
 
     scaling: str
-    segmentation: NotRequired[str]
     ellipsoid: NotRequired[Ellipsoid]
     over: NotRequired[Literal["brain", "volume"]]
     at: NotRequired[Literal["input", "source"]]
@@ -65,6 +64,7 @@ class InputSpec(Grid):
     orientation: str
     source_grid: NotRequired[SourceGrid]
     crop: NotRequired[Literal["fixed", "brain"]]
+    segmentation: NotRequired[str]
     intensity: Intensity
     background: float | Literal["minimum"]
 
@@ -150,5 +150,5 @@ class Reference(TypedDict):
 
 
 def needs_segmentation(input_spec: InputSpec) -> bool:
-    """Whether a model sees tissue from a segmentation instead of intensities."""
-    return input_spec["intensity"]["scaling"] == "segmentation"
+    """Whether a model sees tissue from a segmentation, or asks which regions it sees."""
+    return "segmentation" in input_spec

@@ -80,7 +80,7 @@ def find_segmentation(name: str = EMBEDDED, folder: Path | None = None) -> Segme
     Parameters
     ----------
     name : str
-        As a model card names it in ``input.intensity.segmentation``.
+        As a model card names it in ``input.segmentation``.
     folder : Path, optional
         Of the cards; by default that of the package.
 

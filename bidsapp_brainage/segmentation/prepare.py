@@ -15,7 +15,7 @@ from .segment import segment
 
 def segmentation_name(input_spec: InputSpec) -> str:
     """Name of the segmentation that a model was made with; else the embedded one."""
-    return input_spec["intensity"].get("segmentation", EMBEDDED)
+    return input_spec.get("segmentation", EMBEDDED)
 
 
 def prepared_input(
@@ -35,5 +35,5 @@ def prepared_input(
     if needs_segmentation(input_spec):
         card = find_segmentation(segmentation_name(input_spec))
         found = segment(t1w, mask, affine, load_network(card), card, n_threads=n_threads)
-        tissue = aligned(found, load_mean_tissue(card)).tissue
+        tissue, affine = aligned(found, load_mean_tissue(card))
     return model_input(t1w, mask, affine, input_spec, tissue=tissue)

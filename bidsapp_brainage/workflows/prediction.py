@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from bidsapp_brainage.workflows.plan import RunPlan
 
 _GPU_MEMORY_GB = 2.0
-#: What comes from the segmentation: tissue, where it lies, its opinion on the mask, volumes.
-SEGMENTED = ("units", "regions", "segmentation", "volumes")
+#: What comes from the segmentation: aligned tissue, where it lies, opinion on the mask, volumes.
+SEGMENTED = ("units", "regions", "aligned", "segmentation", "volumes")
 
 
 def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
@@ -81,7 +81,7 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
         n_procs=run_plan.compute.n_procs,
     )
     workflow.connect([
-        (inputnode, model_input, [("t1w_preproc", "t1w"), ("mask", "mask"), ("affine", "affine")]),
+        (inputnode, model_input, [("t1w_preproc", "t1w"), ("mask", "mask")]),
         (inputnode, quality, [
             ("t1w_conformed", "conformed"),
             ("t1w_preproc", "corrected"),
@@ -104,10 +104,12 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
         workflow.connect(inputnode, "segmentation", quality, "segmentation")
         workflow.connect(inputnode, "volumes", predict, "volumes")
     if needs_segmentation(run_plan.card.input):
-        workflow.connect([
-            (inputnode, model_input, [("units", "units"), ("regions", "regions")]),
-            (model_input, predict, [("mask", "mask")]),
-        ])  # fmt:skip
+        aligned = [("aligned", "affine"), ("units", "units"), ("regions", "regions")]
+        workflow.connect(
+            [(inputnode, model_input, aligned), (model_input, predict, [("mask",) * 2])]
+        )
+    else:
+        workflow.connect(inputnode, "affine", model_input, "affine")
     return workflow
 
 

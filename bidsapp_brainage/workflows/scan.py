@@ -115,7 +115,10 @@ def _connect_segmentation(
         (parts["mask"], segmentation, _between(("mask",))),
         (parts["norm"], segmentation, _between(("affine",))),
         (segmentation, parts["prediction"], _between(("units", "regions", "volumes"))),
-        (segmentation, parts["prediction"], [("outputnode.facts", "inputnode.segmentation")]),
+        (segmentation, parts["prediction"], [
+            ("outputnode.affine", "inputnode.aligned"),
+            ("outputnode.facts", "inputnode.segmentation"),
+        ]),
     ])  # fmt:skip
     return segmentation
 

@@ -64,7 +64,12 @@ def test_without_images(inputs: dict[str, str], tmp_path: Path) -> None:
 def test_a_model_that_sees_tissue(inputs: dict[str, str], tmp_path: Path) -> None:
     made = Segment(**inputs, images=False).run(cwd=str(tmp_path)).outputs
     card = make_card(tmp_path / "models", shape=SHAPE)
-    spec = {**card.input, "affine": AFFINE, "intensity": {"scaling": "segmentation"}}
+    spec = {
+        **card.input,
+        "affine": AFFINE,
+        "segmentation": "tiny",
+        "intensity": {"scaling": "segmentation"},
+    }
     card = make_card(tmp_path / "models", shape=SHAPE, input=spec)
     common = {name: inputs[name] for name in ("t1w", "mask", "affine")}
     seen = ModelInput(

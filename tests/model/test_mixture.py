@@ -57,6 +57,18 @@ def test_a_mixture_gives_the_mean_distribution():
     np.testing.assert_allclose(together.detach(), ((apart[0] + apart[1]) / 2).detach(), atol=1e-6)
 
 
+def test_parts_count_by_their_weights():
+    torch.manual_seed(0)
+    parameters = {"parts": [SFCN, LINEAR, SFCN], "weights": [1, 2, 1]}
+    mixture = build_network({"id": "mixture", "parameters": parameters}).eval()
+    x = torch.rand(2, 1, *SHAPE) * 2
+    one, two, three = (torch.softmax(part(x), dim=1) for part in mixture.parts)
+    expected = (one + 2 * two + three) / 4
+    np.testing.assert_allclose(
+        torch.softmax(mixture(x), dim=1).detach(), expected.detach(), atol=1e-6
+    )
+
+
 def test_the_occlusion_engine_reads_a_mixture():
     mixture = build_network({"id": "mixture", "parameters": {"parts": [SFCN, LINEAR]}})
     assert trace(mixture, (1, *SHAPE)).layers
@@ -66,6 +78,8 @@ def test_the_occlusion_engine_reads_a_mixture():
     ("architecture", "words"),
     [
         ({"id": "mixture", "parameters": {"parts": [SFCN]}}, "two or more"),
+        ({"id": "mixture", "parameters": {"parts": [SFCN, LINEAR], "weights": [1]}}, "weights"),
+        ({"id": "mixture", "parameters": {"parts": [SFCN, LINEAR], "weights": [1, 0]}}, "weights"),
         (
             {"id": "tissuelinear", "parameters": {**LINEAR["parameters"], "shape": [15, 16, 16]}},
             "no multiple",

@@ -20,8 +20,11 @@ CENTERS = 14.0 + 2.0 * (torch.arange(37) + 0.5)
 CORTEX, SULCI = 0, 3  # places among the regions
 
 
-def network(weight: np.ndarray, age: float = 50.0) -> RegionLinear:
-    parameters = {"regions": REGIONS, "fluid": FLUID, "lower": 14.0, "width": 2.0, "n_bins": 37}
+BINS = {"lower": 14.0, "width": 2.0, "n_bins": 37}
+
+
+def network(weight: np.ndarray, age: float = 50.0, full: float = 1.0) -> RegionLinear:
+    parameters = {"regions": REGIONS, "fluid": FLUID, **BINS, "full": full}
     made = build_network({"id": "regionlinear", "parameters": parameters})
     assert isinstance(made, RegionLinear)
     made.set_weights(weight, age)
@@ -46,11 +49,15 @@ def sum_of(bound: torch.nn.Module, units: np.ndarray) -> float:
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 2**16), region=st.sampled_from([100, 59, 81, 51, 1, 7]))
-def test_voxels_add_up_to_the_volumes_also_where_some_are_occluded(seed, region):
+@given(
+    seed=st.integers(0, 2**16),
+    region=st.sampled_from([100, 59, 81, 51, 1, 7]),
+    full=st.sampled_from([0.25, 1.0]),
+)
+def test_voxels_add_up_to_the_volumes_also_where_some_are_occluded(seed, region, full):
     units, labels = brain(seed)
     weight = np.random.default_rng(seed).normal(0, 30, 5)
-    made = network(weight)
+    made = network(weight, full=full)
     bound = made.bound(labels)
     hidden = np.where(labels == region, 0, units).astype(np.float32)
     for volume in (units, hidden):
@@ -103,6 +110,52 @@ def test_the_mirror_image_has_the_same_age(axis):
     flipped = np.ascontiguousarray(np.flip(units, axis))
     assert sum_of(bound.mirrored(axis), flipped) == pytest.approx(sum_of(bound, units), abs=1e-4)
     assert sum_of(bound, flipped) != pytest.approx(sum_of(bound, units), abs=1e-2)
+
+
+def mixed(shape: tuple[int, ...]) -> torch.nn.Module:
+    """A mixture of a small network, and volumes that count three times."""
+    torch.manual_seed(0)
+    parts = [
+        {"id": "sfcn", "parameters": {"channels": [3, 4], "n_bins": 37}},
+        {"id": "regionlinear", "parameters": {"regions": REGIONS, "fluid": FLUID, **BINS}},
+    ]
+    made = build_network({"id": "mixture", "parameters": {"parts": parts, "weights": [1, 3]}})
+    made.parts[1].set_weights(np.array([-20.0, -50, 30, 15, 25]), 50.0)
+    return made.eval()
+
+
+def test_a_mixture_is_bound_with_its_parts():
+    units, labels = brain(4, (16, 16, 16))
+    x = torch.from_numpy(units)[None, None]
+    mixture = mixed(units.shape)
+    (bound,) = for_brain([mixture], labels)
+    apart = [torch.softmax(part(x), dim=1) for part in (mixture.parts[0],
+             mixture.parts[1].bound(labels))]  # fmt: skip
+    together = torch.softmax(bound(x), dim=1)
+    torch.testing.assert_close(together, 0.25 * apart[0] + 0.75 * apart[1], atol=1e-6, rtol=0)
+    flipped = bound.mirrored(0)
+    turned = torch.softmax(flipped.parts[1](x.flip(2)), dim=1)
+    torch.testing.assert_close(turned, apart[1], atol=1e-5, rtol=0)
+    assert flipped.parts[0] is mixture.parts[0]
+    assert not torch.equal(flipped.parts[1].sum.weight, bound.parts[1].sum.weight)
+    with pytest.raises(DataError, match="run the app on the image itself"):
+        for_brain([mixture], None)
+
+
+def test_the_engine_is_exact_for_a_mixture_that_is_bound():
+    units, labels = brain(5, (16, 16, 16))
+    (member,) = for_brain([mixed(units.shape)], labels)
+    cut = 1 + np.indices(units.shape).sum(axis=0) // 16
+
+    def decode(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        probabilities = torch.softmax(logits.double(), dim=1)
+        return probabilities, probabilities @ CENTERS.double()
+
+    answers = [
+        occlude(Ensemble((member,), decode, engine=engine), units, cut, [1, 2, 3])["delta_age"]
+        for engine in ("incremental", "loop")
+    ]
+    np.testing.assert_allclose(*answers, atol=1e-4)
 
 
 def test_without_regions_there_is_no_answer():

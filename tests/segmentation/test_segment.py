@@ -161,7 +161,8 @@ def test_left_and_right_are_treated_alike(card) -> None:
 
 def segmented_input() -> dict:
     spec = card_dict(shape=SHAPE, resolution=8.0)["input"]
-    return {**spec, "affine": AFFINE, "intensity": {"scaling": "segmentation"}}
+    seen = {"segmentation": "tiny", "intensity": {"scaling": "segmentation"}}
+    return {**spec, "affine": AFFINE, **seen}
 
 
 def test_a_model_sees_the_units_as_they_are(head, found) -> None:

@@ -11,7 +11,7 @@ from bidsapp_brainage.errors import ExitCode, NoInputError
 from bidsapp_brainage.imaging.transforms import write_affine
 from bidsapp_brainage.io import load_nifti, read_tsv, save_nifti
 from bidsapp_brainage.segmentation import card as cards
-from bidsapp_brainage.training.data.cohort import SIMULATED
+from bidsapp_brainage.training.data.cohort import SIMULATED, regions_path
 from bidsapp_brainage.training.data.prepare import find_prepared, prepare_inputs
 from bidsapp_brainage.training.segmentation.subjects import load_subject, pack_people
 from tests.segmentation.tiny import AFFINE, SHAPE, make_segmentation
@@ -19,7 +19,8 @@ from tests.segmentation.tiny import AFFINE, SHAPE, make_segmentation
 SPEC = {
     "template": "MNI152NLin2009aSym", "registration": "affine", "skull_stripped": True,
     "orientation": "RAS", "resolution_mm": 8.0, "shape": list(SHAPE), "affine": AFFINE,
-    "intensity": {"scaling": "segmentation", "segmentation": "tiny", "clip": [0.0, 2.5]},
+    "segmentation": "tiny",
+    "intensity": {"scaling": "segmentation", "clip": [0.0, 2.5]},
     "background": 0.0,
 }  # fmt: skip
 
@@ -73,9 +74,19 @@ def test_inputs_and_their_versions_are_made_once(derivatives, tmp_path):
 
 def test_a_model_on_intensities_needs_no_segmentation(derivatives, tmp_path):
     spec = {**SPEC, "intensity": {"scaling": "brain_zscore"}}
+    del spec["segmentation"]
     made = list(prepare_inputs(derivatives, tmp_path / "in", spec, "new", simulated=0, seed=1))
     values = np.asarray(load_nifti(made[0]).dataobj)
     assert abs(values[values != 0].mean()) < 0.1
+
+
+def test_a_model_on_intensities_may_ask_for_regions(derivatives, tmp_path, segmentation):
+    spec = {**SPEC, "intensity": {"scaling": "brain_zscore"}}
+    (made, *_) = prepare_inputs(derivatives, tmp_path / "in", spec, "new", simulated=0, seed=1)
+    values = np.asarray(load_nifti(made).dataobj)
+    assert abs(values[values != 0].mean()) < 0.1
+    regions = np.asarray(load_nifti(regions_path(made)).dataobj)
+    assert 0 < (regions > 0).sum() < regions.size
 
 
 def test_people_are_packed_with_labels_in_place(derivatives, tmp_path):

@@ -120,14 +120,17 @@ def test_what_is_kept_of_the_segmentation(plan, scans, changes, kept) -> None:
     assert ("@synthseg" in workflow.visit_desc()) is bool(kept)
 
 
-@pytest.mark.parametrize("scaling", ["segmentation", "brain_zscore"])
-def test_only_models_that_see_tissue_wait_for_the_segmentation(plan, scans, scaling) -> None:
-    plan.card.input["intensity"] = {"scaling": scaling}
+@pytest.mark.parametrize("asks", [True, False])
+def test_only_models_that_ask_for_it_wait_for_the_segmentation(plan, scans, asks) -> None:
+    plan.card.input.update({"segmentation": "muse2mm"} if asks else {})
     graph = generate_expanded_graph(init_brainage_wf(scans[:1], plan)._create_flat_graph())
     nodes = {".".join(node.fullname.split(".")[-2:]): node for node in graph.nodes()}
     segment = nodes["segmentation_wf.segment"]
     before = graph.predecessors(nodes["prediction_wf.model_input"])
-    assert (segment in before) is (scaling == "segmentation")
+    assert (segment in before) is asks
+    # What the network sees and what explains it lie in the same place.
+    chain = nodes["explanation_wf.chain"]
+    assert (segment in graph.predecessors(chain)) is asks
     assert segment in graph.predecessors(nodes["prediction_wf.quality"])
 
 

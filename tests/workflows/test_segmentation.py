@@ -11,8 +11,8 @@ from bidsapp_brainage.segmentation.card import EMBEDDED
 from bidsapp_brainage.workflows.plan import find_run_segmentation
 
 
-def card(template: str, **intensity: str) -> SimpleNamespace:
-    spec = {"template": template, "intensity": {"scaling": "tissue", **intensity}}
+def card(template: str, **stated: str) -> SimpleNamespace:
+    spec = {"template": template, "intensity": {"scaling": "tissue"}, **stated}
     return SimpleNamespace(name="mine", input=spec)
 
 
@@ -30,10 +30,10 @@ def test_other_templates_go_without(caplog) -> None:
 
 def test_a_model_that_needs_one_is_refused_on_another_template() -> None:
     with pytest.raises(ResourceError, match=r"mine.*not UNCInfant.*input\.template"):
-        find_run_segmentation(card("UNCInfant", scaling="segmentation"))
+        find_run_segmentation(card("UNCInfant", segmentation="muse2mm"))
 
 
 def test_a_segmentation_that_is_not_installed() -> None:
-    wanted = card("MNI152NLin6Asym", scaling="segmentation", segmentation="muse9mm")
+    wanted = card("MNI152NLin6Asym", segmentation="muse9mm")
     with pytest.raises(ResourceError, match=r"'muse9mm' is missing.*muse2mm.*Install"):
         find_run_segmentation(wanted)

@@ -99,7 +99,7 @@ def relevance(
     attr = library("captum.attr", "lrp")
     if isinstance(member, Mixture):
         parts = [relevance(part, volume, decode, device=device) for part in member.parts]
-        return np.mean(parts, axis=0)
+        return np.average(parts, axis=0, weights=member.shares)
     try:
         network = _prepared(member).to(device)
         batch = as_batch(volume, network, device)

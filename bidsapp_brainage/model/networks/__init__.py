@@ -30,7 +30,9 @@ ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
         "refined": lambda **parameters: Refined(build_network, **parameters),
         "tissuelinear": TissueLinear,
         "regionlinear": RegionLinear,
-        "mixture": lambda parts: Mixture(build_network, parts),
+        "mixture": lambda parts, weights=None: Mixture(
+            [build_network(part) for part in parts], weights
+        ),
     }
 )
 

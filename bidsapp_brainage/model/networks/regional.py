@@ -11,6 +11,7 @@ from torch import nn
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.model.networks.linear import spread_over_bins
+from bidsapp_brainage.model.networks.mixture import Mixture
 
 
 class RegionLinear(nn.Module):
@@ -18,8 +19,8 @@ class RegionLinear(nn.Module):
 
     Volumes of regions travel from scanner to scanner where intensities and maps do not, because a
     segmentation finds the regions in every brain anew. The network sees tissue units (fluid 0,
-    grey matter 1, white matter 2; card scaling ``segmentation``). A voxel counts as tissue by
-    ``min(units, 1)`` and as fluid by the rest, for the region that it belongs to. Volumes are
+    grey matter 1, white matter 2). A voxel counts as tissue by ``min(units / full, 1)`` and as
+    fluid by the rest, for the region that it belongs to. Volumes are
     parts of the intracranial volume, which is that of all regions: if a part of the brain is
     occluded by fluid, a region loses what the fluid around the brain gains.
 
@@ -35,6 +36,9 @@ class RegionLinear(nn.Module):
         The same for fluid; the first is what occluded tissue becomes.
     lower, width, n_bins : float, float, int
         Bins (years) over which the answer is spread.
+    full : float
+        Tissue units from which a voxel is no fluid at all. The smaller it is, the less do levels
+        of intensity count, and the more does the segmentation.
     label_sd : float
         SD (years) of the Gaussian.
     """
@@ -50,11 +54,13 @@ class RegionLinear(nn.Module):
         width: float,
         n_bins: int,
         *,
+        full: float = 1.0,
         label_sd: float = 3.0,
     ) -> None:
         super().__init__()
         self.names = (*regions, *fluid)
         self.n_tissues = len(regions)
+        self.full = full
         self._indices = [np.asarray(part) for part in (*regions.values(), *fluid.values())]
         self.register_buffer("weight", torch.zeros(len(self.names)))
         self.register_buffer("intercept", torch.zeros(1))
@@ -67,7 +73,7 @@ class RegionLinear(nn.Module):
         `units` and `labels` are volumes (D, H, W); labels are indices of the segmentation.
         """
         part = self._parts(labels)
-        tissue = np.clip(units, 0, 1) * (labels > 0)
+        tissue = np.clip(units / self.full, 0, 1) * (labels > 0)
         amounts = np.bincount(part.ravel(), tissue.ravel(), minlength=len(self.names) + 1)
         sizes = np.bincount(part.ravel(), labels.ravel() > 0, minlength=len(self.names) + 1)
         empty = sizes - amounts
@@ -92,7 +98,8 @@ class RegionLinear(nn.Module):
         count = max(int(np.count_nonzero(inside)), 1)
         per_voxel = np.where(inside, full - empty, 0.0) / count
         age = float(self.intercept) + float(empty[inside].sum()) / count
-        return BoundRegions(per_voxel, age - self.middle, copy.deepcopy(self.spread))
+        network = BoundRegions(per_voxel, age - self.middle, copy.deepcopy(self.spread), self.full)
+        return network.to(self.weight.device)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Raise: without the regions of a brain there is no answer."""
@@ -109,16 +116,16 @@ class RegionLinear(nn.Module):
 class BoundRegions(nn.Module):
     """Age as a sum over the voxels of one brain; logits (N, n_bins) of (N, 1, D, H, W)."""
 
-    def __init__(self, per_voxel: np.ndarray, age: float, spread: nn.Linear) -> None:
+    def __init__(self, per_voxel: np.ndarray, age: float, spread: nn.Linear, full: float) -> None:
         super().__init__()
         self.shape = per_voxel.shape
-        self.hinges = nn.Conv3d(1, 2, 1)  # relu(t), relu(t - 1)
+        self.hinges = nn.Conv3d(1, 2, 1)  # with t = units / full: relu(t), relu(t - 1)
         self.relu = nn.ReLU()
         self.tissue = nn.Conv3d(2, 1, 1, bias=False)  # min(t, 1)
         self.sum = nn.Linear(per_voxel.size, 1)
         self.spread = spread
         with torch.no_grad():
-            self.hinges.weight.fill_(1.0)
+            self.hinges.weight.fill_(1.0 / full)
             assert self.hinges.bias is not None
             self.hinges.bias.copy_(torch.tensor([0.0, -1.0]))
             self.tissue.weight.copy_(torch.tensor([1.0, -1.0])[None, :, None, None, None])
@@ -140,6 +147,11 @@ class BoundRegions(nn.Module):
         return self.spread(self.sum(tissue.flatten(1)))
 
 
+def needs_regions(member: nn.Module) -> bool:
+    """Whether a network, or a part of it, must be bound to the regions of a brain."""
+    return any(isinstance(part, RegionLinear) for part in member.modules())
+
+
 def for_brain(members: Sequence[nn.Module], regions: np.ndarray | None) -> list[nn.Module]:
     """Networks for one brain: those that need its regions (D, H, W) are bound to them.
 
@@ -148,15 +160,14 @@ def for_brain(members: Sequence[nn.Module], regions: np.ndarray | None) -> list[
     DataError
         A network needs regions and there are none.
     """
-    return [_for_brain(member, regions) for member in members]
+    return [_for_brain(member, regions) if needs_regions(member) else member for member in members]
 
 
 def _for_brain(member: nn.Module, regions: np.ndarray | None) -> nn.Module:
-    if not isinstance(member, RegionLinear):
-        return member
     if regions is None:
         raise DataError(
             "This model needs the regions of the brain beside its input, and there are none: run "
             "the app on the image itself."
         )
-    return member.bound(regions).to(member.weight.device).eval()
+    assert isinstance(member, RegionLinear | Mixture)
+    return member.bound(regions).eval()

@@ -147,7 +147,8 @@ def _volumes(
     grid, segmented, moved = made_by
     volume, inside = brought_to(grid, t1w, mask, affine)
     own = segmented(volume, inside, affine)
-    yield *model_input(t1w, mask, affine, spec, tissue=moved(own).tissue), own
+    tissue, to_t1w = moved(own)
+    yield *model_input(t1w, mask, to_t1w, spec, tissue=tissue), own
     rng = np.random.default_rng([seed, zlib.crc32(image.stem.encode())])
     classes = own.labels.classes(own.dseg)
     units = image_units(volume, inside, grid)

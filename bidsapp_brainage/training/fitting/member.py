@@ -16,7 +16,7 @@ from bidsapp_brainage.io import read_tsv, write_tsv
 from bidsapp_brainage.model.networks import build_network
 from bidsapp_brainage.model.networks.linear import TissueLinear
 from bidsapp_brainage.model.networks.mixture import Mixture
-from bidsapp_brainage.model.networks.regional import RegionLinear, for_brain
+from bidsapp_brainage.model.networks.regional import RegionLinear, for_brain, needs_regions
 from bidsapp_brainage.model.outputs import heads
 from bidsapp_brainage.model.uncertainty import left_right_axis
 from bidsapp_brainage.model.weights.files import save_weights
@@ -70,7 +70,7 @@ def _outputs(
     run: CrossValidation, network: torch.nn.Module, task: Task, scans: np.ndarray
 ) -> torch.Tensor:
     """Outputs (n_scans, n_outputs) for original scans."""
-    if not isinstance(network, RegionLinear):
+    if not needs_regions(network):
         return predict_scans(network, task.pool, scans)
     rows = []
     for scan in scans:
