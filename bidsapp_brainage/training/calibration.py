@@ -18,12 +18,12 @@ from bidsapp_brainage.stats.folds import assign_folds
 from bidsapp_brainage.stats.intervals import MISS, conformal_quantile
 from bidsapp_brainage.training.crossval import SCANNER
 from bidsapp_brainage.training.data.cohort import SIMULATED
+from bidsapp_brainage.training.decode import MEMBER_SD
 from bidsapp_brainage.training.reference import left_out_parts
 
 Floats = NDArray[np.float64]
 
 DISTANCE = "training_distance"
-MEMBER_SD = "member_sd"
 SCANNER_MISS = 0.08  # at most, on every single scanner
 MEMBERS_BEYOND = 0.025  # of people not trained on have members that differ more than the limit
 PARTS, REPEATS = 10, 10  # of the cross-validation of the calibration itself

@@ -10,6 +10,9 @@ import torch
 
 from bidsapp_brainage.model.outputs import Head, split
 
+#: Column: how much the parts of a mixture, or members, differ.
+MEMBER_SD = "member_sd"
+
 
 def decode_table(outputs: torch.Tensor, heads: Sequence[Head]) -> pd.DataFrame:
     """What a network's outputs (N, n_outputs) say about every scan.
@@ -40,6 +43,8 @@ def average_tables(tables: Sequence[pd.DataFrame], heads: Sequence[Head]) -> pd.
     The SD of a number is that of the mixture, so networks that disagree widen it.
     """
     result = tables[0].copy()
+    if MEMBER_SD in result:
+        result[MEMBER_SD] = np.mean([table[MEMBER_SD] for table in tables], axis=0)
     for head in heads:
         name = f"predicted_{head.name}"
         if head.coding == "classes":

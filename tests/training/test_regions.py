@@ -38,10 +38,10 @@ def made() -> RegionLinear:
     return network
 
 
-def planned():
+def planned(architecture=ARCHITECTURE):
     plain = recipe(copies=0)
     output = {"coding": "bins", "lower": 0.0, "width": 2.0, "n_bins": 50, "unit": "year"}
-    card = {**plain.card, "architecture": ARCHITECTURE, "output": output}
+    card = {**plain.card, "architecture": architecture, "output": output}
     return dataclasses.replace(plain, card=card)
 
 
@@ -79,6 +79,21 @@ def test_from_people_to_a_card_that_predicts_them(people, tmp_path):
     assert np.abs(again["predicted_age"] - again["age"]).mean() < 4
     with pytest.raises(UsageError, match="train it anew"):
         write_start(card, tmp_path)
+
+
+def test_parts_of_a_mixture_are_fitted_and_told_apart(people, tmp_path):
+    cohort = toys(people)
+    other = {**ARCHITECTURE["parameters"], "regions": {"all": [2, 3]}, "fluid": {"rim": [1]}}
+    parts = [ARCHITECTURE, {"id": "regionlinear", "parameters": other}]
+    mixture = {"id": "mixture", "parameters": {"parts": parts, "weights": [3, 1]}}
+    run = CrossValidation(cohort, planned(mixture), tmp_path / "work")
+    table = cross_validate(run)
+    assert np.abs(table["predicted_age"] - table["age"]).mean() < 8  # one part is no use
+    assert (table["member_sd"] > 0).all()
+    card = load_card(publish(run, table, name="toys", models_dir=tmp_path, external={}))
+    again = predict_cohort(card, cohort)
+    assert np.corrcoef(again["predicted_age"], table["predicted_age"])[0, 1] > 0.95
+    assert (again["member_sd"] > 0).all()
 
 
 def test_the_words_of_an_architecture_are_kept():

@@ -17,12 +17,13 @@ from bidsapp_brainage.model.networks import build_network
 from bidsapp_brainage.model.networks.linear import TissueLinear
 from bidsapp_brainage.model.networks.mixture import Mixture
 from bidsapp_brainage.model.networks.regional import RegionLinear, for_brain, needs_regions
-from bidsapp_brainage.model.outputs import heads
+from bidsapp_brainage.model.outputs import AGE, heads
+from bidsapp_brainage.model.plausibility.features import parts_of
 from bidsapp_brainage.model.uncertainty import left_right_axis
 from bidsapp_brainage.model.weights.files import save_weights
 from bidsapp_brainage.stats.folds import hold_out
 from bidsapp_brainage.training.data.cohort import load_regions, load_volume
-from bidsapp_brainage.training.decode import decode_table
+from bidsapp_brainage.training.decode import MEMBER_SD, decode_table
 from bidsapp_brainage.training.fitting.loop import Split, Start, Task, predict_scans, train_network
 from bidsapp_brainage.training.fitting.losses import Objective, encode
 from bidsapp_brainage.training.fitting.regions import fit_regions, region_fractions
@@ -52,6 +53,7 @@ def train_member(run: CrossValidation, fold: int, seed: int) -> pd.DataFrame:
     scans = np.flatnonzero(tested)
     outputs = _outputs(run, network, task, scans)
     table = decode_table(outputs, heads(task.recipe.card["output"]))
+    table = table.assign(**_disagreement(run, network, task, scans))
     table.insert(0, "scan", scans)
     write_tsv(results, table)
     (place / "checkpoint.pt").unlink(missing_ok=True)
@@ -80,6 +82,21 @@ def _outputs(
         with torch.inference_mode():
             rows.append(bound(torch.from_numpy(volume)[None, None]))
     return torch.cat(rows)
+
+
+def _disagreement(
+    run: CrossValidation, network: torch.nn.Module, task: Task, scans: np.ndarray
+) -> dict[str, np.ndarray]:
+    """SD of the ages that parts of a mixture give; nothing for other networks and targets."""
+    parts = parts_of(network)
+    name = f"predicted_{AGE}"
+    tables = [
+        decode_table(_outputs(run, part, task, scans), heads(task.recipe.card["output"]))
+        for part in (parts if len(parts) > 1 else [])
+    ]
+    if not tables or name not in tables[0]:
+        return {}
+    return {MEMBER_SD: np.std([table[name] for table in tables], axis=0, ddof=1)}
 
 
 def _train(
