@@ -12,7 +12,7 @@ import numpy as np
 from bidsapp_brainage.imaging.network_input import Tissue, brought_to, card_grid
 from bidsapp_brainage.model.device import cpu_threads
 
-from .input import segmentation_input
+from .input import evened, segmentation_input
 from .labels import TISSUES, Labels
 from .overlap import dice
 
@@ -165,7 +165,8 @@ def segment_on_grid(
     where = np.zeros(volume.shape, dtype=bool)
     posteriors = np.zeros((0, card.labels.n_classes), dtype=np.float32)
     if inside.any():
-        scaled, where = segmentation_input(volume, inside)
+        grid = np.array(card.grid["affine"], dtype=float)
+        scaled, where = segmentation_input(evened(volume, inside, grid), inside)
         with cpu_threads(n_threads):
             posteriors = answers(network, scaled, where, card.labels, both_ways=both_ways)
     return Segmentation(

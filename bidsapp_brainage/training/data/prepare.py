@@ -18,9 +18,9 @@ from bidsapp_brainage.imaging.network_input import brought_to, card_grid, model_
 from bidsapp_brainage.imaging.transforms import read_affine
 from bidsapp_brainage.io import load_nifti, save_nifti, write_tsv
 from bidsapp_brainage.model.specs import InputSpec, needs_segmentation
-from bidsapp_brainage.model.tissue import tissue_units
 from bidsapp_brainage.segmentation.alignment import Aligned, aligned
 from bidsapp_brainage.segmentation.card import find_segmentation, load_mean_tissue, load_network
+from bidsapp_brainage.segmentation.input import image_units
 from bidsapp_brainage.segmentation.prepare import segmentation_name
 from bidsapp_brainage.segmentation.segment import Segmentation, segment_on_grid
 from bidsapp_brainage.segmentation.tables import volume_table
@@ -32,8 +32,6 @@ from .cohort import SIMULATED, regions_path
 Steps: TypeAlias = tuple[nib.Nifti1Image, Callable[..., Segmentation], Callable[..., Aligned]]
 
 T1W = "_desc-preproc_T1w.nii.gz"
-#: Where levels of tissue are read: an ellipsoid inside the template's brain (RAS mm).
-MIDDLE_MM = {"center": (0.0, -21.0, 17.0), "radii": (66.0, 77.0, 52.0)}
 
 
 @dataclass(frozen=True)
@@ -151,22 +149,8 @@ def _volumes(
     yield *model_input(t1w, mask, to_t1w, spec, tissue=tissue), own
     rng = np.random.default_rng([seed, zlib.crc32(image.stem.encode())])
     classes = own.labels.classes(own.dseg)
-    units = image_units(volume, inside, grid)
+    units = image_units(volume, inside, grid.affine)
     for _ in range(simulated):
         shown = other_t1w(units, inside, classes, own.labels, rng)
         other = segmented(*shown, affine, both_ways=False)
         yield *model_input(t1w, mask, affine, spec, tissue=moved(other).tissue), other
-
-
-def image_units(volume: np.ndarray, inside: np.ndarray, grid: nib.Nifti1Image) -> np.ndarray:
-    """A T1w on a grid in tissue units; -1 where it is empty.
-
-    See :func:`bidsapp_brainage.model.tissue.tissue_units`, whose levels are read in an ellipsoid
-    inside the template's brain. `grid` gives the affine (voxel to template RAS mm).
-    """
-    to_voxel = np.linalg.inv(grid.affine)
-    center = nib.affines.apply_affine(to_voxel, MIDDLE_MM["center"])
-    sizes = np.linalg.norm(grid.affine[:3, :3], axis=0)
-    radii = np.array(MIDDLE_MM["radii"]) / sizes
-    units = tissue_units(volume, inside, {"center": center.tolist(), "radii": radii.tolist()})
-    return np.where(volume > 0, np.clip(units, -0.5, 2.5), -1.0)

@@ -13,7 +13,8 @@ from bidsapp_brainage.errors import DataError, NoInputError
 from bidsapp_brainage.imaging.network_input import brought_to, card_grid
 from bidsapp_brainage.imaging.transforms import read_affine
 from bidsapp_brainage.io import atomic_path, load_nifti
-from bidsapp_brainage.training.data.prepare import Prepared, find_prepared, image_units
+from bidsapp_brainage.segmentation.input import image_units
+from bidsapp_brainage.training.data.prepare import Prepared, find_prepared
 
 from .synthesis import Subject
 
@@ -71,7 +72,7 @@ def pack_subject(image: Prepared, label_map: Path, grid: nib.Nifti1Image) -> Sub
     volume, inside = brought_to(grid, load_nifti(image.t1w), load_nifti(image.mask), affine)
     labels = load_nifti(label_map)
     return Subject(
-        units=image_units(volume, inside, grid),
+        units=image_units(volume, inside, grid.affine),
         mask=inside,
         label_map=np.asarray(labels.dataobj).astype(np.int16),
         to_label_map=np.linalg.inv(labels.affine) @ affine @ grid.affine,

@@ -147,7 +147,7 @@ def other_t1w(
 def real_example(subject: Subject, labels: Labels) -> Example:
     """The person as it is, with its truth."""
     units, mask, classes = _placed(subject, labels, _voxels(subject.units.shape))
-    scaled, where = segmentation_input(units + 1.0, mask)
+    scaled, where = segmentation_input(units + 1.0, mask)  # as `evened` gives it
     truth = np.where(classes > 0, np.clip(units, 0, 2.2), 0).astype(np.float32)
     return Example(scaled, where, classes, truth)
 
