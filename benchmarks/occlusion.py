@@ -27,6 +27,7 @@ from .measure import Row, Work, paired_seconds, print_rows, write_results
 RESULTS = Path(__file__).parent / "results" / "occlusion.json"
 SAMPLE = 12
 EMBEDDED_MODEL, EMBEDDED_REGIONS = "sfcn2mm", 120
+WHITE_MATTER = 81  # in the segmentation
 MEGA = 1e6
 
 
@@ -144,12 +145,14 @@ def embedded_row(repeats: int, *, quick: bool) -> Row:
     from bidsapp_brainage.explain.ensemble import Ensemble
     from bidsapp_brainage.explain.occlusion import occlude
     from bidsapp_brainage.model.cards import find_card
+    from bidsapp_brainage.model.networks.regional import for_brain
     from bidsapp_brainage.model.prediction import decoder
     from bidsapp_brainage.model.weights.loading import load_members
 
     card = find_card(EMBEDDED_MODEL)
-    members = tuple(load_members(card))
     volume, mask = ball(card.shape) if quick else brain(card.shape, resolution_mm=2)
+    # which regions a network on volumes is bound to costs nothing: all of it is white matter here
+    members = tuple(for_brain(load_members(card), np.where(mask, WHITE_MATTER, 0)))
     labels = compact_regions(mask, EMBEDDED_REGIONS)
     indices = labels_of(labels)
     decode = decoder(card)
