@@ -30,6 +30,7 @@ PARTS, REPEATS = 10, 10  # of the cross-validation of the calibration itself
 MIN_PEOPLE = 22  # a tenth of them left out, 19 remain: fewer have no 95 % quantile
 _FOR_QUANTILE = 19
 _NEAREST = 0.1  # of the people are nearer than the distance from which on the width grows
+_FOR_GROWTH = 50  # people
 _LEAST = 1e-3  # years of expected error for a distance of 1
 _TERMS = ("predicted_age_sd", DISTANCE)
 _NEEDED = ("participant_id", "age", "predicted_age", "predicted_age_sd")
@@ -157,7 +158,8 @@ def fit_scale(people: pd.DataFrame, method: str) -> IntervalScale:
 
     So it never falls with the SD or the distance. Least squares on absolute errors; a scanner
     counts by the root of its number of people, so that neither one large sample nor seven people
-    decide alone.
+    decide alone. Fewer than ``_FOR_GROWTH`` people do not tell how errors grow: then the width is
+    the same for everybody up to the limit of the distance, and grows beyond.
     """
     from scipy.optimize import nnls
 
@@ -165,6 +167,8 @@ def fit_scale(people: pd.DataFrame, method: str) -> IntervalScale:
     if method != "distance":
         term = "sd" if method == "normalised" else "constant"
         return cast("IntervalScale", {**absent, term: 1.0})
+    if len(people) < _FOR_GROWTH:
+        return cast("IntervalScale", {**absent, "constant": 1.0, "distance": _LEAST})
     far = people[DISTANCE].to_numpy(float)
     nearest = float(np.quantile(far, _NEAREST))
     far = np.maximum(far, nearest)
