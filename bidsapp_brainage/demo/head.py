@@ -27,7 +27,7 @@ _THINNING_STEP, _THINNING_SIGMA = 0.4, 0.4  # voxels of 1 mm
 # cortex turns into fluid.
 VENTRICLES_MM, SULCI_MM, THINNING_MM = 4.0, 1.0, 1.4
 # Age (years) and atrophy. benchmarks/demo_ages.py fits them to the model that is shipped.
-ATROPHY = ((25.0, 0.0), (45.0, 0.6), (60.0, 1.0), (75.0, 1.4))
+ATROPHY = ((25.0, 0.0), (45.0, 0.85), (60.0, 1.3), (75.0, 1.6))
 
 
 @dataclass(frozen=True)

@@ -103,14 +103,22 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     if run_plan.segmentation is not None:
         workflow.connect(inputnode, "segmentation", quality, "segmentation")
         workflow.connect(inputnode, "volumes", predict, "volumes")
-    if needs_segmentation(run_plan.card.input):
+    _connect_input(workflow, asks=needs_segmentation(run_plan.card.input))
+    return workflow
+
+
+def _connect_input(workflow: Workflow, *, asks: bool) -> None:
+    """Where the network's input lies: in the template, or, if it asks for them, with regions."""
+    inputnode, model_input, predict = (
+        workflow.get_node(name) for name in ("inputnode", "model_input", "predict")
+    )
+    if asks:
         aligned = [("aligned", "affine"), ("units", "units"), ("regions", "regions")]
         workflow.connect(
             [(inputnode, model_input, aligned), (model_input, predict, [("mask",) * 2])]
         )
     else:
         workflow.connect(inputnode, "affine", model_input, "affine")
-    return workflow
 
 
 def network_inputs(scan: Scan, run_plan: RunPlan) -> dict[str, object]:

@@ -96,9 +96,11 @@ class RegionLinear(nn.Module):
         empty = np.where(fluid, own, around)
         full = np.where(fluid, 0.0, own)
         count = max(int(np.count_nonzero(inside)), 1)
-        per_voxel = np.where(inside, full - empty, 0.0) / count
-        age = float(self.intercept) + float(empty[inside].sum()) / count
-        network = BoundRegions(per_voxel, age - self.middle, copy.deepcopy(self.spread), self.full)
+        years = np.where(inside, full - empty, 0.0) / count  # of tissue in place of fluid
+        usual = np.where(fluid, empty, full)  # fluid is fluid, the rest is tissue
+        age = float(self.intercept) + float(usual[inside].sum()) / count
+        weights = np.stack([np.where(fluid, years, 0.0), np.where(fluid, 0.0, -years)])
+        network = BoundRegions(weights, age - self.middle, copy.deepcopy(self.spread), self.full)
         return network.to(self.weight.device)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -114,22 +116,37 @@ class RegionLinear(nn.Module):
 
 
 class BoundRegions(nn.Module):
-    """Age as a sum over the voxels of one brain; logits (N, n_bins) of (N, 1, D, H, W)."""
+    """Age as a sum over the voxels of one brain; logits (N, n_bins) of (N, 1, D, H, W).
 
-    def __init__(self, per_voxel: np.ndarray, age: float, spread: nn.Linear, full: float) -> None:
+    What is summed is tissue where fluid is expected, and fluid where tissue is: little in an intact
+    brain. A sum of all tissue would lose hundredths of a year in float32.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (2, D, H, W)
+        Years by which a voxel of tissue, and one of fluid, changes the age.
+    age : float
+        Of the brain with tissue and fluid where they are expected, less the middle of the bins.
+    spread : nn.Linear
+        From :func:`.linear.spread_over_bins`.
+    full : float
+        As that of :class:`RegionLinear`.
+    """
+
+    def __init__(self, weights: np.ndarray, age: float, spread: nn.Linear, full: float) -> None:
         super().__init__()
-        self.shape = per_voxel.shape
-        self.hinges = nn.Conv3d(1, 2, 1)  # with t = units / full: relu(t), relu(t - 1)
+        self.shape = weights.shape
+        self.units = nn.Conv3d(1, 1, 1, bias=False)  # t = units / full
+        self.lack = nn.Conv3d(1, 1, 1)  # 1 - relu(t)
+        self.both = nn.Conv3d(1, 2, 1)  # of the lack's positive part: tissue and fluid
         self.relu = nn.ReLU()
-        self.tissue = nn.Conv3d(2, 1, 1, bias=False)  # min(t, 1)
-        self.sum = nn.Linear(per_voxel.size, 1)
+        self.sum = nn.Linear(weights.size, 1)
         self.spread = spread
         with torch.no_grad():
-            self.hinges.weight.fill_(1.0 / full)
-            assert self.hinges.bias is not None
-            self.hinges.bias.copy_(torch.tensor([0.0, -1.0]))
-            self.tissue.weight.copy_(torch.tensor([1.0, -1.0])[None, :, None, None, None])
-            self.sum.weight.copy_(torch.from_numpy(per_voxel.ravel().astype(np.float32))[None])
+            self.units.weight.fill_(1.0 / full)
+            _set(self.lack, [-1.0], [1.0])
+            _set(self.both, [-1.0, 1.0], [1.0, 0.0])
+            self.sum.weight.copy_(torch.from_numpy(weights.ravel().astype(np.float32))[None])
             self.sum.bias.fill_(age)
         self.requires_grad_(requires_grad=False)
 
@@ -137,14 +154,21 @@ class BoundRegions(nn.Module):
         """The network for the mirror image of the brain, along an axis (0 to 2) of its volume."""
         other = copy.deepcopy(self)
         with torch.no_grad():
-            weight = self.sum.weight.view(self.shape).flip(axis)
+            weight = self.sum.weight.view(self.shape).flip(1 + axis)
             other.sum.weight.copy_(weight.reshape(1, -1))
         return other
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits over the bins."""
-        tissue = self.tissue(self.relu(self.hinges(x)))
-        return self.spread(self.sum(tissue.flatten(1)))
+        lack = self.relu(self.lack(self.relu(self.units(x))))
+        return self.spread(self.sum(self.both(lack).flatten(1)))
+
+
+def _set(layer: nn.Conv3d, weight: list[float], bias: list[float]) -> None:
+    """Put numbers, one per output, into a convolution of one input and one voxel."""
+    assert layer.bias is not None
+    layer.weight.copy_(torch.tensor(weight)[:, None, None, None, None])
+    layer.bias.copy_(torch.tensor(bias))
 
 
 def needs_regions(member: nn.Module) -> bool:
