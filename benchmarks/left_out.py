@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import torch
@@ -87,10 +88,12 @@ def predicted_versions(task: Task) -> list[dict[str, object]]:
     affine = read_affine(task.image.affine)
 
     def aged(volume: np.ndarray, inside: np.ndarray) -> tuple[float, Segmentation]:
-        found = segment_on_grid(volume, inside, affine, network, segmentation)
-        seen, regions = model_input(
-            t1w, mask, affine, card.input, tissue=aligned(found, mean).tissue
+        found = segment_on_grid(volume, inside, np.eye(4), network, segmentation)
+        tissue, moved = aligned(found, mean)
+        image, brain = (
+            nib.Nifti1Image(part, grid.affine) for part in (volume, inside.astype(np.uint8))
         )
+        seen, regions = model_input(image, brain, moved, card.input, tissue=tissue)
         bound = for_brain(members, np.asarray(regions.dataobj))
         return predict(bound, np.asarray(seen.dataobj, dtype=np.float32), card).mean, found
 
