@@ -30,13 +30,14 @@ _SCALING = {
 def input_text(card: ModelCard) -> str:
     """What was done to an image before the network saw it, as a clause."""
     spec = card.input
+    refined = ", refined on the tissue of the segmentation," if "segmentation" in spec else ""
     brain = "the brain-masked T1w image" if spec.get("skull_stripped") else "the T1w image"
     transform = _REGISTRATION[spec.get("registration", "affine")]
     shape = " x ".join(str(size) for size in spec["shape"])
     known = _SCALING.get(spec.get("intensity", {}).get("scaling", ""))
     scaling = f"its intensities were scaled {known}" if known else "its intensities were kept"
     return (
-        f"{brain} was resampled {transform} to {shape} voxels of "
+        f"{brain} was resampled {transform}{refined} to {shape} voxels of "
         f"{float(spec['resolution_mm']):g} mm, and {scaling}"
     )
 
@@ -62,6 +63,10 @@ def training_text(card: ModelCard) -> str:
     if tested.get("mae") is not None:
         text += f" In cross-validation its mean absolute error was {tested['mae']:.1f} years"
         text += f" (N = {tested['n']})." if tested.get("n") else "."
+    strangers = card.metrics.get("leave_one_scanner_out", {})
+    if strangers.get("mae") is not None and strangers.get("n"):
+        text += f" On {strangers['n']} people with their scanner left out it was "
+        text += f"{strangers['mae']:.1f} years."
     return text
 
 

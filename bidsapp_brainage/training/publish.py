@@ -134,12 +134,24 @@ def _facts(run: CrossValidation, name: str, table: pd.DataFrame) -> dict[str, An
                 for scanner, people in known.groupby(SCANNER)
                 if len(people) > 1
             }
+            if len(strangers := _of_scanners_left_out(known)) > 1:
+                facts["metrics"]["leave_one_scanner_out"] = {
+                    "people": ", ".join(sorted(set(strangers[SCANNER].astype(str)))) + " (left out)",
+                    **figures(*_ages(strangers)),
+                }
         facts["bias_correction"] = calibration.bias_line(age, predicted, source)
         facts["calibration"] = _calibration(known, source)
     others = targets_figures(table, parts)
     if others:
         metrics["targets"] = others
     return facts
+
+
+def _of_scanners_left_out(table: pd.DataFrame) -> pd.DataFrame:
+    """People predicted by networks that had seen nobody of their scanner."""
+    scanners_in_fold = table.groupby("fold")[SCANNER].transform("nunique")
+    folds_of_scanner = table.groupby(SCANNER)["fold"].transform("nunique")
+    return table[(scanners_in_fold == 1) & (folds_of_scanner == 1)]
 
 
 def _ages(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

@@ -219,7 +219,7 @@ def with_outputs(architecture: Architecture, count: int) -> Architecture:
             "(`recipe` FILE.json)."
         )
     if identity == "mixture":
-        return {"id": identity, "parameters": parameters}  # its parts say how many
+        return architecture  # its parts say how many
     accepted = inspect.signature(maker).parameters
     for parameter in OUTPUT_PARAMETERS:
         if parameter in accepted:

@@ -275,4 +275,6 @@ def test_scanners_left_out_and_simulated_scans_have_their_place(people, tmp_path
     assert (raw["training"]["n_scans"], raw["training"]["n_simulated"]) == (len(table), 1)
     assert raw["metrics"]["cross_validation"]["n"] == len(table)
     assert raw["metrics"]["cross_validation"]["by_scanner"]["small"]["n"] == 3
+    strangers = raw["metrics"]["leave_one_scanner_out"]
+    assert (strangers["people"], strangers["n"]) == ("small (left out)", 3)
     assert len(raw["weights"]) == 3
