@@ -135,8 +135,9 @@ def _facts(run: CrossValidation, name: str, table: pd.DataFrame) -> dict[str, An
                 if len(people) > 1
             }
             if len(strangers := _of_scanners_left_out(known)) > 1:
+                names = ", ".join(sorted(set(strangers[SCANNER].astype(str))))
                 facts["metrics"]["leave_one_scanner_out"] = {
-                    "people": ", ".join(sorted(set(strangers[SCANNER].astype(str)))) + " (left out)",
+                    "people": f"{names} (left out)",
                     **figures(*_ages(strangers)),
                 }
         facts["bias_correction"] = calibration.bias_line(age, predicted, source)
