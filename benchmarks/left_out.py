@@ -1,8 +1,8 @@
 """How predictions hold when images change, by networks that have not seen the people.
 
 ``python -m benchmarks.left_out MODEL OOF DERIVATIVES --participants TSV``: every image of
-DERIVATIVES is changed on the grid of the model's segmentation (contrast, noise, stripping,
-interpolation; see ``benchmarks.contrasts``), segmented again, and predicted by those networks of
+DERIVATIVES is changed (contrast, noise, uneven field, stripping; see ``benchmarks.contrasts``),
+segmented and aligned again, and predicted by those networks of
 MODEL that left its person out (column ``fold`` of OOF, which ``brainage-model train`` wrote).
 Prints accuracy, slope of predicted on true age and change by scanner and version. The registration
 stays that of the original image.
@@ -27,7 +27,7 @@ from torch import nn
 
 from bidsapp_brainage import io
 from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.imaging.network_input import brought_to, card_grid, model_input
+from bidsapp_brainage.imaging.network_input import model_input
 from bidsapp_brainage.imaging.transforms import read_affine
 from bidsapp_brainage.model.cards import ModelCard, find_card
 from bidsapp_brainage.model.networks.regional import for_brain
@@ -35,14 +35,17 @@ from bidsapp_brainage.model.prediction import predict
 from bidsapp_brainage.model.weights.loading import load_members
 from bidsapp_brainage.segmentation.alignment import aligned
 from bidsapp_brainage.segmentation.card import find_segmentation, load_mean_tissue, load_network
+from bidsapp_brainage.segmentation.native import regions_in_t1w
 from bidsapp_brainage.segmentation.prepare import segmentation_name
-from bidsapp_brainage.segmentation.segment import Segmentation, segment_on_grid
+from bidsapp_brainage.segmentation.segment import Segmentation, segment
 from bidsapp_brainage.training.data.prepare import Prepared, find_prepared
 from bidsapp_brainage.training.evaluation import change_table, figures
 
-from .contrasts import KINDS, contrast_version
+from .contrasts import GAMMAS, RATIOS, changed_intensities
 
 ORIGINAL = "original"
+#: Versions that stay on the grid of the image, so that its registration stays right.
+KINDS = (*RATIOS, *GAMMAS, "noise4", "bias", "stripped")
 
 
 @dataclass(frozen=True)
@@ -82,28 +85,30 @@ def predicted_versions(task: Task) -> list[dict[str, object]]:
     card = find_card(task.model, task.models_dir)
     members = left_out_members(card, task.fold)
     segmentation = find_segmentation(segmentation_name(card.input))
-    network, grid = load_network(segmentation), card_grid(segmentation.grid)
-    mean = load_mean_tissue(segmentation)
+    network, mean = load_network(segmentation), load_mean_tissue(segmentation)
     t1w, mask = io.load_nifti(task.image.t1w), io.load_nifti(task.image.mask)
     affine = read_affine(task.image.affine)
 
-    def aged(volume: np.ndarray, inside: np.ndarray) -> tuple[float, Segmentation]:
-        found = segment_on_grid(volume, inside, np.eye(4), network, segmentation)
-        tissue, moved = aligned(found, mean)
-        image, brain = (
-            nib.Nifti1Image(part, grid.affine) for part in (volume, inside.astype(np.uint8))
-        )
-        seen, regions = model_input(image, brain, moved, card.input, tissue=tissue)
+    def aged(shown: np.ndarray, brain: np.ndarray) -> tuple[float, Segmentation]:
+        images = (
+            nib.Nifti1Image(shown, t1w.affine), nib.Nifti1Image(brain.astype(np.uint8), t1w.affine)
+        )  # fmt: skip
+        found = segment(*images, affine, network, segmentation)
+        tissue, to_t1w = aligned(found, mean)
+        seen, regions = model_input(*images, to_t1w, card.input, tissue=tissue)
         bound = for_brain(members, np.asarray(regions.dataobj))
         return predict(bound, np.asarray(seen.dataobj, dtype=np.float32), card).mean, found
 
-    volume, inside = brought_to(grid, t1w, mask, affine)
-    age, own = aged(volume, inside)
+    shown = np.asarray(t1w.dataobj, dtype=np.float32)
+    inside = np.asarray(mask.dataobj) > 0
+    age, own = aged(shown, inside)
     rows = [{"participant_id": task.person, "version": ORIGINAL, "predicted_age": age}]
     for kind in task.kinds:
         rng = np.random.default_rng(zlib.crc32(f"{task.image.stem} {kind}".encode()))
-        brain = own.brain & inside if kind == "stripped" else inside
-        age, _ = aged(contrast_version(volume, brain, kind, rng), brain)
+        brain = inside
+        if kind == "stripped":
+            brain = inside & (np.asarray(regions_in_t1w(own, t1w).dataobj) > 0)
+        age, _ = aged(changed_intensities(shown, brain, kind, rng), brain)
         rows.append({"participant_id": task.person, "version": kind, "predicted_age": age})
     return rows
 
