@@ -24,8 +24,8 @@ IMAGES: tuple[Output, ...] = (
     Output("input", "T1w", ".nii.gz", "exactly what the network saw",
         entities=("space", "res", "desc"), required=("space", "desc"), desc="{model}input",
         bids=True),
-    Output("input_regions", "dseg", ".nii.gz", "the regions that what the network saw was made "
-        "from; only of models that see a segmentation", entities=("space", "res", "desc"),
+    Output("input_regions", "dseg", ".nii.gz", "regions in what the network saw; only of "
+        "models that ask a segmentation for them", entities=("space", "res", "desc"),
         required=("space", "desc"), desc="{model}input", bids=True),
     Output("dseg", "dseg", ".nii.gz", "regions of the brain, found by the segmentation, in the "
         "subject's own space; not with `--level minimal`", bids=True),

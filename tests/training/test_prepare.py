@@ -82,9 +82,13 @@ def test_a_model_on_intensities_needs_no_segmentation(derivatives, tmp_path):
 
 def test_a_model_on_intensities_may_ask_for_regions(derivatives, tmp_path, segmentation):
     spec = {**SPEC, "intensity": {"scaling": "brain_zscore"}}
-    (made, *_) = prepare_inputs(derivatives, tmp_path / "in", spec, "new", simulated=0, seed=1)
-    values = np.asarray(load_nifti(made).dataobj)
+    made, version, *_ = prepare_inputs(
+        derivatives, tmp_path / "in", spec, "new", simulated=1, seed=1
+    )
+    values, others = (np.asarray(load_nifti(path).dataobj) for path in (made, version))
     assert abs(values[values != 0].mean()) < 0.1
+    both = (values != 0) & (others != 0)
+    assert np.corrcoef(values[both], others[both])[0, 1] < 0.99, "another scanner's image"
     regions = np.asarray(load_nifti(regions_path(made)).dataobj)
     assert 0 < (regions > 0).sum() < regions.size
 

@@ -20,9 +20,9 @@ class RegionLinear(nn.Module):
     Volumes of regions travel from scanner to scanner where intensities and maps do not, because a
     segmentation finds the regions in every brain anew. The network sees tissue units (fluid 0,
     grey matter 1, white matter 2). A voxel counts as tissue by ``min(units / full, 1)`` and as
-    fluid by the rest, for the region that it belongs to. Volumes are
-    parts of the intracranial volume, which is that of all regions: if a part of the brain is
-    occluded by fluid, a region loses what the fluid around the brain gains.
+    fluid by the rest, for the region that it belongs to. Volumes are parts of the intracranial
+    volume, which is that of all regions: if a part of the brain is occluded by fluid, a region
+    loses what the fluid around the brain gains.
 
     :meth:`bound` gives the network for one brain. It is a sum over voxels and then a Gaussian over
     bins, so that contributions of parts of the brain add up.

@@ -151,6 +151,9 @@ def _volumes(
     classes = own.labels.classes(own.dseg)
     units = image_units(volume, inside, grid.affine)
     for _ in range(simulated):
-        shown = other_t1w(units, inside, classes, own.labels, rng)
-        other = segmented(*shown, affine, both_ways=False)
-        yield *model_input(t1w, mask, affine, spec, tissue=moved(other).tissue), other
+        shown, brain = other_t1w(units, inside, classes, own.labels, rng)
+        other = segmented(shown, brain, np.eye(4), both_ways=False)  # the grid is its own space
+        tissue, to_grid = moved(other)
+        image = nib.Nifti1Image(shown, grid.affine)
+        inside_it = nib.Nifti1Image(brain.astype(np.uint8), grid.affine)
+        yield *model_input(image, inside_it, to_grid, spec, tissue=tissue), other
