@@ -154,6 +154,6 @@ def _volumes(
         shown, brain = other_t1w(units, inside, classes, own.labels, rng)
         other = segmented(shown, brain, np.eye(4), both_ways=False)  # the grid is its own space
         tissue, to_grid = moved(other)
-        image = nib.Nifti1Image(shown, grid.affine)
+        version = nib.Nifti1Image(shown, grid.affine)
         inside_it = nib.Nifti1Image(brain.astype(np.uint8), grid.affine)
-        yield *model_input(image, inside_it, to_grid, spec, tissue=tissue), other
+        yield *model_input(version, inside_it, to_grid, spec, tissue=tissue), other
