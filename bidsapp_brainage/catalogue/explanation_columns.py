@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from . import columns as c
 from .cards import Column
 
+#: Contributions below this with every baseline have no sign to speak of.
+NEGLIGIBLE_YEARS = 0.1
+
 DELTA_AGE = Column("delta_age", "Contribution", "Predicted age with the region occluded minus "
     "predicted age of the intact image; negative: the region makes the brain look older. "
     "Independent of the true age.", units="year", derivative=True)  # fmt: skip
@@ -15,7 +18,15 @@ DELTA_AGE_PER_ML = Column("delta_age_per_ml", "Contribution per volume",
     shown=("Per ml", "contribution divided by volume, years per ml"))  # fmt: skip
 DELTA_AGE_SD_MEMBERS = Column("delta_age_sd_members", "SD over members",
     "Standard deviation over the members of the ensemble of the contribution; n/a with a single "
-    "member.", units="year", minimum=0, derivative=True)  # fmt: skip
+    "member.", units="year", minimum=0, derivative=True,
+    shown=("SD, members", "standard deviation over the members of the ensemble, years"),
+)  # fmt: skip
+STABLE = Column("stable", "Stable sign", "true: with every baseline of the run delta_age has the "
+    "same sign and is larger than its standard deviation over the members of the ensemble; false: "
+    f"not so; n/a: not so, but below {NEGLIGIBLE_YEARS:g} years with every baseline, or fewer than "
+    "two baselines, or an empty region.", levels={"true": "the sign holds whatever replaces the "
+    "region", "false": "it depends on what replaces the region, or members of the ensemble "
+    "disagree"})  # fmt: skip
 DELTA_ENTROPY = Column("delta_entropy", "Change of entropy",
     "Entropy of the distribution with the region occluded minus that of the intact image.",
     units="nat")  # fmt: skip
@@ -64,6 +75,7 @@ OCCLUSION: tuple[Column, ...] = (
     c.VOLUME_MM3,
     c.BASELINE,
     DELTA_AGE,
+    STABLE,
     Column("abs_delta_age", "Absolute contribution", "Absolute value of delta_age.", units="year",
         minimum=0, derivative=True),
     DELTA_AGE_PER_ML,

@@ -115,7 +115,7 @@ def occlusion_table(
     -------
     DataFrame
         Columns ``COLUMNS``; those of the null are NaN until one is drawn (:mod:`.nulls`), and so
-        is ``delta_age_mirrored``.
+        are ``delta_age_mirrored`` and ``stable`` (:func:`.stability.signs`).
     """
     names = ["index", "name", "hemisphere", "lobe", "network"]
     table = atlas_table.reindex(columns=names).merge(effects, on="index", how="left")

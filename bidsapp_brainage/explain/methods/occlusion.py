@@ -12,6 +12,7 @@ from bidsapp_brainage.explain.nulls import null_scores
 from bidsapp_brainage.explain.occlusion import effects, sizes
 from bidsapp_brainage.explain.scores import baseline_table, occlusion_table
 from bidsapp_brainage.explain.session import ExplanationSession, Results
+from bidsapp_brainage.explain.stability import is_stable, signs
 
 
 def explain(session: ExplanationSession) -> Results:
@@ -28,10 +29,13 @@ def explain(session: ExplanationSession) -> Results:
     inputs = session.inputs
     primary, grouped = session.region_and_group_effects()
     single = {baseline: session.region_effects(baseline) for baseline in inputs.baselines}
+    baselines = baseline_table(inputs.atlas, single, voxel_ml=inputs.voxel_ml)
+    table = _region_table(session, primary)
+    table["stable"] = is_stable(signs(baselines)).reindex(table["index"]).to_numpy()
     return {
-        "table": _region_table(session, primary),
+        "table": table,
         "groups": group_table(session.groups, grouped, primary, voxel_ml=inputs.voxel_ml),
-        "baselines": baseline_table(inputs.atlas, single, voxel_ml=inputs.voxel_ml),
+        "baselines": baselines,
         "controls": _control_table(session),
     }
 

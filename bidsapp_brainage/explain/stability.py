@@ -1,0 +1,157 @@
+"""Whose sign holds whatever replaces a region, and whether explanations agree, in a few numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from bidsapp_brainage.catalogue.explanation_columns import NEGLIGIBLE_YEARS
+
+N_LEADING = 20
+Sign: TypeAlias = Literal["stable", "opposite", "uncertain", "negligible"]
+"""What is known of the sign of a contribution over all baselines.
+
+``stable``: the same and certain with every baseline; ``opposite``: certainly negative with one and
+certainly positive with another; ``uncertain``: neither; ``negligible``: not stable, and below
+``NEGLIGIBLE_YEARS`` with every baseline. A sign is certain where the contribution is larger than
+its standard deviation over the members of the ensemble.
+"""
+
+
+def signs(
+    rows: pd.DataFrame, *, value: str = "delta_age", spread: str = "delta_age_sd_members"
+) -> pd.Series:
+    """Judge the sign of every region's contribution over baselines.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        One row for each region and baseline: ``index``, ``baseline``, `value` and, where it is
+        known, `spread` (both in years). Without spread every sign but that of 0 is certain.
+    value, spread : str
+        Columns of the contribution and of its SD over the members of the ensemble.
+
+    Returns
+    -------
+    Series of :data:`Sign`
+        By ``index``, in the order of the rows; None for regions with fewer than two baselines.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"index": [1, 1, 2, 2], "baseline": ["mean", "blur"] * 2})
+    >>> signs(rows.assign(delta_age=[2.0, 0.5, 1.0, -0.5])).to_dict()
+    {1: 'stable', 2: 'opposite'}
+    """
+    values = _wide(rows, value)
+    spreads = _wide(rows, spread) if spread in rows else values * np.nan
+    certain = values.abs() > spreads.fillna(0)
+    known = values.notna().sum(axis=1)
+    positive = (certain & (values > 0)).sum(axis=1)
+    negative = (certain & (values < 0)).sum(axis=1)
+    found = pd.Series("uncertain", index=values.index, dtype=object)
+    found[(values.abs() < NEGLIGIBLE_YEARS).sum(axis=1) == known] = "negligible"
+    found[(positive > 0) & (negative > 0) & (found != "negligible")] = "opposite"
+    found[(positive == known) | (negative == known)] = "stable"
+    found[known < 2] = None
+    return found
+
+
+def _wide(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Regions by baselines, in the order of the rows."""
+    numbers = rows.assign(**{column: pd.to_numeric(rows[column], errors="coerce")})
+    wide = numbers.groupby(["index", "baseline"], sort=False)[column].first().unstack()
+    return wide.reindex(rows["index"].drop_duplicates())
+
+
+def is_stable(sign: pd.Series) -> pd.Series:
+    """Column ``stable`` of tables: True, False, or None where there is nothing to say."""
+    words = {"stable": True, "opposite": False, "uncertain": False}
+    return sign.map(words).astype(object).where(sign.isin(words), None)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What holds under all baselines and explanations, and what does not.
+
+    Attributes
+    ----------
+    baselines : tuple of str
+        That of the contributions that are shown is the first.
+    counts : dict
+        By :data:`Sign`, the number of leading regions.
+    strongest : int or None
+        Label of the region with the largest contribution; None where nothing is known.
+    strongest_stable : int or None
+        Label of the strongest of those whose sign is stable.
+    agreement : tuple of (str, float)
+        Other explanations, and the Spearman correlation over regions of their contributions with
+        those that are shown.
+    """
+
+    baselines: tuple[str, ...]
+    counts: dict[Sign, int]
+    strongest: int | None
+    strongest_stable: int | None
+    agreement: tuple[tuple[str, float], ...]
+
+    @property
+    def n_leading(self) -> int:
+        """Leading regions whose sign was judged."""
+        return sum(self.counts.values())
+
+
+def verdict(
+    rows: pd.DataFrame,
+    agreement: pd.DataFrame | None = None,
+    *,
+    value: str = "delta_age",
+    spread: str = "delta_age_sd_members",
+) -> Verdict:
+    """Sum up how far the leading regions and the order of all regions can be trusted.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        See :func:`signs`; the baseline of the first row is the main one. Regions that lead are the
+        ``N_LEADING`` with the largest contribution with it.
+    agreement : DataFrame, optional
+        ``explanation_a``, ``explanation_b`` and ``spearman``, one row per pair.
+    value, spread : str
+        Columns of `rows`.
+    """
+    baselines = tuple(dict.fromkeys(rows["baseline"].dropna().astype(str)))
+    main = rows[rows["baseline"].isin(baselines[:1])].drop_duplicates("index").set_index("index")
+    size = pd.to_numeric(main[value], errors="coerce").abs().dropna()
+    order = size.sort_values(ascending=False, kind="stable").index
+    judged = signs(rows, value=value, spread=spread).reindex(order)
+    stable = judged.index[judged == "stable"]
+    counts = judged.head(N_LEADING).value_counts()
+    words: tuple[Sign, ...] = ("stable", "opposite", "uncertain", "negligible")
+    return Verdict(
+        baselines,
+        {word: int(counts.get(word, 0)) for word in words},
+        strongest=_first(order),
+        strongest_stable=_first(stable),
+        agreement=_with_main(agreement, f"occlusion_{baselines[0]}") if baselines else (),
+    )
+
+
+def _first(labels: pd.Index) -> int | None:
+    return int(labels[0]) if len(labels) else None
+
+
+def _with_main(agreement: pd.DataFrame | None, main: str) -> tuple[tuple[str, float], ...]:
+    """Rank correlations of the main explanation with every other that has a sign."""
+    if agreement is None or agreement.empty:
+        return ()
+    found: dict[Hashable, float] = {}
+    for row in agreement.dropna(subset=["spearman"]).to_dict("records"):
+        names = [row["explanation_a"], row["explanation_b"]]
+        if main in names:
+            names.remove(main)
+            found[names[0]] = float(row["spearman"])
+    return tuple((str(name), value) for name, value in found.items())
