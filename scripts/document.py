@@ -28,7 +28,7 @@ BEGIN = {
 }  # fmt: skip
 LABELS = {
     "space": "T", "atlas": "A", "seg": "S", "scale": "N", "res": "R",
-    "from": "T1w", "to": "T", "mode": "image", "label": "TISSUE",
+    "from": "T1w", "to": "T", "mode": "image", "label": "TISSUE", "cohort": "AGES",
 }  # fmt: skip
 
 
@@ -154,7 +154,10 @@ def _name(card: Output) -> str:
         for key in card.entities
     )
     end = f"_{card.suffix or 'FIGURE'}{card.extension}"
-    folder, _, name = (BEGIN[card.level] + "".join(parts) + end).rpartition("/")
+    begin = BEGIN[card.level]
+    if "cohort" in card.entities:
+        begin = begin.replace("/", f"/[cohort-{LABELS['cohort']}/]", 1)
+    folder, _, name = (begin + "".join(parts) + end).rpartition("/")
     return f"{folder}/{name.removeprefix('_')}".removeprefix("/")
 
 

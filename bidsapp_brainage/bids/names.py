@@ -49,6 +49,8 @@ def _pattern(card: Output, suffix: str, extension: str) -> str:
     begin = _BEGIN[card.level]
     if card.level in ("subject", "figures"):
         begin += "sub-{sub}" + "".join(f"[_{key}-{{{key}}}]" for key in SCAN_ENTITIES[1:])
+    if "cohort" in card.entities:
+        begin = begin.replace("/", "[/cohort-{cohort}]/", 1)
     entities = "".join(
         f"_{key}-{{{key}}}" if key in card.required else f"[_{key}-{{{key}}}]"
         for key in card.entities

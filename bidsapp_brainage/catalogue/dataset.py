@@ -18,7 +18,15 @@ LABELS: Mapping[str, str] = MappingProxyType({
     "{model}input": "Exactly what the model {model} saw",
     "{model}cubes": "Map of the model {model}, made by occluding cubes",
     "{model}mean": "Mean over participants of results of the model {model}",
+    "{model}se": "Standard error over participants of such a mean",
+    "{model}cubesmean": "Mean over participants of maps by cubes of the model {model}",
+    "{model}cubesse": "Standard error over participants of such a mean",
 })  # fmt: skip
+
+#: What is written of voxel maps over people: ending of the key and of ``desc``, and its words.
+OVER_PEOPLE: Mapping[str, str] = MappingProxyType(
+    {"_mean": "mean", "_se": "standard error of the mean"}
+)
 
 PARTICIPANTS: tuple[Column, ...] = (
     c.PARTICIPANT_ID,

@@ -88,6 +88,35 @@ def map_figures() -> tuple[Output, ...]:
     )
 
 
+def voxel_maps() -> tuple[Output, ...]:
+    """Maps of methods that explain every voxel; those of regions belong to an atlas."""
+    return tuple(card for card in method_outputs() if not card.is_table)
+
+
+def population_maps() -> tuple[Output, ...]:
+    """Mean and standard error over people of the maps of all methods.
+
+    The keys are those of the maps with the endings of :data:`~.dataset.OVER_PEOPLE`.
+    """
+    names = ("cohort", "res", "desc")
+    return tuple(
+        replace(
+            card,
+            key=card.key + ending,
+            desc=card.desc + ending.removeprefix("_"),
+            description=f"{text} over people of `*{card.desc.removeprefix('{model}')}_"
+            f"{card.suffix}`, brought to the template; of everybody, and of age groups (`cohort`)",
+            level="template",
+            entities=names,
+            required=names[1:],
+            always=False,
+            drawn=False,
+        )
+        for card in voxel_maps()
+        for ending, text in dataset.OVER_PEOPLE.items()
+    )
+
+
 OUTPUTS: tuple[Output, ...] = (
     *participant.OUTPUTS,
     *method_outputs(),
@@ -95,6 +124,7 @@ OUTPUTS: tuple[Output, ...] = (
     *group_models.TABLES,
     *group_atlases.TABLES,
     *dataset.OUTPUTS,
+    *population_maps(),
 )
 
 

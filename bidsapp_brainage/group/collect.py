@@ -11,7 +11,7 @@ import pandas as pd
 
 from bidsapp_brainage.bids.derivatives import Derivative, Derivatives, scan_name
 from bidsapp_brainage.bids.names import sidecar_path
-from bidsapp_brainage.catalogue.lookup import OUTPUTS
+from bidsapp_brainage.catalogue.lookup import OUTPUTS, voxel_maps
 from bidsapp_brainage.errors import NoInputError
 
 IDENTITY = ["participant_id", "session_id", "run_id", "scan"]
@@ -72,6 +72,8 @@ class ModelResult:
     ----------
     frames : mapping of str to DataFrame
         Rows of all scans by the key of the output, those of no atlas.
+    maps : mapping of str to mapping
+        Maps of methods that explain every voxel: files by the key of the output and by scan.
     provenance : dict
         Facts shared by the sidecars of all predictions.
     notes : tuple of str
@@ -83,6 +85,7 @@ class ModelResult:
     label: str
     frames: Mapping[str, pd.DataFrame]
     atlases: tuple[AtlasResult, ...]
+    maps: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
     provenance: dict[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
@@ -163,6 +166,10 @@ def _model(derivatives: Derivatives, label: str, known: set[str]) -> ModelResult
             _atlas(derivatives, [file for file in own if (file.atlas, file.space) == place])
             for place in sorted(places)
         ),
+        maps={
+            card.key: {scan_name(f.scan): f.path for f in own if f.output.key == card.key}
+            for card in voxel_maps()
+        },
         provenance=provenance,
         notes=tuple(_differences(differing)),
         missing=tuple(sorted(known - set(frames["brainage"]["participant_id"]))),

@@ -14,7 +14,14 @@ from scipy import ndimage
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import atomic_path
 
-from .conversion import affine_from_sitk, affine_to_sitk, from_sitk, to_sitk, to_sitk_vector
+from .conversion import (
+    RAS_LPS,
+    affine_from_sitk,
+    affine_to_sitk,
+    from_sitk,
+    to_sitk,
+    to_sitk_vector,
+)
 
 # Values of a dataset from which compression pays.
 PACK_FROM = 1000
@@ -151,6 +158,33 @@ def apply_xfm(
     grid = to_sitk(nib.Nifti1Image(empty, reference.affine), np.uint8)
     out = sitk.Resample(moving, grid, _as_transform(xfm), INTERPOLATORS[interpolation], fill)
     return nib.Nifti1Image(np.asarray(from_sitk(out).dataobj), reference.affine)
+
+
+def points_through(grid: nib.Nifti1Image, xfm: sitk.Transform) -> np.ndarray:
+    """Return where a transform leads the voxels of a grid: RAS mm, float64, shape (X, Y, Z, 3)."""
+    empty = np.zeros(grid.shape[:3], dtype=np.uint8)
+    place = to_sitk(nib.Nifti1Image(empty, grid.affine), np.uint8)
+    field = sitk.TransformToDisplacementField(
+        xfm,
+        sitk.sitkVectorFloat64,
+        place.GetSize(),
+        place.GetOrigin(),
+        place.GetSpacing(),
+        place.GetDirection(),
+    )
+    moved = np.asarray(from_sitk(field).dataobj) @ RAS_LPS[:3, :3]
+    voxels = np.stack(np.indices(grid.shape[:3]), axis=-1)
+    return np.asarray(nib.affines.apply_affine(grid.affine, voxels) + moved)
+
+
+def sampled(img: nib.Nifti1Image, points: np.ndarray) -> np.ndarray:
+    """Return values of a 3D image at points (RAS mm, shape (..., 3)), linear, 0 outside of it.
+
+    Unlike :func:`apply_xfm` it takes images whose affine has shears.
+    """
+    voxels = nib.affines.apply_affine(np.linalg.inv(img.affine), points)
+    data = np.asarray(img.dataobj, dtype=np.float32)
+    return np.asarray(ndimage.map_coordinates(data, np.moveaxis(voxels, -1, 0), order=1))
 
 
 def _as_transform(xfm: Path | np.ndarray | sitk.Transform) -> sitk.Transform:

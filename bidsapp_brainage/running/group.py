@@ -46,6 +46,7 @@ def run_group(settings: Settings) -> int:
         return _reports_only(settings)
     from bidsapp_brainage.group.collect import collect
     from bidsapp_brainage.group.outputs import write_mean_map, write_phenotype, write_tables
+    from bidsapp_brainage.group.population import write_population_maps
 
     output_dir, selection = settings.output_dir, settings.selection
     collection = collect(
@@ -60,10 +61,14 @@ def run_group(settings: Settings) -> int:
     for note in write_phenotype(output_dir, summaries):
         LOGGER.info("%s", note.sentence)
     for summary in summaries:
+        model = summary.model
         write_tables(output_dir, summary)
-        for atlas in summary.model.atlases:
-            for note in write_mean_map(output_dir, summary.model.label, atlas):
-                LOGGER.warning("%s", note.sentence)
+        notes = [
+            n for atlas in model.atlases for n in write_mean_map(output_dir, model.label, atlas)
+        ]
+        notes += write_population_maps(output_dir, model, model.brainage)
+        for note in notes:
+            LOGGER.warning("%s", note.sentence)
         _write_page(settings, summary.model.label)
     return 1 if collection.unreadable else 0
 
