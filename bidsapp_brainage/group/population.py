@@ -205,15 +205,14 @@ def _write(output_dir: Path, label: str, card: Output, population: Population) -
     name = parse_name(population.used[0])
     written = set()
     for group, part in population.parts():
-        place = {"tpl": name["space"], "res": name["res"]}
-        if group:
-            place["cohort"] = group.replace("-", "to")
+        place = {"tpl": name["space"]} | ({"cohort": group.replace("-", "to")} if group else {})
         values = {"_mean": part.mean, "_se": part.standard_error}
         for ending, words in OVER_PEOPLE.items():
             data = values[ending]
             if data is None:
                 continue
-            path = output_path(output_dir, card.key + ending, model=label, **place)
+            key = card.key + ending
+            path = output_path(output_dir, key, place, model=label, res=name["res"])
             save_nifti(_image(data, population.grid), path)
             facts = _facts(card, words, group, part.n) | {"SpatialReference": name["space"]}
             sources: Sequence[Path] = () if group or ending != "_mean" else population.used

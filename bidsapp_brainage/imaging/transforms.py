@@ -173,7 +173,7 @@ def points_through(grid: nib.Nifti1Image, xfm: sitk.Transform) -> np.ndarray:
         place.GetDirection(),
     )
     moved = np.asarray(from_sitk(field).dataobj) @ RAS_LPS[:3, :3]
-    voxels = np.stack(np.indices(grid.shape[:3]), axis=-1)
+    voxels = np.moveaxis(np.indices(grid.shape[:3]), 0, -1)
     return np.asarray(nib.affines.apply_affine(grid.affine, voxels) + moved)
 
 
