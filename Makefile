@@ -2,7 +2,7 @@
 # make selftest   this machine's answers for reference images, against known ones
 # make test   environment, installation, lint, types, layers, all tests
 # make test-oldest   the tests with the oldest version of every requirement (constraints-oldest.txt)
-# make bench-occlusion   what occlusion costs on this machine, against full passes and captum
+# make bench-occlusion   what occlusion costs on this machine, against full passes (minutes)
 # Every target sets up what it needs, and does nothing twice.
 
 SHELL := /bin/bash

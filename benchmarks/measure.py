@@ -15,6 +15,7 @@ from typing import Any
 
 Clock = Callable[[], float]
 Work = Callable[[], object]
+Said = Callable[[str], None]
 MAC_PER_GMAC = 1e9
 
 
@@ -55,17 +56,44 @@ class Row:
         return self.what, shown, goal + ("  MISSED" if self.met is False else "")
 
 
+class Progress:
+    """Says what is being measured, step k of n, on the standard error stream."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._step = 0
+        self._start = time.monotonic()
+
+    def step(self, what: str) -> None:
+        """Begin the next step."""
+        self._step += 1
+        self._say(f"[{self._step}/{self._steps}] {what}")
+
+    def part(self, what: str) -> None:
+        """Begin a part of the step."""
+        self._say(f"      {what}")
+
+    def _say(self, what: str) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - self._start), 60)
+        print(f"{minutes:3d}:{seconds:02d}  {what}", file=sys.stderr, flush=True)
+
+
 def paired_seconds(
-    works: Mapping[str, Work], repeats: int, clock: Clock = time.process_time
+    works: Mapping[str, Work],
+    repeats: int,
+    clock: Clock = time.process_time,
+    said: Said | None = None,
 ) -> dict[str, float]:
     """Median seconds of several pieces of work.
 
     They take turns, so that a machine that slows down for a while slows all of them down. Each
-    runs once before anything is timed.
+    runs once before anything is timed. `said` is told what comes next.
     """
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for repeat in range(repeats + 1):
         for name, work in works.items():
+            if said is not None:
+                said(f"{name}: " + (f"round {repeat} of {repeats}" if repeat else "warm-up"))
             start = clock()
             work()
             if repeat:

@@ -1,8 +1,9 @@
 """Atlas occlusion by the engine against full passes: work, time, memory and agreement.
 
-``make bench-occlusion``, or ``python -m benchmarks.occlusion [--quick]`` in an environment with
-the extra ``bench``. Processor seconds on one thread; rivals take turns in one process. Goals are
-those of the full case, SFCN on 160x192x160 voxels; ``--quick`` shows that everything runs.
+``make bench-occlusion``, or ``python -m benchmarks.occlusion [--full | --quick]``. Processor
+seconds on one thread; rivals take turns in one process. Goals are those of SFCN on 160x192x160
+voxels. ``--full`` also measures curved regions, captum (of the extra ``bench``), memory and huge
+pages; ``--quick`` shows that everything runs.
 """
 
 from __future__ import annotations
@@ -12,20 +13,22 @@ import tempfile
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from bidsapp_brainage.explain.engine import Network, OcclusionPlan, Run, trace
 
-from . import counts, layers, rivals
+from . import branching, counts, layers, rivals
 from .anatomy import ball, brain, compact_regions
 from .cases import Case, ages, labels_of, occluded
 from .child import HUGE_PAGES, ask, timed_works
-from .measure import Row, Work, paired_seconds, print_rows, write_results
+from .measure import Progress, Row, Work, paired_seconds, print_rows, write_results
 
 RESULTS = Path(__file__).parent / "results" / "occlusion.json"
-SAMPLE = 12
+SAMPLE = 6
+SHORT_MASKS = ("one hemisphere", "whole volume")
 EMBEDDED_MODEL, EMBEDDED_REGIONS = "sfcn2mm", 120
 WHITE_MATTER = 81  # in the segmentation
 MEGA = 1e6
@@ -55,21 +58,26 @@ def mask_works(case: Case, network: Network) -> dict[str, Work]:
 
 def time_rows(case: Case, seconds: dict[str, float]) -> list[Row]:
     """Ratios of the engine's time to that of full passes."""
+    passes = {
+        "plain loop": (seconds["plain"], 250),
+        "tuned loop": (seconds["tuned"], 75),
+        "loop of captum (scaled from 3 passes)": (_captum_pass(seconds), 250),
+    }
     rows = [
         Row("one plain forward pass", seconds["plain"], "CPU s"),
         Row("one tuned forward pass (BN folded, channels last)", seconds["tuned"], "CPU s"),
         Row("captum, one pass", _captum_pass(seconds), "CPU s"),
     ]
-    goals = {"plain loop": 140, "loop of captum (scaled from 3 passes)": 140, "tuned loop": 75}
     for name, labels in (("regions", case.regions), ("shells", case.shells)):
+        if name not in seconds:
+            continue
         n, engine = len(labels_of(labels)), seconds[name]
-        passes = (seconds["plain"], _captum_pass(seconds), seconds["tuned"])
         rows.append(Row(f"engine, full pass + {n} {name}", engine, "CPU s"))
-        for (rival, goal), one in zip(goals.items(), passes, strict=True):
+        for rival, (one, goal) in passes.items():
             ratio = None if one is None else (n + 1) * one / engine
             limit = goal if name == "regions" else None
             rows.append(Row(f"{n} {name} against the {rival}", ratio, "x", limit, at_least=True))
-    return rows
+    return [row for row in rows if row.measured is not None]
 
 
 def _captum_pass(seconds: dict[str, float]) -> float | None:
@@ -93,7 +101,7 @@ def huge_page_rows(case: Case, seconds: dict[str, float]) -> list[Row]:
 def mask_rows(case: Case, seconds: dict[str, float]) -> list[Row]:
     """Large masks against one full pass."""
     rows = []
-    for name in case.masks():
+    for name in [name for name in case.masks() if name in seconds]:
         for rival in ("plain", "tuned"):
             goal = 3.0 if name == "one hemisphere" and rival == "plain" else 1.0
             ratio = seconds[rival] / seconds[name]
@@ -161,10 +169,100 @@ def embedded_row(repeats: int, *, quick: bool) -> Row:
     return Row(name, paired_seconds(work, repeats)["all"], "CPU s", 1)
 
 
+class Bench:
+    """Everything that is measured, step by step.
+
+    Attributes
+    ----------
+    rows : list of Row
+    more : dict
+        What else goes into the JSON file: seconds, and the profile of the engine.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._repeats: int = options.repeats
+        self.rows: list[Row] = []
+        self.more: dict[str, Any] = {}
+
+    def measure(self) -> None:
+        """Make the case, and take all steps."""
+        full = self._options.full or self._options.quick
+        steps = {
+            "multiply-adds": self._work,
+            "times": self._times,
+            **({"times with huge pages": self._huge_pages} if full else {}),
+            **({"peak memory, in processes of their own": self._memory} if full else {}),
+            "plan": lambda: plan_rows(self._case, self._network, self._repeats),
+            "agreement with full passes": self._agreement,
+            "residual and dense networks": self._branching,
+            "the embedded model": self._embedded,
+            "profile by layer": self._profile,
+        }
+        self._progress = Progress(len(steps) + 1)
+        self._progress.step("network, volume and regions")
+        self._case = Case.make(quick=self._options.quick)
+        self._network = trace(self._case.network, tuple(self._case.input.shape[1:]))
+        with tempfile.TemporaryDirectory() as name:
+            self._folder = Path(name)
+            for what, step in steps.items():
+                self._progress.step(what)
+                self.rows += step()
+
+    def _work(self) -> list[Row]:
+        return work_rows(self._case, self._network)
+
+    def _times(self) -> list[Row]:
+        case = self._case
+        works = timed_works(case)
+        masks = mask_works(case, self._network)
+        if self._options.full or self._options.quick:
+            captum = rivals.captum(case)
+            works |= masks | ({} if captum is None else {"captum": captum})
+        else:
+            works.pop("shells")
+            works |= {name: masks[name] for name in SHORT_MASKS}
+        seconds = paired_seconds(works, self._repeats, said=self._progress.part)
+        self.more["seconds"] = seconds
+        return [*time_rows(case, seconds), *mask_rows(case, seconds)]
+
+    def _huge_pages(self) -> list[Row]:
+        self._case.save(self._folder)
+        seconds = ask("times", self._folder, self._repeats, GLIBC_TUNABLES=HUGE_PAGES)
+        self.more["huge_page_seconds"] = seconds
+        return huge_page_rows(self._case, seconds)
+
+    def _memory(self) -> list[Row]:
+        return memory_rows(self._folder)
+
+    def _agreement(self) -> list[Row]:
+        every = self._options.all_regions
+        return agreement_rows(self._case, self._network, every=every)
+
+    def _branching(self) -> list[Row]:
+        quick, said = self._options.quick, self._progress.part
+        return branching.rows(self._repeats, quick=quick, said=said)
+
+    def _embedded(self) -> list[Row]:
+        return [embedded_row(self._repeats, quick=self._options.quick)]
+
+    def _profile(self) -> list[Row]:
+        case, network = self._case, self._network
+        plan = OcclusionPlan.from_labels(network, case.regions, labels_of(case.regions)).build()
+        self.times = layers.by_layer(plan, network, case.input[0], self._repeats)
+        self.shares = layers.by_operation(Run(plan, network, case.input[0]))
+        self.more |= {"layers": [asdict(row) for row in self.times], "operations": self.shares}
+        return []
+
+
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a tiny case, to see that it runs")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="a tiny case, to see that it runs")
+    size.add_argument(
+        "--full", action="store_true", help="also shells, captum, memory, huge pages, all masks"
+    )
     parser.add_argument("--repeats", type=int, default=None, help="default 3; quick 1")
     parser.add_argument("--all-regions", action="store_true", help="compare every region's age")
     parser.add_argument("--out", type=Path, default=RESULTS, help="JSON file")
@@ -178,41 +276,14 @@ def main() -> None:
     options = arguments()
     torch.set_num_threads(1)
     start = time.time()
-    case = Case.make(quick=options.quick)
-    network = trace(case.network, tuple(case.input.shape[1:]))
-    works = {**timed_works(case), **mask_works(case, network)}
-    if (captum := rivals.captum(case)) is not None:
-        works["captum"] = captum
-    seconds = paired_seconds(works, options.repeats)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        case.save(folder)
-        huge = ask("times", folder, options.repeats, GLIBC_TUNABLES=HUGE_PAGES)
-        memory = memory_rows(folder)
-    rows = [
-        *work_rows(case, network),
-        *time_rows(case, seconds),
-        *huge_page_rows(case, huge),
-        *mask_rows(case, seconds),
-        *memory,
-        *plan_rows(case, network, options.repeats),
-        *agreement_rows(case, network, every=options.all_regions),
-        embedded_row(options.repeats, quick=options.quick),
-    ]
-    plan = OcclusionPlan.from_labels(network, case.regions, labels_of(case.regions)).build()
-    times = layers.by_layer(plan, network, case.input[0], options.repeats)
-    shares = layers.by_operation(Run(plan, network, case.input[0]))
-    if options.quick:
-        rows = [replace(row, goal=None) for row in rows]
+    bench = Bench(options)
+    bench.measure()
+    rows = [replace(row, goal=None) if options.quick else row for row in bench.rows]
     print_rows(rows)
     print()
-    layers.print_profile(times, shares)
+    layers.print_profile(bench.times, bench.shares)
     print(f"\n{time.time() - start:.0f} s by the clock")
-    write_results(
-        options.out, rows,
-        quick=options.quick, seconds=seconds, huge_page_seconds=huge,
-        layers=[asdict(row) for row in times], operations=shares,
-    )  # fmt: skip
+    write_results(options.out, rows, quick=options.quick, full=options.full, **bench.more)
 
 
 if __name__ == "__main__":
