@@ -215,6 +215,22 @@ def load_nifti(path: Path) -> nib.Nifti1Image:
     return img
 
 
+def load_grid(path: Path) -> nib.Nifti1Image:
+    """Open a NIfTI image for its shape and affine alone; the voxels are not read.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or not NIfTI.
+    """
+    import nibabel as nib
+
+    try:
+        return nib.load(path)  # type: ignore[return-value]
+    except (OSError, EOFError, zlib.error, nib.filebasedimages.ImageFileError):
+        return load_nifti(path)  # which says what is wrong
+
+
 def _read_image_bytes(path: Path) -> bytes:
     """All bytes of an image file, uncompressed."""
     try:

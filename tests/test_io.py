@@ -158,3 +158,19 @@ def test_missing_image_and_link_without_target(tmp_path):
     (tmp_path / "b.nii.gz").symlink_to(tmp_path / "gone")
     with pytest.raises(DataError, match="datalad get"):
         io.load_nifti(tmp_path / "b.nii.gz")
+
+
+def test_the_grid_of_an_image_is_read_without_its_voxels(tmp_path):
+    path = tmp_path / "a.nii.gz"
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    noise = np.random.default_rng(0).normal(size=(40, 40, 40)).astype(np.float32)
+    io.save_nifti(nib.Nifti1Image(noise, affine), path)
+    path.write_bytes(path.read_bytes()[:50_000])  # the header is whole
+    grid = io.load_grid(path)
+    assert grid.shape == (40, 40, 40)
+    assert np.array_equal(grid.affine, affine)
+    path.write_bytes(b"hello")
+    with pytest.raises(DataError, match="not a NIfTI"):
+        io.load_grid(path)
+    with pytest.raises(DataError, match="does not exist"):
+        io.load_grid(tmp_path / "gone.nii.gz")

@@ -194,13 +194,7 @@ def paint_map(
         0 outside the listed regions.
     """
     labels = np.asarray(labels)
-    painted = np.zeros(labels.shape, dtype=np.float32)
-    if len(indices) == 0:
-        return painted
-    keys = np.asarray(indices)
-    order = np.argsort(keys)
-    sorted_values = np.nan_to_num(np.asarray(values, dtype=np.float32))[order]
-    place = np.minimum(np.searchsorted(keys[order], labels), len(keys) - 1)
-    hit = keys[order][place] == labels
-    painted[hit] = sorted_values[place[hit]]
-    return painted
+    other = max(indices, default=0) + 1
+    table = np.zeros(other + 1, dtype=np.float32)
+    table[list(indices)] = np.nan_to_num(np.asarray(values, dtype=np.float32))
+    return table[np.where((labels < 0) | (labels > other), other, labels)]

@@ -145,7 +145,7 @@ class Resample(StageInterface):
 
         image = apply_xfm(
             io.load_nifti(Path(self.inputs.in_file)),
-            io.load_nifti(Path(self.inputs.reference)),
+            io.load_grid(Path(self.inputs.reference)),
             self._chain(),
             interpolation=self.inputs.interpolation,
         )

@@ -66,9 +66,9 @@ class Layout:
         self, volume: Volume, tile: Tile, *, smooth: bool = True, shrink: int = 1
     ) -> np.ndarray:
         """Give the slice of a tile as a picture, shape (height, width) // shrink, row 0 on top."""
-        (x0, x1), (y0, y1), (z0, z1) = self.box
-        boxed = volume.data[x0:x1, y0:y1, z0:z1]
-        plane = np.take(boxed, tile.index - self.box[tile.axis][0], axis=tile.axis)
+        where: list[slice | int] = [slice(low, high) for low, high in self.box]
+        where[tile.axis] = tile.index
+        plane = volume.data[tuple(where)]
         picture = Image.fromarray(np.ascontiguousarray(plane.T[::-1], dtype=np.float32))
         size = (max(tile.width // shrink, 1), max(tile.height // shrink, 1))
         how = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
