@@ -6,6 +6,7 @@ from . import columns as c
 from . import explanation_columns as e
 from . import group_models as g
 from .cards import Column, Output
+from .methods import METHODS
 
 
 def _table(
@@ -28,6 +29,10 @@ SD_DELTA_AGE = Column("sd_delta_age", "SD of the contribution", "Standard deviat
 MEAN_NOSA_IMPORTANCE = Column("mean_nosa_importance", "Mean NOSA importance",
     "Mean over participants whose age is known; that of a group from the predicted age.",
     units="year", minimum=0)  # fmt: skip
+
+AGE_GROUP = Column("age_group", "Age group", "Ages from-to in years, the upper end excluded except "
+    "in the last; groups of He et al. 2025. A description: cut points are a choice. Where a table "
+    "is of everybody, too: all.")  # fmt: skip
 
 _OCCLUSIONSTATS = (
     c.LEVEL,
@@ -127,8 +132,7 @@ _LIFESPANSTATS = (
 _AGEGROUPS = (
     c.LEVEL,
     ROW_NAME,
-    Column("age_group", "Age group", "Ages from-to in years, the upper end excluded except in the "
-        "last; groups of He et al. 2025. A description: cut points are a choice."),
+    AGE_GROUP,
     c.N_PARTICIPANTS,
     MEAN_DELTA_AGE,
     SD_DELTA_AGE,
@@ -196,6 +200,42 @@ _AGREEMENTSTATS = (
     c.CI95_UPPER,
 )  # fmt: skip
 
+_ATTRIBUTIONSTATS = (
+    Column("method", "Method", "How the predictions were explained.",
+        levels={card.key: card.title for card in METHODS if card.family == "attribution"}),
+    e.METHOD_BASELINE,
+    AGE_GROUP,
+    *REGION_OR_GROUP,
+    c.N_PARTICIPANTS,
+    Column("mean_volume_mm3", "Mean volume", "Mean over participants of the volume.", units="mm^3",
+        minimum=0),
+    MEAN_DELTA_AGE.worded("Mean over participants of delta_age, which is the mean over the members "
+        "of the ensemble; n/a for a method without sign."),
+    SD_DELTA_AGE,
+    Column("se_delta_age", "Standard error of the contribution", "sd_delta_age over the square "
+        "root of n_participants.", units="year", minimum=0),
+    Column("mean_delta_age_sd_members", "Spread over members", "Mean over participants of "
+        "delta_age_sd_members: how far the members of the ensemble differ about one person.",
+        units="year", minimum=0),
+    Column("mean_importance", "Mean importance", "Mean over participants of importance: years, or "
+        "mL for learned noise.", minimum=0),
+    Column("sd_importance", "SD of the importance", "Standard deviation over participants of "
+        "importance.", minimum=0),
+    Column("se_importance", "Standard error of the importance", "sd_importance over the square "
+        "root of n_participants.", minimum=0),
+    Column("mean_importance_sd_members", "Spread over members of the importance",
+        "Mean over participants of importance_sd_members; only for a method without sign.",
+        minimum=0),
+    Column("mean_importance_per_ml", "Mean importance per volume", "Mean over participants of "
+        "importance_per_ml.", minimum=0),
+    c.CI95_LOWER.worded("Lower end of the t interval of mean_delta_age, or of mean_importance for "
+        "a method without sign."),
+    c.CI95_UPPER.worded("Upper end of that interval."),
+    Column("mean_z_null", "Mean z against the null", "Mean over participants of z_null."),
+    c.RANK.worded("1 for the region with the largest mean importance of this method, baseline and "
+        "age group."),
+)  # fmt: skip
+
 _LITERATURE = (
     Column("study", "Study", "Short citation."),
     Column("claim", "Claim", "What the study reports, in short."),
@@ -236,6 +276,9 @@ TABLES: tuple[Output, ...] = (
         always=False),
     _table("agreementstats", "rank agreement between explanations, over participants",
         _AGREEMENTSTATS, always=False),
+    _table("attributionstats", "second opinions (`lrp`, `ig`, `noise`): one row per method, "
+        "baseline, age group and region: mean, standard error over people, spread over members of "
+        "the ensemble", _ATTRIBUTIONSTATS, always=False),
     _table("literature", "what published studies found, and what this sample shows", _LITERATURE,
         always=False),
 )  # fmt: skip

@@ -189,6 +189,7 @@ _OF_ONE_NETWORK: tuple[Method, ...] = (
                 "Layer-wise relevance propagation",
                 "relevance summed over the same regions",
                 e.LRP,
+                pooled=True,
             ),
             _map(
                 "lrp_map",
@@ -215,6 +216,7 @@ _OF_ONE_NETWORK: tuple[Method, ...] = (
                 "Integrated gradients",
                 "integrated gradients summed over the same regions, with every baseline",
                 e.IG,
+                pooled=True,
             ),
             _map(
                 "ig_map",
@@ -241,6 +243,7 @@ _OF_ONE_NETWORK: tuple[Method, ...] = (
                 "Learned noise",
                 "how little noise each region bears before the prediction changes",
                 e.NOISE,
+                pooled=True,
             ),
             _map(
                 "noise_map",

@@ -20,7 +20,7 @@ from bidsapp_brainage.group.calibration import (
 from bidsapp_brainage.group.collect import AtlasResult, ModelResult
 from bidsapp_brainage.group.notes import Findings, Note, findings, notes_of, notes_table
 from bidsapp_brainage.group.people import ParticipantColumns, training_notes
-from bidsapp_brainage.group.regional import contributions, literature
+from bidsapp_brainage.group.regional import attributions, contributions, literature
 from bidsapp_brainage.group.regional.levels import Level, atlas_levels, occluded_groups
 from bidsapp_brainage.model.bias_correction import BiasCorrection
 from bidsapp_brainage.model.cards import ModelCard
@@ -194,6 +194,10 @@ ANALYSES: tuple[OfSample | OfAtlas, ...] = (
     ),
     OfAtlas(("stability",), lambda s, a, _: contributions.ranking_stability(a.levels, seed=s.seed)),
     OfAtlas(("agreementstats",), lambda s, a, _: comparisons.agreement(a.result.agreement)),
+    OfAtlas(
+        ("attributionstats",),
+        lambda s, a, _: attributions.mean_attributions(a.result.frames, s.people["age"]),
+    ),
     OfAtlas(
         ("literature",),
         lambda s, a, made: literature.published_claims(

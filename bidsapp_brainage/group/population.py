@@ -35,7 +35,7 @@ from bidsapp_brainage.group.notes import Note
 from bidsapp_brainage.imaging.conversion import affine_to_sitk
 from bidsapp_brainage.imaging.transforms import points_through, read_affine, read_xfm, sampled
 from bidsapp_brainage.io import load_nifti, save_nifti, write_json
-from bidsapp_brainage.stats.lifespan import age_group
+from bidsapp_brainage.stats.lifespan import age_group, age_group_names
 from bidsapp_brainage.stats.running import RunningMean
 
 MIN_PEOPLE_OF_AGE = 2  # a mean over one person is that person's map
@@ -66,10 +66,10 @@ class Population:
     def parts(self) -> Iterator[tuple[str, RunningMean]]:
         """Everybody (the empty name) and, where there are several, groups of at least two."""
         yield "", RunningMean.merged(self.groups.values())
-        named = {name: part for name, part in self.groups.items() if name}
-        for name in sorted(named, key=lambda text: int(text.split("-")[0])):
-            if named[name].n >= MIN_PEOPLE_OF_AGE and len(self.groups) > 1:
-                yield name, named[name]
+        for name in age_group_names():
+            part = self.groups.get(name)
+            if part is not None and part.n >= MIN_PEOPLE_OF_AGE and len(self.groups) > 1:
+                yield name, part
 
 
 def write_population_maps(output_dir: Path, model: ModelResult, scans: pd.DataFrame) -> list[Note]:

@@ -99,9 +99,13 @@ def curve(
     )
 
 
+def age_group_names() -> tuple[str, ...]:
+    """Names of the age groups of He et al. 2025, the youngest first."""
+    return tuple(f"{low}-{high}" for low, high in zip(AGE_EDGES[:-1], AGE_EDGES[1:], strict=True))
+
+
 def age_group(age: pd.Series) -> pd.Series:
     """Age group of He et al. 2025 as text, ``20-30``; missing outside of 8 to 80 years."""
-    names = [f"{low}-{high}" for low, high in zip(AGE_EDGES[:-1], AGE_EDGES[1:], strict=True)]
     edges = [float(edge) for edge in AGE_EDGES]
     edges[-1] += 1e-9  # 80 belongs to the last group
-    return pd.cut(age, edges, right=False, labels=names).astype(object)
+    return pd.cut(age, edges, right=False, labels=age_group_names()).astype(object)

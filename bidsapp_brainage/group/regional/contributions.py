@@ -130,12 +130,12 @@ def age_groups(levels: Sequence[Level], ages: pd.Series) -> Findings:
     tables = []
     for level in levels:
         importance = regions.person_matrix(level.rows, level.name, "nosa_importance")
-        for name in sorted(groups.unique(), key=lambda text: int(str(text).split("-")[0])):
+        for name in lifespan.age_group_names():
             people = level.matrix.index.intersection(groups.index[groups == name])
             if len(people):
                 part = level.matrix.loc[people]
                 nosa = importance.reindex(index=people, columns=part.columns)
-                tables.append(_age_group_rows(level, str(name), part, nosa))
+                tables.append(_age_group_rows(level, name, part, nosa))
     return findings("agegroups", pd.concat(tables, ignore_index=True) if tables else None)
 
 

@@ -125,6 +125,9 @@ def test_members_are_averaged_and_their_spread_told(method):
     spread = both[method]["delta_age_sd_members"]
     if method == "noise":
         assert both[method][["delta_age", "delta_age_sd_members"]].isna().all(axis=None)
+        values = [found[method]["importance"] for found in alone]
+        spread = both[method]["importance_sd_members"]
+        np.testing.assert_allclose(spread[:4], np.std(values, axis=0, ddof=1)[:4], rtol=1e-3)
         assert both[volume].min() >= 0
         assert both[volume].max() <= 1
         return
