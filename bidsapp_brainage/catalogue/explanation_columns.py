@@ -38,8 +38,8 @@ IMPORTANCE = Column("importance", "Importance", "Absolute value of delta_age.", 
 IMPORTANCE_PER_ML = Column("importance_per_ml", "Importance per volume",
     "importance divided by the volume of the region.", derivative=True)  # fmt: skip
 IMPORTANCE_SD_MEMBERS = Column("importance_sd_members", "SD over members of the importance",
-    "Standard deviation over the members of the ensemble of the importance; n/a with a single "
-    "member.", minimum=0, derivative=True)  # fmt: skip
+    "Standard deviation over the members of the ensemble of the absolute sum over the region; n/a "
+    "with a single member.", minimum=0, derivative=True)  # fmt: skip
 METHOD_BASELINE = Column("baseline", "Baseline", "What the method compares the image with; n/a for "
     "methods without baseline.")  # fmt: skip
 IMPORTANCE_RANK = Column("rank", "Rank", "Rank of importance, 1 is the largest.",
@@ -233,12 +233,8 @@ def attribution(
     delta_age: Column,
     importance: Column = IMPORTANCE,
     null: tuple[Column, ...] = NULL,
-    spread: tuple[Column, ...] = (),
 ) -> tuple[Column, ...]:
-    """Columns of the table of one attribution, by the key and the words of its method.
-
-    Where the method has no sign, `spread` is that of the importance.
-    """
+    """Columns of the table of one attribution, by the key and the words of its method."""
     return (
         *c.REGION,
         c.N_VOXELS,
@@ -249,7 +245,7 @@ def attribution(
         DELTA_AGE_SD_MEMBERS,
         DELTA_AGE_PER_ML,
         importance,
-        *spread,
+        IMPORTANCE_SD_MEMBERS,
         IMPORTANCE_PER_ML,
         *null,
         IMPORTANCE_RANK,
@@ -283,7 +279,7 @@ NOISE = attribution("noise", "learned-noise importance map",
     Column("importance", "Importance", "How little noise the region bears: one minus the tolerated "
         "noise over the largest allowed, summed over the volume of the region. Large regions have "
         "large sums; importance_per_ml (0 to 1) is the mean over the region.", units="mL",
-        minimum=0, derivative=True), _NULL_OF_IMPORTANCE, (IMPORTANCE_SD_MEMBERS,))  # fmt: skip
+        minimum=0, derivative=True), _NULL_OF_IMPORTANCE)  # fmt: skip
 
 
 def randomisation(methods: Mapping[str, str]) -> tuple[Column, ...]:

@@ -224,8 +224,7 @@ _ATTRIBUTIONSTATS = (
     Column("se_importance", "Standard error of the importance", "sd_importance over the square "
         "root of n_participants.", minimum=0),
     Column("mean_importance_sd_members", "Spread over members of the importance",
-        "Mean over participants of importance_sd_members; only for a method without sign.",
-        minimum=0),
+        "Mean over participants of importance_sd_members.", minimum=0),
     Column("mean_importance_per_ml", "Mean importance per volume", "Mean over participants of "
         "importance_per_ml.", minimum=0),
     c.CI95_LOWER.worded("Lower end of the t interval of mean_delta_age, or of mean_importance for "

@@ -87,7 +87,7 @@ def attribution_table(
     Returns
     -------
     DataFrame
-        Columns of the cards but for method, baseline and flag.
+        Columns of the card but for method, baseline and flag.
     """
     names = ["index", "name", "hemisphere", "lobe", "network"]
     inputs, null = session.inputs, session.nulls
@@ -100,11 +100,10 @@ def attribution_table(
     total = sums.mean(axis=0)
     table["volume_mm3"] = size_ml * 1000
     table["delta_age"] = total if signed else np.nan
-    spread = members_sd(sums)
-    table["delta_age_sd_members"] = spread if signed else np.nan
-    table["importance_sd_members"] = np.nan if signed else spread
+    table["delta_age_sd_members"] = members_sd(sums) if signed else np.nan
     table["delta_age_per_ml"] = table["delta_age"] / size_ml.where(size_ml > 0)
     table["importance"] = np.abs(total)
+    table["importance_sd_members"] = members_sd(np.abs(sums))
     table["importance_per_ml"] = table["importance"] / size_ml.where(size_ml > 0)
     table[list(NULL_COLUMNS)] = np.nan
     if null.patches:

@@ -36,7 +36,7 @@ def table(key, values, *, baseline=None, spread=0.5):
         "baseline": baseline,
         "delta_age": values if signed else np.nan,
         "delta_age_sd_members": spread if signed else np.nan,
-        **({} if signed else {"importance_sd_members": spread}),
+        "importance_sd_members": spread,
         "importance": np.abs(values),
         "importance_per_ml": np.abs(values) / np.array([1.0, 2.0, np.nan]),
     })  # fmt: skip
