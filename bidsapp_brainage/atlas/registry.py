@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,12 @@ class Atlas:
         """Entities that name the atlas in output names."""
         scale = None if self.scale is None else str(self.scale)
         return {"atlas": self.name, "seg": self.seg, "scale": scale}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the label image and the table."""
+        content = self.dseg.read_bytes() + self.table.to_csv(index=False).encode()
+        return hashlib.sha256(content).hexdigest()
 
     def write_table(self, folder: Path) -> Path:
         """Write the label table where the nodes can read it; its content is in its name."""

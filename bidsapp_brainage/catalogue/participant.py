@@ -27,6 +27,13 @@ IMAGES: tuple[Output, ...] = (
     Output("input_regions", "dseg", ".nii.gz", "regions in what the network saw; only of "
         "models that ask a segmentation for them", entities=("space", "res", "desc"),
         required=("space", "desc"), desc="{model}input", bids=True),
+    Output("input_mask", "mask", ".nii.gz", "brain mask in what the network saw; not of models "
+        "that ask a segmentation for regions", entities=("space", "res", "desc"),
+        required=("space", "desc"), desc="{model}input", bids=True),
+    Output("input_affine", "xfm", ".txt", "affine from the space of what the network saw to the "
+        "T1w (4 x 4, RAS mm); only of models that ask a segmentation for regions, the others use "
+        "the affine part of the normalisation", entities=("from", "to", "mode", "desc"),
+        required=("from", "to", "mode", "desc"), desc="{model}input"),
     Output("dseg", "dseg", ".nii.gz", "regions of the brain, found by the segmentation, in the "
         "subject's own space; not with `--level minimal`", bids=True),
     Output("probseg", "probseg", ".nii.gz", "probability of grey matter (`GM`), white matter "

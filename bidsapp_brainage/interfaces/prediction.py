@@ -97,6 +97,7 @@ class _PredictOutputSpec(TraitedSpec):
     brainage = File(exists=True, desc="one row: predicted age, interval, gap, flags")
     agedist = File(exists=True, desc="one row per age bin; undefined without distribution")
     ood_flag = traits.Str(desc="out-of-distribution flag")
+    predicted_age = traits.Float(desc="in years")
 
 
 class Predict(StageInterface):
@@ -138,7 +139,7 @@ class Predict(StageInterface):
             qc_flag=quality,
             mask_doubt=doubt,
         )
-        self._results["ood_flag"] = predicted.ood_flag
+        self._results |= {"ood_flag": predicted.ood_flag, "predicted_age": predicted.mean}
         self._results["brainage"] = self._file(runtime, "brainage.tsv")
         io.write_tsv(Path(self._results["brainage"]), pd.DataFrame([row]))
         if predicted.probabilities.size:

@@ -18,6 +18,7 @@ class _SinkInputSpec(StageInputSpec):
     labels = traits.Dict(desc="model, and entities that are not the scan's")
     metadata = traits.Dict(desc="content of the sidecar")
     skull_stripped = traits.Bool(desc="known only when the workflow runs")
+    predicted_age = traits.Float(desc="known only when the workflow runs, in years")
 
 
 class _SinkOutputSpec(TraitedSpec):
@@ -57,6 +58,8 @@ class DerivativeSink(StageInterface):
         metadata = dict(self.inputs.metadata) if isdefined(self.inputs.metadata) else {}
         if isdefined(self.inputs.skull_stripped):
             metadata["SkullStripped"] = self.inputs.skull_stripped
+        if isdefined(self.inputs.predicted_age):
+            metadata["PredictedAge"] = float(f"{self.inputs.predicted_age:.6g}")  # as in tables
         card = output(self.inputs.key)
         if card.is_table:
             columns = io.read_tsv(Path(self.inputs.in_file)).columns

@@ -10,6 +10,7 @@ from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
 from bidsapp_brainage.bids.dictionaries import sidecar
 from bidsapp_brainage.bids.names import resolution_label
+from bidsapp_brainage.catalogue import lookup
 from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.interfaces.sinks import DerivativeSink
 from bidsapp_brainage.model.specs import needs_segmentation
@@ -194,11 +195,15 @@ def init_ds_prediction_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
     Inputs
     ------
     volume, volume_mask, brainage, agedist, qc
-        From the prediction workflow; the mask is kept where it holds regions.
+        From the prediction workflow.
+    input_affine
+        From the segmentation, where the model asks for one.
     """
     workflow = Workflow(name="ds_prediction_wf")
     inputnode = pe.Node(
-        niu.IdentityInterface(fields=["volume", "volume_mask", "brainage", "agedist", "qc"]),
+        niu.IdentityInterface(
+            fields=["volume", "volume_mask", "input_affine", "brainage", "agedist", "qc"]
+        ),
         name="inputnode",
     )
     model, seen = run_plan.model_label, run_plan.grid_labels
@@ -218,15 +223,14 @@ def init_ds_prediction_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
         },
     )
     workflow.connect(inputnode, "volume", ds_input, "in_file")
+    workflow.connect(inputnode, "volume_mask", _ds_input_mask(dest, run_plan), "in_file")
     if needs_segmentation(run_plan.card.input):
-        described = {
-            "Description": f"Regions in the input of model {model}; what their indices mean is in "
-            "the table of the segmentation (dseg.tsv).",
-            **{name: on_grid[name] for name in ("Resolution", "SpatialReference")},
-            "Sources": origin,
-        }
-        ds_regions = sink("ds_input_regions", dest, "input_regions", **seen, metadata=described)
-        workflow.connect(inputnode, "volume_mask", ds_regions, "in_file")
+        ends = {"from_": "T1w", "to": run_plan.template.name, "mode": "image"}
+        origin_t1w = {"Sources": [dest.uri("t1w_preproc")]}
+        ds_affine = sink(
+            "ds_input_affine", dest, "input_affine", model=model, **ends, metadata=origin_t1w
+        )
+        workflow.connect(inputnode, "input_affine", ds_affine, "in_file")
     for kind, sources in (
         *((kind, [dest.uri("input", **seen)]) for kind in run_plan.prediction_tables),
         ("qc", [dest.source, *origin]),
@@ -235,6 +239,23 @@ def init_ds_prediction_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
         node = sink(f"ds_{kind}", dest, kind, model=model, metadata=facts)
         workflow.connect(inputnode, kind, node, "in_file")
     return workflow
+
+
+def _ds_input_mask(dest: Destination, run_plan: RunPlan) -> pe.Node:
+    """Node that keeps the brain in the network's input: its mask, or its regions."""
+    described: dict[str, Any] = {
+        **_on_grid(run_plan),
+        "Sources": [dest.uri("t1w_preproc"), dest.uri("mask")],
+    }
+    key, what = "input_mask", "Brain mask"
+    if needs_segmentation(run_plan.card.input):
+        key, what = "input_regions", "Regions"
+        meaning = "; what their indices mean is in the table of the segmentation (dseg.tsv)"
+    else:
+        described["Type"] = "Brain"
+        meaning = ""
+    described["Description"] = f"{what} in the input of model {run_plan.model_label}{meaning}."
+    return sink(f"ds_{key}", dest, key, **run_plan.grid_labels, metadata=described)
 
 
 def init_ds_explanation_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
@@ -251,10 +272,13 @@ def init_ds_explanation_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
     ------
     labels_t1w, map_grid, map_t1w, and the outputs of the methods by their keys
         From the explanation workflow.
+    predicted_age
+        From the prediction workflow: what is explained.
     """
     workflow = Workflow(name="ds_explanation_wf")
     inputnode = pe.Node(
-        niu.IdentityInterface(fields=list(run_plan.explanation.fields)), name="inputnode"
+        niu.IdentityInterface(fields=[*run_plan.explanation.fields, "predicted_age"]),
+        name="inputnode",
     )
     t1w = dest.uri("t1w_preproc")
     model, atlas, grid = run_plan.model_label, run_plan.atlas_entities, run_plan.grid_labels
@@ -266,6 +290,7 @@ def init_ds_explanation_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
         "Description": "Change of the predicted age when the region is occluded.",
         "Units": "year",
         "Sources": [dest.uri("table", **table)],
+        **run_plan.explained(lookup.method("occlusion")),
     }
     nodes = {
         "labels_t1w": sink(
@@ -278,15 +303,17 @@ def init_ds_explanation_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
             "ds_map_t1w", dest, "map_t1w", model=model, **atlas, metadata={**effect, **in_t1w}
         ),
     }
-    for output in run_plan.explanation.outputs:
-        facts: dict[str, Any] = {"Sources": seen, **run_plan.provenance}
-        if not output.is_table:
-            told = {"Description": output.description, "Units": output.units}
-            facts = {**told, "Sources": seen, **in_grid}
-        labels = table if output.is_table else grid
-        nodes[output.key] = sink(f"ds_{output.key}", dest, output.key, **labels, metadata=facts)
+    for method in run_plan.explanation.methods:
+        made = {"Sources": seen, **run_plan.explained(method)}
+        for output in method.outputs:
+            told = {"Description": output.description, "Units": output.units, **in_grid}
+            facts = made if output.is_table else {**told, **made}
+            labels = table if output.is_table else grid
+            nodes[output.key] = sink(f"ds_{output.key}", dest, output.key, **labels, metadata=facts)
     for field, node in nodes.items():
         workflow.connect(inputnode, field, node, "in_file")
+        if field != "labels_t1w":
+            workflow.connect(inputnode, "predicted_age", node, "predicted_age")
     return workflow
 
 

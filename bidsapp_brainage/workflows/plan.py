@@ -112,6 +112,21 @@ class Explanation:
         """What each method reads beyond the common choices."""
         return {card.key: method_options(self.processing, card.key) for card in self.methods}
 
+    def choices(self, method: Method) -> dict[str, Any]:
+        """What the results of a method depend on beside image, model and atlas, for sidecars."""
+        processing = self.processing
+        choices: dict[str, Any] = {
+            "Method": method.title,
+            "Baselines": list(processing.occlusion_baseline),
+            "NullParcels": processing.null_parcels,
+            "RandomSeed": processing.random_seed,
+        }
+        if options := self.options[method.key]:
+            choices["Options"] = options
+        if method.reads_others:
+            choices["Methods"] = [card.title for card in self.methods if card.is_read]
+        return choices
+
 
 @dataclass(frozen=True)
 class RunPlan:
@@ -194,6 +209,12 @@ class RunPlan:
     def atlas_entities(self) -> dict[str, Any]:
         """Entities that name the atlas; empty without atlas."""
         return {} if self.atlas is None else self.atlas.entities
+
+    def explained(self, method: Method) -> dict[str, Any]:
+        """What sidecars of the results of a method say about their origin."""
+        assert self.atlas is not None
+        choices = {**self.explanation.choices(method), "AtlasSHA256": self.atlas.digest}
+        return {**self.provenance, "Explanation": choices}
 
     @property
     def provenance(self) -> dict[str, Any]:

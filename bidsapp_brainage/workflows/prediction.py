@@ -52,14 +52,14 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
         What the network sees, and the brain mask on that grid.
     brainage, agedist, qc
         Tables; agedist is undefined where the network gives no distribution.
-    ood_flag
-        Out-of-distribution flag of the prediction.
+    ood_flag, predicted_age
+        Out-of-distribution flag of the prediction, and its age in years.
     """
     workflow = Workflow(name="prediction_wf")
     workflow.__desc__ = _describe(run_plan.card)
     template = run_plan.template
     seen = ["t1w_conformed", "t1w_preproc", "facts", "stripped", "mask", "affine", *SEGMENTED]
-    made = ["volume", "volume_mask", "brainage", "agedist", "qc", "ood_flag"]
+    made = ["volume", "volume_mask", "brainage", "agedist", "qc", "ood_flag", "predicted_age"]
     inputnode = pe.Node(niu.IdentityInterface(fields=seen), name="inputnode")
     outputnode = pe.Node(niu.IdentityInterface(fields=made), name="outputnode")
     model_input = pe.Node(ModelInput(card=str(run_plan.card_path)), name="model_input", mem_gb=1.0)
@@ -98,6 +98,7 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
             ("brainage", "brainage"),
             ("agedist", "agedist"),
             ("ood_flag", "ood_flag"),
+            ("predicted_age", "predicted_age"),
         ]),
     ])  # fmt:skip
     if run_plan.segmentation is not None:

@@ -151,6 +151,9 @@ def _connect_sinks(
         (norm, ds_anat, _between(fields)),
         (parts["prediction"], ds_prediction, _between(answered)),
     ])  # fmt:skip
+    if needs_segmentation(run_plan.card.input):
+        aligned = [("outputnode.affine", "inputnode.input_affine")]
+        workflow.connect([(parts["segmentation"], ds_prediction, aligned)])
     if warp:
         _connect_std(workflow, dest, run_plan.template, parts, norm)
     if "segmentation" in parts:
@@ -160,7 +163,10 @@ def _connect_sinks(
     if "explanation" in parts:
         ds_explanation = init_ds_explanation_wf(dest, run_plan)
         kept = _between(run_plan.explanation.fields)
-        workflow.connect([(parts["explanation"], ds_explanation, kept)])
+        workflow.connect([
+            (parts["explanation"], ds_explanation, kept),
+            (parts["prediction"], ds_explanation, _between(("predicted_age",))),
+        ])  # fmt:skip
 
 
 def _connect_std(

@@ -132,6 +132,36 @@ def test_only_models_that_ask_for_it_wait_for_the_segmentation(plan, scans, asks
     chain = nodes["explanation_wf.chain"]
     assert (segment in graph.predecessors(chain)) is asks
     assert segment in graph.predecessors(nodes["prediction_wf.quality"])
+    # All that explains it again is kept: the brain in it, and where it lies.
+    kept = {name.rpartition(".")[2] for name in nodes if name.startswith("ds_prediction_wf.")}
+    extra = {"ds_input_regions", "ds_input_affine"} if asks else {"ds_input_mask"}
+    assert kept & {"ds_input_regions", "ds_input_affine", "ds_input_mask"} == extra
+
+
+def test_sidecars_tell_which_choices_made_an_explanation(plan, scans) -> None:
+    processing = Processing(explain=("cubes",), occlusion_baseline=("blur", "mean"), cube_mm=12.0)
+    plan = dataclasses.replace(plan, explanation=Explanation(processing))
+    graph = generate_expanded_graph(init_brainage_wf(scans[:1], plan)._create_flat_graph())
+    made = {node.name: node for node in graph.nodes() if ".ds_explanation_wf." in node.fullname}
+    told = {
+        name: node.inputs.metadata["Explanation"]
+        for name, node in made.items()
+        if name not in ("inputnode", "ds_labels")
+    }
+    common = {
+        "Baselines": ["blur", "mean"],
+        "NullParcels": processing.null_parcels,
+        "RandomSeed": processing.random_seed,
+        "AtlasSHA256": plan.atlas.digest,
+    }
+    assert told["ds_table"] == told["ds_map"] == told["ds_map_t1w"]
+    assert told["ds_table"] == {"Method": "Occlusion", **common}
+    assert told["ds_cubes_map"] == {
+        "Method": "Occlusion of cubes", "Options": {"cube_mm": 12.0}, **common,
+    }  # fmt: skip
+    assert told["ds_agreement"]["Methods"] == ["Occlusion"]
+    (predict,) = [node for node in graph.nodes() if node.name == "predict"]
+    assert all(predict in graph.predecessors(made[name]) for name in told)
 
 
 def test_image_and_table_of_regions_share_one_sidecar(plan, scans) -> None:
