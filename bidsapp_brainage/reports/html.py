@@ -79,6 +79,8 @@ class Cell:
         From -1 to 1: the stronger, the more coloured is the cell.
     href : str
         Relative link or fragment that the text leads to.
+    striped : bool
+        The bar is striped: its direction is not sure.
     """
 
     text: str
@@ -87,6 +89,7 @@ class Cell:
     level: str = ""
     heat: float | None = None
     href: str = ""
+    striped: bool = False
 
     @property
     def missing(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -45,6 +45,8 @@ class Show:
         The magnitude that fills a bar; None draws no bar.
     cell : callable or None
         Makes the cell from the value, for what no kind says.
+    striped : str
+        Column that says (True) where the bar is striped.
     ascending, sorted, short
         As in :class:`bidsapp_brainage.reports.html.Column`.
     """
@@ -56,6 +58,7 @@ class Show:
     help: str = ""
     most: float | None = None
     cell: Callable[[object], Cell] | None = None
+    striped: str = ""
     ascending: bool = False
     sorted: str = ""
     short: bool = False
@@ -121,7 +124,8 @@ def _cell(row: Mapping[Hashable, object], show: Show) -> Cell:
     if show.kind in _NUMBERS:
         digits = 0 if show.kind in {"count", "rank"} else show.digits
         try:
-            return number_cell(value, digits, signed=show.kind == "signed", most=show.most)
+            cell = number_cell(value, digits, signed=show.kind == "signed", most=show.most)
+            return replace(cell, striped=row.get(show.striped) is True)
         except ValueError:
             return text_cell(value)
     return _word_cell(value, show.kind)

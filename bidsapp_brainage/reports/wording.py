@@ -1,12 +1,15 @@
-"""Flags in plain words: what was found, and what to do about it."""
+"""Findings in plain words: what was found, and what to do about it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from bidsapp_brainage.catalogue import flags as catalogue
-from bidsapp_brainage.reports.html import is_missing
+from bidsapp_brainage.catalogue.lookup import baseline_title, explanation_title
+from bidsapp_brainage.reports.html import is_missing, number
+from bidsapp_brainage.stats.signs import Verdict
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,28 @@ class Notice:
     remedy: str = ""
 
 
+@dataclass(frozen=True)
+class SignWords:
+    """How the sign of a contribution is told: a badge with its level, and a clause.
+
+    Contributions with a clause are to be read with care, and are marked in maps and bars.
+    """
+
+    word: str
+    level: str
+    clause: str = ""
+
+
+#: By :data:`bidsapp_brainage.stats.signs.Sign`.
+SIGNS: Mapping[object, SignWords] = MappingProxyType(
+    {
+        "stable": SignWords("stable", "ok"),
+        "opposite": SignWords("depends", "bad", "the sign depends on what replaces the region"),
+        "uncertain": SignWords("uncertain", "warn", "the sign is uncertain"),
+        "negligible": SignWords("negligible", ""),
+    }
+)
+LOW_AGREEMENT = 0.3  # of rank correlations between explanations
 _LOOK = (
     "Look at the outline of the mask, the registration and the model input in this report. If "
     "all three are right the result may be used; report the analysis with and without this scan."
@@ -147,6 +172,63 @@ def same_age_in_sessions(rows: Sequence[Mapping[str, object]]) -> list[Notice]:
             "and run again; what is already computed is reused.",
         )
     ]
+
+
+def contributions(verdict: Verdict, *, of: str = "the sign", beyond: str = "") -> list[Notice]:
+    """What holds of contributions whatever replaces a region, and what does not.
+
+    `of` says whose sign was judged, `beyond` against what spread. Nothing where there are no
+    contributions.
+    """
+    if verdict.strongest is None:
+        return []
+    fills = _listed([baseline_title(name) for name in verdict.baselines])
+    if len(verdict.baselines) < 2:
+        return [
+            Notice(
+                "warn",
+                "Whether signs depend on what replaces a region is not known",
+                f"Regions were replaced in one way only ({fills}).",
+                "Run the participant level with two baselines or more (--occlusion-baseline).",
+            )
+        ]
+    doubts = _doubts(verdict, of)
+    stable, leading = verdict.counts["stable"], f"{verdict.n_leading} leading regions"
+    if doubts:
+        title = _sentence("; ".join(doubts))
+    elif stable:
+        title = f"{_sentence(of)[:-1]} of all {leading} that have one holds whatever replaces them."
+    else:
+        title = f"The contributions of the {leading} are too small to have a sign."
+    text = f"What holds: {of} of {stable} of the {leading} is the same with {fills}{beyond}."
+    others = [f"{explanation_title(name)} {number(rho, 2)}" for name, rho in verdict.agreement]
+    if others:
+        text += f" Rank correlation over all regions with other explanations: {', '.join(others)}."
+    remedy = "Report single regions only where the sign is stable, with the name of the baseline."
+    return [Notice("warn", title, text, remedy) if doubts else Notice("ok", title, text)]
+
+
+def _doubts(verdict: Verdict, of: str) -> list[str]:
+    """Clauses about what does not hold."""
+    counts, leading = verdict.counts, f"of the {verdict.n_leading} leading regions"
+    doubts = []
+    if counts["opposite"]:
+        doubts.append(f"{of} of {counts['opposite']} {leading} depends on what replaces them")
+    if counts["uncertain"]:
+        whose = "that" if doubts else of
+        rest = "" if doubts else f" {leading}"
+        doubts.append(f"{whose} of {counts['uncertain']}{rest} is uncertain")
+    lowest = min(verdict.agreement, key=lambda pair: pair[1], default=("", 1.0))
+    if lowest[1] < LOW_AGREEMENT:
+        rho = number(lowest[1], 2)
+        doubts.append(f"the order of regions hardly agrees (rank correlation {rho})")
+    return doubts
+
+
+def _listed(parts: Sequence[str]) -> str:
+    """Parts with commas and, before the last, "and"."""
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def worst(notices: Sequence[Notice]) -> str:

@@ -219,7 +219,8 @@ def _opinions(regions):
 
     delta = regions["delta_age"].to_numpy(dtype=float)
     noise = table(np.abs(delta) + 0.1, method="noise", baseline=None).assign(delta_age=None)
-    fills = [table(delta * s, baseline=b) for b, s in (("background", 1), ("template", 0.6))]
+    turned = np.where(regions["index"] % 3, 0.6, -0.6)  # every third sign depends on the fill
+    fills = [table(delta * s, baseline=b) for b, s in (("background", 1), ("template", turned))]
     names = ["occlusion_background", "occlusion_template", "lrp", "ig_background", "noise"]
     pairs = [
         {

@@ -300,10 +300,21 @@ def test_other_explanations_can_be_shown_on_the_brain(page: Any) -> None:
     viewer = _viewer(page)
     choice = viewer.locator("[data-part=measure]")
     titles = choice.locator("option").all_inner_texts()
-    assert {"contribution", "Occlusion (template)", "Learned noise"} <= set(titles)
+    assert {"contribution (background)", "Occlusion (template)", "Learned noise"} <= set(titles)
     choice.select_option(label="Learned noise")
     assert viewer.get_attribute("data-scale") == "plain"
     assert viewer.locator("[data-part=low]").inner_text().startswith("0")
+
+
+def test_regions_without_a_stable_sign_are_striped_and_say_why(page: Any) -> None:
+    viewer = _viewer(page)
+    assert viewer.get_by_text("Striped: the sign depends").is_visible()
+    where = viewer.locator("[data-part=where]")
+    choice = viewer.locator("[data-part=region]")
+    choice.select_option(label="Region 2 L")
+    assert where.inner_text().endswith("(the sign depends on what replaces the region)")
+    choice.select_option(label="Region 1 L")
+    assert "sign" not in where.inner_text()
 
 
 def test_rating_is_saved_under_the_name_of_the_scan(page: Any, tmp_path: Path) -> None:

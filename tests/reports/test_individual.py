@@ -8,6 +8,7 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -411,6 +412,95 @@ def test_tiny_contributions_are_shown_with_enough_decimals(plain, tmp_path, scan
     text = _report(tmp_path).text
     assert re.search(r"changes by [+\N{MINUS SIGN}]0\.00[1-9]\d* years", text)
     assert "this model hardly uses single regions" in text
+
+
+def _with_baselines(plain, tmp_path, scan, turn=lambda rows: rows, **agreement):
+    """The page where the table of all baselines, and that of the agreement, say something else."""
+    shutil.copytree(plain, tmp_path, dirs_exist_ok=True)
+    name = {"space": TEMPLATE, **ATLAS, "desc": MODEL}
+    for suffix, change in (
+        ("occlusionbaselines", turn),
+        ("agreement", lambda rows: rows.assign(**agreement)),
+    ):
+        path = derivative_path(tmp_path, scan, suffix=suffix, extension=".tsv", **name)
+        write_tsv(path, change(read_tsv(path)))
+    return _report(tmp_path)
+
+
+def _turned(rows, regions, by=-1.0):
+    there = rows["index"].isin(regions) & (rows["baseline"] == "template")
+    return rows.assign(delta_age=rows["delta_age"].where(~there, by * rows["delta_age"].abs()))
+
+
+def test_contradictions_stand_before_the_strongest_region(plain, tmp_path, scan):
+    text = _with_baselines(plain, tmp_path, scan, spearman=-0.05).text
+    verdict = text.index("leading regions depends on what replaces them")
+    assert re.search(r"The sign of \d+ of the 20 leading regions depends on", text)
+    assert "the order of regions hardly agrees (rank correlation −0.05)" in text
+    assert "is the same with background and template, and larger than" in text
+    assert verdict < text.index("Strongest with background") < text.index("Hide small values")
+    assert "Red regions" in text
+    assert "Regions were replaced by: background." in text
+
+
+def test_a_strongest_region_without_a_stable_sign_is_not_named(plain, tmp_path, scan):
+    text = _with_baselines(plain, tmp_path, scan, lambda rows: _turned(rows, [1])).text
+    sentence = text[text.index("The region with the largest") :][:300]
+    assert "is not named: its sign is not stable" in sentence
+    assert "Strongest with background among those whose sign is: Region 1 R;" in sentence
+    everything = range(1, 25)
+    text = _with_baselines(plain, tmp_path, scan, lambda rows: _turned(rows, everything, 0.0)).text
+    assert "No strongest region is named: no sign is stable." in text
+
+
+def test_what_holds_with_every_baseline_is_said_without_a_warning(plain, tmp_path, scan):
+    def alike(rows):
+        return rows.assign(delta_age=rows["delta_age"].abs().clip(lower=0.5))
+
+    shutil.copytree(plain, tmp_path, dirs_exist_ok=True)
+    name = {"space": TEMPLATE, **ATLAS, "desc": MODEL}
+    path = derivative_path(tmp_path, scan, suffix="occlusion", extension=".tsv", **name)
+    rows = read_tsv(path)
+    write_tsv(path, rows.assign(delta_age=rows["delta_age"].abs()))
+    page = _with_baselines(tmp_path, tmp_path / "two", scan, alike, spearman=0.9)
+    assert "The sign of all 20 leading regions that have one holds whatever" in page.text
+    assert "depends on what replaces" not in page.text
+    assert "Strongest with background, its sign stable: Region 1 L;" in page.text
+
+
+def test_with_one_baseline_nobody_knows_whether_signs_depend_on_it(plain, tmp_path, scan):
+    def one(rows):
+        return rows[rows["baseline"] == "background"]
+
+    text = _with_baselines(plain, tmp_path, scan, one).text
+    known = text.index("Whether signs depend on what replaces a region is not known")
+    assert "Regions were replaced in one way only (background)." in text
+    assert "--occlusion-baseline" in text
+    assert known < text.index("Strongest with background: Region 1 L;")
+
+
+def test_signs_that_are_not_stable_are_marked_in_table_and_bars(plain, tmp_path, scan):
+    def rough(rows):
+        return rows.assign(delta_age_sd_members=np.where(rows["index"] == 2, 9.0, 0.0))
+
+    page = _with_baselines(plain, tmp_path, scan, rough)
+    badges = {tag["class"] for tag in page.all("span") if "badge" in str(tag.get("class"))}
+    assert {"badge ok", "badge bad", "badge warn"} <= badges
+    for words in ("stable", "depends", "uncertain", "n/a"):
+        assert words in page.text
+    bars = [str(tag["class"]) for tag in page.all("i") if "er" in str(tag.get("class"))]
+    assert any("striped" in kind for kind in bars)
+    assert not all("striped" in kind for kind in bars)
+
+
+def test_the_marks_of_the_map_are_those_of_the_table(plain):
+    (facts,) = [
+        json.loads(tag["data-facts"]) for tag in _report(plain).all("div") if "data-facts" in tag
+    ]
+    marked = {name for name, mark in zip(facts["regions"], facts["marks"], strict=True) if mark}
+    assert {"Region 2 L", "Region 3 R"} <= marked
+    assert "Region 1 L" not in marked
+    assert facts["measures"][0]["title"] == "contribution (background)"
 
 
 def test_nothing_but_errors(tmp_path):

@@ -15,8 +15,8 @@ from bidsapp_brainage.reports.html import (
     number_cell,
 )
 from bidsapp_brainage.reports.tables import Show, tabulate
+from bidsapp_brainage.reports.wording import LOW_AGREEMENT
 
-LOW_AGREEMENT = 0.3
 _FALLEN = 0.5
 
 

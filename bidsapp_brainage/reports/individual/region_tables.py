@@ -4,30 +4,43 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
+from bidsapp_brainage.catalogue.explanation_columns import NEGLIGIBLE_YEARS
 from bidsapp_brainage.catalogue.levels import SIDES
-from bidsapp_brainage.catalogue.lookup import output
-from bidsapp_brainage.reports.html import Table, as_float, decimals, largest, number, slug
+from bidsapp_brainage.catalogue.lookup import baseline_title, output
+from bidsapp_brainage.reports import wording
+from bidsapp_brainage.reports.html import (
+    Cell,
+    Table,
+    as_float,
+    decimals,
+    largest,
+    number,
+    slug,
+    text_cell,
+)
 from bidsapp_brainage.reports.individual.method_tables import Part, method_tables
 from bidsapp_brainage.reports.individual.results import RegionResult, ScanResult
 from bidsapp_brainage.reports.tables import Show, tabulate, with_values
+from bidsapp_brainage.reports.wording import Notice
+from bidsapp_brainage.stats.signs import Verdict, signs, verdict
 
-NEGLIGIBLE_YEARS = 0.1
 #: Further columns of the table, with heading and help.
 SHOWN = tuple(column for column in output("table").columns if any(column.shown))
 
 
 @dataclass(frozen=True)
 class RegionsView:
-    """Tables about the contributions of regions."""
+    """Tables about the contributions of regions; ``verdict`` says first what holds of them."""
 
     title: str
+    verdict: tuple[Notice, ...]
     sentence: str
     regions: Table | None
     further: tuple[Part, ...]
     notes: tuple[str, ...]
+    fill: str
 
 
 def regions_view(scan: ScanResult, model: str, result: RegionResult) -> RegionsView:
@@ -35,33 +48,78 @@ def regions_view(scan: ScanResult, model: str, result: RegionResult) -> RegionsV
     title = result.atlas or "Atlas"
     rows = region_rows(result)
     if rows is None or result.table is None:
-        return RegionsView(title, "The table of regions is missing or unreadable.", None, (), ())
-    known = rows.dropna(subset=["delta_age"])
+        absent = "The table of regions is missing or unreadable."
+        return RegionsView(title, (), absent, None, (), (), "")
+    known = _verdict(rows, result)
     identifier = slug("regions", scan.label, model, result.atlas)
     return RegionsView(
         title=title,
+        verdict=tuple(wording.contributions(known, beyond=_BEYOND)),
         sentence=_region_sentence(rows, known),
         regions=_region_table(rows, identifier, result.table.path.name),
         further=tuple(method_tables(result.tables, identifier)),
         notes=_region_notes(rows),
+        fill=baseline_title(known.baselines[0]) if known.baselines else "",
     )
 
 
 def region_rows(result: RegionResult) -> pd.DataFrame | None:
-    """Rows of the table of regions with all columns that are looked at; None when unreadable."""
+    """Rows of the table of regions with all columns that are looked at; None when unreadable.
+
+    ``sign`` (:data:`bidsapp_brainage.stats.signs.Sign`) is judged from the table of all baselines.
+    """
     if result.table is None or result.table.rows is None or result.table.rows.empty:
         return None
-    return _with_columns(result.table.rows)
+    rows = _with_columns(result.table.rows)
+    baselines = _all_baselines(rows, result)
+    sign = rows["index"].map(signs(baselines))
+    return rows.assign(sign=sign, doubtful=sign.isin(["opposite", "uncertain"]))
+
+
+def _all_baselines(rows: pd.DataFrame, result: RegionResult) -> pd.DataFrame:
+    """Contributions with every baseline, that of the table of regions first."""
+    file = result.tables.get("baselines")
+    if (
+        file is None
+        or file.rows is None
+        or not {"index", "baseline", "delta_age"} <= set(file.rows)
+    ):
+        return rows
+    others = file.rows[~file.rows["baseline"].isin(rows["baseline"])]
+    return pd.concat([rows, others], ignore_index=True)
+
+
+def _verdict(rows: pd.DataFrame, result: RegionResult) -> Verdict:
+    file = result.tables.get("agreement")
+    pairs = None if file is None or file.rows is None else file.rows
+    if pairs is not None and not {"explanation_a", "explanation_b", "spearman"} <= set(pairs):
+        pairs = None
+    return verdict(_all_baselines(rows, result), pairs)
 
 
 def _with_columns(rows: pd.DataFrame) -> pd.DataFrame:
     """Give the table all columns that are looked at, and words for sides."""
     wanted = (
-        "name", "hemisphere", "lobe", "network", "baseline", "n_voxels", "volume_mm3", "delta_age",
-        "rank", *(column.name for column in SHOWN),
+        "index", "name", "hemisphere", "lobe", "network", "baseline", "n_voxels", "volume_mm3",
+        "delta_age", "rank", *(column.name for column in SHOWN),
     )  # fmt: skip
     full = rows.reindex(columns=[*rows.columns, *(name for name in wanted if name not in rows)])
     return full.assign(hemisphere=full["hemisphere"].map(lambda side: SIDES.get(side, side)))
+
+
+_BEYOND = ", and larger than the spread over the members of the ensemble"
+_SIGN_HELP = (
+    "stable: the same with every replacement and larger than the spread over the members of the "
+    "ensemble; depends: opposite with another replacement; uncertain: within the spread over the "
+    "members with one of them; negligible: below "
+    f"{NEGLIGIBLE_YEARS:g} years with every replacement"
+)
+
+
+def _sign_cell(sign: object) -> Cell:
+    """Badge of the sign of a contribution."""
+    words = wording.SIGNS.get(sign)
+    return text_cell(words.word, level=words.level) if words else text_cell(None)
 
 
 def _region_table(rows: pd.DataFrame, identifier: str, file_name: str) -> Table:
@@ -89,7 +147,8 @@ def _region_table(rows: pd.DataFrame, identifier: str, file_name: str) -> Table:
         Show("hemisphere", "Side", "name"),
         *with_values(ordered, places),
         Show("volume", "Volume (ml)", "number", 1),
-        Show("delta_age", "Contribution", "signed", digits, without, most),
+        Show("delta_age", "Contribution", "signed", digits, without, most, striped="doubtful"),
+        *with_values(ordered, [Show("sign", "Sign", help=_SIGN_HELP, cell=_sign_cell)]),
         *with_values(ordered, further),
     ]
     ordered = ordered.assign(volume=ordered["volume_mm3"] / 1000)
@@ -97,18 +156,36 @@ def _region_table(rows: pd.DataFrame, identifier: str, file_name: str) -> Table:
     return tabulate(identifier, caption, columns, ordered, searchable=True)
 
 
-def _region_sentence(rows: pd.DataFrame, known: pd.DataFrame) -> str:
+def _region_sentence(rows: pd.DataFrame, known: Verdict) -> str:
     empty = int((rows["n_voxels"] == 0).sum())
     parts = [f"{len(rows)} regions" + (f", {empty} of them empty in this scan." if empty else ".")]
-    if not known.empty:
-        strongest = known.iloc[int(np.nanargmax(known["delta_age"].abs()))]
-        change = float(strongest["delta_age"])
-        effect = "older" if change < 0 else "younger"
+    if known.strongest is None:
+        return parts[0]
+    fill = baseline_title(known.baselines[0])
+    if len(known.baselines) < 2:
+        parts.append(f"Strongest with {fill}: {_change(rows, known.strongest)}")
+    elif known.strongest == known.strongest_stable:
+        parts.append(f"Strongest with {fill}, its sign stable: {_change(rows, known.strongest)}")
+    elif known.strongest_stable is None:
+        parts.append("No strongest region is named: no sign is stable.")
+    else:
         parts.append(
-            f"Strongest: {strongest['name']}; without it the predicted age changes by "
-            f"{_years(change)} years, so it made this brain look {effect}."
+            "The region with the largest contribution is not named: its sign is not stable. "
+            f"Strongest with {fill} among those whose sign is: "
+            f"{_change(rows, known.strongest_stable)}"
         )
     return " ".join(parts)
+
+
+def _change(rows: pd.DataFrame, label: int) -> str:
+    """What hiding a region does, after its name."""
+    region = rows[rows["index"] == label].iloc[0]
+    change = float(region["delta_age"])
+    effect = "older" if change < 0 else "younger"
+    return (
+        f"{region['name']}; without it the predicted age changes by {_years(change)} years, so it "
+        f"made this brain look {effect}."
+    )
 
 
 def _region_notes(rows: pd.DataFrame) -> tuple[str, ...]:

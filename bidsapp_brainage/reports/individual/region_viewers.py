@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
-from bidsapp_brainage.catalogue.lookup import explanation_title
+from bidsapp_brainage.catalogue.lookup import baseline_title, explanation_title
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.reports.html import slug
 from bidsapp_brainage.reports.individual.method_tables import by_explanation
@@ -52,7 +54,11 @@ def _with_explanations(
 ) -> tuple[pd.DataFrame, tuple[Measure, ...]]:
     """Add the values of other baselines and methods as columns, and say how to show them."""
     own = set(rows["baseline"].dropna().astype(str))
-    measures = list(MEASURES)
+    fill = ", ".join(baseline_title(name) for name in sorted(own))
+    measures = [
+        replace(measure, title=f"{measure.title} ({fill})") if own else measure
+        for measure in MEASURES
+    ]
     for number, (title, table) in enumerate(by_explanation(regions.tables).items()):
         if title in {explanation_title(f"occlusion_{baseline}") for baseline in own}:
             continue  # the table of regions has it

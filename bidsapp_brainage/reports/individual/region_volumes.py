@@ -19,6 +19,7 @@ import pandas as pd
 
 from bidsapp_brainage.reports.figures.mosaic import Volume, read_volume
 from bidsapp_brainage.reports.html import is_missing
+from bidsapp_brainage.reports.wording import SIGNS
 
 GREYS = 63  # levels of anatomy; more are not seen under colours and take a third more bytes
 MARGIN_VOXELS = 2
@@ -53,12 +54,15 @@ class Viewer:
     grey, labels : str
         base64 of zlib streams, first axis fastest: uint8 anatomy 0..63 and uint16 positions in
         the list of regions, from 1.
+    striped : bool
+        The sign of some regions is not stable.
     """
 
     identifier: str
     facts: str
     grey: str
     labels: str
+    striped: bool = False
 
     @property
     def size(self) -> int:
@@ -124,7 +128,11 @@ def pack(
     regions: pd.DataFrame,
     measures: Sequence[Measure],
 ) -> Viewer:
-    """Pack labels (row of `regions` from 1, 0 outside) and anatomy (uint8, 0..63) of one grid."""
+    """Pack labels (row of `regions` from 1, 0 outside) and anatomy (uint8, 0..63) of one grid.
+
+    Where `regions` has a column ``sign`` (:data:`bidsapp_brainage.stats.signs.Sign`), those to be
+    read with care are marked.
+    """
     under = np.zeros(labels.data.shape, np.uint8) if grey is None else grey
     box = _box((labels.data > 0) | (under > 0))
     count = np.prod([part.stop - part.start for part in box])
@@ -133,11 +141,13 @@ def pack(
     cut = labels.data[box]
     sizes = np.diag(labels.affine)[:3]
     start = labels.affine[:3, 3] + sizes * [part.start for part in box]
+    marks = _marks(regions)
     facts = {
         "shape": list(cut.shape),
         "origin": [round(float(value), 2) for value in start],
         "step": [round(float(value) * step, 3) for value in sizes],
         "regions": [str(name) for name in regions["name"]],
+        "marks": marks,
         "centres": _centres(cut, len(regions)),
         "measures": [
             {
@@ -155,7 +165,14 @@ def pack(
         facts=json.dumps(facts, ensure_ascii=False, allow_nan=False, separators=(",", ":")),
         grey=_stream(under[box].astype(np.uint8)),
         labels=_stream(cut.astype("<u2")),
+        striped=any(marks),
     )
+
+
+def _marks(regions: pd.DataFrame) -> list[str]:
+    """Why the sign of each region is to be read with care; empty where it is not."""
+    found = regions["sign"] if "sign" in regions else [None] * len(regions)
+    return [SIGNS[sign].clause if sign in SIGNS else "" for sign in found]
 
 
 def mean_grey(images: Sequence[np.ndarray]) -> np.ndarray | None:

@@ -42,6 +42,7 @@
     for (const plane of [...planes, ...glasses]) plane.brush = brush(plane.canvas, ...size(plane));
     const colour = (value) => (value < 0 ? RED : BLUE);
     const signed = () => facts.measures[state.measure].signed;
+    const striped = Uint8Array.from([0, ...facts.regions.map((name, i) => (facts.marks[i] ? 1 : 0))]);
 
     const blend = (pixels, place, base, value, power = 0.5) => {
       const share = value === 0 ? 0 : strength(Math.min(Math.abs(value) / state.most, 1), power);
@@ -82,7 +83,8 @@
           const voxel = base + u * du + v * dv;
           const label = labels[voxel];
           const spot = 4 * ((height - 1 - v) * width + u);
-          blend(image.data, spot, grey[voxel] * 3.1, state.shown[label]);
+          const gap = striped[label] && (u + v) % 4 < 2 && signed();
+          blend(image.data, spot, grey[voxel] * 3.1, gap ? 0 : state.shown[label]);
           const inner = u > 0 && v > 0 && u < width - 1 && v < height - 1;
           if (chosen && label === chosen && inner && (labels[voxel - du] !== chosen || labels[voxel + du] !== chosen
             || labels[voxel - dv] !== chosen || labels[voxel + dv] !== chosen)) {
@@ -154,7 +156,8 @@
       const value = label ? measure.values[label - 1] : null;
       const spot = state.at.map((voxel, i) => `${"xyz"[i]} ${written(facts.origin[i] + voxel * facts.step[i], 0)}`);
       const number = value === null ? "" : `: ${value > 0 && measure.signed ? "+" : ""}${written(value, state.digits)} ${measure.unit}`;
-      part("where").textContent = `${nameOf(label)}${number}`.trim();
+      const mark = label && signed() && facts.marks[label - 1] ? ` (${facts.marks[label - 1]})` : "";
+      part("where").textContent = `${nameOf(label)}${number}`.trim() + mark;
       part("position").textContent = `${spot.join(", ")} mm`;
       part("region").value = label ? String(label) : "";
     };
