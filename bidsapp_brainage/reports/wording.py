@@ -9,7 +9,7 @@ from types import MappingProxyType
 from bidsapp_brainage.catalogue import flags as catalogue
 from bidsapp_brainage.catalogue.lookup import baseline_title, explanation_title
 from bidsapp_brainage.reports.html import is_missing, number
-from bidsapp_brainage.stats.signs import Verdict
+from bidsapp_brainage.stats.regional.signs import Verdict
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class SignWords:
     clause: str = ""
 
 
-#: By :data:`bidsapp_brainage.stats.signs.Sign`.
+#: By :data:`bidsapp_brainage.stats.regional.signs.Sign`.
 SIGNS: Mapping[object, SignWords] = MappingProxyType(
     {
         "stable": SignWords("stable", "ok"),

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from bidsapp_brainage.stats import regions
+from bidsapp_brainage.stats.regional import regions
 
 
 @pytest.fixture

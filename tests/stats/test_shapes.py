@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bidsapp_brainage.stats import asymmetry, lifespan, repeatability
+from bidsapp_brainage.stats import lifespan, repeatability
 from bidsapp_brainage.stats.correction.kfold import kfold_correction
+from bidsapp_brainage.stats.regional import asymmetry
 
 
 def test_spline_is_natural_and_contains_lines():

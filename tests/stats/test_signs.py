@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bidsapp_brainage.catalogue.explanation_columns import NEGLIGIBLE_YEARS
-from bidsapp_brainage.stats.signs import N_LEADING, is_stable, signs, verdict
+from bidsapp_brainage.stats.regional.signs import N_LEADING, is_stable, signs, verdict
 
 
 def table(spread: float | None = 0.1, **baselines: list[float]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from bidsapp_brainage.explain.nulls import null_scores
 from bidsapp_brainage.explain.occlusion import effects, sizes
 from bidsapp_brainage.explain.scores import baseline_table, occlusion_table
 from bidsapp_brainage.explain.session import ExplanationSession, Results
-from bidsapp_brainage.stats.signs import is_stable, signs
+from bidsapp_brainage.stats.regional.signs import is_stable, signs
 
 
 def explain(session: ExplanationSession) -> Results:

@@ -10,10 +10,11 @@ from scipy import stats
 
 from bidsapp_brainage.group.notes import Findings, Note, findings, notes_of
 from bidsapp_brainage.group.regional.levels import Level
-from bidsapp_brainage.stats import asymmetry, lifespan, linear, regions, repeatability
+from bidsapp_brainage.stats import lifespan, linear, repeatability
 from bidsapp_brainage.stats.design import Design
 from bidsapp_brainage.stats.intervals import mean_with_interval
 from bidsapp_brainage.stats.permutation import false_discovery
+from bidsapp_brainage.stats.regional import asymmetry, regions
 
 
 def mean_contributions(

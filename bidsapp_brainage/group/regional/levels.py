@@ -12,7 +12,7 @@ from bidsapp_brainage.catalogue import levels as words
 from bidsapp_brainage.explain.scores import nosa_importance
 from bidsapp_brainage.group.collect import AtlasResult
 from bidsapp_brainage.group.notes import Note
-from bidsapp_brainage.stats import regions
+from bidsapp_brainage.stats.regional import regions
 
 
 @dataclass(frozen=True)

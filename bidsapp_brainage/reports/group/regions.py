@@ -19,7 +19,7 @@ from bidsapp_brainage.reports.group.pictures import (
 from bidsapp_brainage.reports.group.result_tables import shown_tables
 from bidsapp_brainage.reports.group.results import ATLAS_RESULTS
 from bidsapp_brainage.reports.group.stored import StoredResults
-from bidsapp_brainage.stats.regions import notes
+from bidsapp_brainage.stats.regional.regions import notes
 
 #: Suffix of a table, its figure, description, caption.
 _CURVES = (

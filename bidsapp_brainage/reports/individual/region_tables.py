@@ -24,7 +24,7 @@ from bidsapp_brainage.reports.individual.method_tables import Part, method_table
 from bidsapp_brainage.reports.individual.results import RegionResult, ScanResult
 from bidsapp_brainage.reports.tables import Show, tabulate, with_values
 from bidsapp_brainage.reports.wording import Notice
-from bidsapp_brainage.stats.signs import Verdict, signs, verdict
+from bidsapp_brainage.stats.regional.signs import Verdict, signs, verdict
 
 #: Further columns of the table, with heading and help.
 SHOWN = tuple(column for column in output("table").columns if any(column.shown))
@@ -66,7 +66,7 @@ def regions_view(scan: ScanResult, model: str, result: RegionResult) -> RegionsV
 def region_rows(result: RegionResult) -> pd.DataFrame | None:
     """Rows of the table of regions with all columns that are looked at; None when unreadable.
 
-    ``sign`` (:data:`bidsapp_brainage.stats.signs.Sign`) is judged from the table of all baselines.
+    ``sign`` (:data:`bidsapp_brainage.stats.regional.signs.Sign`) is judged from the table of all baselines.
     """
     if result.table is None or result.table.rows is None or result.table.rows.empty:
         return None
