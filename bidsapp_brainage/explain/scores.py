@@ -115,7 +115,8 @@ def occlusion_table(
     -------
     DataFrame
         Columns ``COLUMNS``; those of the null are NaN until one is drawn (:mod:`.nulls`), and so
-        are ``delta_age_mirrored`` and ``stable`` (:func:`bidsapp_brainage.stats.regional.signs.signs`).
+        are ``delta_age_mirrored`` and ``stable``
+        (:func:`bidsapp_brainage.stats.regional.signs.signs`).
     """
     names = ["index", "name", "hemisphere", "lobe", "network"]
     table = atlas_table.reindex(columns=names).merge(effects, on="index", how="left")

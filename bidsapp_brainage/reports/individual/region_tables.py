@@ -66,7 +66,7 @@ def regions_view(scan: ScanResult, model: str, result: RegionResult) -> RegionsV
 def region_rows(result: RegionResult) -> pd.DataFrame | None:
     """Rows of the table of regions with all columns that are looked at; None when unreadable.
 
-    ``sign`` (:data:`bidsapp_brainage.stats.regional.signs.Sign`) is judged from the table of all baselines.
+    ``sign`` (:data:`bidsapp_brainage.stats.regional.signs.Sign`) is judged over all baselines.
     """
     if result.table is None or result.table.rows is None or result.table.rows.empty:
         return None
