@@ -130,8 +130,8 @@ def pack(
 ) -> Viewer:
     """Pack labels (row of `regions` from 1, 0 outside) and anatomy (uint8, 0..63) of one grid.
 
-    Where `regions` has a column ``sign`` (:data:`bidsapp_brainage.stats.regional.signs.Sign`), those
-    to be read with care are marked.
+    Regions to be read with care are marked where there is a column ``sign``
+    (:data:`bidsapp_brainage.stats.regional.signs.Sign`).
     """
     under = np.zeros(labels.data.shape, np.uint8) if grey is None else grey
     box = _box((labels.data > 0) | (under > 0))
