@@ -10,8 +10,9 @@ import pandas as pd
 from bidsapp_brainage.catalogue import lookup
 from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.group.notes import Findings, findings
-from bidsapp_brainage.stats import lifespan, regions
+from bidsapp_brainage.stats import lifespan
 from bidsapp_brainage.stats.intervals import mean_with_interval
+from bidsapp_brainage.stats.regional import regions
 
 EVERYBODY = "all"
 COLUMNS = tuple(columns_of("attributionstats"))
