@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from . import vocabulary
 from .geometry import Shape, Window
-from .graph import Kind, Layer, Network, Operation, PointFunction
+from .graph import Kind, Layer, Network, Operation, PointFunction, is_kept
 
 # A stem computes this many taps per output at most; beyond it, propagating changes is cheaper.
 MAX_STEM_TAPS = 512
@@ -95,13 +95,7 @@ def assemble(
         draft.finish()
     number = {id(draft): k for k, draft in enumerate(drafts)}
     output_numbers = tuple(number[id(draft)] for draft in outputs)
-    read = {
-        number[id(source)]
-        for draft in drafts
-        for source in draft.inputs
-        if draft.kind is not Kind.STEM
-    }
-    layers = tuple(
+    layers = [
         Layer(
             name=draft.name,
             kind=draft.kind,
@@ -113,13 +107,16 @@ def assemble(
             grid=draft.grid,
             channels=draft.channels,
             products=_products(draft),
-            kept=k in read or k in output_numbers,
+            kept=False,
         )
-        for k, draft in enumerate(drafts)
-    )
+        for draft in drafts
+    ]
+    layers = [
+        replace(layer, kept=is_kept(k, layers, output_numbers)) for k, layer in enumerate(layers)
+    ]
     dtype, device = parameter.dtype, parameter.device
     return Network(
-        layers=layers,
+        layers=tuple(layers),
         operations=tuple(
             _operation(draft, layer, dtype, device)
             for draft, layer in zip(drafts, layers, strict=True)

@@ -85,12 +85,15 @@ def _layer(
     if layer.kind is Kind.STEM:
         assert padded is not None
         return _stem(layer, operation, padded), None
+    if layer.kind is Kind.SUM:
+        total = voxel_sums(operation, rows)
+        return finish(layer, operation, total.to(rows.dtype)), total
     sources = [source for source in inputs if source is not None]
     if layer.kind is Kind.JOIN:
         assert operation.function is not None
         return apply_all(operation.late, operation.function(*sources)), None
     volume = as_volume(sources[0], layer.source_grid)
-    total = as_rows(_window(layer, operation, volume))
+    total = as_rows(window_sums(layer, operation, volume))
     if layer.pool is not None:
         total = group_children(total, layer)
     return finish(layer, operation, total), total if layer.keeps_sums else None
@@ -108,10 +111,19 @@ def finish(layer: Layer, operation: Operation, sums: Tensor) -> Tensor:
     return apply_all(operation.late, pooled)
 
 
-def _window(layer: Layer, operation: Operation, volume: Tensor) -> Tensor:
+def voxel_sums(operation: Operation, rows: Tensor) -> Tensor:
+    """Sums (1, out), float64, over all voxels."""
+    assert operation.bias is not None
+    sums = operation.bias.clone()
+    for part in operation.sums:
+        sums[0, part.outputs.start : part.outputs.stop] += part.total(rows)
+    return sums
+
+
+def window_sums(layer: Layer, operation: Operation, volume: Tensor) -> Tensor:
+    """A convolution or pooling of a volume (1, channels, *grid), before any function."""
     window, axis = layer.window, len(layer.source_grid) - 1
-    if layer.kind is Kind.CONV:
-        assert operation.weight is not None
+    if operation.weight is not None:
         return _CONVOLUTIONS[axis](
             volume, operation.weight, operation.bias, window.stride, window.padding,
             window.dilation,

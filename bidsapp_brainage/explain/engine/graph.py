@@ -8,7 +8,8 @@ integers, hashable), so that plans made from it serve every network of that shap
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import TypeAlias
@@ -22,6 +23,8 @@ from .geometry import Shape, Window
 
 PointFunction: TypeAlias = Callable[..., Tensor]
 """Acts on each position by itself: takes and gives (n, channels) or (1, channels, *grid)."""
+
+SUM_ROWS = 1 << 14  # voxels that are added up in the network's precision before float64
 
 
 class UnsupportedNetworkError(BrainageError):
@@ -43,6 +46,7 @@ class Kind(StrEnum):
     MEAN = "mean"  # average pooling: as a convolution, without weights
     MAX = "max"  # max pooling with overlapping windows
     JOIN = "join"  # a function of one or several tensors, position by position
+    SUM = "sum"  # a sum over all voxels of what each of them adds
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Layer:
     """Geometry of a layer: what it reads, on which grid, and what it leaves.
 
     ``products`` are the multiply-adds for each row that the layer works on: changed inputs of a
-    CONV, outputs of a STEM.
+    CONV, occluded voxels of a SUM, outputs of a STEM.
     """
 
     name: str  # path of the module, for messages and profiles
@@ -73,7 +77,17 @@ class Layer:
     @property
     def keeps_sums(self) -> bool:
         """Whether changes are added to the sums of the intact volume."""
-        return self.kind in (Kind.CONV, Kind.MEAN)
+        return self.kind in (Kind.CONV, Kind.MEAN, Kind.SUM)
+
+    @property
+    def reads_input_alone(self) -> bool:
+        """Whether it takes the voxels themselves, and not the rows of the layer before it."""
+        return self.kind in (Kind.STEM, Kind.SUM)
+
+    @property
+    def source_grid_size(self) -> int:
+        """Positions of the (first) input."""
+        return math.prod(self.source_grid)
 
     @property
     def covers_grid(self) -> bool:
@@ -91,18 +105,53 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class VoxelSum:
+    """What every voxel adds to some outputs: ``sum over features of weight * function(voxel)``.
+
+    Attributes
+    ----------
+    function : callable
+        From rows of voxels (n, channels) to rows of features (n, features).
+    weight : Tensor
+        (voxels, features, out)
+    outputs : range
+        Those of the layer's channels that are meant.
+    """
+
+    function: PointFunction
+    weight: Tensor
+    outputs: range
+
+    def total(self, rows: Tensor) -> Tensor:
+        """Sum over all voxels (out,), float64, of rows (voxels, channels)."""
+        total = torch.zeros(self.weight.shape[2], dtype=torch.float64, device=rows.device)
+        for first in range(0, len(rows), SUM_ROWS):
+            features = self.function(rows[first : first + SUM_ROWS])
+            weight = self.weight[first : first + SUM_ROWS].flatten(0, 1)
+            total += torch.mv(weight.t(), features.reshape(-1))
+        return total
+
+    def change(self, before: Tensor, after: Tensor, places: Tensor) -> Tensor:
+        """What voxels at `places` add (n, out) when they hold other values (n, channels)."""
+        change = self.function(after) - self.function(before)
+        return (change[:, :, None] * self.weight.index_select(0, places)).sum(dim=1)
+
+
+@dataclass(frozen=True)
 class Operation:
     """What a layer computes, all tensors of one dtype on one device.
 
     ``weight`` is that of a convolution in torch's layout (out, in, *kernel), groups made dense;
     ``rows`` are the same for rows: (in, taps * out) for CONV, (patch taps, children * out) for
-    STEM. ``early`` and ``late`` are pointwise functions before and after the absorbed pool.
+    STEM. ``sums`` and ``bias`` (1, out), float64, are those of a SUM. ``early`` and ``late`` are
+    pointwise functions before and after the absorbed pool.
     """
 
     weight: Tensor | None = None
     rows: Tensor | None = None
     bias: Tensor | None = None  # (out,); for STEM (children * out,)
     function: PointFunction | None = None  # of JOIN
+    sums: tuple[VoxelSum, ...] = ()  # of SUM
     early: tuple[PointFunction, ...] = ()
     late: tuple[PointFunction, ...] = ()
 
@@ -134,4 +183,11 @@ class Network:
         for layer, operation in zip(self.layers, self.operations, strict=True):
             if operation.weight is not None:
                 total += int(torch.tensor(layer.before).prod()) * operation.weight.numel()
+            total += sum(part.weight.numel() for part in operation.sums)
         return total
+
+
+def is_kept(number: int, layers: Sequence[Layer], outputs: Sequence[int]) -> bool:
+    """Whether the intact output of a layer is needed once a pass is over."""
+    read = any(number in layer.inputs and not layer.reads_input_alone for layer in layers)
+    return read or number in outputs

@@ -55,6 +55,9 @@ class Propagation:
                     rows = self._filled(table) if layer.kept else None
                 case Kind.STEM:
                     rows = self._stem(layer, operation, table)
+                case Kind.SUM:
+                    total = self._voxel_sums(number, table)
+                    rows = finish(layer, operation, total.to(self._state.input.dtype))
                 case Kind.CONV | Kind.MEAN:
                     total = self._sums(number, layer, operation)
                     rows = finish(layer, operation, total)
@@ -100,6 +103,19 @@ class Propagation:
             places = (corners[:, None] + stem.offsets).reshape(-1)
             patches = flat.index_select(0, places).view(len(corners), -1)
             out[first : first + STEM_PATCHES] = stem_rows(layer, operation, patches)
+
+    # -- sums over voxels ----------------------------------------------------------------------
+
+    def _voxel_sums(self, number: int, table: LayerTable) -> Tensor:
+        """Intact sums plus what the occluded voxels of each region change."""
+        intact_sums, source = self._intact.sums[number], self._tables[0]
+        assert intact_sums is not None
+        starts = torch.tensor(source.starts, dtype=torch.int32, device=table.positions.device)
+        changes = F.embedding_bag(
+            source.positions, self._state.voxel_changes(number), starts,
+            mode="sum", include_last_offset=True,
+        )  # fmt: skip
+        return intact_sums.index_select(0, table.positions) + changes[starts.diff() > 0]
 
     # -- convolutions and means ----------------------------------------------------------------
 

@@ -99,6 +99,8 @@ class Run:
                     progress(done, len(chosen))
 
         with exact_arithmetic(), self._threads():
+            with torch.inference_mode():
+                self._state.prepare(filled)
             _for_each(work, groups, workers if self._on_cpu else 1)
         rows = [place[region] for region in asked]
         return tuple(part[rows] for part in self._shaped(logits, len(chosen)))
@@ -186,6 +188,7 @@ class Run:
             return
         chunk = self.plan.chunk_on((region,), self.network.device)
         if chunk.layers:
+            self._state.prepare(fill)
             self._state.commit_rows(patch, fill, chunk, self._propagate(chunk, fill))
         else:
             self._state.commit_full_pass(patch, fill)

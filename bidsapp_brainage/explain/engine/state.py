@@ -41,6 +41,12 @@ class Fill:
         """Values of some voxels."""
         return self.constant if self.rows is None else self.rows.index_select(0, places)
 
+    def equals(self, other: Fill) -> bool:
+        """Whether both fill every voxel with the same value."""
+        if self.rows is None or other.rows is None:
+            return self.rows is other.rows and self.constant == other.constant
+        return torch.equal(self.rows, other.rows)
+
 
 def input_rows(volume: Tensor, network: Network) -> Tensor:
     """Rows (positions, channels) of a volume, of the network's dtype and on its device.
@@ -64,6 +70,7 @@ class _Commit:
 
     rows: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
     restore: Callable[[], None] | None = None
+    changes: object = None  # of voxels, which the commit brought up to date
 
     def write(self, target: Tensor, places: Tensor, values: Tensor | float) -> None:
         """Overwrite rows of a tensor."""
@@ -91,12 +98,42 @@ class State:
         self.padding = stem_padding(network)
         self.intact = full_pass(network, self.input)
         self._log: list[_Commit] = []
+        self._changes: tuple[Fill, dict[int, Tensor]] | None = None
 
     def output(self, layer: int) -> Tensor:
         """Rows of one of the network's outputs."""
         rows = self.intact.outputs[layer]
         assert rows is not None
         return rows
+
+    def prepare(self, fill: Fill) -> None:
+        """Work out what every voxel changes in sums over voxels when it holds the fill."""
+        sums = {k: op.sums for k, op in enumerate(self.network.operations) if op.sums}
+        if not sums or (self._changes is not None and self._changes[0].equals(fill)):
+            return
+        filled = self.input.new_full((1, 1), fill.constant) if fill.rows is None else fill.rows
+        where = (self.input != filled).any(dim=1).nonzero()[:, 0]
+        maps = {}
+        for number in sums:
+            changes = self._voxel_changes(number, fill, where)
+            maps[number] = changes.new_zeros(len(self.input), changes.shape[1])
+            maps[number].index_copy_(0, where, changes)
+        self._changes = (fill, maps)
+
+    def voxel_changes(self, layer: int) -> Tensor:
+        """Changes (voxels, out), float64, of a sum over voxels with the prepared fill."""
+        assert self._changes is not None
+        return self._changes[1][layer]
+
+    def _voxel_changes(self, layer: int, fill: Fill, where: Tensor) -> Tensor:
+        before, after = self.input.index_select(0, where), fill.at(where)
+        if not isinstance(after, Tensor):
+            after = before.new_full((1, before.shape[1]), after)
+        parts = [
+            part.change(before, after, where).double()
+            for part in self.network.operations[layer].sums
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def changed(self, chunk: Chunk, patch: Patch | None, fill: Fill) -> set[int]:
         """Regions in which the fill differs from the volume; the others change nothing.
@@ -124,13 +161,13 @@ class State:
 
     def commit_full_pass(self, patch: Patch | None, fill: Fill) -> None:
         """Occlude a region for good by a pass of its own."""
-        before = (self.input, self.intact)
+        before = (self.input, self.intact, self._changes)
 
         def restore() -> None:
-            self.input, self.intact = before
+            self.input, self.intact, self._changes = before
 
         self.input = self.occluded(patch, fill)
-        self.intact = full_pass(self.network, self.input)
+        self.intact, self._changes = full_pass(self.network, self.input), None
         self._log.append(_Commit(restore=restore))
 
     def commit_rows(
@@ -143,6 +180,7 @@ class State:
         if intact.padded is not None:
             commit.write(intact.padded.view(-1, 1), self._voxels(patch, padded=True), values)
         commit.write(self.input, where, values)
+        self._update_changes(commit, where)
         for number, table in enumerate(chunk.layers):
             places = table.positions.long()
             rows, sums = changed.outputs[number], changed.sums[number]
@@ -154,15 +192,26 @@ class State:
                 commit.write(intact_rows, places, rows)
         self._log.append(commit)
 
+    def _update_changes(self, commit: _Commit, where: Tensor) -> None:
+        commit.changes = self._changes
+        if self._changes is not None:
+            fill, maps = self._changes
+            for number, changes in maps.items():
+                commit.write(changes, where, self._voxel_changes(number, fill, where))
+
     def commit_nothing(self) -> None:
         """Note the commit of a region without voxels, which can be taken back like any other."""
-        self._log.append(_Commit())
+        self._log.append(_Commit(changes=self._changes))
 
     def undo(self) -> None:
         """Take back the last commit, to the last bit."""
         if not self._log:
             raise UsageError("Nothing was committed.")
-        self._log.pop().revert()
+        commit = self._log.pop()
+        prepared_since = self._changes is not commit.changes
+        commit.revert()
+        if prepared_since:
+            self._changes = None
 
     def _voxels(self, patch: Patch | None, *, padded: bool = False) -> Tensor:
         """Flat positions of a region in the input, or in the padded input."""

@@ -176,7 +176,7 @@ def make_chunk(
 
 
 def _row_numbers(layers: Sequence[Layer], patches: Patches) -> list[RowNumbers | None]:
-    read = {k for layer in layers if layer.kind is not Kind.STEM for k in layer.inputs}
+    read = {k for layer in layers if not layer.reads_input_alone for k in layer.inputs}
     return [
         RowNumbers.of(patch) if patch is not None and k in read else None
         for k, patch in enumerate(patches)
@@ -212,7 +212,7 @@ class _TableMaker:
         if kind is Kind.STEM:
             source = patches[self._layer.inputs[0]]
             self._stems.append(_stem(self._layer, own, source) if own and source else None)
-        elif self._layer.covers_grid:
+        elif kind is Kind.SUM or self._layer.covers_grid:
             pass  # every changed input is read once, by the tap of its own position
         elif own is not None and kind in (Kind.CONV, Kind.MEAN):
             self._add_sums(own.coordinates(), rows)
@@ -252,6 +252,8 @@ class _TableMaker:
     def table(self, positions: Tensor, block_values: int) -> LayerTable:
         """The finished table."""
         kind = self._layer.kind
+        if kind is Kind.SUM:
+            return LayerTable(self._starts, positions)
         if kind in (Kind.CONV, Kind.MEAN):
             blocks = self._blocks(block_values)
             return LayerTable(self._starts, positions, blocks=blocks)

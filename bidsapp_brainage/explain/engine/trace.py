@@ -13,6 +13,7 @@ from . import vocabulary
 from .drafts import Draft, assemble
 from .geometry import Shape, Window
 from .graph import Kind, Network, UnsupportedNetworkError
+from .rewrites.additive import sum_voxels
 
 
 def trace(
@@ -21,7 +22,8 @@ def trace(
     """Read a network of local operations.
 
     Batch normalisation is folded into the convolution before it, and non-overlapping max pooling
-    and pointwise functions are absorbed by the layer that they follow. The module is not changed.
+    and pointwise functions are absorbed by the layer that they follow. What only adds up functions
+    of single voxels becomes one sum. The module is not changed.
 
     Parameters
     ----------
@@ -40,7 +42,7 @@ def trace(
     shape = tuple(int(n) for n in shape)
     module = copy.deepcopy(module).to(device).eval()
     parameter = next(module.parameters(), torch.empty(0))
-    return _Reader(_Graph(module, shape, parameter.dtype), shape).network(parameter)
+    return sum_voxels(_Reader(_Graph(module, shape, parameter.dtype), shape).network(parameter))
 
 
 class _Graph:
