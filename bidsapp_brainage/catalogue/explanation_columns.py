@@ -169,6 +169,9 @@ SHAPLEY: tuple[Column, ...] = (
         derivative=True),
     Column("standard_error", "Standard error", "Of shapley_age, over pairs of an order and its "
         "reverse.", units="year", minimum=0, derivative=True),
+    Column("shapley_age_sd_members", "SD over members", "Standard deviation of shapley_age over "
+        "the members of the ensemble; n/a with a single member.", units="year", minimum=0,
+        derivative=True),
 )  # fmt: skip
 
 CURVES: tuple[Column, ...] = (

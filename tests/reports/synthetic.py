@@ -184,12 +184,13 @@ def further(regions: pd.DataFrame) -> dict[str, pd.DataFrame]:
     known = regions.dropna(subset=["delta_age"])
     by_side = known.groupby("hemisphere")
     groups = by_side.agg(n_voxels=("n_voxels", "sum"), volume_mm3=("volume_mm3", "sum"))
-    groups = groups.assign(level="hemisphere", n_regions=by_side.size())
+    groups = groups.assign(level="hemisphere", n_regions=by_side.size(), delta_age_sd_members=0.1)
     groups["delta_age"] = by_side["delta_age"].sum() * 0.8
     groups["sum_of_regions"] = by_side["delta_age"].sum()
     groups = groups.rename_axis("name").reset_index()
     facts = ["index", "name", "hemisphere", "lobe", "network", "n_voxels", "delta_age"]
     shapley = regions[facts].assign(shapley_age=regions["delta_age"] * 1.1, standard_error=0.05)
+    shapley["shapley_age_sd_members"] = 0.07
     steps = pd.DataFrame({"step": [0, 1], "index": [None, 1], "fraction_occluded": [0.0, 1.0]})
     areas = {"area": 3.0, "random_area_mean": 2.0, "random_area_sd": 0.5}
     curves = [steps.assign(curve=curve, **areas) for curve in ("deletion", "insertion")]
@@ -215,7 +216,9 @@ def _opinions(regions):
 
     def table(delta, **more):
         rank = pd.Series(delta).abs().rank(ascending=False)
-        return facts.assign(delta_age=delta, importance_per_ml=abs(delta), rank=rank, **more)
+        size = {"importance": abs(delta), "importance_per_ml": abs(delta)}
+        spread = {"delta_age_sd_members": 0.02, "importance_sd_members": 0.03}
+        return facts.assign(delta_age=delta, rank=rank, **size, **spread, **more)
 
     delta = regions["delta_age"].to_numpy(dtype=float)
     noise = table(np.abs(delta) + 0.1, method="noise", baseline=None).assign(delta_age=None)

@@ -115,12 +115,29 @@ def test_shows_every_region_and_the_groups(plain):
     tables = {attributes.get("id") for attributes in page.all("table")}
     base = f"regions-sub-01-{MODEL}-blocks-24"
     further = ("occlusiongroups", "shapley", "occlusioncurve", "occlusionpairs")
-    kinds = (*further, "ranks", "agreement", "occlusioncontrols", "randomisation")
+    kinds = (*further, "values", "ranks", "agreement", "occlusioncontrols", "randomisation")
     assert {base, *(f"{base}-{kind}" for kind in kinds)} <= tables
     assert "of them empty in this scan" in page.text
     shown = {column.shown[0] for column in output("table").columns} - {"", "z (null)"}  # no parcels
     assert shown
     assert all(heading in page.text for heading in shown)
+
+
+def test_every_explanation_is_shown_with_its_spread_over_the_members(plain):
+    text = _report(plain).text
+    side_by_side = text[text.index("Contributions by explanation.") :]
+    heads, _, rest = side_by_side.partition("Region 1 L")
+    for title in ("Occlusion (template)", "Layer-wise", "Integrated gradients", "Learned noise"):
+        assert title in heads
+    row = rest[: rest.index("Region")]
+    assert row.count("± 0.02") == 4
+    assert row.count("± 0.03") == 1
+    for table in (
+        "Contributions of all 24 regions",
+        "Contributions of groups",
+        "Shapley values of",
+    ):
+        assert "SD, members" in text[text.index(table) :][:300], table
 
 
 def test_a_table_of_a_new_method_is_shown_as_it_is(plain, tmp_path, scan, monkeypatch):

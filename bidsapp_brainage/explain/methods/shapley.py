@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.explain.baselines import Fill
 from bidsapp_brainage.explain.ensemble import Occluder
-from bidsapp_brainage.explain.predictions import Progress
+from bidsapp_brainage.explain.predictions import Progress, members_sd
 from bidsapp_brainage.explain.session import ExplanationSession, Results
 from bidsapp_brainage.explain.walks import walk
 
-COLUMNS = ("region", "shapley_age", "standard_error")
+COLUMNS = ("region", "shapley_age", "standard_error", "shapley_age_sd_members")
 
 
 def explain(session: ExplanationSession, *, shapley_permutations: int) -> Results:
@@ -37,7 +37,8 @@ def explain(session: ExplanationSession, *, shapley_permutations: int) -> Result
     -------
     dict
         ``shapley``: columns ``index``, ``name``, ``hemisphere``, ``lobe``, ``network``,
-        ``n_voxels``, ``delta_age``, ``shapley_age``, ``standard_error``; years.
+        ``n_voxels``, ``delta_age``, ``shapley_age``, ``standard_error``,
+        ``shapley_age_sd_members``; years.
     """
     inputs, n_voxels = session.inputs, session.region_sizes
     single = session.region_effects()
@@ -50,8 +51,7 @@ def explain(session: ExplanationSession, *, shapley_permutations: int) -> Result
     table = table.assign(
         n_voxels=n_voxels,
         delta_age=single["delta_age"].to_numpy(),
-        shapley_age=values["shapley_age"].to_numpy(),
-        standard_error=values["standard_error"].to_numpy(),
+        **{name: values[name].to_numpy() for name in COLUMNS[1:]},
     )
     return {"shapley": table.reset_index(drop=True)}
 
@@ -90,7 +90,8 @@ def shapley_values(
     DataFrame
         Columns ``COLUMNS``, one row for each of `regions` in their order: mean change of the
         predicted age (years, occluded minus intact) when the region is occluded after those
-        before it, and its standard error over pairs of walks (NaN with one pair). NaN for regions
+        before it, its standard error over pairs of walks (NaN with one pair), and its SD over the
+        members of the ensemble (NaN with a single one). NaN for regions
         without voxels. ``attrs`` holds ``n_permutations`` and ``total``: the age with all regions
         occluded minus that with none, in years. The values sum to it, exactly to rounding.
 
@@ -105,18 +106,20 @@ def shapley_values(
         raise UsageError("A region is listed twice.")
     present = np.array([n_voxels[region] > 0 for region in regions], dtype=bool)
     players = np.asarray(regions, dtype=np.int64)[present]
-    pairs = np.empty((n_permutations // 2, len(players)))
+    by_member = np.empty((n_permutations // 2, len(occluder.intact.member_ages), len(players)))
     rng = np.random.default_rng(seed)
-    for number in range(len(pairs)):
+    for number in range(len(by_member)):
         order = rng.permutation(len(players))
         forward = marginal_effects(occluder, fill, players[order].tolist())
         backward = marginal_effects(occluder, fill, players[order[::-1]].tolist())
-        pairs[number, order] = (forward + backward[::-1]) / 2
+        by_member[number][:, order] = (forward + backward[:, ::-1]) / 2
         if progress is not None:
             progress(2 * (number + 1) * len(players), n_permutations * len(players))
+    pairs = by_member.mean(axis=1)
     frame = pd.DataFrame({"region": np.asarray(regions, dtype=np.int64)})
     frame.loc[present, "shapley_age"] = pairs.mean(axis=0)
     frame.loc[present, "standard_error"] = _standard_error(pairs)
+    frame.loc[present, "shapley_age_sd_members"] = members_sd(by_member.mean(axis=0))
     frame = frame.reindex(columns=list(COLUMNS))
     frame.attrs |= {"n_permutations": n_permutations, "total": float(pairs.sum(axis=1).mean())}
     return frame
@@ -135,9 +138,10 @@ def marginal_effects(occluder: Occluder, fill: Fill, order: Sequence[int]) -> ND
 
     Returns
     -------
-    ndarray, shape (len(order),)
+    ndarray, shape (n_members, len(order))
+        Of each member; their mean is that of the ensemble.
     """
-    return np.diff(walk(occluder, fill, order).ages)
+    return np.diff(walk(occluder, fill, order).member_ages, axis=1)
 
 
 def _standard_error(pairs: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from bidsapp_brainage.catalogue.lookup import explanation_title, method_title
@@ -10,7 +12,9 @@ from bidsapp_brainage.reports.html import (
     Cell,
     Column,
     Table,
+    decimals,
     is_missing,
+    largest,
     number,
     number_cell,
 )
@@ -79,23 +83,63 @@ def randomisation(rows: pd.DataFrame, identifier: str, file_name: str) -> tuple[
     return words, Table(identifier, caption, columns, cells, sortable=False)
 
 
-def ranks(explanations: dict[str, pd.DataFrame], identifier: str) -> tuple[str, str, Table] | None:
-    """Ranks of regions by each explanation (by title) side by side; None with fewer than two."""
+def side_by_side(
+    explanations: dict[str, pd.DataFrame], identifier: str
+) -> list[tuple[str, str, Table]]:
+    """Values and ranks of regions by each explanation (by title); nothing with fewer than two."""
     if len(explanations) < 2:
-        return None
+        return []
     parts = {title: rows.set_index("index")["rank"] for title, rows in explanations.items()}
     names = next(iter(explanations.values())).set_index("index")["name"]
     wide = pd.DataFrame(parts).reindex(names.index)
     wide = wide.assign(mean=wide.mean(axis=1), name=names).sort_values("mean", kind="stable")
     wide = wide.dropna(subset=["mean"])
+    return [_values(explanations, wide["name"], f"{identifier}-values"), _ranks(wide, identifier)]
+
+
+def _ranks(wide: pd.DataFrame, identifier: str) -> tuple[str, str, Table]:
+    titles = [str(title) for title in wide if title not in ("mean", "name")]
     columns = [
         Show("name", "Region", "name"),
         Show("mean", "Mean rank", "number", 1, ascending=True, sorted="ascending"),
-        *(Show(title, title, "rank", short=True) for title in parts),
+        *(Show(title, title, "rank", short=True) for title in titles),
     ]
     text = (
         "1 is the most important region in each column. Regions that are near the top of every "
         "column are the ones that the network most likely used."
     )
-    caption = "Ranks of regions by explanation."
-    return "Ranks side by side", text, tabulate(identifier, caption, columns, wide, searchable=True)
+    table = tabulate(
+        f"{identifier}-ranks", "Ranks of regions by explanation.", columns, wide, searchable=True
+    )
+    return "Ranks side by side", text, table
+
+
+def _values(
+    explanations: dict[str, pd.DataFrame], names: pd.Series, identifier: str
+) -> tuple[str, str, Table]:
+    """Contribution and spread over members by each explanation, in the order of `names`."""
+    columns, cells = [Column("Region")], [[Cell(str(name))] for name in names]
+    for title, rows in explanations.items():
+        signed = bool(rows["delta_age"].notna().any())
+        value = "delta_age" if signed else "importance"
+        known = rows.set_index("index").reindex(
+            index=names.index, columns=[value, f"{value}_sd_members"]
+        )
+        digits = decimals(largest(known[value]))
+        unit = "years" if signed else "importance; no sign"
+        columns.append(Column(title, numeric=True, help=unit, short=True))
+        for row, pair in zip(cells, known.itertuples(index=False), strict=True):
+            row.append(_with_spread(pair[0], pair[1], digits, signed=signed))
+    text = (
+        "Mean over the members of the ensemble ± their standard deviation; in "
+        "years, but for explanations without a sign."
+    )
+    table = Table(identifier, "Contributions by explanation.", columns, cells, searchable=True)
+    return "Contributions side by side", text, table
+
+
+def _with_spread(value: float, spread: float, digits: int, *, signed: bool) -> Cell:
+    cell = number_cell(value, digits, signed=signed)
+    if is_missing(value) or is_missing(spread):
+        return cell
+    return replace(cell, text=f"{cell.text} ± {number(spread, digits)}")

@@ -62,9 +62,8 @@ def method_tables(tables: Mapping[str, TableFile], identifier: str) -> list[Part
         if key not in (*own, "table") and not set(_rows(file)) >= _OF_EXPLANATIONS
     ]
     parts = [_part(filled[key], RENDERERS[key], identifier) for key in own]
-    ranks = comparison_tables.ranks(by_explanation(tables), f"{identifier}-ranks")
-    if ranks is not None:
-        parts.insert(int("agreement" in filled), ranks)
+    place = int("agreement" in filled)
+    parts[place:place] = comparison_tables.side_by_side(by_explanation(tables), identifier)
     return parts + [_as_it_is(filled[key], identifier) for key in others]
 
 

@@ -18,9 +18,11 @@ from bidsapp_brainage.reports.html import (
     number,
     number_cell,
 )
-from bidsapp_brainage.reports.tables import Show, tabulate
+from bidsapp_brainage.reports.tables import Show, tabulate, with_values
 
 TOP_PAIRS = 20
+_MEMBERS = ("SD, members", "number")
+_OVER_MEMBERS = "standard deviation over the members of the ensemble, years"
 _CURVES = {"deletion": "Deletion", "insertion": "Insertion"}
 _CONTROLS = {
     "outside_brain": ("Outside the brain", "should be about 0"),
@@ -64,6 +66,7 @@ def groups(rows: pd.DataFrame, identifier: str, file_name: str) -> tuple[str, Ta
         Show("name", "Group", "side"),
         Show("level", "Level", "level"),
         Show("delta_age", "Contribution", "signed", digits, together, most),
+        *with_values(rows, [Show("delta_age_sd_members", *_MEMBERS, digits, _OVER_MEMBERS)]),
         Show("sum_of_regions", "Sum of its regions", "signed", digits, single),
         Show("n_regions", "Regions", "count"),
         Show("volume", "Volume (ml)", "number", 0),
@@ -82,7 +85,8 @@ def shapley(rows: pd.DataFrame, identifier: str, file_name: str) -> tuple[str, T
     columns = [
         Show("name", "Region", "name"),
         Show("shapley_age", "Shapley value", "signed", digits, "years", most),
-        Show("standard_error", "Standard error", "number", digits),
+        Show("standard_error", "Standard error", "number", digits, "over random orders"),
+        *with_values(known, [Show("shapley_age_sd_members", *_MEMBERS, digits, _OVER_MEMBERS)]),
         Show("delta_age", "Contribution", "signed", digits, single),
     ]
     total = number(known["shapley_age"].sum(), 1, signed=True)

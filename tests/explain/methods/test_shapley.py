@@ -10,7 +10,7 @@ import pytest
 
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.explain.methods.shapley import COLUMNS, marginal_effects, shapley_values
-from tests.explain.toy import EMPTY, ENGINES, FILL, bits, make_toy
+from tests.explain.toy import EMPTY, ENGINES, FILL, Toy, bits, make_toy
 
 FOUR = [5, 0, 3, 1]
 
@@ -44,7 +44,8 @@ def test_all_orders_give_the_exact_values(toy, exact, engine):
     occluder = toy.occluder(engine)
     sums = dict.fromkeys(FOUR, 0.0)
     for order in itertools.permutations(FOUR):
-        for region, gain in zip(order, marginal_effects(occluder, FILL, order), strict=True):
+        gains = marginal_effects(occluder, FILL, order).mean(axis=0)
+        for region, gain in zip(order, gains, strict=True):
             sums[region] += gain
     for region in FOUR:
         assert sums[region] / 24 == pytest.approx(exact[region], abs=1e-9)
@@ -55,6 +56,23 @@ def test_one_pair_of_walks_is_exact_for_two_regions(toy, engine):
     first = (toy.age([2]) - toy.age() + toy.age([0, 2]) - toy.age([0])) / 2
     assert found["shapley_age"][0] == pytest.approx(first, abs=1e-9)
     assert found["standard_error"].isna().all()
+
+
+def test_the_spread_is_that_of_the_values_of_single_members(toy):
+    together = shapley_values(toy.occluder("loop"), FILL, FOUR, toy.n_voxels, n_permutations=4)
+    alone = [
+        shapley_values(
+            Toy([member], toy.volume, toy.labels).occluder("loop"), FILL, FOUR, toy.n_voxels,
+            n_permutations=4,
+        )
+        for member in toy.members
+    ]  # fmt: skip
+    values = np.array([table["shapley_age"] for table in alone])
+    np.testing.assert_allclose(together["shapley_age"], values.mean(axis=0), atol=1e-9)
+    spread = together["shapley_age_sd_members"]
+    np.testing.assert_allclose(spread, values.std(axis=0, ddof=1), atol=1e-9)
+    assert (spread > 0).all()
+    assert all(table["shapley_age_sd_members"].isna().all() for table in alone)
 
 
 def test_samples_come_close_to_the_exact_values(toy, exact):
