@@ -219,16 +219,17 @@ _ATTRIBUTIONSTATS = (
         units="year", minimum=0),
     Column("mean_importance", "Mean importance", "Mean over participants of importance: years, or "
         "mL for learned noise.", minimum=0),
-    Column("sd_importance", "SD of the importance", "Standard deviation over participants of "
-        "importance.", minimum=0),
-    Column("se_importance", "Standard error of the importance", "sd_importance over the square "
-        "root of n_participants.", minimum=0),
+    Column("se_importance", "Standard error of the importance", "Standard deviation over "
+        "participants of importance, over the square root of n_participants.", minimum=0),
     Column("mean_importance_sd_members", "Spread over members of the importance",
         "Mean over participants of importance_sd_members.", minimum=0),
     Column("mean_importance_per_ml", "Mean importance per volume", "Mean over participants of "
         "importance_per_ml.", minimum=0),
-    c.CI95_LOWER.worded("Lower end of the t interval of mean_delta_age, or of mean_importance for "
-        "a method without sign."),
+    Column("se_importance_per_ml", "Standard error of the importance per volume",
+        "Standard deviation over participants of importance_per_ml, over the square root of "
+        "n_participants.", minimum=0),
+    c.CI95_LOWER.worded("Lower end of the t interval of mean_delta_age, or of "
+        "mean_importance_per_ml for a method without sign."),
     c.CI95_UPPER.worded("Upper end of that interval."),
     Column("mean_z_null", "Mean z against the null", "Mean over participants of z_null."),
     c.RANK.worded("1 for the region with the largest mean importance of this method, baseline and "

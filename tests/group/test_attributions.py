@@ -90,7 +90,8 @@ def test_methods_and_baselines_stay_apart_and_noise_has_no_sign():
     assert noise[["mean_delta_age", "mean_delta_age_sd_members"]].isna().all(axis=None)
     assert noise.loc[2, "mean_importance"] == pytest.approx(10 / 3)
     assert noise.loc[2, "mean_importance_sd_members"] == pytest.approx(0.5)
-    assert noise.loc[2, "ci95_lower"] < 10 / 3 < noise.loc[2, "ci95_upper"]
+    assert noise.loc[2, "se_importance_per_ml"] == pytest.approx(0.5 * np.sqrt(7 / 9))
+    assert noise.loc[2, "ci95_lower"] < 5 / 3 < noise.loc[2, "ci95_upper"]
 
 
 def test_scans_of_a_person_are_averaged_and_files_are_found(tmp_path):

@@ -81,21 +81,18 @@ def _one_group(
     }
     table = described.reset_index(drop=True)
     means = {name: part.mean().to_numpy() for name, part in of_group.items()}
-    kinds = ("delta_age", "importance")
-    stats = {
+    kinds = ("delta_age", "importance", "importance_per_ml")
+    found = {
         kind: [mean_with_interval(of_group[kind][i]) for i in described.index] for kind in kinds
     }
-    for kind, found in stats.items():
-        sd, n = np.array([mean.sd for mean in found]), np.array([mean.n for mean in found])
-        table[f"mean_{kind}"] = means[kind]
-        table[f"sd_{kind}"] = sd
-        table[f"se_{kind}"] = sd / np.sqrt(np.maximum(n, 1))
-    table["n_participants"] = [mean.n for mean in stats["importance"]]
+    table["n_participants"] = count = np.array([mean.n for mean in found["importance"]])
+    for kind in kinds:
+        table[f"sd_{kind}"] = [mean.sd for mean in found[kind]]
+        table[f"se_{kind}"] = table[f"sd_{kind}"] / np.sqrt(np.maximum(count, 1))
     signed = bool(np.isfinite(means["delta_age"]).any())
-    of_interval = stats["delta_age" if signed else "importance"]
+    of_interval = found["delta_age" if signed else "importance_per_ml"]
     table["ci95_lower"] = [mean.lower for mean in of_interval]
     table["ci95_upper"] = [mean.upper for mean in of_interval]
-    rest = (name for name in means if name not in kinds)
-    table = table.assign(**{f"mean_{name}": means[name] for name in rest})
+    table = table.assign(**{f"mean_{name}": values for name, values in means.items()})
     rank = table["mean_importance"].rank(ascending=False, method="min")
     return table.assign(rank=rank.astype("Int64"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bidsapp_brainage.bids.dataset import shows_synthetic_people
@@ -21,6 +21,7 @@ from bidsapp_brainage.reports.group.results import (
     SAMPLE_RESULTS,
     SENSITIVITY,
 )
+from bidsapp_brainage.reports.group.second_opinions import population_section
 from bidsapp_brainage.reports.group.stored import StoredResults
 from bidsapp_brainage.reports.html import render
 
@@ -39,6 +40,7 @@ def write_group_report(output_dir: Path, label: str, *, command_line: str = "") 
         atlas_section(results, entities, gallery, position=position)
         for position, entities in enumerate(results.atlases(), start=1)
     ]
+    maps = population_section(results, gallery)
     further = {
         "sample": shown_tables(results, SAMPLE_RESULTS),
         "gaps": shown_tables(results, GAP_RESULTS),
@@ -50,7 +52,7 @@ def write_group_report(output_dir: Path, label: str, *, command_line: str = "") 
         "group.html.jinja",
         title=f"Brain age of a sample: {label}",
         subtitle=overview.subtitle(scans),
-        sections=_sections(atlases, further),
+        sections=_sections(atlases, further, maps),
         synthetic=shows_synthetic_people(results.output_dir),
         model=overview.model_facts(results, scans),
         tiles=overview.tiles(metrics, scans),
@@ -62,6 +64,7 @@ def write_group_report(output_dir: Path, label: str, *, command_line: str = "") 
         further=further,
         accuracy_notes=[note.sentence for note in notes if note.topic == "accuracy"],
         atlases=atlases,
+        maps=maps,
         doubts=quality_tables.flag_notice(scans),
         flagged=quality_tables.flag_table(scans, results.rows("group_qc"), link),
         outliers=quality_tables.outlier_table(results.rows("outliers"), link),
@@ -76,7 +79,7 @@ def write_group_report(output_dir: Path, label: str, *, command_line: str = "") 
 
 
 def _sections(
-    atlases: list[dict[str, object]], further: Mapping[str, object]
+    atlases: list[dict[str, object]], further: Mapping[str, object], maps: Sequence[object]
 ) -> list[tuple[str, str]]:
     return [
         ("summary", "Summary"),
@@ -86,6 +89,7 @@ def _sections(
         ("gap", "Gap"),
         *([("repeats", "Repeated scans")] if further["repeats"] else []),
         *((str(atlas["id"]), f"Regions: {atlas['title']}") for atlas in atlases),
+        *([("maps", "Maps over people")] if maps else []),
         *([("sensitivity", "Sensitivity")] if further["sensitivity"] else []),
         ("quality", "Quality"),
         ("exclusions", "Left out"),

@@ -18,6 +18,7 @@ from bidsapp_brainage.reports.group.pictures import (
 )
 from bidsapp_brainage.reports.group.result_tables import shown_tables
 from bidsapp_brainage.reports.group.results import ATLAS_RESULTS
+from bidsapp_brainage.reports.group.second_opinions import region_sections
 from bidsapp_brainage.reports.group.stored import StoredResults
 from bidsapp_brainage.stats.regional.regions import notes
 
@@ -68,6 +69,7 @@ def atlas_section(
             for fill, (name, part) in enumerate(parts)
         ],
         "curves": _curve_pictures(results, entities, gallery),
+        "opinions": region_sections(results, entities, gallery, identifier),
         "further": shown_tables(results, ATLAS_RESULTS, identifier, entities),
     }
 
