@@ -25,6 +25,7 @@ from .arithmetic import exact_arithmetic, reraise_unless_oom
 from .baselines import Fill
 from .engine import Network, OcclusionPlan, Run, UnsupportedNetworkError, trace
 from .engine.geometry import Patch, flat_positions
+from .engine.rewrites.stacking import stack, stacks
 from .predictions import Decode, Predictions, Progress, ensemble_predictions
 
 LOGGER = logging.getLogger("bidsapp_brainage")
@@ -139,13 +140,13 @@ class Ensemble:
         return Incremental(runs, decode=self.decode, n_threads=self.n_threads)
 
     def _networks(self, shape: tuple[int, ...]) -> tuple[Network, ...]:
-        """The members as the incremental engine takes them; none where it cannot."""
+        """The members as the incremental engine takes them, stacked; none where it cannot."""
         if shape not in self._traced:
             self._traced[shape] = ()
             try:
                 if self.engine != "loop":
-                    self._traced[shape] = tuple(
-                        trace(member, (1, *shape), device=self.device) for member in self.members
+                    self._traced[shape] = _stacked(
+                        [trace(member, (1, *shape), device=self.device) for member in self.members]
                     )
             except UnsupportedNetworkError as error:
                 if self.engine == "incremental":
@@ -164,6 +165,13 @@ class Ensemble:
         return plan
 
 
+def _stacked(networks: Sequence[Network]) -> tuple[Network, ...]:
+    """Networks in the order of the members, as one where their geometry is the same."""
+    if stacks(networks):
+        return (stack(networks),)
+    return tuple(stack([network]) for network in networks)
+
+
 def _fingerprint(regions: Sequence[Patch | None]) -> str:
     digest = hashlib.sha256()
     for region in regions:
@@ -175,7 +183,10 @@ def _fingerprint(regions: Sequence[Patch | None]) -> str:
 
 
 class Incremental:
-    """Each member propagates changes; members of one geometry share a plan."""
+    """Changes are propagated; members of one geometry are one network.
+
+    The first head of each run has an axis of members.
+    """
 
     def __init__(self, runs: Sequence[Run], *, decode: Decode, n_threads: int = 1) -> None:
         self._runs = runs
@@ -185,7 +196,7 @@ class Incremental:
     @property
     def intact(self) -> Predictions:
         """The prediction for the volume with all committed regions occluded."""
-        return ensemble_predictions(self._decode, [run.logits[0][None] for run in self._runs])
+        return self._predictions([run.logits[0][None] for run in self._runs])
 
     def occlude(
         self,
@@ -200,7 +211,7 @@ class Incremental:
             step = None if progress is None else _share(progress, number, len(self._runs))
             heads = run.occlude(_tensor(fill), regions, workers=self._n_threads, progress=step)
             logits.append(heads[0])
-        return ensemble_predictions(self._decode, logits)
+        return self._predictions(logits)
 
     def commit(self, region: int, fill: Fill) -> Predictions:
         """See :class:`Occluder`."""
@@ -212,12 +223,18 @@ class Incremental:
             for run in self._runs[: len(logits)]:  # members must not differ in what is occluded
                 run.undo()
             raise
-        return ensemble_predictions(self._decode, logits)
+        return self._predictions(logits)
 
     def undo(self) -> None:
         """See :class:`Occluder`."""
         for run in self._runs:
             run.undo()
+
+    def _predictions(self, logits: Sequence[Tensor]) -> Predictions:
+        """From logits (n, members, ...) of each run."""
+        return ensemble_predictions(
+            self._decode, [member for part in logits for member in part.unbind(1)]
+        )
 
 
 def _share(progress: Progress, member: int, n_members: int) -> Progress:

@@ -160,11 +160,11 @@ def test_methods_of_a_session_share_networks_plans_and_effects(inputs, monkeypat
     session.results["occlusion"] = find("occlusion")(session)
     find("shapley")(session, shapley_permutations=2)
     find("pairs")(session)
-    assert counts == {"trace": 2, "OcclusionPlan": 1, "Run": 2}
+    assert counts == {"trace": 2, "OcclusionPlan": 1, "Run": 1}
     find("curves")(session)  # the volume without regions needs a pass of its own
-    assert counts == {"trace": 2, "OcclusionPlan": 1, "Run": 4}
+    assert counts == {"trace": 2, "OcclusionPlan": 1, "Run": 2}
     find("randomisation")(session)  # three randomised sets of two networks of the same geometry
-    assert counts == {"trace": 8, "OcclusionPlan": 1, "Run": 10}
+    assert counts == {"trace": 8, "OcclusionPlan": 1, "Run": 5}
 
 
 def test_a_session_with_other_networks_keeps_nothing_that_the_networks_said(inputs):

@@ -126,7 +126,7 @@ def window_sums(layer: Layer, operation: Operation, volume: Tensor) -> Tensor:
     if operation.weight is not None:
         return _CONVOLUTIONS[axis](
             volume, operation.weight, operation.bias, window.stride, window.padding,
-            window.dilation,
+            window.dilation, layer.groups,
         )  # fmt: skip
     if layer.kind is Kind.MEAN:
         return _MEAN_POOLS[axis](volume, window.kernel, window.stride, window.padding)

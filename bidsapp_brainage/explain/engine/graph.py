@@ -68,6 +68,7 @@ class Layer:
     channels: int  # of the output
     products: int
     kept: bool  # the intact output is needed: by a later layer, or it is one of the network's
+    groups: int = 1  # of a CONV: each group of outputs reads a group of inputs
 
     @property
     def n_children(self) -> int:
@@ -141,10 +142,10 @@ class VoxelSum:
 class Operation:
     """What a layer computes, all tensors of one dtype on one device.
 
-    ``weight`` is that of a convolution in torch's layout (out, in, *kernel), groups made dense;
-    ``rows`` are the same for rows: (in, taps * out) for CONV, (patch taps, children * out) for
-    STEM. ``sums`` and ``bias`` (1, out), float64, are those of a SUM. ``early`` and ``late`` are
-    pointwise functions before and after the absorbed pool.
+    ``weight`` is that of a convolution in torch's layout (out, in, *kernel); ``rows`` are the same
+    for rows: (in, taps * out) for CONV, with an axis in front for groups if there are several, and
+    (patch taps, children * out) for STEM. ``sums`` and ``bias`` (1, out), float64, are those of
+    a SUM. ``early`` and ``late`` are pointwise functions before and after the absorbed pool.
     """
 
     weight: Tensor | None = None

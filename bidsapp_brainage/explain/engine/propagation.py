@@ -129,12 +129,14 @@ class Propagation:
             return total + _linear_changes(layer, operation, delta, self._tables[source], table)
         by_child = total.view(-1, layer.channels)
         for block in table.blocks:
-            part = delta[slice(*block.inputs)]
-            products = self._products(layer, operation, part)
-            change = F.embedding_bag(
-                block.entries, products, block.offsets, mode="sum", include_last_offset=True
-            )
-            by_child[slice(*block.outputs)] += change
+            part, changed = delta[slice(*block.inputs)], by_child[slice(*block.outputs)]
+            for group in range(layer.groups):
+                products = self._products(layer, operation, part, group)
+                _own(changed, group, layer.groups).add_(
+                    F.embedding_bag(
+                        block.entries, products, block.offsets, mode="sum", include_last_offset=True
+                    )
+                )
         return total
 
     def _delta(self, source: int) -> Tensor:
@@ -146,13 +148,14 @@ class Propagation:
             self._deltas[source] = changed - intact.index_select(0, positions)
         return self._deltas[source]
 
-    def _products(self, layer: Layer, operation: Operation, part: Tensor) -> Tensor:
-        """Each row times the weight of every tap: (rows * taps, channels)."""
+    def _products(self, layer: Layer, operation: Operation, part: Tensor, group: int) -> Tensor:
+        """Each row times the weight of every tap: (rows * taps, channels of the group)."""
         if layer.kind is Kind.MEAN:
             return part / layer.window.size
-        assert operation.rows is not None
-        out = self._workspace.take(part.shape[0], operation.rows.shape[1], self._state.input)
-        return torch.mm(part, operation.rows, out=out).view(-1, layer.channels)
+        rows = rows_of(operation, group)
+        out = self._workspace.take(part.shape[0], rows.shape[1], self._state.input)
+        products = torch.mm(_own(part, group, layer.groups), rows, out=out)
+        return products.view(-1, layer.channels // layer.groups)
 
     # -- overlapping maxima and functions of tensors -------------------------------------------
 
@@ -176,15 +179,32 @@ class Propagation:
         return values
 
 
+def _own(values: Tensor, group: int, n_groups: int) -> Tensor:
+    """Columns of one group."""
+    width = values.shape[1] // n_groups
+    return values[:, group * width : (group + 1) * width]
+
+
 def _linear_changes(
     layer: Layer, operation: Operation, delta: Tensor, source: LayerTable, table: LayerTable
 ) -> Tensor:
     """Change of a linear layer's sums: every input has a tap of its own, which alone counts."""
-    assert operation.rows is not None
-    taps = operation.rows.view(delta.shape[1], -1, layer.channels)
-    picked = taps.index_select(1, source.positions)
-    products = (delta.t()[:, :, None] * picked).sum(dim=0)
     starts = torch.tensor(source.starts, device=delta.device)
-    entries = torch.arange(len(products), device=delta.device)
-    sums = F.embedding_bag(entries, products, starts, mode="sum", include_last_offset=True)
+    entries = torch.arange(len(delta), device=delta.device)
+    parts = []
+    for group in range(layer.groups):
+        own = _own(delta, group, layer.groups)
+        taps = rows_of(operation, group).view(own.shape[1], -1, layer.channels // layer.groups)
+        picked = taps.index_select(1, source.positions)
+        products = (own.t()[:, :, None] * picked).sum(dim=0)
+        parts.append(
+            F.embedding_bag(entries, products, starts, mode="sum", include_last_offset=True)
+        )
+    sums = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
     return sums[torch.tensor(table.starts, device=delta.device).diff() > 0]
+
+
+def rows_of(operation: Operation, group: int) -> Tensor:
+    """Weights of one group of a convolution, for rows: (in, taps * out)."""
+    assert operation.rows is not None
+    return operation.rows if operation.rows.dim() == 2 else operation.rows[group]

@@ -272,7 +272,7 @@ class _TableMaker:
         entries = np.concatenate(self._entries)
         counts = np.concatenate(self._counts)
         rows = self._before[layer.inputs[0]].n_rows
-        height = max(1, block_values // (taps * layer.channels))
+        height = max(1, block_values // (taps * layer.channels // layer.groups))
         if rows <= height:
             offsets = np.concatenate([[0], np.cumsum(counts)])
             return (Block((0, rows), (0, len(counts)), _int32(entries), _int32(offsets)),)

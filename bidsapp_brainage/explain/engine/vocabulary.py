@@ -115,7 +115,7 @@ def _function_call(node: fx.Node, name: str) -> Call | None:
         return _with_constants(node, _IN_PLACE.get(name) or _resolve(node, name))
     if name in ("softmax", "log_softmax") and _option(node, "dim", 1, default=None) == 1:
         function = torch.softmax if name == "softmax" else torch.log_softmax
-        return Call("pointwise", function=lambda x: function(x, 1), by_channel=True)
+        return Call("pointwise", function=_Applied(function, 0, [None, 1], {}), by_channel=True)
     if name == "mean":
         return _mean_over_grid(node)
     if name.startswith("adaptive_avg_pool"):
@@ -152,12 +152,22 @@ def _with_constants(node: fx.Node, function: Callable[..., Tensor]) -> Call | No
         return None
     arguments = list(node.args)
     options = {key: value for key, value in node.kwargs.items() if key != "inplace"}
+    arguments[places[0]] = None
+    return Call("pointwise", function=_Applied(function, places[0], arguments, options))
 
-    def applied(x: Tensor) -> Tensor:
-        filled = [x if k == places[0] else argument for k, argument in enumerate(arguments)]
-        return function(*filled, **options)
 
-    return Call("pointwise", function=applied)
+@dataclass(frozen=True)
+class _Applied:
+    """A function of a tensor at some place among other arguments; alike ones are equal."""
+
+    function: Callable[..., Tensor]
+    place: int
+    arguments: list[Any]
+    options: dict[str, Any]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        filled = [x if k == self.place else value for k, value in enumerate(self.arguments)]
+        return self.function(*filled, **self.options)
 
 
 def _mean_over_grid(node: fx.Node) -> Call | None:

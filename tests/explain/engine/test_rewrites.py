@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from bidsapp_brainage.explain.engine import OcclusionPlan, Run, trace
 from bidsapp_brainage.explain.engine.graph import Kind
+from bidsapp_brainage.explain.engine.rewrites.stacking import stack, stacks
 
-from .additive import additive_case
+from .additive import AdditiveBuilder, additive_case
 from .comparison import full_logits, occluded, worst
+from .random_networks import Builder
 
 RELATIVE = 1e-12
 SEEDS = st.integers(min_value=0, max_value=1 << 30)
@@ -85,3 +89,54 @@ def test_a_sum_is_found_wherever_it_reaches_the_whole_grid():
 def test_what_does_not_add_up_is_left_alone(layers):
     net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(2 * 12**3, 1))
     assert Kind.SUM not in kinds(trace(net.eval(), (1, 12, 12, 12)))
+
+
+def members_of(builder_of, seed, n=3):
+    """Networks of one geometry with weights of their own, with and without common functions."""
+    first = builder_of(seed).network().double()
+    members = [first, *(copy.deepcopy(first) for _ in range(n - 1))]
+    for k, member in enumerate(members[1:]):
+        torch.manual_seed(seed + k)
+        for parameter in member.parameters():
+            parameter.data += 0.3 * torch.randn_like(parameter)
+    return members
+
+
+@pytest.mark.parametrize("builder_of", [Builder, AdditiveBuilder])
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(seed=SEEDS)
+def test_a_stack_gives_what_its_members_give(builder_of, seed):
+    members = members_of(builder_of, seed)
+    builder = builder_of(seed)
+    builder.network()
+    networks = [trace(member, builder.shape) for member in members]
+    assume(stacks(networks))  # not where something else than weights reads the input
+    network, masks, fill = stack(networks), builder.masks(), builder.fill(torch.float64)
+    volume = torch.randn(builder.shape, dtype=torch.float64)
+    plan = OcclusionPlan.from_masks(network, masks, block_bytes=builder.rng.choice([8, 8 << 20]))
+    run = Run(plan, network, volume)
+    first = run.occlude(fill)
+    assert sum(each.multiply_adds() for each in networks) == network.multiply_adds()
+    one = occluded(volume, masks[0], fill)
+    heads = run.commit(0, fill)
+    run.undo()
+    for k, member in enumerate(members):
+        intact = full_logits(member, volume)
+        scale = max(float(part.abs().max()) for part in intact)
+        assert worst([part[k] for part in run.logits], intact, scale) < RELATIVE
+        assert worst([part[k] for part in heads], full_logits(member, one), scale) < RELATIVE
+        for region, mask in enumerate(masks):
+            expected = full_logits(member, occluded(volume, mask, fill))
+            assert worst([part[region, k] for part in first], expected, scale) < RELATIVE
+    assert all(torch.equal(a, b) for a, b in zip(first, run.occlude(fill), strict=True))
+
+
+def test_networks_of_different_geometry_are_not_stacked():
+    small, large = (
+        trace(nn.Sequential(nn.Conv3d(1, n, 3), nn.ReLU(), nn.Conv3d(n, 2, 3)).eval(), (1, 8, 8, 8))
+        for n in (2, 3)
+    )
+    bent = trace(nn.Sequential(nn.Conv3d(1, 2, 3), nn.Conv3d(2, 2, 3)).eval(), (1, 8, 8, 8))
+    assert not stacks([small, large])
+    assert not stacks([small, bent])
+    assert stacks([small, small])
