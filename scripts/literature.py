@@ -14,15 +14,16 @@ import pandas as pd
 
 def markdown(table: pd.DataFrame) -> str:
     """One line per claim and measure."""
-    lines = ["| study | claim | measured by | best rank | mean percentile | verdict |"]
-    lines.append("|---|---|---|---|---|---|")
+    lines = ["| study | claim | ages | measured by | best rank | mean percentile | verdict |"]
+    lines.append("|---|---|---|---|---|---|---|")
     for row in table.itertuples(index=False):
         rank = "" if pd.isna(row.best_rank) else f"{row.best_rank:.0f} of {row.n_ranked:.0f}"
         place = "" if pd.isna(row.percentile) else f"{row.percentile:.1f}"
         measure = row.measure
         if pd.isna(row.percentile) and pd.notna(row.value):
             measure = f"{measure}: {row.value:.3g}"
-        cells = (row.study, row.claim, measure, rank, place, row.verdict)
+        ages = "" if pd.isna(row.age_group) else row.age_group
+        cells = (row.study, row.claim, ages, measure, rank, place, row.verdict)
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 

@@ -139,6 +139,9 @@ _AGEGROUPS = (
     c.CI95_LOWER,
     c.CI95_UPPER,
     MEAN_NOSA_IMPORTANCE,
+    Column("mean_nosa_importance_scaled", "Mean NOSA importance, scaled", "Mean over participants "
+        "of the published importance scaled from 0 to 1 over the rows of the level of each "
+        "participant, as He et al. 2025 scale it over regions.", minimum=0, maximum=1),
     c.RANK,
 )  # fmt: skip
 
@@ -240,6 +243,7 @@ _LITERATURE = (
     Column("study", "Study", "Short citation."),
     Column("claim", "Claim", "What the study reports, in short."),
     Column("regions", "Regions here", "Regions of this atlas that stand for the structure."),
+    AGE_GROUP.worded("Age group whose people count, for claims about single ages; n/a: everybody."),
     Column("measure", "Measure", "What the claim is compared with."),
     Column("value", "Value", "Value of the measure in this sample."),
     Column("n_regions", "Regions", "Regions that stand for the structure.", minimum=0),

@@ -201,7 +201,11 @@ ANALYSES: tuple[OfSample | OfAtlas, ...] = (
     OfAtlas(
         ("literature",),
         lambda s, a, made: literature.published_claims(
-            made["occlusionstats"], made.get("lifespanstats"), a.levels, s.people["age"]
+            made["occlusionstats"],
+            made.get("lifespanstats"),
+            made.get("attributionstats"),
+            a.levels,
+            s.people["age"],
         ),
     ),
     OfSample(("metrics",), lambda s, _: predictions.metrics(s.scans, n_boot=s.n_boot, seed=s.seed)),

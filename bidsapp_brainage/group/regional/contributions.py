@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.group.notes import Findings, Note, findings, notes_of
-from bidsapp_brainage.group.regional.levels import Level
+from bidsapp_brainage.group.regional.levels import Level, scaled_importance
 from bidsapp_brainage.stats import lifespan, linear, repeatability
 from bidsapp_brainage.stats.design import Design
 from bidsapp_brainage.stats.intervals import mean_with_interval
@@ -131,18 +132,23 @@ def age_groups(levels: Sequence[Level], ages: pd.Series) -> Findings:
     tables = []
     for level in levels:
         importance = regions.person_matrix(level.rows, level.name, "nosa_importance")
+        scaled = scaled_importance(level)
         for name in lifespan.age_group_names():
             people = level.matrix.index.intersection(groups.index[groups == name])
             if len(people):
                 part = level.matrix.loc[people]
-                nosa = importance.reindex(index=people, columns=part.columns)
-                tables.append(_age_group_rows(level, name, part, nosa))
-    return findings("agegroups", pd.concat(tables, ignore_index=True) if tables else None)
+                rows = _age_group_rows(level, name, part)
+                for column, values in (("", importance), ("_scaled", scaled)):
+                    means = values.reindex(index=people, columns=part.columns).mean()
+                    rows[f"mean_nosa_importance{column}"] = means.to_numpy()
+                tables.append(rows)
+    if not tables:
+        return Findings({})
+    table = pd.concat(tables, ignore_index=True)
+    return findings("agegroups", table.reindex(columns=columns_of("agegroups")))
 
 
-def _age_group_rows(
-    level: Level, name: str, part: pd.DataFrame, importance: pd.DataFrame
-) -> pd.DataFrame:
+def _age_group_rows(level: Level, name: str, part: pd.DataFrame) -> pd.DataFrame:
     means = [mean_with_interval(part[column]) for column in part]
     size = pd.Series([mean.mean for mean in means]).abs()
     return pd.DataFrame(
@@ -155,7 +161,6 @@ def _age_group_rows(
             "sd_delta_age": [mean.sd for mean in means],
             "ci95_lower": [mean.lower for mean in means],
             "ci95_upper": [mean.upper for mean in means],
-            "mean_nosa_importance": importance.mean().to_numpy(),
             "rank": size.rank(ascending=False, method="min").astype("Int64"),
         }
     )

@@ -104,6 +104,19 @@ def _level(main: pd.DataFrame, name: str, rows: pd.DataFrame) -> Level:
     return Level(name, rows, matrix, pd.DataFrame({"name": matrix.columns.astype(str)}))
 
 
+def scaled_importance(level: Level) -> pd.DataFrame:
+    """Published importance scaled from 0 to 1 over the regions or groups of each participant.
+
+    As He et al. 2025 scale it over the regions of a person; scans of one person are averaged
+    first. Participants by regions or groups; NaN for people of unknown age.
+    """
+    importance = regions.person_matrix(level.rows, level.name, "nosa_importance")
+    importance = importance.reindex(columns=level.matrix.columns).astype(float)
+    low, high = importance.min(axis="columns"), importance.max(axis="columns")
+    span = (high - low).where(high > low)
+    return importance.sub(low, axis="index").div(span, axis="index")
+
+
 def _missing_groups(
     levels: Sequence[Level], main: pd.DataFrame, groups: pd.DataFrame
 ) -> list[Note]:

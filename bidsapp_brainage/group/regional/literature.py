@@ -12,13 +12,11 @@ from scipy import stats
 from bidsapp_brainage.catalogue.levels import group_level, mean_level
 from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.group.notes import Findings, findings
+from bidsapp_brainage.group.regional.age_claims import age_claims
+from bidsapp_brainage.group.regional.attributions import EVERYBODY
+from bidsapp_brainage.group.regional.claims import ALPHA, HE, MIN_PEOPLE, structure_facts
 from bidsapp_brainage.group.regional.levels import Level
 
-MIN_PEOPLE = 10
-AGREES, PARTLY = 75.0, 50.0  # mean percentile of a structure's regions
-TOP_SHARE = 0.1
-ALPHA = 0.05  # of shapes and correlations; without significance they tell nothing
-HE = "He et al. 2025, Human Brain Mapping 46:e70239"
 HOFMANN = "Hofmann et al. 2022, NeuroImage 261:119504 (preprint 2021)"
 BINTSI = "Bintsi et al. 2021, iMIMIC at MICCAI"
 #: How strong a region is: column of occlusionstats and whether its sign counts.
@@ -27,6 +25,11 @@ MEASURES = {
     "published NOSA importance": "mean_nosa_importance",
     "absolute mean contribution per mL": "mean_delta_age_per_ml",
     "absolute z against parcels of the same size": "mean_z_null",
+}
+#: The studies' own methods: method of ``attributionstats``, its column, words.
+OWN_METHODS = {
+    HOFMANN: ("lrp", "mean_importance", "mean relevance"),
+    BINTSI: ("noise", "mean_importance_per_ml", "mean importance by learned noise, per mL"),
 }
 COLUMNS = tuple(columns_of("literature"))
 
@@ -53,6 +56,11 @@ _STRUCTURES = (
     ),
     _Claim(HE, "thalamus among the most important", r"thalam|\bTha\b"),
     _Claim(HOFMANN, "ventricles among the most important", r"ventricle"),
+    _Claim(
+        HOFMANN,
+        "subarachnoid spaces among the most important",
+        r"subarachnoid|sulcal (?:cerebrospinal )?fluid|sulcal csf",
+    ),
     _Claim(HOFMANN, "hippocampus among the most important", r"(?<!para)hippocamp"),
     _Claim(BINTSI, "ventricles among the most important", r"ventricle"),
     _Claim(BINTSI, "hippocampus among the most important", r"(?<!para)hippocamp"),
@@ -69,6 +77,7 @@ _NETWORKS = (
 def published_claims(
     occlusionstats: pd.DataFrame,
     lifespanstats: pd.DataFrame | None,
+    attributionstats: pd.DataFrame | None,
     levels: Sequence[Level],
     ages: pd.Series,
 ) -> Findings:
@@ -78,6 +87,8 @@ def published_claims(
     ----------
     occlusionstats, lifespanstats : DataFrame
         Mean contributions, of which those with the main baseline count; tests of the curves.
+    attributionstats : DataFrame or None
+        Means of other methods.
     levels : sequence of Level
         Contributions with the main baseline.
     ages : Series
@@ -91,11 +102,23 @@ def published_claims(
     if "hemisphere" in by_name:
         sides = hemisphere_differences(by_name["hemisphere"].matrix, ages)
     chosen = occlusionstats[occlusionstats["baseline"].isin([main])]
-    return findings("literature", literature_table(chosen, lifespanstats, sides))
+    table = literature_table(
+        chosen,
+        lifespanstats,
+        sides,
+        attributions=attributionstats,
+        by_age=age_claims(by_name, ages),
+    )
+    return findings("literature", table)
 
 
 def literature_table(
-    contributions: pd.DataFrame, lifespan: pd.DataFrame | None, hemispheres: pd.DataFrame | None
+    contributions: pd.DataFrame,
+    lifespan: pd.DataFrame | None,
+    hemispheres: pd.DataFrame | None,
+    *,
+    attributions: pd.DataFrame | None = None,
+    by_age: Iterable[Mapping[str, object]] = (),
 ) -> pd.DataFrame:
     """Compare published claims with a sample, as the columns ``COLUMNS``.
 
@@ -108,54 +131,45 @@ def literature_table(
         ``lifespanstats``.
     hemispheres : DataFrame or None
         From :func:`hemisphere_differences`.
+    attributions : DataFrame or None
+        ``attributionstats``, so that a study's own method takes part.
+    by_age : iterable of mapping
+        Rows of :func:`.age_claims.age_claims`.
     """
     table = contributions[contributions["level"] == "region"]
-    table = table[table["n_participants"] > 0]
-    rows = [row for claim in _STRUCTURES for row in _structure_rows(claim, table)]
-    rows += list(_network_rows(lifespan))
+    rows: list[Mapping[str, object]] = []
+    for claim in _STRUCTURES:
+        rows += _structure_rows(claim, table, MEASURES)
+        rows += _own_method_rows(claim, attributions)
+    rows += _network_rows(lifespan)
     rows.append(_hemisphere_row(hemispheres))
+    rows += by_age
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _structure_rows(claim: _Claim, table: pd.DataFrame) -> Iterable[dict[str, object]]:
+def _own_method_rows(
+    claim: _Claim, attributions: pd.DataFrame | None
+) -> Iterable[dict[str, object]]:
+    """The claim by the method of its study, where the participant level used it."""
+    if attributions is None or claim.study not in OWN_METHODS:
+        return []
+    method, column, words = OWN_METHODS[claim.study]
+    of_method = attributions["method"].eq(method) & attributions["age_group"].eq(EVERYBODY)
+    return _structure_rows(claim, attributions[of_method], {words: column})
+
+
+def _structure_rows(
+    claim: _Claim, table: pd.DataFrame, measures: Mapping[str, str]
+) -> Iterable[dict[str, object]]:
+    table = table[table["n_participants"] > 0]
     chosen = table["name"].astype(str).str.contains(claim.pattern, case=False, regex=True)
-    names = "; ".join(table.loc[chosen, "name"].astype(str)) or None
-    facts = {"study": claim.study, "claim": claim.text, "regions": names}
     people = table["n_participants"].max() if len(table) else 0
-    for measure, column in MEASURES.items():
+    for measure, column in measures.items():
         size = table[column].abs().dropna()
-        if size.empty:
-            continue
-        mine = size[chosen.reindex(size.index)]
-        row = facts | {
-            "measure": measure,
-            "n_regions": len(mine),
-            "n_ranked": len(size),
-            "verdict": "cannot tell",
-        }
-        if len(mine):
-            strength = _strength(size, mine)
-            row |= strength
-            if people >= MIN_PEOPLE:
-                row["verdict"] = _verdict(strength, len(size))
-        yield row
-
-
-def _strength(size: pd.Series, mine: pd.Series) -> dict[str, float]:
-    percentile = 100 * (size.rank() - 0.5) / len(size)
-    rank = size.rank(ascending=False, method="min")
-    return {
-        "value": mine.mean(),
-        "percentile": percentile[mine.index].mean(),
-        "best_rank": int(rank[mine.index].min()),
-    }
-
-
-def _verdict(row: Mapping[str, float], n_ranked: int) -> str:
-    if row["percentile"] >= AGREES:
-        return "agrees"
-    strong = row["best_rank"] <= TOP_SHARE * n_ranked
-    return "partly" if row["percentile"] >= PARTLY or strong else "differs"
+        if len(size):
+            facts = {"study": claim.study, "claim": claim.text, "measure": measure}
+            names = table["name"].astype(str)
+            yield facts | structure_facts(size, chosen.reindex(size.index), names, people)
 
 
 def _network_rows(lifespan: pd.DataFrame | None) -> Iterable[dict[str, object]]:

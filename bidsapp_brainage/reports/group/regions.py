@@ -9,6 +9,7 @@ import pandas as pd
 
 from bidsapp_brainage.catalogue import levels as words
 from bidsapp_brainage.reports.group import curves, figures, region_tables
+from bidsapp_brainage.reports.group.age_table import network_table
 from bidsapp_brainage.reports.group.overview import count
 from bidsapp_brainage.reports.group.pictures import (
     Gallery,
@@ -69,6 +70,7 @@ def atlas_section(
             for fill, (name, part) in enumerate(parts)
         ],
         "curves": _curve_pictures(results, entities, gallery),
+        "network_ages": network_table(results, entities, identifier),
         "opinions": region_sections(results, entities, gallery, identifier),
         "further": shown_tables(results, ATLAS_RESULTS, identifier, entities),
     }

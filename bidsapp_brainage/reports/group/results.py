@@ -180,7 +180,7 @@ LITERATURE = Result(
     "literature", "What published studies found",
     "Side by side, not as a test of the studies: other models, other people, other measures.",
     (
-        Show("study"), Show("claim", kind="long"), Show("measure"),
+        Show("study"), Show("claim", kind="long"), Show("age_group", "Ages"), Show("measure"),
         Show("verdict", kind="verdict"), Show("percentile", kind="number", digits=0),
         Show("best_rank", kind="count"), Show("n_ranked", "of", "count"),
         Show("regions", "Regions here", "long"),
