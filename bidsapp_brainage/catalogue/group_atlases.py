@@ -34,6 +34,14 @@ AGE_GROUP = Column("age_group", "Age group", "Ages from-to in years, the upper e
     "in the last; groups of He et al. 2025. A description: cut points are a choice. Where a table "
     "is of everybody, too: all.")  # fmt: skip
 
+STABLE_ESTIMATE = Column(
+    "stable",
+    "Stable sign",
+    "true: least squares give an estimate of the "
+    "same sign with every baseline of the participant level; false: not so; n/a: fewer than two "
+    "baselines, or groups of regions, which are occluded with the first baseline only.",
+)
+
 _OCCLUSIONSTATS = (
     c.LEVEL,
     *REGION_OR_GROUP,
@@ -58,6 +66,19 @@ _OCCLUSIONSTATS = (
         "Benjamini-Hochberg procedure.", minimum=0, maximum=1),
     Column("effect_size", "Effect size", "Mean over standard deviation of delta_age (one-sample "
         "Cohen's d)."),
+    Column("stable", "Stable sign", "true: the mean contribution has the same sign with every "
+        f"baseline; false: not so; n/a: not so, but below {e.NEGLIGIBLE_YEARS:g} years with every "
+        "baseline, or fewer than two baselines, or groups of regions, which are occluded with the "
+        "first baseline only."),
+    Column("share_stable", "People with a stable sign", "Share of the participants, of those whose "
+        "sign can be judged, whose own contribution has a stable sign (column stable of the "
+        "participants' tables).", minimum=0, maximum=1),
+    Column("p_stable", "p with every baseline", "Largest p over the baselines if all their means "
+        "have the same sign, else 1: a test that the sign is the same with every baseline "
+        "(intersection-union, Berger 1982).", minimum=0, maximum=1),
+    Column("q_stable", "q with every baseline", "p_stable corrected over all regions, stable or "
+        "not, by the Benjamini-Hochberg procedure: nothing is chosen before it is tested.",
+        minimum=0, maximum=1),
     Column("null_percentile", "Null percentile", "Percentile of the mean contribution among "
         "control regions of the same size.", minimum=0, maximum=100),
     Column("mean_null", "Mean of the null", "Mean over participants of null_mean, the contribution "
@@ -82,6 +103,7 @@ _OCCLUSIONMODEL = (
     c.LEVEL,
     *REGION_OR_GROUP,
     *g.FIT,
+    STABLE_ESTIMATE,
     Column("p_maxt", "p, max-T", "p corrected over all rows of the same level and term by "
         "permutation of the largest statistic (Freedman-Lane; within sites).", minimum=0,
         maximum=1),
@@ -121,6 +143,9 @@ _LIFESPANSTATS = (
         maximum=1),
     Column("slope_per_decade", "Slope per decade", "Slope of the straight line of delta_age on "
         "age.", units="year/decade"),
+    STABLE_ESTIMATE.worded("true: the slope has the same sign with every baseline of the "
+        "participant level; false: not so; n/a: fewer than two baselines, or groups of regions, "
+        "which are occluded with the first baseline only."),
     Column("spearman_age", "Spearman correlation with age", "Rank correlation of delta_age with "
         "age over participants."),
     Column("peak_age", "Age of the extreme", "Age at which the absolute fitted contribution is "
@@ -157,6 +182,8 @@ _ASYMMETRY = (
         "contributions; interval and test are of this.", units="year"),
     c.CI95_LOWER,
     c.CI95_UPPER,
+    STABLE_ESTIMATE.worded("true: the mean of left minus right has the same sign with every "
+        "baseline of the participant level; false: not so; n/a: fewer than two baselines."),
     Column("mean_asymmetry", "Asymmetry index", "Mean over participants of (|L| - |R|) / (|L| + "
         "|R|).", minimum=-1, maximum=1),
     Column("t", "t", "One-sample t statistic of the difference against zero."),
@@ -247,6 +274,9 @@ _LITERATURE = (
     Column("measure", "Measure", "What the claim is compared with."),
     Column("value", "Value", "Value of the measure in this sample."),
     Column("n_regions", "Regions", "Regions that stand for the structure.", minimum=0),
+    Column("n_stable", "Stable regions", "Those of them whose mean contribution has the same sign "
+        "with every baseline; n/a with fewer than two baselines, and for measures without sign.",
+        minimum=0),
     Column("percentile", "Percentile", "Mean percentile of these regions among all regions of the "
         "atlas by the measure; 100 is the strongest."),
     Column("best_rank", "Best rank", "Rank of the strongest of these regions.", minimum=1),
@@ -256,7 +286,8 @@ _LITERATURE = (
         "0.05", "partly": "mean percentile from 50 to 75, or the best region among the strongest "
         "tenth; or the stated shape in some of the networks", "differs": "neither; or another "
         "shape or direction with q or p < 0.05", "cannot tell": "no such region in the atlas, "
-        "fewer than ten participants, or a shape without significance"}),
+        "fewer than ten participants, a shape without significance, or fewer than half of the "
+        "regions have a stable sign (this does not count for the published importance)"}),
 )  # fmt: skip
 
 TABLES: tuple[Output, ...] = (

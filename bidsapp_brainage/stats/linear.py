@@ -107,6 +107,25 @@ def _hedges(values: pd.Series, design: Design, term: str) -> dict[str, float]:
     return dict(zip(names, (float(g), float(g - half), float(g + half)), strict=True))
 
 
+def coefficients(outcomes: pd.DataFrame, design: Design) -> pd.Series:
+    """Least-squares estimates by outcome and term, for participants by outcomes.
+
+    Sites are fixed effects. NaN where too few people have the outcome.
+    """
+    rows = design.terms.index.intersection(outcomes.index)
+    matrix = design.matrix(rows)
+    terms = [name for name in design.terms if name in matrix]
+    places = [list(matrix).index(term) for term in terms]
+    right = matrix.to_numpy(dtype=np.float64)
+    found = np.full((outcomes.shape[1], len(terms)), np.nan)
+    for number, values in enumerate(outcomes.loc[rows].to_numpy(dtype=np.float64).T):
+        known = np.isfinite(values)
+        if known.sum() > len(right.T):
+            found[number] = np.linalg.lstsq(right[known], values[known])[0][places]
+    pairs = pd.MultiIndex.from_product([outcomes.columns, terms])
+    return pd.Series(found.ravel(), index=pairs)
+
+
 def max_t(
     outcomes: pd.DataFrame, design: Design, *, n_permutations: int = 999, seed: int = 0
 ) -> pd.DataFrame:

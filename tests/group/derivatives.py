@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
+from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.explain.scores import paint_map
 from bidsapp_brainage.io import write_json, write_tsv
 from tests.derivatives import (
@@ -61,12 +62,14 @@ def write_derivatives(
     flagged: tuple[int, ...] = (),
     maps: bool = True,
     groups: bool = True,
+    turned: tuple[int, ...] | None = None,
     seed: int = 0,
 ) -> Path:
     """Write a derivatives folder and return its path.
 
     With ``groups`` every network and hemisphere was occluded as one, with an effect that is
-    ``GROUP_EFFECT`` years beyond the sum of its regions.
+    ``GROUP_EFFECT`` years beyond the sum of its regions. With ``turned`` there is a second
+    baseline, with which these regions have the opposite sign, and the agreement of both.
     ``unknown_age`` and ``flagged`` number participants from 0; predictions regress to the mean.
     """
     rng = np.random.default_rng(seed)
@@ -80,7 +83,11 @@ def write_derivatives(
             old = None if age is None else age + 2 * number
             for model in models:
                 _write_scan(root, scan, model, old, rng, flagged=person in flagged)
-                _write_regions(root, scan, model, old, rng, n_regions, maps=maps, groups=groups)
+                table = _write_regions(
+                    root, scan, model, old, rng, n_regions, maps=maps, groups=groups
+                )
+                if turned is not None:
+                    _write_baselines(root, scan, model, table, turned)
         rows.append((f"sub-{person + 1:02d}", age, sex[person], "A" if person < 6 else "B"))
     people = pd.DataFrame(rows, columns=["participant_id", "age", "sex", "site"])
     write_tsv(root / "participants.tsv", people)
@@ -125,6 +132,21 @@ def _write_regions(root, scan, model, age, rng, n_regions, *, maps, groups):
         painted = paint_map(labels, atlas["index"], table["delta_age"])
         image = nib.Nifti1Image(painted, AFFINE)
         write_image(root, "map_grid", image, scan, model=model, res="2", **where)
+    return table
+
+
+def _write_baselines(root, scan, model, table, turned):
+    where = {"space": TEMPLATE, "atlas": "Blocks", "scale": str(len(table))}
+    main = table[[name for name in columns_of("baselines") if name in table]]
+    side = np.where(table["index"].isin(turned), -0.3, 0.3)
+    other = main.assign(
+        baseline="blur", delta_age=side * main["delta_age"], delta_age_sd_members=0.0
+    )
+    both = pd.concat([main, other], ignore_index=True)
+    write_table(root, "baselines", both, scan, model=model, facts=_facts(model), **where)
+    pair = {"explanation_a": "occlusion_background", "explanation_b": "occlusion_blur"}
+    agreement = [{**pair, "spearman": -0.26, "spearman_abs": 0.5, "spearman_abs_per_ml": 0.4}]
+    write_table(root, "agreement", agreement, scan, model=model, facts=_facts(model), **where)
 
 
 def _groups(regions):

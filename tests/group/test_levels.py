@@ -89,3 +89,30 @@ def test_analyses_make_what_they_promise_and_nothing_twice(tmp_path):
     assert made - {analyses.NOTES} <= set(promised)
     rows = got.tables[analyses.NOTES]
     assert set(rows["sentence"]) == {note.sentence for note in got.notes}
+
+
+def test_estimates_that_turn_with_the_baseline_are_marked(tmp_path):
+    turned = (1, 4)
+    write_derivatives(tmp_path, n_participants=24, maps=False, turned=turned)
+    (tables,) = summarise(tmp_path).atlas_tables
+    means = tables["occlusionstats"].query("level == 'region' and n_participants > 0")
+    assert means["baseline"].drop_duplicates().tolist() == ["background", "blur"]
+    assert set(means.loc[~means["stable"].astype(bool), "index"]) == set(turned)
+    assert (means.loc[means["index"].isin(turned), "p_stable"] == 1).all()
+    for key in ("occlusionmodel", "lifespanstats"):
+        of_regions = tables[key].query("level == 'region'")
+        names = set(of_regions.loc[~of_regions["stable"].astype(bool), "name"])
+        assert names == set(means.loc[means["index"].isin(turned), "name"]), key
+        assert tables[key].query("level != 'region'")["stable"].isna().all()
+    pairs = tables["asymmetry"]
+    one_side_turned = pairs[pairs["index_left"].isin(turned) | pairs["index_right"].isin(turned)]
+    assert len(one_side_turned) == len(turned)
+    assert pairs.drop(one_side_turned.index)["stable"].all()
+    assert tables["literature"]["n_stable"].isna().all()  # none of these regions is in a claim
+
+
+def test_with_one_baseline_no_estimate_is_called_stable(tmp_path):
+    write_derivatives(tmp_path, n_participants=24, maps=False)
+    (tables,) = summarise(tmp_path).atlas_tables
+    for key in ("occlusionstats", "occlusionmodel", "lifespanstats", "asymmetry"):
+        assert tables[key]["stable"].isna().all(), key

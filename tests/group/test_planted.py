@@ -183,7 +183,7 @@ def test_change_per_year_needs_time_between_scans():
     assert got.loc["sub-2", "predicted_age_change"] == pytest.approx(1)
 
 
-def claims(strong, n_participants=30):
+def claims(strong, n_participants=30, stable=None):
     names = ["Left lateral ventricle", "Left hippocampus", "Left parahippocampal gyrus"]
     names += ["Left thalamus", "Left anterior cingulate cortex", "Left middle frontal gyrus"]
     names += [f"Other {i}" for i in range(14)]
@@ -197,6 +197,7 @@ def claims(strong, n_participants=30):
             "mean_nosa_importance": np.nan,
             "mean_delta_age_per_ml": size,
             "mean_z_null": size,
+            "stable": stable,
         }
     )
     got = literature.literature_table(rows, None, None)
@@ -213,6 +214,18 @@ def test_literature_by_fixed_rules():
     assert set(claims("none", n_participants=4)["verdict"]) == {"cannot tell"}
 
 
+def test_structures_whose_sign_depends_on_the_baseline_tell_nothing_about_literature():
+    name = "hippocampus among the most important"
+    key = (literature.BINTSI, name)
+    assert claims("Left hippocampus", stable=True).loc[key, ["n_stable", "verdict"]].tolist() == [
+        1, "agrees",
+    ]  # fmt: skip
+    turned = claims("Left hippocampus", stable=False).loc[key]
+    assert turned[["n_stable", "verdict"]].tolist() == [0, "cannot tell"]
+    assert turned["best_rank"] == 1
+    assert np.isnan(claims("Left hippocampus").loc[key, "n_stable"])
+
+
 def test_shapes_and_hemispheres_of_the_literature():
     curves = pd.DataFrame(
         {
@@ -224,7 +237,8 @@ def test_shapes_and_hemispheres_of_the_literature():
     )
     age = np.arange(20.0, 60)
     sides = pd.DataFrame({"age": age, "difference": age / 10})
-    empty = pd.DataFrame(columns=["level", "name", "n_participants", *literature.MEASURES.values()])
+    known = ("level", "name", "n_participants", "stable", *literature.MEASURES.values())
+    empty = pd.DataFrame(columns=list(known))
     got = literature.literature_table(empty, curves, sides)
     assert got["verdict"].tolist() == ["agrees", "differs", "agrees"]
     assert got["value"].iloc[2] == pytest.approx(1)

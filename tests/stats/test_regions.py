@@ -94,6 +94,9 @@ def test_groups_occluded_as_one_are_no_mean_of_their_regions(long_table):
     assert ("mean", "network", "Default") not in table.index
     alone = regions.contribution_table(long_table).set_index(["baseline", "level", "name"])
     same = [row for row in alone.index if row in table.index]
+    together = ["stable", "share_stable", "p_stable", "q_stable"]
+    assert table.loc[("mean", "region", "a"), together].notna().all()
+    table, alone = (each.drop(columns=together) for each in (table, alone))
     pd.testing.assert_frame_equal(table.loc[same], alone.loc[same])
 
 
@@ -109,6 +112,33 @@ def test_baselines_are_kept_apart_and_nothing_gives_nothing(long_table):
     assert table.groupby("baseline").size().nunique() == 1
     assert regions.contribution_table(long_table.iloc[:0]).empty
     assert regions.notes(regions.contribution_table(long_table.iloc[:0]))
+
+
+def test_what_all_baselines_say_together_stands_in_the_rows_of_each(long_table):
+    turned = np.where(long_table["index"] == 2, -1.0, 1.0)
+    other = long_table.assign(baseline="blur", delta_age=turned * long_table["delta_age"] + 0.2)
+    table = regions.contribution_table(pd.concat([long_table.assign(baseline="mean"), other]))
+    assert table["baseline"].drop_duplicates().tolist() == ["mean", "blur"]  # the main one first
+    single = table[table["level"] == "region"].set_index(["baseline", "name"])
+    for baseline in ("mean", "blur"):
+        rows = single.loc[baseline]
+        assert rows["stable"].tolist() == [True, False, True, None]
+        assert rows["share_stable"].tolist()[:3] == [1, 0, 1]
+        assert rows["p_stable"]["b"] == 1
+        assert rows["p_stable"]["a"] == single.loc[(slice(None), "a"), "p"].max()
+        assert rows.loc["d", ["share_stable", "p_stable", "q_stable"]].isna().all()
+        # all regions with a test are in the family, not only those with one sign
+        assert rows["q_stable"]["b"] == 1
+        assert rows["q_stable"]["a"] == pytest.approx(
+            stats.false_discovery_control(rows["p_stable"].dropna())[0]
+        )
+    assert table.loc[table["level"] != "region", "stable"].isna().all()
+
+
+def test_with_one_baseline_nothing_is_said_about_all(long_table):
+    table = regions.contribution_table(long_table)
+    together = ["stable", "share_stable", "p_stable", "q_stable"]
+    assert table[together].isna().all(axis=None)
 
 
 def test_null_percentile_follows_z(long_table):

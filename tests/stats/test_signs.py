@@ -5,9 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from bidsapp_brainage.catalogue.explanation_columns import NEGLIGIBLE_YEARS
-from bidsapp_brainage.stats.regional.signs import N_LEADING, is_stable, signs, verdict
+from bidsapp_brainage.stats.regional.signs import (
+    N_LEADING,
+    conjunction,
+    is_stable,
+    same_sign,
+    share_stable,
+    signs,
+    verdict,
+)
 
 
 def table(spread: float | None = 0.1, **baselines: list[float]) -> pd.DataFrame:
@@ -102,3 +111,43 @@ def test_the_verdict_reads_the_agreement_of_the_shown_explanation_only() -> None
     )
     said = verdict(table(mean=[1.0], blur=[1.0]), pairs)
     assert said.agreement == (("occlusion_blur", -0.1), ("lrp", 0.8))
+
+
+def test_people_count_once_and_only_where_their_sign_can_be_judged() -> None:
+    scans = {
+        ("sub-1", "sub-1_ses-1"): table(mean=[2.0, 2.0], blur=[1.0, np.nan]),
+        ("sub-1", "sub-1_ses-2"): table(mean=[2.0, 2.0], blur=[-1.0, np.nan]),
+        ("sub-2", "sub-2"): table(mean=[2.0, 0.01], blur=[1.0, -0.01]),
+        ("sub-3", "sub-3"): table(mean=[2.0, 2.0], blur=[0.05, np.nan]),
+    }
+    rows = pd.concat(
+        part.assign(participant_id=person, scan=scan) for (person, scan), part in scans.items()
+    )
+    share = share_stable(rows)
+    assert share[1] == pytest.approx((0.5 + 1 + 0) / 3)
+    assert np.isnan(share[2])
+
+
+def test_one_sign_of_estimates() -> None:
+    values = pd.DataFrame(
+        {"mean": [1.0, 1.0, 0.0, 1.0, np.nan], "blur": [2.0, -2.0, 1.0, np.nan, np.nan]}
+    )
+    assert same_sign(values).tolist() == [True, False, False, None, None]
+
+
+def test_the_test_of_a_common_sign_is_as_weak_as_its_weakest_baseline() -> None:
+    means = pd.DataFrame({"mean": [1.0, 1.0, 1.0, 1.0], "blur": [2.0, -2.0, 1.0, np.nan]})
+    p = pd.DataFrame({"mean": [0.01, 0.01, 0.01, 0.01], "blur": [0.04, 0.001, np.nan, np.nan]})
+    np.testing.assert_array_equal(conjunction(means, p), [0.04, 1.0, np.nan, np.nan])
+
+
+def test_the_test_of_a_common_sign_keeps_its_level_without_selection() -> None:
+    """Where one baseline has no effect and the other a large one, p is as in a single test."""
+    rng = np.random.default_rng(0)
+    n_regions, n_people = 4000, 12
+    people = rng.normal(size=(n_people, n_regions, 1))
+    values = people + rng.normal([3.0, 0.0], 1.0, size=(n_people, n_regions, 2))
+    test = stats.ttest_1samp(values, 0)
+    means, p = (pd.DataFrame(part) for part in (values.mean(axis=0), test.pvalue))
+    found = (conjunction(means, p) <= 0.05).mean()
+    assert 0.01 < found < 0.05

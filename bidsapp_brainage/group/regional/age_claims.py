@@ -20,6 +20,7 @@ from bidsapp_brainage.group.regional.levels import Level, scaled_importance
 from bidsapp_brainage.stats import lifespan
 from bidsapp_brainage.stats.regional import regions
 
+_CONTRIBUTION = "absolute mean contribution"
 _DEVELOPMENT, _AGEING = ("8-20",), ("60-70", "70-80")
 #: Networks of which the paper reports a shape over the lifespan: how their names begin.
 NETWORKS = {
@@ -79,12 +80,13 @@ def age_claims(levels: Mapping[str, Level], ages: pd.Series) -> list[dict[str, o
         Years, by participant.
     """
     region = levels["region"]
-    measures = {"absolute mean contribution": region.matrix}
+    measures = {_CONTRIBUTION: region.matrix}
     importance = regions.person_matrix(region.rows, region.name, "nosa_importance")
     importance = importance.reindex(columns=region.matrix.columns).dropna(how="all")
     if len(importance):
         measures["published NOSA importance"] = importance
     labels = region.labels.set_index(region.matrix.columns)
+    labels = labels.assign(stable=region.stable(lambda matrix: matrix.mean()))
     rows = [
         row
         for claim in _CLAIMS
@@ -105,7 +107,10 @@ def _by_group(
         if len(size):
             facts = {"study": HE, "claim": claim.text, "measure": measure, "age_group": name}
             chosen = claim.chosen(labels).reindex(size.index)
-            yield facts | structure_facts(size, chosen, labels["name"].astype(str), len(people))
+            stable = labels["stable"] if measure == _CONTRIBUTION else None
+            yield facts | structure_facts(
+                size, chosen, labels["name"].astype(str), len(people), stable=stable
+            )
 
 
 def _growing(

@@ -9,12 +9,18 @@ import pandas as pd
 MIN_PEOPLE = 10
 AGREES, PARTLY = 75.0, 50.0  # mean percentile of a structure's regions
 TOP_SHARE = 0.1
+STABLE_SHARE = 0.5  # of a structure's regions; with fewer stable signs its rank tells nothing
 ALPHA = 0.05  # of shapes and correlations; without significance they tell nothing
 HE = "He et al. 2025, Human Brain Mapping 46:e70239"
 
 
 def structure_facts(
-    size: pd.Series, chosen: pd.Series, names: pd.Series, n_people: float
+    size: pd.Series,
+    chosen: pd.Series,
+    names: pd.Series,
+    n_people: float,
+    *,
+    stable: pd.Series | None = None,
 ) -> dict[str, object]:
     """How strong the chosen regions are among all of them, with the verdict.
 
@@ -28,6 +34,8 @@ def structure_facts(
         By region.
     n_people : float
         Whom `size` is the mean of.
+    stable : Series, optional
+        Whether the sign of what `size` is the size of is the same with every baseline, by region.
     """
     mine = size[chosen]
     facts: dict[str, object] = {
@@ -39,6 +47,11 @@ def structure_facts(
     if len(mine):
         strength = _strength(size, mine)
         facts |= strength
+        if stable is not None and stable.notna().any():
+            n_stable = int(stable[mine.index].eq(True).sum())
+            facts["n_stable"] = n_stable
+            if n_stable < STABLE_SHARE * len(mine):
+                return facts
         if n_people >= MIN_PEOPLE:
             facts["verdict"] = _verdict(strength, len(size))
     return facts

@@ -54,10 +54,12 @@ def models(
     tables = []
     for level in levels:
         corrected = linear.max_t(level.matrix, design, n_permutations=n_permutations, seed=seed)
+        stable = level.stable(lambda matrix: linear.coefficients(matrix, design))
         parts = []
         for place, column in enumerate(level.matrix):
             table = linear.fit(level.matrix[column], design)
             table["p_maxt"] = table["term"].map(corrected.T[column])
+            table["stable"] = [stable.get((column, term)) for term in table["term"]]
             parts.append(_described(table, level, place))
         table = pd.concat(parts, ignore_index=True)
         by_term = table.groupby("term", sort=False)["p"]
@@ -77,14 +79,15 @@ def lifespan_curves(levels: Sequence[Level], ages: pd.Series) -> Findings:
     curves, tests = [], []
     for level in levels:
         age = ages.reindex(level.matrix.index).to_numpy(dtype=np.float64)
+        stable = level.stable(lambda matrix: _trends(matrix, ages))
         rows = []
-        for title, column in zip(level.titles, level.matrix, strict=True):
-            values = level.matrix[column].to_numpy(dtype=np.float64)
+        for place, title in enumerate(level.titles):
+            values = level.matrix.iloc[:, place].to_numpy(dtype=np.float64)
             curve = lifespan.curve(age, values)
             if curve is not None:
                 who = {"level": level.name, "name": title}
                 curves.append(_curve_rows(curve, who))
-                rows.append(_test_row(curve, who, age, values))
+                rows.append({**_test_row(curve, who, age, values), "stable": stable.iloc[place]})
         if rows:
             table = pd.DataFrame(rows)
             for name in ("age", "nonlinear"):
@@ -99,6 +102,12 @@ def lifespan_curves(levels: Sequence[Level], ages: pd.Series) -> Findings:
         f"over {lifespan.MIN_SPAN:g} years are needed."
     )
     return Findings({}, [Note("lifespan", sentence)] if levels else [])
+
+
+def _trends(matrix: pd.DataFrame, ages: pd.Series) -> pd.Series:
+    """Covariance of every column with age, which has the sign of the slope."""
+    age = ages.reindex(matrix.index)
+    return pd.Series({name: values.cov(age, min_periods=3) for name, values in matrix.items()})
 
 
 def _curve_rows(curve: lifespan.Curve, who: dict[str, str]) -> pd.DataFrame:
@@ -203,6 +212,8 @@ def left_against_right(levels: Sequence[Level], *, n_permutations: int, seed: in
     table = asymmetry.asymmetry_table(
         of_regions.matrix, pairs, flipped=flipped, n_permutations=n_permutations, seed=seed
     )
+    stable = of_regions.stable(lambda matrix: asymmetry.mean_difference(matrix, pairs))
+    table["stable"] = stable.to_numpy()
     sentence = (
         "The derivatives hold no contributions of mirrored images, so that an asymmetry may be the "
         "network's and not the brain's."

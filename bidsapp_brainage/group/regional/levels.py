@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from bidsapp_brainage.explain.scores import nosa_importance
 from bidsapp_brainage.group.collect import AtlasResult
 from bidsapp_brainage.group.notes import Note
 from bidsapp_brainage.stats.regional import regions
+from bidsapp_brainage.stats.regional.signs import same_sign
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,23 @@ class Level:
         A row per scan and region or group; participants by regions (label) or groups (name), years.
     labels : DataFrame
         What describes a column of the matrix: ``index``, ``name`` and so on, in its order.
+    others : tuple of DataFrame
+        The matrix with every other baseline; groups of regions have none.
     """
 
     name: str
     rows: pd.DataFrame
     matrix: pd.DataFrame
     labels: pd.DataFrame
+    others: tuple[pd.DataFrame, ...] = ()
+
+    def stable(self, estimate: Callable[[pd.DataFrame], pd.Series]) -> pd.Series:
+        """Whether what is estimated from a matrix has the same sign with every baseline.
+
+        True, False, or None where fewer than two baselines give an estimate.
+        """
+        estimates = [estimate(matrix) for matrix in (self.matrix, *self.others)]
+        return same_sign(pd.concat(estimates, axis=1).reindex(estimates[0].index))
 
     @property
     def titles(self) -> list[str]:
@@ -92,7 +104,22 @@ def atlas_levels(atlas: AtlasResult, groups: pd.DataFrame) -> tuple[list[Level],
     rows = regions.level_rows(main, groups[groups["baseline"].isin([baseline])])
     replaced = {words.mean_level(name) for name in rows}
     levels = [_level(main, name, rows[name]) for name in rows if name not in replaced]
+    levels[0] = replace(levels[0], others=_other_baselines(atlas.baselines, levels[0], baseline))
     return levels, _missing_groups(levels, main, groups)
+
+
+def _other_baselines(
+    baselines: pd.DataFrame, regions_level: Level, main: str
+) -> tuple[pd.DataFrame, ...]:
+    """Participants by regions with every baseline but the main one."""
+    if baselines.empty:
+        return ()
+    matrices = [
+        regions.person_matrix(rows, regions_level.name)
+        for name, rows in baselines.groupby("baseline", sort=False)
+        if name != main
+    ]
+    return tuple(matrix.reindex(columns=regions_level.matrix.columns) for matrix in matrices)
 
 
 def _level(main: pd.DataFrame, name: str, rows: pd.DataFrame) -> Level:

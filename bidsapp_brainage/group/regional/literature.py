@@ -19,10 +19,11 @@ from bidsapp_brainage.group.regional.levels import Level
 
 HOFMANN = "Hofmann et al. 2022, NeuroImage 261:119504 (preprint 2021)"
 BINTSI = "Bintsi et al. 2021, iMIMIC at MICCAI"
+_PUBLISHED = "mean_nosa_importance"
 #: How strong a region is: column of occlusionstats and whether its sign counts.
 MEASURES = {
     "absolute mean contribution": "mean_delta_age",
-    "published NOSA importance": "mean_nosa_importance",
+    "published NOSA importance": _PUBLISHED,
     "absolute mean contribution per mL": "mean_delta_age_per_ml",
     "absolute z against parcels of the same size": "mean_z_null",
 }
@@ -169,7 +170,11 @@ def _structure_rows(
         if len(size):
             facts = {"study": claim.study, "claim": claim.text, "measure": measure}
             names = table["name"].astype(str)
-            yield facts | structure_facts(size, chosen.reindex(size.index), names, people)
+            # the published importance has no sign, and is compared as it was published
+            stable = None if column == _PUBLISHED else table.get("stable")
+            yield facts | structure_facts(
+                size, chosen.reindex(size.index), names, people, stable=stable
+            )
 
 
 def _network_rows(lifespan: pd.DataFrame | None) -> Iterable[dict[str, object]]:

@@ -78,6 +78,12 @@ def asymmetry_table(
     return _with_flip(table, pairs, flipped).reindex(columns=list(COLUMNS))
 
 
+def mean_difference(values: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
+    """Mean over participants of left minus right, in the order of the pairs."""
+    left, right = (values.reindex(columns=pairs[name]) for name in ("index_left", "index_right"))
+    return pd.DataFrame(left.to_numpy() - right.to_numpy()).mean()
+
+
 def _describe(left: np.ndarray, right: np.ndarray, index: np.ndarray) -> dict[str, float]:
     known = np.isfinite(left) & np.isfinite(right)
     difference = (left - right)[known]

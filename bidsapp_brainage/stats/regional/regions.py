@@ -10,6 +10,7 @@ from bidsapp_brainage.catalogue import levels as words
 from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.stats.intervals import MIN_FOR_INTERVAL, mean_with_interval
 from bidsapp_brainage.stats.permutation import false_discovery, one_sample_t, sign_flip_max_t
+from bidsapp_brainage.stats.regional.signs import conjunction, is_stable, share_stable, signs
 from bidsapp_brainage.stats.repeatability import rank_intervals
 
 REGION = ["index", "name", "hemisphere", "lobe", "network"]
@@ -62,13 +63,15 @@ def contribution_table(
     zero), ``q`` is ``p`` with Benjamini-Hochberg control within a level (:func:`level_rows`);
     ``effect_size`` is mean / SD. Columns with ``null`` compare regions with random parcels of the
     same size. Intervals and tests need three participants, intervals of ranks six. ``rank`` orders
-    by absolute mean, within level.
+    by absolute mean, within level. ``stable``, ``share_stable``, ``p_stable`` and ``q_stable`` say
+    of a region whether its sign is the same with every baseline (:mod:`.signs`).
 
     Parameters
     ----------
     regions : DataFrame
         Long table, one row per scan and region: ``participant_id`` and the columns of
-        ``*_occlusion.tsv``. Several baselines may be present; each gets its own rows.
+        ``*_occlusion.tsv``. Several baselines may be present; each gets its own rows, the first
+        one first.
     groups : DataFrame, optional
         The same for groups occluded as one, with ``baseline`` and ``level``.
     seed, n_permutations : int
@@ -77,13 +80,37 @@ def contribution_table(
     if regions.empty:
         return pd.DataFrame(columns=list(COLUMNS))
     tables = []
-    for baseline, part in regions.groupby("baseline", dropna=False, sort=True):
+    for baseline, part in regions.groupby("baseline", dropna=False, sort=False):
         same = pd.DataFrame() if groups is None else groups[groups["baseline"].eq(baseline)]
         tables += [
             _level(rows, level, seed, n_permutations).assign(baseline=baseline)
             for level, rows in level_rows(part, same).items()
         ]
-    return pd.concat(tables, ignore_index=True).reindex(columns=list(COLUMNS))
+    table = pd.concat(tables, ignore_index=True).reindex(columns=list(COLUMNS))
+    return _over_baselines(table, regions)
+
+
+def _over_baselines(table: pd.DataFrame, regions: pd.DataFrame) -> pd.DataFrame:
+    """Fill in what all baselines together say of each region."""
+    single = table["level"] == words.REGION.key
+    rows = table[single]
+    if rows["baseline"].nunique() < 2:
+        return table
+    means, p = (
+        rows.pivot(index="index", columns="baseline", values=name)
+        for name in ("mean_delta_age", "p")
+    )
+    together = pd.DataFrame(
+        {
+            "stable": is_stable(signs(rows, value="mean_delta_age")),
+            "share_stable": share_stable(regions),
+            "p_stable": conjunction(means, p),
+        }
+    )
+    together["q_stable"] = false_discovery(together["p_stable"].to_numpy())
+    for name in together:
+        table[name] = table["index"].map(together[name]).where(single)
+    return table
 
 
 def _mean_over_regions(regions: pd.DataFrame, grouping: str) -> pd.DataFrame:
