@@ -213,7 +213,8 @@ class Processing:
     null_parcels: int = option(
         50,
         check=at_least(0),
-        help="random parcels of each size that regions are compared with; 0: no comparison",
+        help="random parcels of each tissue compartment that regions are compared with; 0: no "
+        "comparison",
     )
     cube_mm: float = option(
         8.0,

@@ -45,7 +45,8 @@ METHOD_BASELINE = Column("baseline", "Baseline", "What the method compares the i
 IMPORTANCE_RANK = Column("rank", "Rank", "Rank of importance, 1 is the largest.",
     minimum=1)  # fmt: skip
 NULL_MEAN = Column("null_mean", "Mean of the null", "Mean delta_age of control regions of the same "
-    "size.", derivative=True)  # fmt: skip
+    "size: random parcels of the compartment, carried to the size of the region.",
+    derivative=True)  # fmt: skip
 NULL_SD = Column("null_sd", "SD of the null", "Standard deviation of the delta_age of control "
     "regions of the same size.", minimum=0, derivative=True)  # fmt: skip
 P_NULL = Column("p_null", "p against the null", "Two-sided share of control regions of the same "
@@ -96,7 +97,8 @@ OCCLUSION: tuple[Column, ...] = (
         "nosa_importance scaled from 0 to 1 over the regions of this image.", minimum=0, maximum=1,
         derivative=True),
     Column("null_mean", "Mean of the null", "Mean contribution of control regions of the same "
-        "size.", units="year"),
+        "size: random parcels of the compartment, carried to the size of the region.",
+        units="year"),
     Column("null_sd", "SD of the null", "Standard deviation of the contributions of control "
         "regions of the same size.", units="year", minimum=0),
     Z_NULL,
@@ -222,7 +224,10 @@ PAIRS: tuple[Column, ...] = (
 #: Of control regions of the same size.
 NULL = (NULL_MEAN, NULL_SD, Z_NULL, P_NULL, PERCENTILE_NULL)
 _NULL_OF_IMPORTANCE = (
-    NULL_MEAN.worded("Mean importance of control regions of the same size."),
+    NULL_MEAN.worded(
+        "Mean importance of control regions of the same size: random parcels of the "
+        "compartment, carried to the size of the region."
+    ),
     NULL_SD.worded("Standard deviation of the importance of control regions of the same size."),
     Z_NULL.worded("importance minus null_mean, divided by null_sd."),
     P_NULL,

@@ -109,8 +109,8 @@ def attribution_table(
     if null.patches:
         drawn = unit * _sums(maps.mean(axis=0), null.patches)
         scores = null_scores(
-            pd.DataFrame({"index": table["index"], "delta_age": total}),
-            pd.DataFrame({"delta_age": drawn}),
+            table[["index", "n_voxels"]].assign(delta_age=total),
+            pd.DataFrame({"n_voxels": sizes(null.patches), "delta_age": drawn}),
             null.assignment,
         )
         table[list(NULL_COLUMNS)] = scores[list(NULL_COLUMNS)].to_numpy()

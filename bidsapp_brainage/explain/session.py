@@ -30,7 +30,6 @@ from .predictions import Predictions, Progress
 Results: TypeAlias = dict[str, pd.DataFrame | NDArray[np.float32]]
 """Tables and maps (D, H, W) of a method, by the keys of the outputs on its card."""
 
-SIZE_TOLERANCE = 0.25
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
@@ -67,7 +66,7 @@ class ExplanationInput:
     ood_flag : str
         Out-of-distribution flag of the prediction.
     null_parcels : int
-        Random parcels of each size that regions are compared with; 0: none.
+        Random parcels of each compartment that regions are compared with; 0: none.
     seed : int
         Of parcels, orders, noise and shuffled weights.
     progress : callable, optional
@@ -182,7 +181,7 @@ class ExplanationSession:
         return null_parcels(
             inputs.labels, inputs.indices,
             compartments=compartment_masks(inputs.labels, inputs.atlas, inputs.brain),
-            n_per_region=inputs.null_parcels, seed=inputs.seed, size_tolerance=SIZE_TOLERANCE,
+            n_parcels=inputs.null_parcels, seed=inputs.seed,
         )  # fmt: skip
 
     @cached_property

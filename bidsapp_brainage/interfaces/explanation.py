@@ -49,7 +49,7 @@ class _ExplainInputSpec(NetworkInputSpec):
     template = File(exists=True, desc="T1w average, for the baseline of this name")
     template_mask = File(exists=True, desc="its brain mask")
     ood_flag = traits.Str("none", usedefault=True, desc="flag of the prediction")
-    null_parcels = traits.Int(0, usedefault=True, desc="random parcels of each size; 0: none")
+    null_parcels = traits.Int(0, usedefault=True, desc="random parcels in each compartment")
     seed = traits.Int(mandatory=True, desc="--random-seed")
     batch_size = traits.Int(0, usedefault=True, nohash=True, desc="0: the engine chooses")
     methods = traits.List(traits.Enum(*(card.key for card in METHODS)), minlen=1, mandatory=True)
