@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from bidsapp_brainage.explain.engine import Network, OcclusionPlan
 from bidsapp_brainage.explain.engine.graph import Kind, Layer
@@ -10,26 +11,28 @@ from bidsapp_brainage.explain.engine.tables import Chunk, LayerTable
 
 
 def executed(plan: OcclusionPlan, network: Network) -> float:
-    """Multiply-adds that the engine does for all regions, in forward passes."""
-    return plan.multiply_adds() / network.multiply_adds()
+    """Multiply-adds of matrix products that the engine does for all regions, in forward passes."""
+    return sum(executed_by_layer(plan, network).values()) / network.multiply_adds()
 
 
 def needed(plan: OcclusionPlan, network: Network) -> float:
-    """The same without products by structural zeros, in forward passes."""
+    """Multiply-adds of real taps onto outputs that exist, in forward passes."""
     return sum(needed_by_layer(plan, network).values()) / network.multiply_adds()
 
 
 def needed_by_layer(plan: OcclusionPlan, network: Network) -> Counter[int]:
-    """Multiply-adds of real taps onto outputs that exist, by number of layer.
+    """The same by number of layer.
 
     A stem multiplies a patch by the weights of all children of a pooled output at once; most of
-    those weights are zeros. Other convolutions multiply every changed row by every tap; at the
-    border some of these products belong to no output.
+    those weights are zeros. Other convolutions multiply changed rows by taps that at the border
+    belong to no output, or tiles, which share products: then less is executed than needed.
     """
-    counts: Counter[int] = Counter()
-    for group in plan.groups:
-        counts.update(_of_chunk(plan.chunk(group), network))
-    return counts
+    return _by_layer(OcclusionPlan(network, plan.patches, tiles=False), network, _needed)
+
+
+def executed_by_layer(plan: OcclusionPlan, network: Network) -> Counter[int]:
+    """Multiply-adds that the engine does, by number of layer."""
+    return _by_layer(plan, network, _executed)
 
 
 def full_by_layer(network: Network) -> Counter[int]:
@@ -45,21 +48,51 @@ def full_by_layer(network: Network) -> Counter[int]:
     return counts
 
 
-def _of_chunk(chunk: Chunk, network: Network) -> Counter[int]:
+Count = Callable[[Layer, LayerTable, int], int]
+
+
+def _by_layer(plan: OcclusionPlan, network: Network, counted: Count) -> Counter[int]:
+    counts: Counter[int] = Counter()
+    for group in plan.groups:
+        counts.update(_of_chunk(plan.chunk(group), network, counted))
+    return counts
+
+
+def _of_chunk(chunk: Chunk, network: Network, counted: Count) -> Counter[int]:
     if not chunk.layers:
         return full_by_layer(network)
+    channels = [
+        network.layers[layer.inputs[0]].channels if layer.inputs else 0 for layer in network.layers
+    ]
     return Counter(
         {
-            number: _of_table(layer, table, network)
+            number: counted(layer, table, channels[number])
             for number, (layer, table) in enumerate(zip(network.layers, chunk.layers, strict=True))
         }
     )
 
 
-def _of_table(layer: Layer, table: LayerTable, network: Network) -> int:
+def _needed(layer: Layer, table: LayerTable, channels: int) -> int:
     if layer.kind is Kind.STEM:
         return table.n_rows * layer.n_children * layer.window.size * layer.channels
     if layer.kind is Kind.CONV:
-        per_entry = network.layers[layer.inputs[0]].channels * layer.channels
-        return per_entry * sum(len(block.entries) for block in table.blocks)
+        return (
+            channels
+            * layer.channels
+            // layer.groups
+            * sum(len(block.entries) for block in table.blocks)
+        )
+    return 0
+
+
+def _executed(layer: Layer, table: LayerTable, channels: int) -> int:
+    if layer.kind is Kind.STEM:
+        return table.n_rows * layer.products
+    if layer.kind is Kind.CONV:
+        return (
+            channels
+            * layer.channels
+            // layer.groups
+            * sum(block.n_products for block in table.blocks)
+        )
     return 0

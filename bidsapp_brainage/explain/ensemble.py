@@ -11,7 +11,7 @@ import logging
 from collections.abc import MutableMapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -155,7 +155,9 @@ class Ensemble:
         return self._traced[shape]
 
     def _plan(self, network: Network, regions: Sequence[Patch | None]) -> OcclusionPlan:
-        options = dict(GPU_OPTIONS) if torch.device(self.device).type != "cpu" else {}
+        options: dict[str, Any] = (
+            dict(GPU_OPTIONS) if torch.device(self.device).type != "cpu" else {}
+        )
         if self.batch_size is not None:
             options["chunk_regions"] = self.batch_size
         key = f"{network.signature} {options} {_fingerprint(regions)}"

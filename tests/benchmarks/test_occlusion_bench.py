@@ -26,7 +26,7 @@ def test_multiply_adds_of_the_real_case() -> None:
         plan = OcclusionPlan.from_labels(network, labels, range(1, int(labels.max()) + 1))
         needed, executed = counts.needed(plan, network), counts.executed(plan, network)
         assert 0.5 * most < needed <= most
-        assert needed <= executed <= 1.1 * needed
+        assert executed <= 0.5 * needed  # tiles share their products
 
 
 def test_a_full_pass_counts_as_one() -> None:

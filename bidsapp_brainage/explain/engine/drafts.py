@@ -138,7 +138,8 @@ def _operation(draft: Draft, layer: Layer, dtype: torch.dtype, device: torch.dev
         rows = _stem_rows(weight, layer)
         bias = None if bias is None else bias.repeat(layer.n_children)
     else:
-        rows = weight.flatten(2).permute(1, 2, 0).flatten(1)
+        taps = torch.from_numpy(layer.window.phase_order()).to(weight.device)
+        rows = weight.flatten(2).index_select(2, taps).permute(1, 2, 0).flatten(1)
     return Operation(
         weight=_channels_innermost(weight.to(device, dtype)),
         rows=rows.contiguous().to(device, dtype),

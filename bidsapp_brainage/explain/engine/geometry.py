@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 Shape: TypeAlias = tuple[int, ...]
 Coordinates: TypeAlias = NDArray[np.int64]  # (n, n_dims)
 
+# Strides of more phases than this are not told apart: too few rows would be of one phase.
+MAX_PHASES = 64
+
 
 @dataclass(frozen=True)
 class Window:
@@ -57,6 +60,34 @@ class Window:
         """Offsets of the taps in input positions, last axis fastest; shape (size, n_dims)."""
         steps = [range(0, d * k, d) for k, d in zip(self.kernel, self.dilation, strict=True)]
         return np.array(list(itertools.product(*steps)), dtype=np.int64)
+
+    @property
+    def n_phases(self) -> int:
+        """Classes of inputs that meet different taps, because outputs lie a stride apart."""
+        n = int(np.prod(self.stride))
+        return n if n <= MAX_PHASES else 1
+
+    def phase(self, inputs: Coordinates) -> NDArray[np.int64]:
+        """Phase of each input position."""
+        if self.n_phases == 1:
+            return np.zeros(len(inputs), dtype=np.int64)
+        remainder = (inputs + np.asarray(self.padding)) % np.asarray(self.stride)
+        return flat_positions(remainder, self.stride)
+
+    def phase_order(self) -> NDArray[np.int64]:
+        """Taps in the order of the phase whose inputs meet them."""
+        return np.argsort(self._tap_phases(), kind="stable")
+
+    def phase_bounds(self) -> NDArray[np.int64]:
+        """Where the taps of each phase begin in that order; then their number."""
+        return np.concatenate(
+            [[0], np.cumsum(np.bincount(self._tap_phases(), minlength=self.n_phases))]
+        )
+
+    def _tap_phases(self) -> NDArray[np.int64]:
+        if self.n_phases == 1:
+            return np.zeros(self.size, dtype=np.int64)
+        return flat_positions(self.taps() % np.asarray(self.stride), self.stride)
 
     def grid(self, grid: Shape) -> Shape:
         """Shape of the output for inputs of shape `grid`."""

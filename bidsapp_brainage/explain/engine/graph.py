@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from functools import cached_property
 from typing import TypeAlias
 
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor
 from bidsapp_brainage.errors import BrainageError
 
 from .geometry import Shape, Window
+from .sums.tiling import tile_weights
 
 PointFunction: TypeAlias = Callable[..., Tensor]
 """Acts on each position by itself: takes and gives (n, channels) or (1, channels, *grid)."""
@@ -86,6 +88,11 @@ class Layer:
         return self.kind in (Kind.STEM, Kind.SUM)
 
     @property
+    def adds_up(self) -> bool:
+        """Whether every output adds up what its window reads, windows being many."""
+        return self.kind in (Kind.CONV, Kind.MEAN) and not self.covers_grid
+
+    @property
     def source_grid_size(self) -> int:
         """Positions of the (first) input."""
         return math.prod(self.source_grid)
@@ -143,9 +150,10 @@ class Operation:
     """What a layer computes, all tensors of one dtype on one device.
 
     ``weight`` is that of a convolution in torch's layout (out, in, *kernel); ``rows`` are the same
-    for rows: (in, taps * out) for CONV, with an axis in front for groups if there are several, and
-    (patch taps, children * out) for STEM. ``sums`` and ``bias`` (1, out), float64, are those of
-    a SUM. ``early`` and ``late`` are pointwise functions before and after the absorbed pool.
+    for rows: (in, taps * out) for CONV, its taps by phase of the strides, with an axis in front for
+    groups if there are several, and (patch taps, children * out) for STEM. ``sums`` and ``bias``
+    (1, out), float64, are those of a SUM. ``early`` and ``late`` are pointwise functions before and
+    after the absorbed pool.
     """
 
     weight: Tensor | None = None
@@ -155,6 +163,18 @@ class Operation:
     sums: tuple[VoxelSum, ...] = ()  # of SUM
     early: tuple[PointFunction, ...] = ()
     late: tuple[PointFunction, ...] = ()
+
+    @cached_property
+    def tile_rows(self) -> Tensor:
+        """The weight for tiles of inputs: (groups, products, in, out)."""
+        assert self.weight is not None and self.rows is not None
+        n_groups = 1 if self.rows.dim() == 2 else len(self.rows)
+        return torch.stack([tile_weights(part) for part in self.weight.chunk(n_groups)])
+
+    def rows_of(self, group: int) -> Tensor:
+        """Weights of one group of a convolution, for rows: (in, taps * out)."""
+        assert self.rows is not None
+        return self.rows if self.rows.dim() == 2 else self.rows[group]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from bidsapp_brainage.errors import UsageError
 
 from .geometry import Patch
 from .graph import Kind, Layer, Network
+from .sums.blocks import sums_cost
 from .tables import Chunk, Patches, count, make_chunk, spread
 
 CHUNK_REGIONS = 16
@@ -42,6 +44,9 @@ class OcclusionPlan:
         Size of the workspace for products.
     kept_bytes : int
         Tables are kept up to this size; the others are made again whenever they are needed.
+    tiles : bool, optional
+        Whether inputs are multiplied in tiles where that can be done; where it is quicker unless
+        given.
     """
 
     def __init__(
@@ -52,12 +57,14 @@ class OcclusionPlan:
         chunk_regions: int = CHUNK_REGIONS,
         block_bytes: int = BLOCK_BYTES,
         kept_bytes: int = KEPT_BYTES,
+        tiles: bool | None = None,
     ) -> None:
         self.layers = network.layers
         self.signature = network.signature
         self.patches = tuple(patches)
         self._block_values = block_bytes // torch.empty(0, dtype=network.dtype).element_size()
         self._kept_bytes = kept_bytes
+        self._tiles = tiles
         self._chunks: dict[tuple[int, ...], Chunk] = {}
         self._moved: dict[tuple[tuple[int, ...], str], Chunk] = {}
         self.n_bytes = 0  # size of the tables that are kept
@@ -66,7 +73,7 @@ class OcclusionPlan:
 
     @classmethod
     def from_labels(
-        cls, network: Network, labels: NDArray[np.integer], indices: Sequence[int], **options: int
+        cls, network: Network, labels: NDArray[np.integer], indices: Sequence[int], **options: Any
     ) -> OcclusionPlan:
         """Plan the regions of a label image.
 
@@ -85,7 +92,7 @@ class OcclusionPlan:
 
     @classmethod
     def from_masks(
-        cls, network: Network, masks: Sequence[NDArray[np.bool_]], **options: int
+        cls, network: Network, masks: Sequence[NDArray[np.bool_]], **options: Any
     ) -> OcclusionPlan:
         """Plan arbitrary regions, each given as a boolean array on the grid of the input."""
         for mask in masks:
@@ -111,7 +118,9 @@ class OcclusionPlan:
         if len(regions) == 1 and Work.of(self.layers, spreads[0]).prefers_dense:
             chunk = Chunk(regions, ())
         else:
-            chunk = make_chunk(self.layers, regions, spreads, block_values=self._block_values)
+            chunk = make_chunk(
+                self.layers, regions, spreads, block_values=self._block_values, tiles=self._tiles
+            )
         self._keep(regions, chunk)
         return chunk
 
@@ -137,41 +146,42 @@ class OcclusionPlan:
             self.n_bytes += size
 
     def work(self, region: int) -> Work:
-        """Multiply-adds for one region."""
+        """Estimated time for one region."""
         return Work.of(self.layers, spread(self.layers, self.patches[region]))
-
-    def multiply_adds(self) -> int:
-        """Multiply-adds for all regions, without the full pass."""
-        return sum(self.work(region).least for region in range(len(self)))
 
 
 @dataclass(frozen=True)
 class Work:
-    """Multiply-adds of one region: by propagated changes, and by a full pass."""
+    """Time of one region in multiply-adds of a large matrix product, estimated.
 
-    sparse: int
-    dense: int
+    By propagated changes, and by a full pass.
+    """
+
+    sparse: float
+    dense: float
 
     @staticmethod
     def of(layers: Sequence[Layer], patches: Patches) -> Work:
-        """Count those of a region whose changes reach `patches`."""
-        sparse = dense = 0
+        """Estimate those of a region whose changes reach `patches`."""
+        sparse = dense = 0.0
         for number, layer in enumerate(layers):
+            if not layer.products:
+                continue
             stem = layer.kind is Kind.STEM
-            rows = count(patches[number if stem else layer.inputs[0]]) if layer.products else 0
-            sparse += rows * layer.products
-            dense += int(np.prod(layer.grid if stem else layer.source_grid)) * layer.products
+            rows = count(patches[number if stem else layer.inputs[0]])
+            grid = layer.grid if stem else layer.source_grid
+            dense += int(np.prod(grid)) * layer.products / layer.window.n_phases
+            sparse += (
+                sums_cost(layer, layers[layer.inputs[0]].channels, rows)
+                if layer.kind is Kind.CONV and layer.adds_up
+                else rows * layer.products
+            )
         return Work(sparse, dense)
 
     @property
     def prefers_dense(self) -> bool:
         """Whether a full pass is the quicker way."""
         return self.sparse > DENSE_FRACTION * self.dense
-
-    @property
-    def least(self) -> int:
-        """What will be done."""
-        return self.dense if self.prefers_dense else self.sparse
 
 
 def label_patches(labels: NDArray[np.integer], indices: Sequence[int]) -> list[Patch | None]:

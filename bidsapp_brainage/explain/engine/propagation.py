@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,21 +9,11 @@ from torch import Tensor
 from .full_pass import Activations, finish, stem_rows
 from .graph import Kind, Layer, Operation
 from .state import Fill, State
+from .sums.products import block_change, columns_of
 from .tables import Chunk, LayerTable, Lookup, StemPatches
+from .workspace import Workspace
 
 STEM_PATCHES = 4096
-
-
-class Workspace(threading.local):
-    """One buffer for each thread: fresh memory costs more than the arithmetic in it."""
-
-    buffer: Tensor | None = None
-
-    def take(self, rows: int, columns: int, like: Tensor) -> Tensor:
-        """Uninitialised values of the dtype and device of `like`; they hold until the next take."""
-        if self.buffer is None or self.buffer.numel() < rows * columns:
-            self.buffer = like.new_empty(rows * columns)
-        return self.buffer[: rows * columns].view(rows, columns)
 
 
 class Propagation:
@@ -126,36 +114,27 @@ class Propagation:
         assert intact_sums is not None
         total = intact_sums.index_select(0, table.positions)
         if layer.covers_grid:
-            return total + _linear_changes(layer, operation, delta, self._tables[source], table)
+            own = delta[:-1]
+            return total + _linear_changes(layer, operation, own, self._tables[source], table)
         by_child = total.view(-1, layer.channels)
         for block in table.blocks:
-            part, changed = delta[slice(*block.inputs)], by_child[slice(*block.outputs)]
             for group in range(layer.groups):
-                products = self._products(layer, operation, part, group)
-                _own(changed, group, layer.groups).add_(
-                    F.embedding_bag(
-                        block.entries, products, block.offsets, mode="sum", include_last_offset=True
-                    )
-                )
+                change = block_change(layer, operation, block, delta, group, self._workspace)
+                columns_of(by_child[slice(*block.outputs)], group, layer.groups).add_(change)
         return total
 
     def _delta(self, source: int) -> Tensor:
-        """Changed minus intact rows of a layer, computed once for all that read it."""
+        """Changed minus intact rows of a layer, computed once for all that read it; then zeros."""
         if source not in self._deltas:
             intact, changed = self._intact.outputs[source], self._outputs[source]
             assert intact is not None and changed is not None
-            positions = self._tables[source].positions
-            self._deltas[source] = changed - intact.index_select(0, positions)
+            delta = changed.new_empty(len(changed) + 1, changed.shape[1])
+            own = delta[:-1]
+            torch.index_select(intact, 0, self._tables[source].positions, out=own)
+            torch.sub(changed, own, out=own)
+            delta[-1] = 0
+            self._deltas[source] = delta
         return self._deltas[source]
-
-    def _products(self, layer: Layer, operation: Operation, part: Tensor, group: int) -> Tensor:
-        """Each row times the weight of every tap: (rows * taps, channels of the group)."""
-        if layer.kind is Kind.MEAN:
-            return part / layer.window.size
-        rows = rows_of(operation, group)
-        out = self._workspace.take(part.shape[0], rows.shape[1], self._state.input)
-        products = torch.mm(_own(part, group, layer.groups), rows, out=out)
-        return products.view(-1, layer.channels // layer.groups)
 
     # -- overlapping maxima and functions of tensors -------------------------------------------
 
@@ -179,12 +158,6 @@ class Propagation:
         return values
 
 
-def _own(values: Tensor, group: int, n_groups: int) -> Tensor:
-    """Columns of one group."""
-    width = values.shape[1] // n_groups
-    return values[:, group * width : (group + 1) * width]
-
-
 def _linear_changes(
     layer: Layer, operation: Operation, delta: Tensor, source: LayerTable, table: LayerTable
 ) -> Tensor:
@@ -193,8 +166,8 @@ def _linear_changes(
     entries = torch.arange(len(delta), device=delta.device)
     parts = []
     for group in range(layer.groups):
-        own = _own(delta, group, layer.groups)
-        taps = rows_of(operation, group).view(own.shape[1], -1, layer.channels // layer.groups)
+        own = columns_of(delta, group, layer.groups)
+        taps = operation.rows_of(group).view(own.shape[1], -1, layer.channels // layer.groups)
         picked = taps.index_select(1, source.positions)
         products = (own.t()[:, :, None] * picked).sum(dim=0)
         parts.append(
@@ -202,9 +175,3 @@ def _linear_changes(
         )
     sums = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
     return sums[torch.tensor(table.starts, device=delta.device).diff() > 0]
-
-
-def rows_of(operation: Operation, group: int) -> Tensor:
-    """Weights of one group of a convolution, for rows: (in, taps * out)."""
-    assert operation.rows is not None
-    return operation.rows if operation.rows.dim() == 2 else operation.rows[group]

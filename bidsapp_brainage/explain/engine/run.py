@@ -17,9 +17,10 @@ from bidsapp_brainage.model.device import cpu_threads
 from .full_pass import Activations, full_pass
 from .graph import Network
 from .plan import OcclusionPlan
-from .propagation import Propagation, Workspace
+from .propagation import Propagation
 from .state import Fill, State
 from .tables import Chunk
+from .workspace import Workspace
 
 
 class Run:

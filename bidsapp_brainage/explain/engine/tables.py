@@ -14,24 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .geometry import Patch, RowNumbers, Shape, children, flat_positions, moved, reached, union
+from .geometry import Patch, RowNumbers, Shape, flat_positions, moved, reached, union
 from .graph import Kind, Layer
+from .sums.blocks import Block, Change, TileBlock, make_blocks
 
 Patches = list[Patch | None]
-
-
-@dataclass(frozen=True)
-class Block:
-    """Input rows whose products fit into the workspace, and the outputs that they change.
-
-    ``entries[offsets[o]:offsets[o + 1]]`` are what output ``outputs.start + o`` adds up: numbers
-    ``row * taps + tap`` counted from the block's first row.
-    """
-
-    inputs: tuple[int, int]
-    outputs: tuple[int, int]
-    entries: Tensor
-    offsets: Tensor
 
 
 @dataclass(frozen=True)
@@ -72,7 +59,7 @@ class LayerTable:
 
     starts: tuple[int, ...]
     positions: Tensor
-    blocks: tuple[Block, ...] = ()
+    blocks: tuple[Block, ...] | tuple[TileBlock, ...] = ()
     lookups: tuple[Lookup | None, ...] = ()
     stems: tuple[StemPatches | None, ...] = ()
 
@@ -157,10 +144,12 @@ def make_chunk(
     spreads: Sequence[Patches],
     *,
     block_values: int,
+    tiles: bool | None = None,
 ) -> Chunk:
     """Make the tables of some regions, with the :func:`spread` of each.
 
-    `block_values` is how many numbers a block's products may hold.
+    `block_values` is how many numbers a block's products may hold; `tiles` says whether inputs
+    are multiplied in tiles where they can be, None: where that is quicker.
     """
     numbers = [_row_numbers(layers, patches) for patches in spreads]
     tables: list[LayerTable] = []
@@ -168,10 +157,26 @@ def make_chunk(
         counts = [count(patches[k]) for patches in spreads]
         starts = tuple(int(n) for n in np.concatenate([[0], np.cumsum(counts)]))
         positions = _positions(layer, [patches[k] for patches in spreads])
+        if layer.adds_up:
+            source = layer.inputs[0]
+            blocks = make_blocks(
+                layer,
+                layers[source].channels,
+                _changes(source, k, spreads, numbers, tables[source].starts),
+                tables[source].n_rows,
+                block_values,
+                tiles=tiles,
+            )
+            tables.append(LayerTable(starts, positions, blocks=blocks))
+            continue
+        if layer.kind is Kind.SUM or layer.covers_grid:
+            # Every changed input is read once, by the tap of its own position.
+            tables.append(LayerTable(starts, positions))
+            continue
         maker = _TableMaker(layer, starts, tables)
         for patches, rows in zip(spreads, numbers, strict=True):
             maker.add(patches, patches[k], rows)
-        tables.append(maker.table(positions, block_values))
+        tables.append(maker.table(positions))
     return Chunk(tuple(regions), tuple(tables))
 
 
@@ -181,6 +186,22 @@ def _row_numbers(layers: Sequence[Layer], patches: Patches) -> list[RowNumbers |
         RowNumbers.of(patch) if patch is not None and k in read else None
         for k, patch in enumerate(patches)
     ]
+
+
+def _changes(
+    source: int,
+    own: int,
+    spreads: Sequence[Patches],
+    numbers: Sequence[list[RowNumbers | None]],
+    starts: tuple[int, ...],
+) -> list[Change]:
+    """What layer `own` has to add up in each region, if anything."""
+    found = []
+    for patches, rows, first in zip(spreads, numbers, starts[:-1], strict=True):
+        changed, outputs, number = patches[source], patches[own], rows[source]
+        if changed is not None and outputs is not None and number is not None:
+            found.append(Change(changed, number, first, outputs))
+    return found
 
 
 def _positions(layer: Layer, patches: Patches) -> Tensor:
@@ -200,8 +221,6 @@ class _TableMaker:
         self._starts = starts
         self._before = before
         self._region = 0
-        self._entries: list[NDArray[np.int32]] = []
-        self._counts: list[NDArray[np.int64]] = []
         self._reads: list[list[NDArray[np.int32]]] = [[] for _ in layer.inputs]
         self._intact: list[list[NDArray[np.int64]]] = [[] for _ in layer.inputs]
         self._stems: list[StemPatches | None] = []
@@ -212,28 +231,9 @@ class _TableMaker:
         if kind is Kind.STEM:
             source = patches[self._layer.inputs[0]]
             self._stems.append(_stem(self._layer, own, source) if own and source else None)
-        elif kind is Kind.SUM or self._layer.covers_grid:
-            pass  # every changed input is read once, by the tap of its own position
-        elif own is not None and kind in (Kind.CONV, Kind.MEAN):
-            self._add_sums(own.coordinates(), rows)
         elif own is not None and kind in (Kind.MAX, Kind.JOIN):
             self._add_lookups(own.coordinates(), rows)
         self._region += 1
-
-    def _add_sums(self, outputs: NDArray[np.int64], rows: list[RowNumbers | None]) -> None:
-        layer = self._layer
-        if layer.pool is not None:
-            outputs = children(outputs, layer.pool)
-        source = rows[layer.inputs[0]]
-        assert source is not None
-        read = source.read_by(outputs, layer.window)
-        present = read >= 0
-        read += np.int32(self._before[layer.inputs[0]].starts[self._region])
-        if layer.kind is Kind.CONV:
-            read *= np.int32(layer.window.size)
-            read += np.arange(layer.window.size, dtype=np.int32)
-        self._entries.append(read[present])
-        self._counts.append(present.sum(axis=1))
 
     def _add_lookups(self, outputs: NDArray[np.int64], rows: list[RowNumbers | None]) -> None:
         layer = self._layer
@@ -249,43 +249,15 @@ class _TableMaker:
             self._reads[number].append(np.where(inside, read, np.int32(-2)))
             self._intact[number].append(places)
 
-    def table(self, positions: Tensor, block_values: int) -> LayerTable:
+    def table(self, positions: Tensor) -> LayerTable:
         """The finished table."""
         kind = self._layer.kind
-        if kind is Kind.SUM:
-            return LayerTable(self._starts, positions)
-        if kind in (Kind.CONV, Kind.MEAN):
-            blocks = self._blocks(block_values)
-            return LayerTable(self._starts, positions, blocks=blocks)
         if kind in (Kind.MAX, Kind.JOIN):
             lookups = tuple(
                 self._lookup(number, positions) for number in range(len(self._layer.inputs))
             )
             return LayerTable(self._starts, positions, lookups=lookups)
         return LayerTable(self._starts, positions, stems=tuple(self._stems))
-
-    def _blocks(self, block_values: int) -> tuple[Block, ...]:
-        if not self._entries:
-            return ()
-        layer = self._layer
-        taps = layer.window.size if layer.kind is Kind.CONV else 1
-        entries = np.concatenate(self._entries)
-        counts = np.concatenate(self._counts)
-        rows = self._before[layer.inputs[0]].n_rows
-        height = max(1, block_values // (taps * layer.channels // layer.groups))
-        if rows <= height:
-            offsets = np.concatenate([[0], np.cumsum(counts)])
-            return (Block((0, rows), (0, len(counts)), _int32(entries), _int32(offsets)),)
-        number = entries // np.int32(taps * height)
-        order = np.argsort(number, kind="stable")
-        outputs = np.repeat(np.arange(len(counts), dtype=np.int32), counts)[order]
-        entries = entries[order]
-        bounds = np.searchsorted(number[order], np.arange(-(-rows // height) + 1))
-        return tuple(
-            _block(k * height, min((k + 1) * height, rows), taps, entries[a:b], outputs[a:b])
-            for k, (a, b) in enumerate(zip(bounds[:-1], bounds[1:], strict=True))
-            if b > a
-        )
 
     def _lookup(self, number: int, positions: Tensor) -> Lookup | None:
         """Where values of one input come from; None when all of them are its rows, in order."""
@@ -301,19 +273,6 @@ class _TableMaker:
             by=_int32(read[replaced]),
             outside=_int32(np.flatnonzero(read == -2)),
         )
-
-
-def _block(
-    first: int, last: int, taps: int, entries: NDArray[np.int32], outputs: NDArray[np.int32]
-) -> Block:
-    low, high = int(outputs[0]), int(outputs[-1]) + 1
-    counts = np.bincount(outputs - low, minlength=high - low)
-    return Block(
-        inputs=(first, last),
-        outputs=(low, high),
-        entries=_int32(entries - np.int32(first * taps)),
-        offsets=_int32(np.concatenate([[0], np.cumsum(counts)])),
-    )
 
 
 def _input_positions(

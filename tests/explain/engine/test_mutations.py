@@ -17,6 +17,7 @@ from bidsapp_brainage.explain.engine import (
     tables,
     vocabulary,
 )
+from bidsapp_brainage.explain.engine.sums import tiling
 
 from .comparison import check
 
@@ -102,7 +103,34 @@ def first_voxel_is_missed(monkeypatch):
     monkeypatch.setattr(tables, "moved", wrong)
 
 
+def outputs_of_tiles_change_places(monkeypatch):
+    monkeypatch.setattr(tiling, "_PLACES", np.arange(4, dtype=np.int32))
+
+
+def rest_of_a_tile_is_not_zero(monkeypatch):
+    honest = propagation.Propagation._delta
+
+    def wrong(self, source):
+        delta = honest(self, source).clone()
+        delta[-1] = 1
+        return delta
+
+    monkeypatch.setattr(propagation.Propagation, "_delta", wrong)
+
+
+def padding_does_not_shift_phases(monkeypatch):
+    honest = geometry.Window.phase
+
+    def wrong(self, inputs):
+        return honest(replace(self, padding=(0,) * len(self.padding)), inputs)
+
+    monkeypatch.setattr(geometry.Window, "phase", wrong)
+
+
 BUGS = [
+    outputs_of_tiles_change_places,
+    rest_of_a_tile_is_not_zero,
+    padding_does_not_shift_phases,
     no_dilation,
     halo_too_small,
     taps_backwards,
