@@ -12,8 +12,10 @@ import pytest
 from bidsapp_brainage.bids.names import sidecar_path
 from bidsapp_brainage.io import write_json
 from bidsapp_brainage.reports.figures import drawing
+from bidsapp_brainage.reports.group.age_table import network_table
 from bidsapp_brainage.reports.group.method_figures import Strip, region_bars, strips
 from bidsapp_brainage.reports.group.page import write_group_report
+from bidsapp_brainage.reports.group.stored import StoredResults
 from tests.derivatives import MODEL, TEMPLATE, prediction, write_image, write_table
 
 ATLAS = {"atlas": "Blocks", "scale": "12"}
@@ -87,6 +89,43 @@ def test_maps_and_regions_are_shown_with_their_spread(results):
     assert f"group_desc-{MODEL}_cubesmapages.svg" not in figures
     assert f"group_atlas-Blocks_scale-12_desc-{MODEL}_lrpages.svg" in figures
     assert f"group_atlas-Blocks_scale-12_desc-{MODEL}_igblurregions.svg" in figures
+
+
+def age_rows(level, ages=("20-30", "60-70"), value=0.25):
+    return [
+        {"level": level, "name": name, "age_group": age, "n_participants": 7,
+         "mean_nosa_importance_scaled": value}
+        for name in ("Frontoparietal", "Visual")
+        for age in ages
+    ]  # fmt: skip
+
+
+def shown_ages(root, rows):
+    write_table(root, "agegroups", rows, ATLAS)
+    table = network_table(StoredResults(root, MODEL), ATLAS, "regions-1")
+    if table is None:
+        return None
+    return table.caption, [column.title for column in table.columns], [
+        [cell.text for cell in row] for row in table.rows
+    ]  # fmt: skip
+
+
+def test_networks_over_ages_stand_beside_what_is_reported(tmp_path):
+    rows = [*age_rows("network_mean", value=0.9), *age_rows("network")]
+    caption, titles, cells = shown_ages(tmp_path, rows)
+    assert "occluded as one" in caption
+    assert titles == ["Network", "He et al. report", "20-30 (n = 7)", "60-70 (n = 7)"]
+    assert cells == [
+        ["Frontoparietal", "inverted U", "0.25", "0.25"], ["Visual", "not stated", "0.25", "0.25"]
+    ]  # fmt: skip
+    caption, *_ = shown_ages(tmp_path, age_rows("network_mean"))
+    assert "mean over regions" in caption
+    for nothing in (
+        age_rows("lobe"),
+        age_rows("network", ("20-30",)),
+        age_rows("network", value=None),
+    ):
+        assert shown_ages(tmp_path, nothing) is None
 
 
 def test_without_them_the_page_says_nothing(results):

@@ -35,14 +35,11 @@ def network_table(
         return None
     wide = rows.pivot_table(index="name", columns="age_group", values=_VALUE, sort=False)
     people = rows.groupby("age_group")["n_participants"].max()
-    reported = pd.Series(wide.index.map(reported_shape), index=wide.index).replace("", None)
+    reported = pd.Series(wide.index.map(reported_shape), index=wide.index).replace("", "not stated")
     columns = [
         Show("name", "Network", "name"),
         Show("reported", "He et al. report", "name", help=_REPORTED),
-        *(
-            Show(group, f"{group} (n = {people[group]:.0f})", "number", 2, most=1.0)
-            for group in groups
-        ),
+        *(Show(group, f"{group} (n = {people[group]:.0f})", "number", 2) for group in groups),
     ]
     how = "each region by itself, mean over regions" if is_mean_level(there[0]) else "as one"
     caption = (
