@@ -37,6 +37,13 @@ from bidsapp_brainage.options import (
 
 AnalysisLevel = Literal["participant", "group"]
 SkullStrip = Literal["auto", "skip", "force"]
+LrpRules = Literal[
+    "first_epsilon_plus",
+    "epsilon_plus",
+    "epsilon_plus_flat",
+    "epsilon_alpha2_beta1",
+    "epsilon_alpha2_beta1_flat",
+]
 _PREPROCESSING = "preprocessing"
 #: Heading of options that exclude each other.
 MODES = "instead of a full run"
@@ -229,6 +236,12 @@ class Processing:
         check=at_least(2),
         help="orders of regions for --explain shapley; more make smaller standard errors",
         method="shapley",
+    )
+    lrp_rules: LrpRules = option(
+        "first_epsilon_plus",
+        help="rules of --explain lrp: epsilon for linear layers, z+ (plus) or alpha 2, beta 1 for "
+        "convolutions; for the first of them epsilon (first_epsilon), flat, or no other rule",
+        method="lrp",
     )
     bias_correction: str = option(
         "model",

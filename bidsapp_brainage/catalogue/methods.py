@@ -180,8 +180,8 @@ _OF_ONE_NETWORK: tuple[Method, ...] = (
         stage="relevance propagation",
         title="Layer-wise relevance propagation",
         help="layer-wise relevance propagation",
-        text="Layer-wise relevance propagation [@lrp; epsilon and z+ rules as in @hofmann] gave a "
-        "second opinion, summed over the same regions.",
+        text="Layer-wise relevance propagation [@lrp; for brain age @hofmann] with the rules "
+        "{lrp_rules} gave a second opinion, summed over the same regions.",
         outputs=(
             _table(
                 "lrp",
@@ -198,7 +198,6 @@ _OF_ONE_NETWORK: tuple[Method, ...] = (
                 "Minus the relevance of each voxel for the predicted age (first order).",
             ),
         ),
-        needs=("captum.attr",),
         randomised=True,
     ),
     Method(

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -137,6 +137,8 @@ class ExplanationSession:
     inputs : ExplanationInput
     results : dict, optional
         By method, its tables as they are written; methods that compare others read them.
+    options : dict, optional
+        By method, the keywords of its function in this run, for methods that repeat it.
 
     Attributes
     ----------
@@ -144,8 +146,14 @@ class ExplanationSession:
         By method, what it made in this session, before any rounding by a file.
     """
 
-    def __init__(self, inputs: ExplanationInput, results: dict[str, Results] | None = None) -> None:
+    def __init__(
+        self,
+        inputs: ExplanationInput,
+        results: dict[str, Results] | None = None,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self.inputs = inputs
+        self.options = {} if options is None else options
         self.results = {} if results is None else results
         self.unrounded: dict[str, Results] = {}
         self._fills: dict[str, Fill] = {}

@@ -168,7 +168,7 @@ class Explain(StageInterface):
             seed=inputs.seed,
             progress=self._progress,
         )
-        return ExplanationSession(explained, results)
+        return ExplanationSession(explained, results, dict(inputs.options))
 
     def _template(self, card: ModelCard) -> NDArray[np.float32] | None:
         """The template as the network would see it."""
