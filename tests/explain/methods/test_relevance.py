@@ -121,8 +121,8 @@ def test_a_network_on_regions_gives_each_voxel_its_own_part():
     labels = np.zeros((4, 4, 4), int)
     labels[1:3, 1:3, 1:3] = 1
     labels[1, 1, 1] = 2
-    parts = RegionLinear({"grey": [1]}, {"fluid": [2]}, 0.0, 10.0, 7)
-    parts.set_weights(np.array([300.0, -200.0]), 30.0)
+    parts = RegionLinear({"grey": [1]}, {"fluid": [2]}, 14.0, 2.0, 7)  # the bins of decode
+    parts.set_weights(np.array([8.0, -6.0]), 15.0)
     bound = parts.bound(labels).eval()
     units = np.zeros(labels.shape, np.float32)
     units[labels == 1] = (1.0, 0.2, 1.0, 1.0, 0.6, 1.0, 1.0)
