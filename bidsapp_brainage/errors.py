@@ -55,6 +55,10 @@ class DataError(BrainageError):
     exit_code = ExitCode.DATA
 
 
+class OtherPredictionError(DataError):
+    """An image and the age that was predicted from it do not belong together."""
+
+
 class NoInputError(BrainageError):
     """Nothing in the dataset matches the selection."""
 

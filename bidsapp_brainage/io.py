@@ -88,6 +88,11 @@ def write_json(path: Path, obj: object) -> None:
     write_text(path, json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def as_json(content: dict[str, object]) -> dict[str, object]:
+    """What is read again of an object that :func:`write_json` writes."""
+    return dict(json.loads(json.dumps(_plain(content), allow_nan=False)))
+
+
 def _plain(value: object) -> object:
     """Turn numpy scalars and arrays, paths and tuples into what JSON knows; NaN into None."""
     if isinstance(value, dict):

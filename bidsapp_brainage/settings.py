@@ -327,6 +327,11 @@ class Execution:
     reports_only: bool = option(
         False, heading=MODES, help="write the reports again from existing derivatives, and stop"
     )
+    explain_only: bool = option(
+        False,
+        help="explain finished predictions again, from existing derivatives, with the atlas, the "
+        "baselines and the methods given here; no image is preprocessed",
+    )
     write_graph: bool = option(False, help="draw the workflow's graph")
     debug: bool = option(False, help="keep everything for finding faults")
     verbose: int = option(
@@ -334,6 +339,11 @@ class Execution:
     )
     run_uuid: str = ""
     command_line: str = ""  # with host paths already replaced by <bids_dir>, <output_dir>, ...
+
+    @property
+    def from_derivatives(self) -> bool:
+        """Whether the participant level reads what it wrote before, and no raw data."""
+        return self.reports_only or self.explain_only
 
 
 def _section(kind: type, heading: str) -> Any:

@@ -33,6 +33,7 @@ APP_NAME = "bidsapp_brainage"
 #: Keyword of a dataset whose people do not exist; pages about it say so.
 SYNTHETIC = "synthetic"
 BIDS_VERSION = "1.11.1"
+_EXPLAINED_AGAIN = "Explanations of finished predictions, computed again (--explain-only)"
 _CONTAINER_FACTS = Path("/opt/app/container.json")
 _TEMPLATEFLOW = "https://github.com/templateflow"
 _MAX_NAMED_PARTS = 3  # a longer relative path may tell names of people and machines
@@ -66,7 +67,10 @@ def write_dataset_files(
     ``participants.tsv``.
     """
     output_dir = origin.output_dir
-    io.write_json(output_dir / _DESCRIPTION, dataset_description(origin, atlas_facts))
+    described = dataset_description(origin, atlas_facts)
+    with io.folder_lock(output_dir):
+        described["GeneratedBy"] = [*_generated(described), *_explained_again(output_dir)]
+        io.write_json(output_dir / _DESCRIPTION, described)
     io.write_text(output_dir / ".bidsignore", bids_ignore())
     io.write_text(output_dir / "README.md", _data_text("boilerplate_readme.md"))
     io.write_text(
@@ -76,6 +80,40 @@ def write_dataset_files(
         _merge_table(output_dir / "descriptions.tsv", descriptions(model), "desc_id")
         if scans:
             _merge_table(output_dir / "participants.tsv", participants(scans), "participant_id")
+
+
+def add_explanation(
+    origin: Origin, *, model: str, atlas_facts: Mapping[str, object] | None = None
+) -> None:
+    """Note that finished predictions are explained again: a further entry of ``GeneratedBy``.
+
+    What is there about the predictions stays. Parameters are those of :func:`write_dataset_files`.
+    """
+    output_dir = origin.output_dir
+    new = dataset_description(origin, atlas_facts)
+    entry = {**_generated(new)[0], "Description": _EXPLAINED_AGAIN}
+    with io.folder_lock(output_dir):
+        described = io.read_json(output_dir / _DESCRIPTION) or new
+        others = [other for other in _generated(described) if other != entry]
+        links = described.get("DatasetLinks")
+        known = links if isinstance(links, dict) else {}
+        described["GeneratedBy"] = [*others, entry]
+        described["DatasetLinks"] = {**_dataset_links(origin, {}, atlas_facts), **known}
+        io.write_json(output_dir / _DESCRIPTION, described)
+        _merge_table(output_dir / "descriptions.tsv", descriptions(model), "desc_id")
+    io.write_text(output_dir / ".bidsignore", bids_ignore())
+
+
+def _generated(described: Mapping[str, object]) -> list[dict[str, object]]:
+    """Entries of ``GeneratedBy``."""
+    entries = described.get("GeneratedBy")
+    return [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+
+
+def _explained_again(output_dir: Path) -> list[dict[str, object]]:
+    """What :func:`add_explanation` noted, which a later run on further participants leaves."""
+    known = _generated(io.read_json(output_dir / _DESCRIPTION))
+    return [each for each in known if each.get("Description") == _EXPLAINED_AGAIN]
 
 
 def dataset_description(

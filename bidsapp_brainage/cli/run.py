@@ -138,7 +138,10 @@ def _machine_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
 
     filled = dict(options)
     filled.setdefault("nprocs", available_cpus())
-    filled.setdefault("omp_nthreads", default_threads(int(filled["nprocs"])))
+    # Many scans at once are quicker than one after the other with many threads each.
+    one_each = filled.get("explain_only", False)
+    threads = 1 if one_each else default_threads(int(filled["nprocs"]))
+    filled.setdefault("omp_nthreads", threads)
     filled.setdefault("memory_gb", available_memory_gb())
     return filled
 
@@ -180,7 +183,7 @@ def _run_level(level: str, settings: Settings) -> int:
         from bidsapp_brainage.running.group import run_group
 
         return run_group(settings)
-    if not settings.execution.reports_only and not settings.selection.skip_bids_validation:
+    if not settings.execution.from_derivatives and not settings.selection.skip_bids_validation:
         from bidsapp_brainage.bids.validation import check_dataset
 
         for message in check_dataset(settings.bids_dir):

@@ -8,15 +8,33 @@ it to the table.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from bidsapp_brainage import __version__
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.options import Option
-from bidsapp_brainage.settings import EVERYBODY, MODES, REFERENCE, Settings, all_options
+from bidsapp_brainage.settings import (
+    EVERYBODY,
+    MODES,
+    REFERENCE,
+    Settings,
+    all_options,
+    explanations,
+)
 
 _SUFFIXES_OF_FILES = (".nii.gz", ".nii", ".json")
+#: What is chosen before an age is predicted, and cannot be changed afterwards.
+_OF_RAW_DATA = (
+    "bids_filter_file",
+    "bids_database_dir",
+    "derivatives",
+    "age_file",
+    "skull_strip",
+    "output_spaces",
+    "plugin_file",
+    "write_graph",
+)
 
 
 def validate(settings: Settings) -> list[str]:
@@ -42,7 +60,7 @@ def validate(settings: Settings) -> list[str]:
 
 
 def _bids_dir_exists(settings: Settings) -> str | None:
-    if "participant" not in settings.analysis_level or settings.execution.reports_only:
+    if "participant" not in settings.analysis_level or settings.execution.from_derivatives:
         return None  # these read derivatives only
     if not settings.bids_dir.is_dir():
         return f"BIDS_DIR {settings.bids_dir} is not a folder: check the path (and bind mounts)."
@@ -145,7 +163,19 @@ def _reference_named(settings: Settings) -> str | None:
 def _one_mode(settings: Settings) -> str | None:
     modes = [option for option in all_options().values() if option.heading == MODES]
     chosen = [mode.flag for mode in modes if getattr(settings.execution, mode.name)]
+    if settings.execution.explain_only and not settings.execution.dry_run:
+        chosen.append("--explain-only")  # of which --dry-run gives a list
     return f"{' and '.join(chosen)} exclude each other: give one." if len(chosen) > 1 else None
+
+
+def _something_to_explain(settings: Settings) -> str | None:
+    if not settings.execution.explain_only:
+        return None
+    if "participant" not in settings.analysis_level:
+        return "--explain-only belongs to the participant level: give participant."
+    if not explanations(settings.processing):
+        return "--explain-only and --explain none or --level minimal exclude each other: give one."
+    return None
 
 
 #: In this order, the first problem is reported.
@@ -161,6 +191,7 @@ CHECKS: tuple[Callable[[Settings], str | None], ...] = (
     _explanation_possible,
     _reference_named,
     _one_mode,
+    _something_to_explain,
 )
 
 
@@ -168,7 +199,7 @@ def _labels_known(settings: Settings) -> None:
     """Unknown participants, before pybids is imported."""
     from bidsapp_brainage.bids.collect import wanted_participants
 
-    if "participant" in settings.analysis_level and not settings.execution.reports_only:
+    if "participant" in settings.analysis_level and not settings.execution.from_derivatives:
         wanted_participants(settings.bids_dir, settings.selection.participant_label)
 
 
@@ -210,11 +241,23 @@ def _warnings(settings: Settings) -> Iterator[str]:
         )
     if settings.processing.sloppy:
         yield "--sloppy is for testing only: do not use these results."
+    if settings.execution.explain_only and (idle := _given_of(_OF_RAW_DATA, settings)):
+        yield f"{', '.join(idle)}: without effect, because --explain-only reads derivatives only."
     if settings.resources.omp_nthreads > settings.resources.nprocs:
         yield "--omp-nthreads is larger than --nprocs; one process may use more than you wanted."
     description = settings.bids_dir / "dataset_description.json"
     if settings.bids_dir.is_dir() and not description.is_file():
         yield f"{description} is missing: BIDS requires it."
+
+
+def _given_of(names: Iterable[str], settings: Settings) -> list[str]:
+    """Flags of the options that have another value than their default."""
+    options = [all_options()[name] for name in names]
+    return [
+        option.flag
+        for option in options
+        if getattr(getattr(settings, option.section), option.name) != option.default
+    ]
 
 
 def _same(first: Path, second: Path) -> bool:

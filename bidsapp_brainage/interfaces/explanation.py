@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from nipype.interfaces.base import File, TraitedSpec, traits
+from nipype.interfaces.base import File, TraitedSpec, isdefined, traits
 
 from bidsapp_brainage.catalogue import lookup
 from bidsapp_brainage.catalogue.baselines import BASELINES
 from bidsapp_brainage.catalogue.methods import METHODS
-from bidsapp_brainage.errors import BrainageError
+from bidsapp_brainage.errors import BrainageError, OtherPredictionError
 from bidsapp_brainage.interfaces.base import LOGGER, StageInputSpec, StageInterface
 from bidsapp_brainage.interfaces.metering import save_usage, start_meter
 from bidsapp_brainage.interfaces.prediction import NetworkInputSpec, read_regions
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from bidsapp_brainage.model.cards import ModelCard
 
 _RECORD = "record.json"
+#: Years. Processors and engines differ by less than a thousandth, tables have six digits.
+AGE_TOLERANCE = 0.01
 
 
 def _spec(name: str, files: dict[str, str]) -> type[TraitedSpec]:
@@ -49,6 +51,7 @@ class _ExplainInputSpec(NetworkInputSpec):
     template = File(exists=True, desc="T1w average, for the baseline of this name")
     template_mask = File(exists=True, desc="its brain mask")
     ood_flag = traits.Str("none", usedefault=True, desc="flag of the prediction")
+    predicted_age = traits.Float(desc="years; what the networks must answer, to six digits")
     null_parcels = traits.Int(0, usedefault=True, desc="random parcels in each compartment")
     seed = traits.Int(mandatory=True, desc="--random-seed")
     batch_size = traits.Int(0, usedefault=True, nohash=True, desc="0: the engine chooses")
@@ -92,6 +95,8 @@ class Explain(StageInterface):
                     self._explain(card, session, folder, runtime)
                 results[key] = _tables(card, folder)
                 read += [folder.name] if card.is_read else []
+            except OtherPredictionError:
+                raise
             except Exception as error:  # the node of the method raises it
                 record = Path(runtime.cwd) / f"{key}.json"
                 _write_failure(record, error)
@@ -158,7 +163,7 @@ class Explain(StageInterface):
             atlas=io.read_tsv(Path(inputs.atlas_table)),
             voxel_ml=float(abs(np.linalg.det(image.affine[:3, :3]))) / 1000,
             baselines=tuple(inputs.baselines),
-            template=self._template(card),
+            template=self._template(),
             mask=None if regions is None else regions > 0,
             background=background_value(card.input, volume),
             mirror_axis=left_right_axis(card.input),
@@ -168,21 +173,52 @@ class Explain(StageInterface):
             seed=inputs.seed,
             progress=self._progress,
         )
-        return ExplanationSession(explained, results, dict(inputs.options))
+        session = ExplanationSession(explained, results, dict(inputs.options))
+        self._confirm(session, card)
+        return session
 
-    def _template(self, card: ModelCard) -> NDArray[np.float32] | None:
+    def _confirm(self, session: ExplanationSession, card: ModelCard) -> None:
+        """Make sure that what is explained is the prediction of this image.
+
+        Raises
+        ------
+        OtherPredictionError
+            The networks answer another age.
+        """
+        from bidsapp_brainage.model.prediction import predict
+        from bidsapp_brainage.model.uncertainty import n_views
+
+        expected, inputs = self.inputs.predicted_age, session.inputs
+        if not isdefined(expected):
+            return
+        found = float(session.occluder.intact.ages[0])
+        if n_views(card.prediction) > 1:
+            found = predict(inputs.ensemble.members, inputs.volume, card).mean
+        if not abs(found - expected) <= AGE_TOLERANCE:
+            raise OtherPredictionError(
+                f"{Path(self.inputs.volume).name}: model {card.name} predicts {found:.2f} years "
+                f"from it, and the table says {expected:.2f}. They do not belong together: run the "
+                "participant level for this participant again."
+            )
+
+    def _template(self) -> NDArray[np.float32] | None:
         """The template as the network would see it."""
-        from bidsapp_brainage import io
-        from bidsapp_brainage.segmentation.prepare import prepared_input
-
         if "template" not in self.inputs.baselines:
             return None
-        t1w = io.load_nifti(Path(self.inputs.template))
-        mask = io.load_nifti(Path(self.inputs.template_mask))
-        volume, _ = prepared_input(
-            t1w, mask, np.eye(4), card.input, n_threads=self.inputs.n_threads
-        )
-        return volume.get_fdata(dtype="float32")
+        images = Path(self.inputs.template), Path(self.inputs.template_mask)
+        return _seen_template(Path(self.inputs.card), *images, self.inputs.n_threads)
+
+
+@functools.lru_cache(maxsize=1)  # the same for all scans that a process explains
+def _seen_template(card: Path, template: Path, mask: Path, n_threads: int) -> NDArray[np.float32]:
+    """A template as the network of a card would see it."""
+    from bidsapp_brainage import io
+    from bidsapp_brainage.model.cards import load_card
+    from bidsapp_brainage.segmentation.prepare import prepared_input
+
+    images = io.load_nifti(template), io.load_nifti(mask)
+    volume, _ = prepared_input(*images, np.eye(4), load_card(card).input, n_threads=n_threads)
+    return volume.get_fdata(dtype="float32")
 
 
 def _tables(card: Method, folder: Path) -> Results:

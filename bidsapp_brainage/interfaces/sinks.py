@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,31 @@ class DerivativeSink(StageInterface):
     output_spec = _SinkOutputSpec
     _always_run = True
 
-    def _run_interface(self, runtime: Any) -> Any:
-        from bidsapp_brainage import io
-        from bidsapp_brainage.bids.names import output_path, sidecar_path
+    @property
+    def target(self) -> Path:
+        """Where the file is kept."""
+        from bidsapp_brainage.bids.names import output_path
 
         labels = self.inputs.labels if isdefined(self.inputs.labels) else {}
-        target = output_path(
+        return output_path(
             Path(self.inputs.output_dir), self.inputs.key, self.inputs.entities, **labels
         )
+
+    def is_kept(self, names: Iterable[str]) -> bool:
+        """Whether the file is there already; of its sidecar, only facts of these names count."""
+        from bidsapp_brainage import io
+        from bidsapp_brainage.bids.names import sidecar_path
+
+        told = io.read_json(sidecar_path(self.target))
+        wanted = io.as_json(dict(self.inputs.metadata))
+        same = (told.get(name) == wanted[name] for name in names if name in wanted)
+        return self.target.is_file() and all(same)
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage import io
+        from bidsapp_brainage.bids.names import sidecar_path
+
+        target = self.target
         io.write_bytes(target, Path(self.inputs.in_file).read_bytes())
         sidecar = self._sidecar()
         if sidecar:

@@ -56,12 +56,17 @@ def model_facts(card: ModelCard) -> dict[str, object]:
     return {
         "Name": card.name,
         "Version": card.version,
-        "WeightsSHA256": [weight.sha256 or file_sha256(weight.path) for weight in card.weights],
+        "WeightsSHA256": weights_sha256(card),
         "AgeRange": list(card.age_range),
         "License": card.licence,
         **({"Interval": text} if (text := interval_text(card)) else {}),
         **_cohort_facts(card),
     }
+
+
+def weights_sha256(card: ModelCard) -> list[str]:
+    """SHA-256 of every weight file."""
+    return [weight.sha256 or file_sha256(weight.path) for weight in card.weights]
 
 
 def _cohort_facts(card: ModelCard) -> dict[str, dict[str, object]]:

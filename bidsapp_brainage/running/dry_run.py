@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from bidsapp_brainage.settings import explanations
+from bidsapp_brainage.settings import explanations, in_flags
 
 if TYPE_CHECKING:
     from bidsapp_brainage.bids.collect import Scan
@@ -16,7 +19,9 @@ LOGGER = logging.getLogger("bidsapp_brainage")
 
 def list_work(settings: Settings, level: str) -> int:
     """Print the images (or, for the group level, the tables) that a run would process."""
-    return _list_tables(settings) if level == "group" else _list_scans(settings)
+    if level == "group":
+        return _list_tables(settings)
+    return (_list_finished if settings.execution.explain_only else _list_scans)(settings)
 
 
 def _list_scans(settings: Settings) -> int:
@@ -33,6 +38,34 @@ def _list_scans(settings: Settings) -> int:
     for scan in scans:
         print("\t".join(_row(scan, settings)))
     return 1 if without_scans(settings.selection.participant_label, scans) else 0
+
+
+def _list_finished(settings: Settings) -> int:
+    """List the predictions that ``--explain-only`` finds; 1 if one cannot be explained."""
+    from bidsapp_brainage.atlas.templates import prepare_home
+    from bidsapp_brainage.bids.finished import find_finished
+    from bidsapp_brainage.running.execute import run_environment
+    from bidsapp_brainage.workflows.finished import init_finished_wf, is_explained
+    from bidsapp_brainage.workflows.plan import make_plan
+
+    with TemporaryDirectory() as folder:  # nothing is written elsewhere
+        work_dir = Path(folder)
+        elsewhere = replace(settings, execution=replace(settings.execution, work_dir=work_dir))
+        home = prepare_home(work_dir)
+        with run_environment(elsewhere, home):
+            plan = make_plan(elsewhere, home)
+            assert plan.atlas is not None
+            found = find_finished(plan.output_dir, settings.selection, plan.card)
+            count, model, atlas = len(found.scans), plan.card.name, plan.atlas.name
+            print(f"{count} predictions of model {model} would be explained with atlas {atlas}:")
+            print("image\tpredicted_age\talready_done\tproblem")
+            for each in found.scans:
+                workflow = init_finished_wf(each, plan, plan.atlas.dseg)
+                done = "yes" if is_explained(workflow, each.predicted_age) else "no"
+                print(f"{each.scan.label}\t{each.predicted_age:g}\t{done}\tn/a")
+    for label, reason in found.refused.items():
+        print(f"{label}\tn/a\tno\t{in_flags(reason)}")
+    return 1 if found.refused else 0
 
 
 def _row(scan: Scan, settings: Settings) -> list[str]:

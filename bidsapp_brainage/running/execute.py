@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from bidsapp_brainage.workflows.scan import scan_workflow_name
 if TYPE_CHECKING:
     from bidsapp_brainage.bids.collect import Scan
     from bidsapp_brainage.running.monitor import Monitor
-    from bidsapp_brainage.settings import Resources
+    from bidsapp_brainage.settings import Resources, Settings
 
 LOGGER = logging.getLogger("bidsapp_brainage")
 
@@ -35,6 +35,19 @@ def environment(**values: str) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def run_environment(settings: Settings, home: Path) -> AbstractContextManager[None]:
+    """Environment of the participant level and its children, with a TemplateFlow home."""
+    threads = str(settings.resources.omp_nthreads)
+    return environment(
+        TEMPLATEFLOW_HOME=str(home),
+        NO_ET="1",  # nipype must not ask the network for its newest version
+        OMP_NUM_THREADS=threads,
+        OPENBLAS_NUM_THREADS=threads,
+        ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS="1",  # N4's field depends on the number of threads
+        MPLCONFIGDIR=str(settings.execution.work_dir / "matplotlib"),
+    )
 
 
 def configure(
@@ -63,22 +76,30 @@ def configure(
     keep_everything : bool
         Keep nipype's own reports of each node, for debugging.
     """
-    workflow.config["execution"] = {
-        "crashfile_format": "txt",
-        "crashdump_dir": str(output_dir / "logs" / run_uuid),
-        "hash_method": "content",  # a touched or copied input is the same input
-        # Outputs that nobody needs now are needed when the next run asks for more.
-        "remove_unnecessary_outputs": "false",
+    workflow.config["execution"] = nipype_options(output_dir / "logs" / run_uuid) | {
         "stop_on_first_crash": str(stop_on_first_crash).lower(),
         "create_report": str(keep_everything).lower(),
-        "poll_sleep_duration": "0.1",
-        "check_version": "false",
     }
     for scan in scans:
         scan_wf = workflow.get_node(scan_workflow_name(scan.label))
         folder = str(log_dir(output_dir, scan.subject, run_uuid))
         for name in scan_wf.list_node_names():
             scan_wf.get_node(name).config = {"execution": {"crashdump_dir": folder}}
+
+
+def nipype_options(crash_dir: Path) -> dict[str, str]:
+    """Nipype's options of every run, with the folder for crash files."""
+    return {
+        "crashfile_format": "txt",
+        "crashdump_dir": str(crash_dir),
+        "hash_method": "content",  # a touched or copied input is the same input
+        # Outputs that nobody needs now are needed when the next run asks for more.
+        "remove_unnecessary_outputs": "false",
+        "stop_on_first_crash": "false",
+        "create_report": "false",
+        "poll_sleep_duration": "0.1",
+        "check_version": "false",
+    }
 
 
 def run_workflow(
@@ -106,7 +127,15 @@ def run_workflow(
             "relay": monitor.log,
         }
         plugin = OneProcessPerNode({**defaults, **arguments, "status_callback": monitor})
-    arguments = {**arguments, "status_callback": monitor}
+    _run(workflow, plugin, {**arguments, "status_callback": monitor}, monitor)
+
+
+def run_in_process(workflow: Any, monitor: Monitor) -> None:
+    """Run all nodes in this process, one after the other; failures are left to crash files."""
+    _run(workflow, "Linear", {"status_callback": monitor}, monitor)
+
+
+def _run(workflow: Any, plugin: Any, arguments: dict[str, Any], monitor: Monitor) -> None:
     try:
         workflow.run(plugin=plugin, plugin_args=arguments)
     except UsageError:

@@ -49,9 +49,12 @@ class Monitor:
     ----------
     scans : sequence of Scan
         What is processed, in the order of counting.
+    quiet : bool
+        Leave the telling to somebody else.
     """
 
-    def __init__(self, scans: Sequence[Scan]) -> None:
+    def __init__(self, scans: Sequence[Scan], *, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._scans = {scan_workflow_name(scan.label): scan.label for scan in scans}
         self._order = {label: place for place, label in enumerate(self._scans.values(), start=1)}
         self._begin = time.time()
@@ -80,26 +83,8 @@ class Monitor:
 
     def write_timings(self, output_dir: Path, subject: str, run_uuid: str) -> None:
         """Write ``timings.tsv`` of one participant into the log folder, if there is any."""
-        import pandas as pd
-
-        from bidsapp_brainage import io
-
-        rows = [
-            {
-                "scan": record.scan,
-                "stage": record.stage,
-                "node": record.node,
-                "cached": record.cached,
-                "wall_s": record.timing.get("wall_s"),
-                "cpu_s": record.timing.get("cpu_s"),
-                "peak_rss_mb": record.timing.get("peak_rss_mb"),
-            }
-            for record in self.records
-            if record.scan.split("_")[0] == f"sub-{subject}"
-        ]
-        if rows:
-            folder = log_dir(output_dir, subject, run_uuid)
-            io.write_tsv(folder / "timings.tsv", pd.DataFrame(rows))
+        own = [each for each in self.records if each.scan.split("_")[0] == f"sub-{subject}"]
+        write_timings(log_dir(output_dir, subject, run_uuid), own)
 
     def _report(self, node: Any, name: str) -> None:
         stage = getattr(node.interface, "stage", "")
@@ -116,6 +101,8 @@ class Monitor:
 
     def log(self, level: int, name: str, text: str) -> None:
         """Say something about a node with its scan and place."""
+        if self._quiet:
+            return
         scan = self.scan_of(name)
         place = f"[{self._order[scan]}/{len(self._order)}] {scan}" if scan else "[all scans]"
         LOGGER.log(level, "%s: %s", place, text)
@@ -123,3 +110,25 @@ class Monitor:
     @staticmethod
     def _words(node: Any) -> str:
         return getattr(node.interface, "stage", "") or f"step '{node.name}'"
+
+
+def write_timings(folder: Path, records: Sequence[StageRecord]) -> None:
+    """Write ``timings.tsv`` into a log folder, if there is anything to tell."""
+    import pandas as pd
+
+    from bidsapp_brainage import io
+
+    rows = [
+        {
+            "scan": record.scan,
+            "stage": record.stage,
+            "node": record.node,
+            "cached": record.cached,
+            "wall_s": record.timing.get("wall_s"),
+            "cpu_s": record.timing.get("cpu_s"),
+            "peak_rss_mb": record.timing.get("peak_rss_mb"),
+        }
+        for record in records
+    ]
+    if rows:
+        io.write_tsv(folder / "timings.tsv", pd.DataFrame(rows))

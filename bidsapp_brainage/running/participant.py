@@ -63,12 +63,17 @@ def run_participant(settings: Settings, log_level: int) -> int:
     """
     from bidsapp_brainage.atlas.templates import prepare_home
     from bidsapp_brainage.bids.collect import collect_scans, without_scans
-    from bidsapp_brainage.running.execute import environment
+    from bidsapp_brainage.running.execute import run_environment
+    from bidsapp_brainage.running.explain_only import run_explain_only
     from bidsapp_brainage.running.pages import rewrite_pages
 
     execution = settings.execution
     if execution.reports_only:
         return rewrite_pages(settings)
+    if execution.explain_only:
+        home = prepare_home(execution.work_dir)
+        with run_environment(settings, home):
+            return run_explain_only(settings, home, log_level)
     scans, messages = collect_scans(settings.bids_dir, settings.selection)
     messages = [in_flags(message) for message in messages]
     for message in messages:
@@ -76,15 +81,7 @@ def run_participant(settings: Settings, log_level: int) -> int:
     if execution.clean_workdir:
         _clean(settings, scans)
     home = prepare_home(execution.work_dir)
-    threads = str(settings.resources.omp_nthreads)
-    with environment(
-        TEMPLATEFLOW_HOME=str(home),
-        NO_ET="1",  # nipype must not ask the network for its newest version
-        OMP_NUM_THREADS=threads,
-        OPENBLAS_NUM_THREADS=threads,
-        ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS="1",  # N4's field depends on the number of threads
-        MPLCONFIGDIR=str(execution.work_dir / "matplotlib"),
-    ):
+    with run_environment(settings, home):
         run = _prepare(settings, scans, home, messages)
         absent = without_scans(settings.selection.participant_label, scans)
         return _boilerplate_or_run(run, absent, log_level)

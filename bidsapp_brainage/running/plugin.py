@@ -7,14 +7,9 @@ its own: a killed process is that node's failure and nobody else's, and its memo
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import gc
 import itertools
 import logging
-import multiprocessing as mp
-import os
-import signal
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -22,19 +17,7 @@ import numpy as np
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 from scipy import sparse
 
-# Imported once in the server that all children are forked from; none of them touches a GPU.
-_PRELOAD = [
-    "nipype.pipeline.plugins.multiproc",
-    "bidsapp_brainage.explain.session",
-    "bidsapp_brainage.imaging.registration",
-    "bidsapp_brainage.interfaces.sinks",
-    "bidsapp_brainage.interfaces.images",
-    "bidsapp_brainage.interfaces.prediction",
-    "bidsapp_brainage.model.prediction",
-    "bidsapp_brainage.reports.figures.overlays",
-]
-_GRACE_S = 3.0
-_PR_SET_PDEATHSIG = 1
+from bidsapp_brainage.running.children import end, forkserver, obituary, settle_in
 
 
 class OneProcessPerNode(MultiProcPlugin):
@@ -47,8 +30,7 @@ class OneProcessPerNode(MultiProcPlugin):
 
     def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
         super().__init__(plugin_args=plugin_args)
-        self._context = mp.get_context("forkserver")
-        self._context.set_forkserver_preload(_PRELOAD)
+        self._context = forkserver()
 
     def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
         """Run all nodes; whatever happens, end every child before returning."""
@@ -99,19 +81,13 @@ class OneProcessPerNode(MultiProcPlugin):
         except EOFError:
             process.join()
             receiver.close()
-            return {"result": None, "traceback": [_obituary(process.exitcode)]}
+            reason = f"bidsapp_brainage.errors.BrainageError: {obituary(process.exitcode)}"
+            return {"result": None, "traceback": [reason]}
         return None
 
     def _stop_children(self) -> None:
         """End what still runs, politely first."""
-        running = [process for process, *_ in self._task_obj.values() if process.is_alive()]
-        for process in running:
-            _signal_group(process.pid, signal.SIGTERM)
-        for process in running:
-            process.join(_GRACE_S)
-            if process.is_alive():
-                _signal_group(process.pid, signal.SIGKILL)
-                process.join()
+        end(process for process, *_ in self._task_obj.values())
         self._task_obj.clear()
 
 
@@ -130,61 +106,10 @@ class _Dependencies(sparse.lil_matrix):
         return np.bincount(waited_for, minlength=self.shape[1])[np.newaxis, :]
 
 
-class _ToParent(logging.Handler):
-    """Sends what a node logs to the parent, which knows whose node it is."""
-
-    def __init__(self, sender: Connection) -> None:
-        super().__init__()
-        self._sender = sender
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Send level and text."""
-        self._sender.send((record.levelno, record.getMessage()))
-
-
 def _run_in_child(
     node: Any, updatehash: bool, taskid: int, sender: Connection, log_level: int
 ) -> None:
     """Run one node and send its result or traceback to the parent."""
-    os.setpgid(0, 0)  # Ctrl-C in a terminal reaches the parent alone, which then ends us
-    _die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
-        logging.getLogger(name).setLevel(log_level)
-    ours = logging.getLogger("bidsapp_brainage")
-    ours.addHandler(_ToParent(sender))
-    ours.setLevel(logging.INFO)
-    ours.propagate = False
+    settle_in(sender, log_level)
     sender.send(run_node(node, updatehash, taskid))
     sender.close()
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when the one that forked it is gone."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _obituary(exitcode: int | None) -> str:
-    """What to tell about a child that ended without an answer."""
-    if exitcode == -signal.SIGKILL:
-        return (
-            "bidsapp_brainage.errors.BrainageError: The process was killed, most likely because "
-            "the memory did not suffice: give the job more memory, or lower --nprocs or "
-            "--batch-size."
-        )
-    return (
-        f"bidsapp_brainage.errors.BrainageError: The process ended unexpectedly (exit code "
-        f"{exitcode}): run again with --nprocs 1 -vv and report the last lines of the log."
-    )
-
-
-def _signal_group(pid: int | None, number: signal.Signals) -> None:
-    """Signal a child and its own children."""
-    if pid is None:
-        return
-    try:
-        os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):  # not yet leader of its group, or gone
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)

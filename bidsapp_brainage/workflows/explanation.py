@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from bidsapp_brainage.workflows.plan import RunPlan
 
 
+#: Field of the workflow -> that of the interface.
+_EXPLAINED = {
+    "volume": "volume",
+    "volume_mask": "mask",
+    "ood_flag": "ood_flag",
+    "predicted_age": "predicted_age",
+}
+EXPLAIN_MEMORY_GB = 3.0
+
+
 def init_atlas_wf(run_plan: RunPlan, atlas: Atlas, *, name: str) -> Workflow:
     """Bring the atlas to the model's template, once for all scans.
 
@@ -93,8 +103,8 @@ def init_explanation_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     ------
     labels
         Atlas labels in the model's template.
-    t1w_preproc, affine, inverse, volume, volume_mask, ood_flag
-        From the earlier workflows.
+    t1w_preproc, affine, inverse, volume, volume_mask, ood_flag, predicted_age
+        From the earlier workflows, or from what earlier runs have kept.
 
     Outputs
     -------
@@ -108,15 +118,13 @@ def init_explanation_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     workflow = Workflow(name="explanation_wf")
     workflow.__desc__ = f"{_methods_text(run_plan)}\n"
     explanation = run_plan.explanation
-    fields = ["labels", "t1w_preproc", "affine", "inverse", "volume", "volume_mask", "ood_flag"]
+    fields = ["labels", "t1w_preproc", "affine", "inverse", *_EXPLAINED]
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
     outputnode = pe.Node(niu.IdentityInterface(fields=list(explanation.fields)), name="outputnode")
     to_t1w, to_grid = _connect_labels(workflow, inputnode)
     explain = _explain_node(scan, run_plan)
     workflow.connect([
-        (inputnode, explain, [
-            ("volume", "volume"), ("volume_mask", "mask"), ("ood_flag", "ood_flag"),
-        ]),
+        (inputnode, explain, list(_EXPLAINED.items())),
         (to_grid, explain, [("out_file", "labels")]),
         (to_t1w, outputnode, [("out_file", "labels_t1w")]),
     ])  # fmt:skip
@@ -178,7 +186,7 @@ def _explain_node(scan: Scan, run_plan: RunPlan) -> pe.Node:
         methods=[method.key for method in explanation.methods],
         options=explanation.options,
     )
-    return pe.Node(interface, name="explain", mem_gb=3.0, n_procs=compute.n_procs)
+    return pe.Node(interface, name="explain", mem_gb=EXPLAIN_MEMORY_GB, n_procs=compute.n_procs)
 
 
 def _methods_text(run_plan: RunPlan) -> str:

@@ -88,11 +88,41 @@ def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Outp
     if run_plan.segmentation_fields:
         _draw_segmentation(workflow, sink("ds_dseg", dest, "segmentation_figure"))
     if run_plan.atlas is not None:
-        labels = {"space": "T1w", **run_plan.atlas_entities, "model": model}
-        in_t1w = sink("ds_map_t1w", dest, "map_figure", **labels)
-        _draw_map(workflow, ("map_t1w", "t1w_preproc"), in_t1w)
+        drawn = init_map_figures_wf(dest, run_plan, maps)
+        shown = ("map_t1w", "t1w_preproc", "volume", *(output.key for output in maps))
+        workflow.connect([(inputnode, drawn, [(name, f"inputnode.{name}") for name in shown])])
+    return workflow
+
+
+def init_map_figures_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Output]) -> Workflow:
+    """Draw the maps of an explanation.
+
+    Parameters
+    ----------
+    dest : Destination
+        Output folder and entities of the scan.
+    run_plan : RunPlan
+        Model, template and atlas.
+    maps : sequence of Output
+        Further maps to draw, on the grid of the network.
+
+    Inputs
+    ------
+    t1w_preproc, volume
+        What the maps are drawn over.
+    map_t1w, and the keys of `maps`
+        From the explanation workflow.
+    """
+    workflow = Workflow(name="map_figures_wf")
+    fields = ["t1w_preproc", "volume", "map_t1w", *(output.key for output in maps)]
+    workflow.add_nodes([pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")])
+    model = run_plan.model_label
+    labels = {"space": "T1w", **run_plan.atlas_entities, "model": model}
+    in_t1w = sink("ds_map_t1w", dest, "map_figure", **labels)
+    _draw_map(workflow, ("map_t1w", "t1w_preproc"), in_t1w)
     for output in maps:
-        in_grid = sink(f"ds_{output.key}", dest, f"{output.key}_figure", **space, model=model)
+        space = run_plan.template.name
+        in_grid = sink(f"ds_{output.key}", dest, f"{output.key}_figure", space=space, model=model)
         _draw_map(workflow, (output.key, "volume"), in_grid)
     return workflow
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from bidsapp_brainage.segmentation.card import SegmentationCard
     from bidsapp_brainage.workflows.plan import RunPlan
 
+#: What is explained, and what of the prediction it needs.
+_PREDICTED = ("volume", "volume_mask", "ood_flag", "predicted_age")
+
 
 def scan_workflow_name(label: str) -> str:
     """Name of the workflow of one scan: only letters, digits and underscores."""
@@ -91,7 +94,7 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
             (anat, explanation, _between(("t1w_preproc",))),
             (seen, explanation, _between(("affine",))),
             (norm, explanation, _between(("inverse",))),
-            (prediction, explanation, _between(("volume", "volume_mask", "ood_flag"))),
+            (prediction, explanation, _between(_PREDICTED)),
         ])  # fmt:skip
     _connect_sinks(workflow, dest, run_plan, parts, precomputed=precomputed, warp=warp)
     _connect_reportlets(workflow, dest, run_plan, parts, xfm="forward" if warp else "affine")

@@ -179,3 +179,24 @@ def test_citation_as_markdown_only(tmp_path):
         "CITATION.bib",
         "CITATION.md",
     ]
+
+
+def test_explanations_of_finished_predictions_are_a_further_entry(tmp_path):
+    origin = origin_in(tmp_path, Name="Study", License="CC0")
+    dataset.write_dataset_files(origin, model="tiny")
+    path = origin.output_dir / "dataset_description.json"
+    first = json.loads(path.read_text())
+    again = dataset.Origin(tmp_path / "gone", origin.output_dir, "89abcdef")
+    dataset.add_explanation(again, model="tiny", atlas_facts={"URL": "https://atlas.org"})
+    described = json.loads(path.read_text())
+    assert [each["ConfigurationHash"] for each in described["GeneratedBy"]] == [
+        "0123abcd", "89abcdef",
+    ]  # fmt: skip
+    assert described["DatasetLinks"] == {**first["DatasetLinks"], "atlases": "https://atlas.org"}
+    assert {key: described[key] for key in ("Name", "License")} == {
+        key: first[key] for key in ("Name", "License")
+    }
+    dataset.add_explanation(again, model="tiny", atlas_facts={"URL": "https://atlas.org"})
+    assert json.loads(path.read_text()) == described
+    dataset.write_dataset_files(origin, model="tiny")  # further participants
+    assert json.loads(path.read_text())["GeneratedBy"] == described["GeneratedBy"]

@@ -63,6 +63,22 @@ def test_reports_only_needs_no_raw_data(bids, card):
     assert validate(settings) == []
 
 
+def test_explain_only_needs_no_raw_data_and_may_be_tried_out(bids, card):
+    settings = make(
+        bids / "nope", card, explain_only=True, dry_run=True, work_dir=bids.parent / "w"
+    )
+    assert validate(settings) == []
+
+
+def test_explain_only_is_of_the_participant_level(bids, card):
+    assert "give participant" in problem(make(bids, card, ("group",), explain_only=True))
+
+
+def test_what_explain_only_cannot_change_is_said(bids, card):
+    (warning,) = validate(make(bids, card, explain_only=True, skull_strip="force"))
+    assert warning.startswith("--skull-strip: without effect")
+
+
 def test_same_input_and_output_suggests_derivatives(bids, card):
     assert "derivatives/bidsapp_brainage-" in problem(make(bids, card, output_dir=bids))
 
@@ -126,6 +142,9 @@ def test_work_dir_inside_output_is_a_warning(bids, card):
         ({"atlases_dir": "/no/atlases"}, "--atlases-dir /no/atlases"),
         ({"derivatives": [["x", "/no/x"]]}, "--derivatives /no/x"),
         ({"dry_run": True, "reports_only": True}, "exclude each other"),
+        ({"explain_only": True, "reports_only": True}, "exclude each other"),
+        ({"explain_only": True, "explain": ("none",)}, "exclude each other"),
+        ({"explain_only": True, "level": "minimal"}, "exclude each other"),
         ({"model": "sfnc"}, r"--model sfnc: there is no such model card. Known: "),
         ({"participant_label": ["99"]}, "Known labels: 01"),
     ],

@@ -12,11 +12,13 @@ import pandas as pd
 import pytest
 
 from bidsapp_brainage import io
-from bidsapp_brainage.errors import BrainageError, UsageError
+from bidsapp_brainage.errors import BrainageError, OtherPredictionError, UsageError
 from bidsapp_brainage.explain.methods import cubes, noise
 from bidsapp_brainage.interfaces.explanation import Explain, Explained, PaintMap
 from bidsapp_brainage.interfaces.metering import read_timing
 from bidsapp_brainage.model.cards import ModelCard
+from bidsapp_brainage.model.prediction import predict
+from bidsapp_brainage.model.weights.loading import load_members
 from tests.interfaces.inputs import network
 from tests.model.tiny import make_card
 
@@ -164,6 +166,27 @@ def test_what_was_made_is_not_made_again_unless_it_would_differ(
         "learned-noise map", "deletion and insertion curves",
     ]  # fmt: skip
     assert made(["occlusion", "noise"], seed=1) == ["occlusion", "learned-noise map"]
+
+
+def test_another_prediction_is_not_explained(inputs: dict, card: ModelCard, tmp_path: Path) -> None:
+    volume = io.load_nifti(Path(inputs["volume"])).get_fdata(dtype="float32")
+    age = predict(load_members(card), volume, card).mean
+    with pytest.raises(OtherPredictionError, match=rf"predicts {age:.2f} .* says {age + 1:.2f}"):
+        run(tmp_path, ["occlusion", "noise"], **inputs, predicted_age=age + 1)
+    records = run(tmp_path, ["occlusion"], **inputs, predicted_age=float(f"{age:.6g}"))
+    assert Path(handed_out(records, "occlusion").table).is_file()
+
+
+def test_views_are_averaged_as_in_the_prediction(inputs: dict, tmp_path: Path) -> None:
+    card = make_card(tmp_path / "flipped", prediction={"tta": {"shift_voxels": 1}})
+    volume = io.load_nifti(Path(inputs["volume"])).get_fdata(dtype="float32")
+    seen = {
+        "card": str(card.folder / f"{card.name}.json"),
+        "weights": [str(weight.path) for weight in card.weights],
+        "predicted_age": predict(load_members(card), volume, card).mean,
+    }
+    records = run(tmp_path, ["occlusion"], **(inputs | seen))
+    assert Path(handed_out(records, "occlusion").table).is_file()
 
 
 def test_the_cost_of_a_method_is_that_of_its_work(inputs: dict, tmp_path: Path) -> None:
