@@ -20,6 +20,7 @@ from bidsapp_brainage.reports.html import (
     significant,
     text_cell,
 )
+from bidsapp_brainage.reports.wording import SIGNS
 
 _P_LEAST = 0.001
 _VERDICTS = {"agrees": "ok", "partly": "warn", "differs": "bad"}
@@ -39,7 +40,9 @@ class Show:
     kind : str
         ``text``, ``name`` (written as it is), ``side``, ``level``, ``number``, ``signed``,
         ``count``, ``rank``, ``p``, ``interval`` (of the columns ``<name>_lower`` and
-        ``<name>_upper``), ``verdict`` or ``long`` for sentences.
+        ``<name>_upper``), ``verdict``, ``sign`` (of contributions: a word of
+        :data:`bidsapp_brainage.stats.regional.signs.Sign`, or whether it is stable) or ``long`` for
+        sentences.
     digits : int
     most : float or None
         The magnitude that fills a bar; None draws no bar.
@@ -131,6 +134,14 @@ def _cell(row: Mapping[Hashable, object], show: Show) -> Cell:
     return _word_cell(value, show.kind)
 
 
+def _sign_cell(value: object) -> Cell:
+    """Badge of the sign of a contribution."""
+    if isinstance(value, bool):
+        value = "stable" if value else "opposite"
+    words = SIGNS.get(value)
+    return Cell(words.word, level=words.level) if words else Cell(str(value))
+
+
 def _word_cell(value: object, kind: str) -> Cell:
     if kind == "p":
         known = as_float(value)
@@ -138,6 +149,8 @@ def _word_cell(value: object, kind: str) -> Cell:
         return Cell(text, value=f"{known:.6g}")
     if kind == "verdict":
         return Cell(str(value), level=_VERDICTS.get(str(value), ""))
+    if kind == "sign":
+        return _sign_cell(value)
     if kind == "level":
         return Cell(level_title(str(value)))
     if kind == "side":

@@ -129,6 +129,44 @@ def test_small_samples_say_what_is_missing(tmp_path, n):
     assert "nan" not in re.findall(r"[a-z]+", got.text.lower())
 
 
+def test_contradictions_between_baselines_stand_above_the_tables_and_figures(tmp_path):
+    write_derivatives(tmp_path, n_participants=24, turned=(1, 4))
+    place = {"atlas": "Blocks", "scale": "12", "tpl": TEMPLATE, "res": "2"}
+    labels = derivative_path(tmp_path, {}, suffix="dseg", extension=".nii.gz", **place)
+    save_nifti(nib.Nifti1Image(atlas_labels(12), AFFINE), labels)
+    got = page(tmp_path)
+    section = got.text[got.text.index("Regions: Blocks 12") :]
+    verdict = section.index("The sign of the mean of 2 of the 11 leading regions depends on what")
+    assert "the order of regions hardly agrees (rank correlation \N{MINUS SIGN}0.26)" in section
+    assert "of 9 of the 11 leading regions is the same with background and blurred brain" in section
+    assert re.search(r"blurred brain \(\d of them with q < 0.05\); on average, \d+ % of", section)
+    assert verdict < section.index("Regions replaced by: background")
+    assert "Berger" in got.text
+    table = section[section.index("Mean contribution of every region") :]
+    table = table[: table.index("Regions replaced by: blurred brain")]
+    assert "q, every baseline" in table
+    assert table.count("depends") == 2
+    raw = next(tmp_path.glob("group*.html")).read_text("utf-8")
+    facts = json.loads(html.unescape(re.search(r'data-facts="([^"]*)"', raw)[1]))
+    assert sum(map(bool, facts["marks"])) == 2
+    assert facts["measures"][0]["title"] == "mean contribution (background)"
+    paths = (tmp_path / "figures").glob("group_atlas*.svg")
+    figures = {path.name: path.read_text() for path in paths}
+    assert len(figures) >= 6
+    for name, text in figures.items():  # text is drawn as paths, with the words as comments
+        fill = "blurred brain" if "blur" in name else "background"
+        assert f"regions replaced by: {fill}" in text, name
+    (bars,) = (text for name, text in figures.items() if "regioncontribution.svg" in name)
+    assert group_figures.HATCHED in bars
+
+
+def test_with_one_baseline_the_page_says_that_signs_may_depend_on_it(tmp_path):
+    write_derivatives(tmp_path, n_participants=4)
+    text = page(tmp_path).text
+    assert "Whether signs depend on what replaces a region is not known" in text
+    assert "People with a stable sign" not in text
+
+
 def test_a_page_about_synthetic_people_says_so(tmp_path):
     write_derivatives(tmp_path, n_participants=4)
     (tmp_path / "dataset_description.json").write_text('{"Keywords": ["synthetic"]}')

@@ -17,6 +17,7 @@ from bidsapp_brainage.reports.group.figures import BLUE, GREY, ORANGE, chart, sh
 from bidsapp_brainage.reports.html import as_float, is_missing
 
 MANY_PAIRS = 24
+TURNING = " \N{DAGGER}"
 _COLUMNS = 4
 _LEVELS = ("network", "lobe", "hemisphere")
 
@@ -28,8 +29,11 @@ def best_level(rows: pd.DataFrame) -> str:
     return next((level for level in wanted if level in there), "")
 
 
-def lifespan_curves(rows: pd.DataFrame) -> Figure:
-    """Contribution (years) over age, one small panel per name of one level, all on one scale."""
+def lifespan_curves(rows: pd.DataFrame, how: str = "") -> Figure:
+    """Contribution (years) over age, one small panel per name of one level, all on one scale.
+
+    `how` contributions were made stands on the axis, here and in the other figures.
+    """
     names = list(dict.fromkeys(rows["name"].astype(str)))
     columns = min(_COLUMNS, len(names))
     lines = -(-len(names) // columns)
@@ -47,12 +51,12 @@ def lifespan_curves(rows: pd.DataFrame) -> Figure:
             axes.set_title(short_name(name, 26), fontsize=9)
         for axes in grid.flat[len(names) :]:
             axes.set_axis_off()
-        figure.supxlabel("chronological age (years)", fontsize=9.5)
+        figure.supxlabel(_label("chronological age (years)", how), fontsize=9.5)
         figure.supylabel("contribution (years)", fontsize=9.5)
         return figure
 
 
-def age_groups(rows: pd.DataFrame) -> Figure:
+def age_groups(rows: pd.DataFrame, how: str = "") -> Figure:
     """Mean contribution (years) by name of one level and age group, as a table of colours."""
     groups = list(dict.fromkeys(rows["age_group"].astype(str)))
     wide = rows.assign(age_group=rows["age_group"].astype(str)).pivot_table(
@@ -71,6 +75,7 @@ def age_groups(rows: pd.DataFrame) -> Figure:
         axes.set_xticks(range(len(groups)), titles)
         axes.set_yticks(range(len(wide)), [short_name(name) for name in wide.index])
         axes.tick_params(length=0)
+        axes.set_xlabel(how)
         for side in axes.spines.values():
             side.set_visible(False)
         bar = figure.colorbar(image, ax=axes, shrink=0.9)
@@ -79,7 +84,7 @@ def age_groups(rows: pd.DataFrame) -> Figure:
         return figure
 
 
-def asymmetry_pairs(rows: pd.DataFrame) -> Figure:
+def asymmetry_pairs(rows: pd.DataFrame, how: str = "") -> Figure:
     """Left and right contributions of homologous regions, largest differences first."""
     size = rows["mean_difference"].abs()
     shown = rows.loc[size.sort_values(ascending=False).index].dropna(subset=["mean_difference"])
@@ -97,11 +102,16 @@ def asymmetry_pairs(rows: pd.DataFrame) -> Figure:
         axes.set_yticks(place, [_starred(row) for row in shown.to_dict("records")])
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(-0.7, len(shown) - 0.3)
-        axes.set_xlabel("mean contribution (years)")
+        axes.set_xlabel(_label("mean contribution (years)", how))
         axes.legend(frameon=False, fontsize=8.5, loc="best")
         return figure
 
 
 def _starred(row: Mapping[Hashable, object]) -> str:
     significant = not is_missing(row.get("q")) and as_float(row["q"]) < 0.05
-    return short_name(row["pair"]) + (" *" if significant else "")
+    turning = row.get("stable") is False
+    return short_name(row["pair"]) + (" *" if significant else "") + (TURNING if turning else "")
+
+
+def _label(text: str, how: str) -> str:
+    return f"{text}\n{how}" if how else text

@@ -23,6 +23,8 @@ MANY_SCANS = 80  # intervals of more scans than this would hide the points
 MANY_BARS = 24
 ZOOM = 1.15
 FAINT = 0.1  # of the brightest tissue: background
+HATCH = "/////"
+HATCHED = "hatched: the mean has another sign with another baseline"
 _MAP_MARGINS = {
     "wspace": 0.02,
     "hspace": 0.1,
@@ -115,7 +117,8 @@ def age_histogram(ages: pd.Series, sex: pd.Series) -> Figure:
 def contribution_bars(table: pd.DataFrame, how: str = "") -> Figure:
     """Mean signed contribution of one level with intervals (years), the 24 strongest first.
 
-    `how` the values of groups were made stands below the axis.
+    `how` the values were made stands below the axis. Bars are hatched where the column ``stable``
+    is False.
     """
     shown = table.dropna(subset=["mean_delta_age"]).sort_values("rank", kind="stable")
     shown = shown.head(MANY_BARS)[::-1]
@@ -125,7 +128,11 @@ def contribution_bars(table: pd.DataFrame, how: str = "") -> Figure:
         mean = shown["mean_delta_age"].to_numpy(dtype=float)
         colours = np.where(mean < 0, OLDER, YOUNGER)
         axes.axvline(0, color=GREY, lw=1)
-        axes.barh(place, mean, height=0.62, color=colours, alpha=0.75)
+        bars = axes.barh(place, mean, height=0.62, color=colours, alpha=0.75)
+        turning = shown["stable"].eq(False).to_numpy() if "stable" in shown else place < 0
+        for bar in np.array(bars, dtype=object)[turning]:
+            bar.set(fill=False, edgecolor=bar.get_facecolor(), hatch=HATCH, linewidth=0)
+        notes = [how, HATCHED if turning.any() else ""]
         bounds = shown[["ci95_lower", "ci95_upper"]].to_numpy(dtype=float)
         known = np.isfinite(bounds).all(axis=1)
         axes.hlines(place[known], *bounds[known].T, color="#111827", lw=1.2)
@@ -136,15 +143,16 @@ def contribution_bars(table: pd.DataFrame, how: str = "") -> Figure:
         axes.set_xlim(-ZOOM * most, ZOOM * most)
         axes.set_xlabel(
             "change of predicted age when occluded (years), mean and 95 % interval"
-            + (f"\n{how}" if how else "")
+            + "".join(f"\n{note}" for note in notes if note)
         )
         return figure
 
 
-def map_slices(image: nib.Nifti1Image, background: nib.Nifti1Image | None) -> Figure:
+def map_slices(image: nib.Nifti1Image, background: nib.Nifti1Image | None, how: str = "") -> Figure:
     """Slices through a mean occlusion map in template space, over the mean anatomy on its grid.
 
     Years, 0 outside of the regions; axes in RAS order. Left of the picture is left of the brain.
+    `how` it was made stands beside the colours.
     """
     values = image.get_fdata(dtype=np.float32)
     under = None if background is None else background.get_fdata(dtype=np.float32)
@@ -168,7 +176,7 @@ def map_slices(image: nib.Nifti1Image, background: nib.Nifti1Image | None) -> Fi
                     axes.text(place, 0.5, side, transform=axes.transAxes, color="white")
         scale = ScalarMappable(norm, cmap="RdBu")
         bar = figure.colorbar(scale, cax=figure.add_subplot(grid[:, 4]))
-        bar.set_label("years", fontsize=8.5, color="white")
+        bar.set_label("; ".join(filter(None, ("years", how))), fontsize=8.5, color="white")
         bar.ax.tick_params(colors="white", labelsize=8)
         bar.outline.set_visible(False)
         return figure

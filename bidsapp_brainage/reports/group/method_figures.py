@@ -45,11 +45,12 @@ class Strip:
     signed: bool
 
 
-def region_bars(rows: pd.DataFrame, *, signed: bool) -> Figure:
+def region_bars(rows: pd.DataFrame, how: str = "", *, signed: bool) -> Figure:
     """The 24 strongest regions with the interval over people and the spread over members.
 
     Rows of one method, baseline and age group of ``attributionstats``. Where there is a sign,
-    contributions (years), else importance per mL, from 0 to 1.
+    contributions (years), else importance per mL, from 0 to 1. `how` they were made stands on the
+    axis.
     """
     value = "mean_delta_age" if signed else "mean_importance_per_ml"
     known = rows.dropna(subset=[value])
@@ -78,7 +79,7 @@ def region_bars(rows: pd.DataFrame, *, signed: bool) -> Figure:
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(-0.7, len(shown) - 0.3)
         unit = "contribution (years of first order)" if signed else "importance per mL, 0 to 1"
-        axes.set_xlabel(f"mean {unit}")
+        axes.set_xlabel(f"mean {unit}" + (f"\n{how}" if how else ""))
         if axes.get_legend_handles_labels()[0]:
             figure.legend(frameon=False, fontsize=8.5, loc="outside upper right", ncols=2)
         return figure

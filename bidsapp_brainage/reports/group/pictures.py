@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from markupsafe import Markup
 from bidsapp_brainage.bids.derivatives import Derivatives
 from bidsapp_brainage.bids.names import output_path, report_path
 from bidsapp_brainage.catalogue import flags
+from bidsapp_brainage.catalogue.lookup import baseline_title
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import load_nifti
 from bidsapp_brainage.reports.figures import drawing
@@ -132,13 +133,16 @@ def group_viewer(
     if mean_map is None or labels is None or regions["mean_delta_age"].isna().all():
         return None
     rows = regions.reset_index(drop=True)
+    rows["sign"] = rows["stable"].map({True: "stable", False: "opposite"})
+    fill = baseline_title(str(rows["baseline"].iloc[0]))
+    measures = [replace(measure, title=f"{measure.title} ({fill})") for measure in _MEASURES]
     size = int(max(labels.data.max(), rows["index"].max())) + 1
     positions = np.zeros(size, np.uint16)
     positions[rows["index"].to_numpy(dtype=int)] = np.arange(1, len(rows) + 1)
     placed = Volume(positions[labels.data.astype(int)], labels.affine)
     images = anatomies(results, mean_map.space, placed.data.shape, placed.affine)
     grey = mean_grey([np.asarray(image.dataobj, dtype=np.float32) for image in images])
-    return pack(identifier, placed, grey, rows, _MEASURES)
+    return pack(identifier, placed, grey, rows, measures)
 
 
 def _atlas_labels(
@@ -170,8 +174,9 @@ def anatomies(
     return images
 
 
-def mean_map_figure(results: StoredResults, mean_map: MeanMap) -> Figure:
-    """Slices of the mean map over the mean anatomy."""
+def mean_map_figure(results: StoredResults, mean_map: MeanMap, how: str) -> Figure:
+    """Slices of the mean map over the mean anatomy; `how` it was made stands beside the colours."""
     image = load_nifti(mean_map.path)
     below = anatomies(results, mean_map.space, image.shape, image.affine)
-    return group_figures.map_slices(image, group_figures.mean_anatomy(below) if below else None)
+    anatomy = group_figures.mean_anatomy(below) if below else None
+    return group_figures.map_slices(image, anatomy, how)

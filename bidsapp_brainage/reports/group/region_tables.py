@@ -16,6 +16,15 @@ _PLACES = (
 _LARGEST = "against random parcels, corrected by the largest statistic"
 _RANK = "of the rank, bootstrap over participants"
 _NULL = "against random parcels of the same size"
+_TOGETHER = (
+    Show("stable", "Sign", "sign", help="stable: the mean has the same sign with every baseline"),
+    Show("share", "People with a stable sign (%)", "number", 0, short=True,
+         help="whose own contribution has the same sign with every baseline, beyond the spread "
+         "over members of the ensemble"),
+    Show("q_stable", "q, every baseline", "p", short=True,
+         help="of a test that the sign is the same with every baseline; all regions of the atlas "
+         "are in the family"),
+)  # fmt: skip
 _AGAINST_NULL = (
     Show("mean_z_null", "z (null)", "signed", 2, f"mean z {_NULL}", ascending=True),
     Show("q_null", "q (null)", "p", 2, f"{_NULL}, false discovery rate"),
@@ -27,21 +36,27 @@ _AGAINST_NULL = (
 def region_table(regions: pd.DataFrame, *, identifier: str) -> Table:
     """All regions of an atlas (rows of level ``region``), strongest first, empty ones last."""
     most = regions["mean_delta_age"].abs().max()
+    rows = regions.sort_values("rank", kind="stable", na_position="last")
+    rows = rows.assign(
+        volume=rows["mean_volume_mm3"] / 1000,
+        share=100 * rows["share_stable"],
+        turning=rows["stable"].eq(False),
+    )
     columns = [
         Show("name", "Region", "name"),
         *with_values(regions, _PLACES),
         Show("rank", "Rank", "rank"),
-        Show("mean_delta_age", "Mean change (years)", "signed", 3, "occluded minus intact", most),
+        Show("mean_delta_age", "Mean change (years)", "signed", 3, "occluded minus intact", most,
+             striped="turning"),
         INTERVAL,
+        *with_values(rows, _TOGETHER),
         Show("mean_delta_age_per_ml", "Per mL", "signed", 3, "years per millilitre of the region"),
         Show("volume", "Volume (mL)", "number", 1),
         Show("effect_size", "Mean / SD", "signed", help="effect size over participants"),
         Show("q", "q", "p", help="sign test, false discovery rate"),
         *with_values(regions, _AGAINST_NULL),
         PEOPLE,
-    ]
-    rows = regions.sort_values("rank", kind="stable", na_position="last")
-    rows = rows.assign(volume=rows["mean_volume_mm3"] / 1000)
+    ]  # fmt: skip
     caption = "Mean contribution of every region of the atlas; click a heading to sort."
     return tabulate(identifier, caption, columns, rows, searchable=True)
 

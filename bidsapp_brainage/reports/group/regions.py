@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import pandas as pd
 
 from bidsapp_brainage.catalogue import levels as words
+from bidsapp_brainage.catalogue.lookup import baseline_title
+from bidsapp_brainage.reports import wording
 from bidsapp_brainage.reports.group import curves, figures, region_tables
 from bidsapp_brainage.reports.group.age_table import network_table
 from bidsapp_brainage.reports.group.overview import count
@@ -21,7 +23,13 @@ from bidsapp_brainage.reports.group.result_tables import shown_tables
 from bidsapp_brainage.reports.group.results import ATLAS_RESULTS
 from bidsapp_brainage.reports.group.second_opinions import region_sections
 from bidsapp_brainage.reports.group.stored import StoredResults
+from bidsapp_brainage.reports.wording import Notice
 from bidsapp_brainage.stats.regional.regions import notes
+from bidsapp_brainage.stats.regional.signs import N_LEADING, verdict
+
+ALPHA = 0.05
+_TOGETHER = ("stable", "share_stable", "p_stable", "q_stable")
+_PAIRS = ("explanation_a", "explanation_b", "measure", "mean")
 
 #: Suffix of a table, its figure, description, caption.
 _CURVES = (
@@ -44,7 +52,8 @@ _CURVES = (
         "asymmetry",
         curves.asymmetry_pairs,
         "Contributions of left and right regions",
-        "The pairs with the largest difference between left and right; a star marks q < 0.05.",
+        "The pairs with the largest difference between left and right; a star marks q < 0.05, a "
+        "dagger a difference that has another sign with another baseline.",
     ),
 )
 
@@ -54,30 +63,58 @@ def atlas_section(
 ) -> dict[str, object]:
     """Everything that the page shows about one atlas; its position is for identifiers."""
     identifier = f"regions-{position}"
-    table = results.rows("occlusionstats", entities)
-    parts = list(table.groupby("baseline", dropna=False, sort=True))
+    table = _with_signs(results.rows("occlusionstats", entities))
+    parts = list(table.groupby("baseline", dropna=False, sort=False))  # the main one first
     first = parts[0][1]
+    how = _replaced(parts[0][0])
     return {
         "id": identifier,
         "title": " ".join(entities.values()),
         "notes": notes(table),
+        "verdict": _verdict(table, results.rows("agreementstats", entities, needs=_PAIRS)),
         "viewer": group_viewer(
             results, entities, first[first["level"] == "region"], f"{identifier}-brain"
         ),
-        "map": _map_picture(results, entities, gallery),
+        "map": _map_picture(results, entities, gallery, how),
         "baselines": [
             _baseline(str(name), part, f"{identifier}-{fill}", entities, gallery)
             for fill, (name, part) in enumerate(parts)
         ],
-        "curves": _curve_pictures(results, entities, gallery),
+        "curves": _curve_pictures(results, entities, gallery, how),
         "network_ages": network_table(results, entities, identifier),
         "opinions": region_sections(results, entities, gallery, identifier),
         "further": shown_tables(results, ATLAS_RESULTS, identifier, entities),
     }
 
 
+def _with_signs(table: pd.DataFrame) -> pd.DataFrame:
+    """With the columns about all baselines, which tables of earlier versions lack."""
+    absent = [name for name in _TOGETHER if name not in table]
+    return table.reindex(columns=[*table.columns, *absent])
+
+
+def _verdict(table: pd.DataFrame, agreement: pd.DataFrame) -> list[Notice]:
+    """What holds of the means over people with every baseline, and what does not."""
+    rows = table[table["level"] == words.REGION.key]
+    pairs = agreement
+    if len(pairs):
+        pairs = pairs[pairs["measure"] == "spearman"].rename(columns={"mean": "spearman"})
+    known = verdict(rows, pairs, value="mean_delta_age")
+    leading = rows[rows["rank"] <= N_LEADING].drop_duplicates("index")
+    share, q = leading["share_stable"].mean(), leading["q_stable"].dropna()
+    more = "" if q.empty else f" ({int((q < ALPHA).sum())} of them with q < {ALPHA:g})"
+    if pd.notna(share):
+        more += f"; on average, {100 * share:.0f} % of people have a stable sign of their own there"
+    return wording.contributions(known, of="the sign of the mean", beyond=more)
+
+
+def _replaced(baseline: object) -> str:
+    """By what regions were replaced, for figures."""
+    return f"regions replaced by: {baseline_title(str(baseline))}"
+
+
 def _curve_pictures(
-    results: StoredResults, entities: Mapping[str, str], gallery: Gallery
+    results: StoredResults, entities: Mapping[str, str], gallery: Gallery, how: str
 ) -> dict[str, Picture | None]:
     """Lifespan, age groups and asymmetry, as far as there are tables of them."""
     drawn: dict[str, Picture | None] = {suffix: None for suffix, *_ in _CURVES}
@@ -90,10 +127,10 @@ def _curve_pictures(
         if not level:
             continue
         part = rows[rows["level"] == level] if "level" in rows else rows
-        figure = draw(part.replace({"name": words.SIDES}))
+        figure = draw(part.replace({"name": words.SIDES}), how)
         title = f"{alt} by {words.level_title(level).lower()}"
         drawn[suffix] = gallery.picture(
-            figure, suffix, title, caption, entities=entities, data=suffix
+            figure, suffix, title, f"{caption} {_sentence(how)}", entities=entities, data=suffix
         )
     return drawn
 
@@ -112,11 +149,12 @@ def _baseline(
     shown = min(figures.MANY_BARS, int((regions["n_participants"] > 0).sum()))
     picture = functools.partial(gallery.picture, entities=entities, data="occlusionstats")
     fill = "" if identifier.endswith("-0") else "".join(filter(str.isalnum, name))
+    replaced = _replaced(name)
     groups = []
     for level in _group_levels(table):
         part = table[table["level"] == level].replace({"name": words.SIDES})
         kind = "".join(filter(str.isalnum, level))
-        how = region_tables.how_occluded(level)
+        how = f"{region_tables.how_occluded(level)}; {replaced}"
         groups.append(
             {
                 "title": words.level_title(level),
@@ -124,22 +162,27 @@ def _baseline(
                     figures.contribution_bars(part, how),
                     f"{kind}contribution{fill}",
                     f"Bar chart of the mean contribution by {words.level_title(level).lower()}",
-                    "",
+                    _sentence(replaced),
                 ),
                 "table": region_tables.group_table(part, level, identifier=f"{identifier}-{kind}"),
             }
         )
     return {
-        "name": name,
+        "name": baseline_title(name),
         "ranking": picture(
-            figures.contribution_bars(regions),
+            figures.contribution_bars(regions, replaced),
             f"regioncontribution{fill}",
             f"Bar chart of the mean contribution of {count(shown, 'region')}",
-            f"The {count(shown, 'region')} whose occlusion changes the predicted age most.",
+            f"The {count(shown, 'region')} whose occlusion changes the predicted age most; "
+            f"{replaced}.",
         ),
         "groups": groups,
         "table": region_tables.region_table(regions, identifier=f"{identifier}-table"),
     }
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _group_levels(table: pd.DataFrame) -> list[str]:
@@ -153,19 +196,19 @@ def _group_levels(table: pd.DataFrame) -> list[str]:
 
 
 def _map_picture(
-    results: StoredResults, entities: Mapping[str, str], gallery: Gallery
+    results: StoredResults, entities: Mapping[str, str], gallery: Gallery, how: str
 ) -> Picture | None:
     mean_map = results.mean_map(entities)
     if mean_map is None:
         return None
     people = count(mean_map.n_participants, "participant")
     return gallery.picture(
-        mean_map_figure(results, mean_map),
+        mean_map_figure(results, mean_map, how),
         "meanmap",
         "Axial slices of the mean occlusion map",
         f"Mean change of predicted age over {people}, aligned affinely to {mean_map.space}. "
         "Red: the region makes the brain look older; blue: younger. Left of the picture is left "
-        "of the brain.",
+        f"of the brain. {_sentence(how)}",
         entities=entities,
         data="occlusionstats",
         look="brain",

@@ -127,7 +127,8 @@ REGION_MODEL = Result(
     "occlusionmodel", "What explains the contributions",
     "Per region and network: the contribution explained by age and the other columns at once.",
     (Show("name", "Region or network"), Show("level", kind="level"),
-     *_terms(Show("q", "q", "p"), Show("p_maxt", "p (max-T)", "p"))),
+     *_terms(Show("q", "q", "p"), Show("p_maxt", "p (max-T)", "p"),
+             Show("stable", kind="sign"))),
     order="p",
 )  # fmt: skip
 REGION_RELIABILITY = Result(
@@ -146,7 +147,7 @@ LIFESPAN_TESTS = Result(
         Show("slope_per_decade", kind="signed", digits=3),
         Show("spearman_age", "Rank correlation with age", "signed"),
         Show("peak_age", kind="number", digits=0), Show("q_age", "q, any change", "p"),
-        Show("q_nonlinear", "q, not a line", "p"), PEOPLE,
+        Show("q_nonlinear", "q, not a line", "p"), Show("stable", kind="sign"), PEOPLE,
     ),
     order="q_age",
 )  # fmt: skip
@@ -158,7 +159,7 @@ ASYMMETRY = Result(
         Show("mean_difference", "Difference", "signed", 3),
         Show("ci95", "95 % interval", "interval", 3),
         Show("mean_asymmetry", "Asymmetry", "signed"), Show("effect_size", "Mean / SD", "signed"),
-        Show("q", "q", "p"), Show("p_maxt", "p (max-T)", "p"),
+        Show("q", "q", "p"), Show("p_maxt", "p (max-T)", "p"), Show("stable", kind="sign"),
         Show("brain_part", kind="signed", digits=3), Show("model_part", kind="signed", digits=3),
     ),
 )  # fmt: skip
@@ -183,6 +184,7 @@ LITERATURE = Result(
         Show("study"), Show("claim", kind="long"), Show("age_group", "Ages"), Show("measure"),
         Show("verdict", kind="verdict"), Show("percentile", kind="number", digits=0),
         Show("best_rank", kind="count"), Show("n_ranked", "of", "count"),
+        Show("n_stable", kind="count"), Show("n_regions", "of", "count"),
         Show("regions", "Regions here", "long"),
     ),
 )  # fmt: skip

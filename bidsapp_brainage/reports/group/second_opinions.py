@@ -151,7 +151,7 @@ def region_sections(
         signed = bool(everybody["mean_delta_age"].notna().any())
         kind = "".join(filter(str.isalnum, str(name)))
         picture = gallery.picture(
-            method_figures.region_bars(everybody, signed=signed),
+            method_figures.region_bars(everybody, title, signed=signed),
             f"{kind}regions",
             f"Bar chart of the strongest regions: {title}",
             _OLDER if signed else "What each region needs per volume; the method has no sign.",
@@ -179,7 +179,7 @@ def _over_ages(
     if rows["age_group"].nunique() < 2:
         return None
     return gallery.picture(
-        curves.age_groups(rows.set_index("name").loc[strongest].reset_index()),
+        curves.age_groups(rows.set_index("name").loc[strongest].reset_index(), title),
         f"{kind}ages",
         f"Mean contributions in groups of age: {title}",
         f"The {len(strongest)} strongest regions in the age groups of He et al. (2025), as a "

@@ -11,14 +11,12 @@ from bidsapp_brainage.catalogue.levels import SIDES
 from bidsapp_brainage.catalogue.lookup import baseline_title, output
 from bidsapp_brainage.reports import wording
 from bidsapp_brainage.reports.html import (
-    Cell,
     Table,
     as_float,
     decimals,
     largest,
     number,
     slug,
-    text_cell,
 )
 from bidsapp_brainage.reports.individual.method_tables import Part, method_tables
 from bidsapp_brainage.reports.individual.results import RegionResult, ScanResult
@@ -116,12 +114,6 @@ _SIGN_HELP = (
 )
 
 
-def _sign_cell(sign: object) -> Cell:
-    """Badge of the sign of a contribution."""
-    words = wording.SIGNS.get(sign)
-    return text_cell(words.word, level=words.level) if words else text_cell(None)
-
-
 def _region_table(rows: pd.DataFrame, identifier: str, file_name: str) -> Table:
     """One row per region; columns without any value are left out."""
     ordered = rows.sort_values("rank", kind="stable", na_position="last")
@@ -144,11 +136,11 @@ def _region_table(rows: pd.DataFrame, identifier: str, file_name: str) -> Table:
     columns = [
         Show("name", "Region", "name"),
         Show("rank", "Rank", "rank", sorted="ascending"),
+        Show("delta_age", "Contribution", "signed", digits, without, most, striped="doubtful"),
+        *with_values(ordered, [Show("sign", "Sign", "sign", help=_SIGN_HELP)]),
         Show("hemisphere", "Side", "name"),
         *with_values(ordered, places),
         Show("volume", "Volume (ml)", "number", 1),
-        Show("delta_age", "Contribution", "signed", digits, without, most, striped="doubtful"),
-        *with_values(ordered, [Show("sign", "Sign", help=_SIGN_HELP, cell=_sign_cell)]),
         *with_values(ordered, further),
     ]
     ordered = ordered.assign(volume=ordered["volume_mm3"] / 1000)
