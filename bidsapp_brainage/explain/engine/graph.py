@@ -8,7 +8,6 @@ integers, hashable), so that plans made from it serve every network of that shap
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -26,7 +25,7 @@ from .sums.tiling import tile_weights
 PointFunction: TypeAlias = Callable[..., Tensor]
 """Acts on each position by itself: takes and gives (n, channels) or (1, channels, *grid)."""
 
-SUM_ROWS = 1 << 14  # voxels that are added up in the network's precision before float64
+SUM_ROWS = 1 << 12  # voxels that are added up in the network's precision before float64
 
 
 class UnsupportedNetworkError(BrainageError):
@@ -91,11 +90,6 @@ class Layer:
     def adds_up(self) -> bool:
         """Whether every output adds up what its window reads, windows being many."""
         return self.kind in (Kind.CONV, Kind.MEAN) and not self.covers_grid
-
-    @property
-    def source_grid_size(self) -> int:
-        """Positions of the (first) input."""
-        return math.prod(self.source_grid)
 
     @property
     def covers_grid(self) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
 from . import vocabulary
 from .drafts import Draft, assemble
@@ -56,16 +57,12 @@ class _Graph:
             raise UnsupportedNetworkError(
                 type(module).__name__, "forward", f"cannot be traced by torch.fx ({text})"
             ) from error
-        # A batch of two keeps squeeze() from removing the batch axis.
-        meta = copy.deepcopy(traced).to("meta")
-        ShapeProp(meta).propagate(torch.empty(2, *shape, device="meta", dtype=dtype))
         self.nodes = list(traced.graph.nodes)
         self.modules = dict(traced.named_modules())
-        self._shapes = {
-            node.name: tuple(node.meta["tensor_meta"].shape)
-            for node in meta.graph.nodes
-            if isinstance(getattr(node.meta.get("tensor_meta"), "shape", None), torch.Size)
-        }
+        # A batch of two keeps squeeze() from removing the batch axis.
+        shapes = _Shapes(traced)
+        shapes.run(torch.empty(2, *shape, device="meta", dtype=dtype))
+        self._shapes = shapes.found
         for node in self.nodes:
             node.meta["shape"] = self._shapes.get(node.name)
 
@@ -85,6 +82,59 @@ class _Graph:
             )
         what = getattr(node.target, "__name__", str(node.target))
         return UnsupportedNetworkError(f"Operation {node.name}", what, why)
+
+
+class _Shapes(fx.Interpreter):
+    """Runs a graph without values for the shapes of its tensors.
+
+    What the engine knows is not run: without values torch would import its compiler for most of it,
+    which takes seconds.
+    """
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.found: dict[str, Shape] = {}
+        self._modules = dict(module.named_modules())
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Note the shape of what a node gives."""
+        known = self._known(n)
+        result = super().run_node(n) if known is None else known
+        if isinstance(result, Tensor):
+            self.found[n.name] = n.meta["shape"] = tuple(result.shape)
+        return result
+
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a module without its values."""
+        return copy.deepcopy(self.fetch_attr(target)).to("meta")(*args, **kwargs)
+
+    def get_attr(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A tensor without its values."""
+        value = super().get_attr(target, args, kwargs)
+        return value.to("meta") if isinstance(value, Tensor) else value
+
+    def _known(self, n: fx.Node) -> Tensor | None:
+        call = vocabulary.call_of(n, self._modules)
+        values = [self.env[node] for node in n.all_input_nodes]
+        if call is None or not values or not all(isinstance(value, Tensor) for value in values):
+            return None
+        first: Tensor = values[0]
+        match call.role:
+            case "pointwise" | "norm":
+                return first
+            case "join" if not call.by_channel:
+                return first.new_empty(np.broadcast_shapes(*(value.shape for value in values)))
+            case "linear":
+                return first.new_empty(*first.shape[:-1], call.module.out_features)
+            case "conv":
+                window, channels = vocabulary.conv_window(call.module), call.module.out_channels
+            case "mean" | "max" if call.module is not None:
+                window, channels = call.window(tuple(first.shape[2:])), first.shape[1]
+            case _:
+                return None
+        if window is None:
+            return None
+        return first.new_empty(len(first), channels, *window.grid(tuple(first.shape[2:])))
 
 
 class _Reader:

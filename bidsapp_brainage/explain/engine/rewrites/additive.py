@@ -8,10 +8,12 @@ voxels change, whatever the fill.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from bidsapp_brainage.explain.engine.full_pass import apply_all, window_sums
@@ -25,13 +27,29 @@ MAX_WEIGHTS = 1 << 26
 def sum_voxels(network: Network) -> Network:
     """The same network with sums over voxels where it has them."""
     for last, layer in enumerate(network.layers):
-        chain = _linear_chain(network, last) if layer.covers_grid and layer.pool is None else []
-        if chain and _reads_voxels(network, network.layers[chain[0]].inputs[0]):
-            size = layer.channels * network.layers[chain[0]].source_grid_size
-            features = network.layers[network.layers[chain[0]].inputs[0]].channels
-            if size * features <= MAX_WEIGHTS:
+        if layer.covers_grid and layer.pool is None:
+            chain = _chain_of_voxels(network, last)
+            if chain:
                 network = _with_sum(network, chain)
     return _without_unread(network)
+
+
+def _chain_of_voxels(network: Network, last: int) -> list[int]:
+    """Layers up to `last` that only add up what single voxels give; none where they do not.
+
+    Of several such chains that whose first layer reads the fewest features.
+    """
+    chain = _linear_chain(network, last)
+    features = {}
+    for start in range(len(chain)):
+        source = network.layers[chain[start]].inputs[0]
+        if _reads_voxels(network, source):
+            features[start] = network.layers[source].channels
+    if not features:
+        return []
+    start = min(features, key=lambda k: (features[k], -k))
+    size = network.layers[last].channels * math.prod(network.shape[1:]) * features[start]
+    return chain[start:] if size <= MAX_WEIGHTS else []
 
 
 def _linear_chain(network: Network, last: int) -> list[int]:
@@ -115,29 +133,34 @@ def _with_sum(network: Network, chain: Sequence[int]) -> Network:
 
 def _adjoint(network: Network, chain: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Weights (voxels, features, out) of a chain of linear layers, and its constant (1, out)."""
-    first = network.layers[chain[0]]
-    channels = network.layers[first.inputs[0]].channels
+    last = network.operations[chain[-1]]
+    assert last.weight is not None
+    weight = last.weight.double()
+    constant = weight.new_zeros(len(weight)) if last.bias is None else last.bias.double()
+    for number in reversed(chain[:-1]):
+        layer, operation = network.layers[number], network.operations[number]
+        if operation.bias is not None:
+            constant = constant + weight.flatten(2).sum(dim=2) @ operation.bias.double()
+        weight = _weight_before(layer, operation, weight)
+    by_voxel = weight.flatten(2).permute(2, 1, 0)
+    return by_voxel.to(network.dtype).contiguous(), constant[None]
+
+
+def _weight_before(layer: Layer, operation: Operation, weight: Tensor) -> Tensor:
+    """Weights of a layer's input, from those (out, channels, *grid) of its output."""
+    if operation.weight is not None and layer.window == Window.single(len(layer.grid)):
+        return torch.einsum("oc...,ci->oi...", weight, operation.weight.double().flatten(1))
+    if layer.kind is Kind.MEAN and layer.window.tiles:
+        for axis, n in enumerate(layer.window.kernel):
+            weight = weight.repeat_interleave(n, dim=2 + axis)
+        missing = [n - k for n, k in zip(layer.source_grid, weight.shape[2:], strict=True)]
+        return F.pad(weight / layer.window.size, [k for n in reversed(missing) for k in (0, n)])
+    into = weight.shape[1] if operation.weight is None else operation.weight.shape[1]
+    wide = None if operation.weight is None else operation.weight.double()
     with torch.enable_grad():
-        features = torch.zeros(
-            1, channels, *first.source_grid,
-            dtype=torch.float64, device=network.device, requires_grad=True,
-        )  # fmt: skip
-        values = features
-        for number in chain:
-            operation = network.operations[number]
-            wide = replace(
-                operation,
-                weight=None if operation.weight is None else operation.weight.double(),
-                bias=None if operation.bias is None else operation.bias.double(),
-            )
-            values = window_sums(network.layers[number], wide, values)
-        out = values.flatten(1)
-        rows = [
-            torch.autograd.grad(out[0, k], features, retain_graph=True)[0].reshape(channels, -1)
-            for k in range(out.shape[1])
-        ]
-    weight = torch.stack(rows, dim=2).transpose(0, 1).contiguous()
-    return weight.to(network.dtype), out.detach()
+        before = weight.new_zeros(len(weight), into, *layer.source_grid).requires_grad_()
+        after = window_sums(layer, Operation(weight=wide), before)
+        return torch.autograd.grad(after, before, weight)[0]
 
 
 def _without_unread(network: Network) -> Network:
