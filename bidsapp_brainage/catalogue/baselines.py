@@ -22,6 +22,15 @@ BASELINES: tuple[Baseline, ...] = (
         only_regions=True,
     ),
     Baseline(
+        key="closed",
+        help="closed (by what lies around)",
+        level="nearest voxel outside the region, as if the region had shrunk to nothing",
+        title="closed up",
+        text="what lies around it, as if it had shrunk to nothing",
+        outlined=True,
+        only_regions=True,
+    ),
+    Baseline(
         key="blur",
         help="blur",
         level="brain smoothed by a Gaussian of four voxels, blended in over the rim of the region",

@@ -72,14 +72,21 @@ class RegionLinear(nn.Module):
 
         `units` and `labels` are volumes (D, H, W); labels are indices of the segmentation.
         """
-        part = self._parts(labels)
+        part = self.parts_of(labels).ravel()
         tissue = np.clip(units / self.full, 0, 1) * (labels > 0)
-        amounts = np.bincount(part.ravel(), tissue.ravel(), minlength=len(self.names) + 1)
-        sizes = np.bincount(part.ravel(), labels.ravel() > 0, minlength=len(self.names) + 1)
+        amounts = np.bincount(part, tissue.ravel(), minlength=len(self.names) + 1)
+        sizes = np.bincount(part, labels.ravel() > 0, minlength=len(self.names) + 1)
+        return self.fractions_of(amounts, sizes)
+
+    def fractions_of(self, amounts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """The same from voxels of tissue, and voxels, of each region (n_regions + 1,).
+
+        The last are those of regions without a name.
+        """
         empty = sizes - amounts
         found = np.where(np.arange(len(self.names)) < self.n_tissues, amounts[:-1], empty[:-1])
         found[self.n_tissues] = empty.sum() - empty[self.n_tissues + 1 : -1].sum()
-        return np.asarray(found / max(int(np.count_nonzero(labels)), 1))
+        return np.asarray(found / max(float(sizes.sum()), 1.0))
 
     def set_weights(self, weight: np.ndarray, intercept: float) -> None:
         """Put in years per part of the intracranial volume, and the age of a brain without."""
@@ -89,7 +96,7 @@ class RegionLinear(nn.Module):
     def bound(self, labels: np.ndarray) -> nn.Module:
         """The network for a brain with these regions, (D, H, W), as one sum over its voxels."""
         weight = self.weight.double().cpu().numpy()
-        inside, part = labels > 0, self._parts(labels)
+        inside, part = labels > 0, self.parts_of(labels)
         around = weight[self.n_tissues]  # of what has no fluid region of its own
         own = np.append(weight, 0.0)[part]
         fluid = (part >= self.n_tissues) & (part < len(self.names))
@@ -107,7 +114,7 @@ class RegionLinear(nn.Module):
         """Raise: without the regions of a brain there is no answer."""
         raise DataError("This network must be bound to the regions of a brain first.")
 
-    def _parts(self, labels: np.ndarray) -> np.ndarray:
+    def parts_of(self, labels: np.ndarray) -> np.ndarray:
         """Place in ``names`` of every voxel; their number where it has none."""
         table = np.full(int(max(labels.max(), *(part.max() for part in self._indices))) + 1, -1)
         for place, part in enumerate(self._indices):

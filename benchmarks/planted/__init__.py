@@ -1,0 +1,1 @@
+"""Contributions of regions against a known truth."""
