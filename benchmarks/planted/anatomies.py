@@ -111,8 +111,7 @@ def real_anatomy(folders: Sequence[Path]) -> Anatomy:
     )
     if not images:
         raise DataError("No *_desc-sfcn2mminput_T1w.nii.gz: give folders of the app's derivatives.")
-    with as_file(files("bidsapp_brainage") / "data" / "segmentation" / "muse_labels.tsv") as path:
-        regions = io.read_tsv(path)
+    regions = segmented_regions()
 
     def brain(number: int) -> Brain:
         image = images[number % len(images)]
@@ -131,6 +130,12 @@ def real_anatomy(folders: Sequence[Path]) -> Anatomy:
     present = np.unique(brain(0).labels)
     regions = regions[regions["index"].isin(present)].reset_index(drop=True)
     return Anatomy("people", regions, brain, len(images))
+
+
+def segmented_regions() -> pd.DataFrame:
+    """Names of the regions of the embedded segmentation."""
+    with as_file(files("bidsapp_brainage") / "data" / "segmentation" / "muse_labels.tsv") as path:
+        return io.read_tsv(path)
 
 
 def _coarse(values: NDArray[np.generic], order: int) -> NDArray[np.generic]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,35 +14,39 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bidsapp_brainage import io
+from bidsapp_brainage.atlas.templates import embedded_images
 from bidsapp_brainage.catalogue.baselines import BASELINES
 from bidsapp_brainage.explain.baselines import disjoint_layers
 from bidsapp_brainage.explain.engine.geometry import Patch
 from bidsapp_brainage.explain.ensemble import Ensemble, Occluder
 from bidsapp_brainage.explain.methods import find
 from bidsapp_brainage.explain.session import ExplanationInput, ExplanationSession
-from bidsapp_brainage.imaging.transforms import apply_xfm, read_affine
 from bidsapp_brainage.model import cards, prediction
 from bidsapp_brainage.model.networks.mixture import Mixture
 from bidsapp_brainage.model.networks.regional import RegionLinear, for_brain
 from bidsapp_brainage.model.weights.loading import load_members
+from bidsapp_brainage.segmentation.prepare import prepared_input
 
+from .anatomies import segmented_regions
 from .warps import Field, patch_of, shrinking, thinned
 
 LOST = 0.1
 NOISE = 0.05  # tissue units, for the ceiling
 NULL_PARCELS = 10
 MODEL = "sfcn2mm"
+VOXEL_ML = 0.008
+#: Methods that explain voxels, whose sums over regions are compared.
+ATTRIBUTIONS = {"ig": "integrated gradients", "lrp": "relevance propagation", "noise": "learned noise"}
 Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
 class Person:
-    """Input of the model, its regions, and an atlas on the same grid."""
+    """Input of the model, its regions, and their names."""
 
     name: str
     volume: NDArray[np.float32]
     regions: NDArray[np.int32]
-    labels: NDArray[np.int32]
     atlas: pd.DataFrame
 
 
@@ -144,20 +149,14 @@ def find_people(folders: Sequence[Path]) -> list[Path]:
     return sorted(path for folder in folders for path in folder.rglob(name))
 
 
-def read_person(image: Path, atlas: pd.DataFrame) -> Person:
-    """A person from derivatives of a run with the default atlas."""
-    stem = image.name.split("_space-")[0]
-    grid = io.load_nifti(image)
-    regions = io.load_nifti(image.with_name(image.name.replace("_T1w.nii", "_dseg.nii")))
-    (labels_t1w,) = image.parent.glob(f"{stem}_space-T1w_atlas-BrainageDemo_dseg.nii.gz")
-    (affine,) = image.parent.glob(f"{stem}_from-T1w_to-*_desc-{MODEL}input_xfm.txt")
-    labels = apply_xfm(
-        io.load_nifti(labels_t1w), grid, read_affine(affine), interpolation="nearest"
-    )
-    return Person(
-        stem, grid.get_fdata(dtype=np.float32), np.asarray(regions.dataobj).astype(np.int32),
-        np.asarray(labels.dataobj).astype(np.int32), atlas,
-    )  # fmt: skip
+def read_person(image: Path) -> Person:
+    """A person's input of the model, explained by the regions of the segmentation itself."""
+    dseg = io.load_nifti(image.with_name(image.name.replace("_T1w.nii", "_dseg.nii")))
+    regions = np.asarray(dseg.dataobj).astype(np.int32)
+    volume = io.load_nifti(image).get_fdata(dtype=np.float32)
+    atlas = segmented_regions()
+    present = atlas["index"].isin(np.unique(regions))
+    return Person(image.name.split("_space-")[0], volume, regions, atlas[present])
 
 
 def respond(person: Person) -> pd.DataFrame:
@@ -171,7 +170,7 @@ def respond(person: Person) -> pd.DataFrame:
     members, decode = load_members(card), prediction.decoder(card)
     table = person.atlas[["index", "name"]].copy()
     indices = [int(index) for index in table["index"]]
-    table["n_voxels"] = [int((person.labels == index).sum()) for index in indices]
+    table["n_voxels"] = [int((person.regions == index).sum()) for index in indices]
     for name, column in _answers(members, decode, person, indices).items():
         table[name] = column
     for name, column in _explanations(members, decode, person).items():
@@ -185,7 +184,7 @@ def _answers(members, decode, person: Person, indices: Sequence[int]) -> dict[st
     noise = NOISE * rng.standard_normal(person.volume.shape).astype(np.float32)
     noisy = Person(
         person.name, np.where(person.regions > 0, person.volume + noise, person.volume),
-        person.regions, person.labels, person.atlas,
+        person.regions, person.atlas,
     )  # fmt: skip
     wanted = {
         "shrink": (person, LOST), "swell": (person, -LOST), "shrink, noisy": (noisy, LOST),
@@ -194,13 +193,13 @@ def _answers(members, decode, person: Person, indices: Sequence[int]) -> dict[st
     for name, (who, share) in wanted.items():
         model = Shipped(members, decode, who)
         found[name] = _column(model.changes({
-            k: _moved(model, who, shrinking(who.labels == index, share))
-            for k, index in enumerate(indices) if (who.labels == index).any()
+            k: _moved(model, who, shrinking(who.regions == index, share))
+            for k, index in enumerate(indices) if (who.regions == index).any()
         }), len(indices))  # fmt: skip
     model = Shipped(members, decode, person)
     found["thin"] = _column(model.changes({
         k: _dried(model, person, index)
-        for k, index in enumerate(indices) if (person.labels == index).any()
+        for k, index in enumerate(indices) if (person.regions == index).any()
     }), len(indices))  # fmt: skip
     return found
 
@@ -211,7 +210,7 @@ def _moved(model: Shipped, person: Person, field: Field) -> Changed:
 
 
 def _dried(model: Shipped, person: Person, index: int) -> Changed:
-    box, values = thinned(person.volume, person.labels == index, LOST)
+    box, values = thinned(person.volume, person.regions == index, LOST)
     return Changed(box, values, model.amounts(box))
 
 
@@ -221,15 +220,27 @@ def _column(found: Mapping[int, float], n: int) -> NDArray[np.float64]:
 
 def _explanations(members, decode, person: Person) -> dict[str, NDArray[np.float64]]:
     ensemble = Ensemble(tuple(for_brain(members, person.regions)), decode)
-    keys = [card.key for card in BASELINES if card.key != "template"]
+    keys = tuple(card.key for card in BASELINES)
     session = ExplanationSession(ExplanationInput(
-        ensemble=ensemble, volume=person.volume, labels=person.labels, atlas=person.atlas,
-        voxel_ml=0.008, baselines=tuple(keys), mask=person.regions > 0, null_parcels=NULL_PARCELS,
+        ensemble=ensemble, volume=person.volume, labels=person.regions, atlas=person.atlas,
+        voxel_ml=VOXEL_ML, baselines=keys, mask=person.regions > 0, template=seen_template(),
+        null_parcels=NULL_PARCELS,
     ))  # fmt: skip
     made = find("occlusion")(session)
-    found = {}
-    for baseline, rows in made["baselines"].groupby("baseline", sort=False):
-        found[f"occlusion, {baseline}"] = rows["delta_age"].to_numpy()
-        found[f"occlusion, {baseline}, per ml"] = rows["delta_age_per_ml"].to_numpy()
-    found[f"occlusion, {keys[0]}, z"] = made["table"]["z_null"].to_numpy()
+    found = {f"occlusion, {keys[0]}, z": made["table"]["z_null"].to_numpy()}
+    tables = [("occlusion", made["baselines"])]
+    tables += [(name, find(key)(session)[key]) for key, name in ATTRIBUTIONS.items()]
+    for name, table in tables:
+        for baseline, rows in table.groupby("baseline", sort=False, dropna=False):
+            full = f"{name}, {baseline}" if isinstance(baseline, str) else name
+            column = "importance" if rows["delta_age"].isna().all() else "delta_age"
+            found[full] = rows[column].to_numpy()
+            found[f"{full}, per ml"] = rows[f"{column}_per_ml"].to_numpy()
     return found
+
+
+@functools.cache
+def seen_template() -> NDArray[np.float32]:
+    """The template of the model as the model would see it."""
+    volume, _ = prepared_input(*embedded_images(), np.eye(4), cards.find_card(MODEL).input)
+    return volume.get_fdata(dtype="float32")

@@ -171,3 +171,18 @@ def test_without_regions_there_is_no_answer():
 def test_a_brain_that_is_empty_has_the_age_of_no_region():
     bound = network(np.ones(5), age=44.0).bound(np.zeros((4, 4, 4), int))
     assert sum_of(bound, np.zeros((4, 4, 4), np.float32)) == pytest.approx(44)
+
+
+def test_relevance_can_be_propagated_through_a_bound_network():
+    pytest.importorskip("captum")
+    from bidsapp_brainage.explain.methods.lrp import relevance
+
+    units, labels = brain(4)
+    bound = network(np.array([-20.0, -50, 30, 15, 25])).bound(labels)
+
+    def decode(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        probabilities = torch.softmax(logits.double(), dim=1)
+        return probabilities, probabilities @ CENTERS.double()
+
+    found = relevance(bound, units, decode, device="cpu")
+    assert np.abs(found).sum() > 0

@@ -146,7 +146,7 @@ class BoundRegions(nn.Module):
         self.units = nn.Conv3d(1, 1, 1, bias=False)  # t = units / full
         self.lack = nn.Conv3d(1, 1, 1)  # 1 - relu(t)
         self.both = nn.Conv3d(1, 2, 1)  # of the lack's positive part: tissue and fluid
-        self.relu = nn.ReLU()
+        self.relu, self.inner_relu = nn.ReLU(), nn.ReLU()  # relevance propagation: each used once
         self.sum = nn.Linear(weights.size, 1)
         self.spread = spread
         with torch.no_grad():
@@ -167,7 +167,7 @@ class BoundRegions(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits over the bins."""
-        lack = self.relu(self.lack(self.relu(self.units(x))))
+        lack = self.relu(self.lack(self.inner_relu(self.units(x))))
         return self.spread(self.sum(self.both(lack).flatten(1)))
 
 
