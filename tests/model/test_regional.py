@@ -173,16 +173,15 @@ def test_a_brain_that_is_empty_has_the_age_of_no_region():
     assert sum_of(bound, np.zeros((4, 4, 4), np.float32)) == pytest.approx(44)
 
 
-def test_relevance_can_be_propagated_through_a_bound_network():
+def test_relevance_of_volumes_is_what_occlusion_by_fluid_takes_away():
     pytest.importorskip("captum")
     from bidsapp_brainage.explain.methods.lrp import relevance
 
     units, labels = brain(4)
     bound = network(np.array([-20.0, -50, 30, 15, 25])).bound(labels)
-
-    def decode(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        probabilities = torch.softmax(logits.double(), dim=1)
-        return probabilities, probabilities @ CENTERS.double()
-
-    found = relevance(bound, units, decode, device="cpu")
-    assert np.abs(found).sum() > 0
+    found = relevance(bound, units, lambda logits: (logits, logits[:, 0]))
+    occluded = units.copy()
+    occluded[:3] = 0
+    change = sum_of(bound, occluded) - sum_of(bound, units)
+    assert found[:3].sum() == pytest.approx(change, abs=1e-4)
+    assert abs(change) > 0.1

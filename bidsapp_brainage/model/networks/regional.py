@@ -142,11 +142,11 @@ class BoundRegions(nn.Module):
 
     def __init__(self, weights: np.ndarray, age: float, spread: nn.Linear, full: float) -> None:
         super().__init__()
-        self.shape = weights.shape
+        self.shape, self.full = weights.shape, full
         self.units = nn.Conv3d(1, 1, 1, bias=False)  # t = units / full
         self.lack = nn.Conv3d(1, 1, 1)  # 1 - relu(t)
         self.both = nn.Conv3d(1, 2, 1)  # of the lack's positive part: tissue and fluid
-        self.relu, self.inner_relu = nn.ReLU(), nn.ReLU()  # relevance propagation: each used once
+        self.relu = nn.ReLU()
         self.sum = nn.Linear(weights.size, 1)
         self.spread = spread
         with torch.no_grad():
@@ -165,9 +165,14 @@ class BoundRegions(nn.Module):
             other.sum.weight.copy_(weight.reshape(1, -1))
         return other
 
+    def years(self, x: torch.Tensor) -> torch.Tensor:
+        """What each voxel adds to the age, compared with fluid (years), shape of x."""
+        of_tissue, of_fluid = self.sum.weight.view(1, *self.shape).split(1, dim=1)
+        return (of_tissue - of_fluid) * (x / self.full).clamp(0, 1)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits over the bins."""
-        lack = self.relu(self.lack(self.inner_relu(self.units(x))))
+        lack = self.relu(self.lack(self.relu(self.units(x))))
         return self.spread(self.sum(self.both(lack).flatten(1)))
 
 
