@@ -15,10 +15,9 @@ from nilearn.image import resample_img
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from benchmarks.anatomy import compact_regions
 from bidsapp_brainage import io
 from bidsapp_brainage.errors import DataError
-
-from ..anatomy import compact_regions
 
 SHAPE, VOXEL_MM = (56, 64, 56), 3.0
 #: Smoothness and SD, in voxels, of the random movements by which people differ.
@@ -93,7 +92,7 @@ def phantom_anatomy() -> Anatomy:
     volume = ndimage.gaussian_filter(units[labels], 0.6).astype(np.float32)
     indices = np.arange(1, PHANTOM_REGIONS + 1)
     hemisphere = np.where(indices <= half, "L", "R")
-    names = [f"{side}{(index - 1) % half + 1}" for index, side in zip(indices, hemisphere, strict=True)]
+    names = [f"{side}{(k - 1) % half + 1}" for k, side in zip(indices, hemisphere, strict=True)]
     regions = pd.DataFrame({"index": indices, "name": names, "hemisphere": hemisphere})
     return Anatomy("phantom", regions, _deformed(Brain(volume, labels), PHANTOM_MOVEMENTS))
 
@@ -147,9 +146,7 @@ def _coarse(values: NDArray[np.generic], order: int) -> NDArray[np.generic]:
     )
 
 
-def _deformed(
-    brain: Brain, movements: Sequence[tuple[float, float]]
-) -> Callable[[int], Brain]:
+def _deformed(brain: Brain, movements: Sequence[tuple[float, float]]) -> Callable[[int], Brain]:
     return lambda number: _moved(brain, movements, np.random.default_rng(number))
 
 

@@ -23,7 +23,7 @@ from bidsapp_brainage.explain.session import ExplanationInput, ExplanationSessio
 
 from .anatomies import VOXEL_MM
 from .fills import CANDIDATES, Person, Reference
-from .networks import NETWORKS, Cohort, decode, predicted
+from .networks import NETWORKS, decode, predicted
 from .training import Cell, load, progress
 from .warps import patch_of, shrinking
 
@@ -33,12 +33,14 @@ PERMUTATIONS = 4
 LOST = 0.1  # of each region's volume, for the network's own response
 VOXEL_ML = VOXEL_MM**3 / 1000
 RESPONSE = "response"
+_SIGNED = {"": "delta_age", ", per ml": "delta_age_per_ml", ", z": "z_null"}
+_UNSIGNED = {"": "importance", ", per ml": "importance_per_ml"}
 Scores = dict[str, NDArray[np.float64]]
 
 
 def explain(cell: Cell, folder: Path) -> None:
     """Write ``NETWORK.tsv``: one row for each person and region, one column for each score."""
-    todo = [name for name in NETWORKS if not _table(folder, name).is_file()]
+    todo = [name for name in NETWORKS if not finished(folder, name)]
     if not todo:
         return
     learners, people = cell.learners(), cell.held_out()
@@ -67,6 +69,11 @@ def read(folder: Path, name: str) -> pd.DataFrame:
     return io.read_tsv(_table(folder, name))
 
 
+def finished(folder: Path, name: str) -> bool:
+    """Whether :func:`explain` wrote the table of a network."""
+    return _table(folder, name).is_file()
+
+
 def explanations(
     network: nn.Module, person: Person, known: Reference, regions: pd.DataFrame
 ) -> Scores:
@@ -77,11 +84,8 @@ def explanations(
     for card in BASELINES:
         session = _with_baseline(first, card.key)
         table = find("occlusion")(session)["table"]
-        name = f"occlusion, {card.key}"
-        scores[name] = table["delta_age"].to_numpy()
-        scores[f"{name}, per ml"] = table["delta_age_per_ml"].to_numpy()
-        scores[f"{name}, z"] = table["z_null"].to_numpy()
-        scores[f"{name}, p"] = table["p_null"].to_numpy()
+        scores |= {f"occlusion, {card.key}{after}": table[column].to_numpy()
+                   for after, column in _SIGNED.items()}  # fmt: skip
         scores |= _voxelwise(session, "ig", f"integrated gradients, {card.key}")
     scores |= _voxelwise(first, "lrp", "relevance propagation")
     scores |= _voxelwise(first, "noise", "learned noise")
@@ -157,10 +161,9 @@ def _voxelwise(session: ExplanationSession, method: str, name: str) -> Scores:
         table = find(method)(session)[method]
     except BrainageError:
         return {}
-    if table["delta_age"].isna().all():
-        return {name: table["importance"].to_numpy(), f"{name}, per ml": table["importance_per_ml"].to_numpy()}
-    return {name: table["delta_age"].to_numpy(), f"{name}, per ml": table["delta_age_per_ml"].to_numpy(),
-            f"{name}, z": table["z_null"].to_numpy(), f"{name}, p": table["p_null"].to_numpy()}
+    signed = table["delta_age"].notna().any()
+    columns = _SIGNED if signed else _UNSIGNED
+    return {f"{name}{after}": table[column].to_numpy() for after, column in columns.items()}
 
 
 def _table(folder: Path, name: str) -> Path:

@@ -135,17 +135,13 @@ def _gaussian(
     return fills
 
 
-def _regions(
-    person: Person, margin: int
-) -> list[tuple[tuple[slice, ...], NDArray[np.bool_]]]:
+def _regions(person: Person, margin: int) -> list[tuple[tuple[slice, ...], NDArray[np.bool_]]]:
     """A box around each region that has voxels, and the region in it."""
     boxes = ndimage.find_objects(person.labels)
     found = []
     for index in person.indices:
         box = boxes[index - 1] if index <= len(boxes) else None
         if box is not None:
-            wide = tuple(
-                slice(max(part.start - margin, 0), part.stop + margin) for part in box
-            )
+            wide = tuple(slice(max(part.start - margin, 0), part.stop + margin) for part in box)
             found.append((wide, person.labels[wide] == index))
     return found

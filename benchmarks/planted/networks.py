@@ -35,7 +35,9 @@ class Cohort:
     ages: NDArray[np.float64]
 
 
-def cohort(anatomy: Anatomy, plant: Plant, people: range, seed: int, step: Callable[[int, int], None]) -> Cohort:
+def cohort(
+    anatomy: Anatomy, plant: Plant, people: range, seed: int, step: Callable[[int, int], None]
+) -> Cohort:
     """People with planted ages; who they are does not depend on the plant."""
     rng = np.random.default_rng([seed, 1])
     ages = rng.uniform(FIRST_AGE, LAST_AGE, people.stop)[people.start :]
@@ -89,7 +91,9 @@ def linear(people: Cohort, seed: int, step: Callable[[int, int], None]) -> nn.Mo
     maps = []
     with torch.inference_mode():
         for volume in people.volumes:
-            maps.append(network.amount_maps(torch.from_numpy(volume.astype(np.float32))[None, None]))
+            maps.append(
+                network.amount_maps(torch.from_numpy(volume.astype(np.float32))[None, None])
+            )
     features = torch.cat(maps).flatten(1).numpy()
     fitted = RidgeCV(PENALTIES).fit(features, people.ages)
     network.set_sum(torch.from_numpy(fitted.coef_).float(), float(fitted.intercept_))

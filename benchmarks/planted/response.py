@@ -36,7 +36,11 @@ NULL_PARCELS = 10
 MODEL = "sfcn2mm"
 VOXEL_ML = 0.008
 #: Methods that explain voxels, whose sums over regions are compared.
-ATTRIBUTIONS = {"ig": "integrated gradients", "lrp": "relevance propagation", "noise": "learned noise"}
+ATTRIBUTIONS = {
+    "ig": "integrated gradients",
+    "lrp": "relevance propagation",
+    "noise": "learned noise",
+}
 Box = tuple[slice, ...]
 
 
@@ -75,7 +79,9 @@ class Shipped:
         self._share = shares[at]
         local = [k for k in range(len(shares)) if k != at]
         self._tissue = Ensemble(
-            tuple(Mixture([m.parts[k] for k in local], [shares[k] for k in local]) for m in mixtures),
+            tuple(
+                Mixture([m.parts[k] for k in local], [shares[k] for k in local]) for m in mixtures
+            ),
             decode,
         )
         self.parts = self._linear[0].parts_of(person.regions)
@@ -117,12 +123,17 @@ class Shipped:
 
     def _regional_change(self, one: Changed) -> float:
         before = self._sums_of(self._person.volume[one.box], self.amounts(one.box))
-        return self._regional_age(self._sums - before + self._sums_of(one.volume, one.amounts)) - self._age
+        return (
+            self._regional_age(self._sums - before + self._sums_of(one.volume, one.amounts))
+            - self._age
+        )
 
     def _sums_of(self, units: NDArray, amounts: NDArray[np.float32]) -> NDArray[np.float64]:
         tissue = np.clip(units / self._linear[0].full, 0, 1)
         axes = (1, 2, 3)
-        return np.stack([(amounts * tissue).sum(axes, np.float64), amounts.sum(axes, dtype=np.float64)])
+        return np.stack(
+            [(amounts * tissue).sum(axes, np.float64), amounts.sum(axes, dtype=np.float64)]
+        )
 
     def _regional_age(self, sums: NDArray[np.float64]) -> float:
         fractions = self._linear[0].fractions_of(*sums)
@@ -179,7 +190,9 @@ def respond(person: Person) -> pd.DataFrame:
     return table
 
 
-def _answers(members, decode, person: Person, indices: Sequence[int]) -> dict[str, NDArray[np.float64]]:
+def _answers(
+    members, decode, person: Person, indices: Sequence[int]
+) -> dict[str, NDArray[np.float64]]:
     rng = np.random.default_rng(0)
     noise = NOISE * rng.standard_normal(person.volume.shape).astype(np.float32)
     noisy = Person(
@@ -205,7 +218,9 @@ def _answers(members, decode, person: Person, indices: Sequence[int]) -> dict[st
 
 
 def _moved(model: Shipped, person: Person, field: Field) -> Changed:
-    amounts = np.stack([field.pull_box(one) if one.any() else one for one in model.amounts(field.box)])
+    amounts = np.stack(
+        [field.pull_box(one) if one.any() else one for one in model.amounts(field.box)]
+    )
     return Changed(field.box, field.pull(person.volume), amounts)
 
 

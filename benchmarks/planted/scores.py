@@ -27,8 +27,8 @@ SCORES = {
 
 
 def explanations_in(table: pd.DataFrame) -> list[str]:
-    """Names of the explanations; those by volume, z and p are columns beside them."""
-    return [c for c in table.columns if c not in ID_COLUMNS and not c.endswith(", p")]
+    """Names of the explanations."""
+    return [c for c in table.columns if c not in ID_COLUMNS]
 
 
 def cell_scores(table: pd.DataFrame, plant: Plant, regions: pd.DataFrame) -> pd.DataFrame:
@@ -133,7 +133,9 @@ def with_interval(
     found = []
     for key, group in rows.groupby(list(by), sort=False):
         means = group.groupby("cell")[list(columns)].mean()
-        row: dict[str, object] = dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True))
+        row: dict[str, object] = dict(
+            zip(by, key if isinstance(key, tuple) else (key,), strict=True)
+        )
         for column in columns:
             values = means[column].dropna().to_numpy()
             row[column] = values.mean() if len(values) else np.nan

@@ -37,7 +37,9 @@ class Cell:
 
     def learners(self) -> Cohort:
         """People to learn from."""
-        return cohort(self.anatomy, self.plant, range(N_TRAIN), self.seed, progress(f"{self.name}: brains"))
+        return cohort(
+            self.anatomy, self.plant, range(N_TRAIN), self.seed, progress(f"{self.name}: brains")
+        )
 
     def held_out(self) -> Cohort:
         """People that no network has seen."""
@@ -88,7 +90,12 @@ def progress(what: str) -> Callable[[int, int], None]:
     """A line on the terminal that counts."""
 
     def step(done: int, total: int) -> None:
-        print(f"\r{what} {done}/{total}   ", end="" if done < total else "\n", file=sys.stderr, flush=True)
+        print(
+            f"\r{what} {done}/{total}   ",
+            end="" if done < total else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
 
     return step
 
