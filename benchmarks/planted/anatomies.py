@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -128,7 +129,7 @@ def real_anatomy(folders: Sequence[Path]) -> Anatomy:
 
     present = np.unique(brain(0).labels)
     regions = regions[regions["index"].isin(present)].reset_index(drop=True)
-    return Anatomy("people", regions, brain, len(images))
+    return Anatomy("people", regions, kept(brain), len(images))
 
 
 def segmented_regions() -> pd.DataFrame:
@@ -146,8 +147,13 @@ def _coarse(values: NDArray[np.generic], order: int) -> NDArray[np.generic]:
     )
 
 
+def kept(brain: Callable[[int], Brain]) -> Callable[[int], Brain]:
+    """People whom every plant needs are made once."""
+    return functools.lru_cache(maxsize=300)(brain)
+
+
 def _deformed(brain: Brain, movements: Sequence[tuple[float, float]]) -> Callable[[int], Brain]:
-    return lambda number: _moved(brain, movements, np.random.default_rng(number))
+    return kept(lambda number: _moved(brain, movements, np.random.default_rng(number)))
 
 
 def _moved(

@@ -27,7 +27,7 @@ from .networks import NETWORKS, decode, predicted
 from .training import Cell, load, progress
 from .warps import patch_of, shrinking
 
-N_EXPLAINED = 5
+N_EXPLAINED = 4
 NULL_PARCELS = 10
 PERMUTATIONS = 4
 LOST = 0.1  # of each region's volume, for the network's own response
