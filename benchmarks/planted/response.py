@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +35,10 @@ NOISE = 0.05  # tissue units, for the ceiling
 NULL_PARCELS = 10
 MODEL = "sfcn2mm"
 VOXEL_ML = 0.008
-#: Methods that explain voxels, whose sums over regions are compared.
-ATTRIBUTIONS = {
-    "ig": "integrated gradients",
-    "lrp": "relevance propagation",
-    "noise": "learned noise",
-}
+#: Methods that explain voxels, whose sums over regions are compared. Learned noise takes minutes
+#: for a person, and its importance has no sign.
+ATTRIBUTIONS = {"ig": "integrated gradients", "lrp": "relevance propagation"}
+ATTRIBUTED = ("background", "template")
 Box = tuple[slice, ...]
 
 
@@ -244,7 +242,8 @@ def _explanations(members, decode, person: Person) -> dict[str, NDArray[np.float
     made = find("occlusion")(session)
     found = {f"occlusion, {keys[0]}, z": made["table"]["z_null"].to_numpy()}
     tables = [("occlusion", made["baselines"])]
-    tables += [(name, find(key)(session)[key]) for key, name in ATTRIBUTIONS.items()]
+    few = ExplanationSession(replace(session.inputs, baselines=ATTRIBUTED, null_parcels=0))
+    tables += [(name, find(key)(few)[key]) for key, name in ATTRIBUTIONS.items()]
     for name, table in tables:
         for baseline, rows in table.groupby("baseline", sort=False, dropna=False):
             full = f"{name}, {baseline}" if isinstance(baseline, str) else name
