@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.explain.ensemble import Ensemble
+from bidsapp_brainage.explain.methods.lrp import relevance
 from bidsapp_brainage.explain.occlusion import occlude
 from bidsapp_brainage.model.networks import build_network
 from bidsapp_brainage.model.networks.regional import RegionLinear, for_brain
@@ -174,9 +175,6 @@ def test_a_brain_that_is_empty_has_the_age_of_no_region():
 
 
 def test_relevance_of_volumes_is_what_occlusion_by_fluid_takes_away():
-    pytest.importorskip("captum")
-    from bidsapp_brainage.explain.methods.lrp import relevance
-
     units, labels = brain(4)
     bound = network(np.array([-20.0, -50, 30, 15, 25])).bound(labels)
     found = relevance(bound, units, lambda logits: (logits, logits[:, 0]))

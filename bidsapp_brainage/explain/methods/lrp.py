@@ -14,6 +14,7 @@ from bidsapp_brainage.explain.predictions import Decode
 from bidsapp_brainage.explain.relevance import COMPOSITES, prepared, propagate
 from bidsapp_brainage.explain.session import ExplanationSession, Results
 from bidsapp_brainage.model.networks.mixture import Mixture
+from bidsapp_brainage.model.networks.regional import BoundRegions
 
 USUAL = "first_epsilon_plus"
 
@@ -62,7 +63,9 @@ def relevance(
     distribution, in years; it does not change when a constant is added to all logits. For a network
     that answers with a number it is that number, up to an offset.
 
-    The age of a mixture is the mean of its parts' ages, and so is the relevance.
+    The age of a mixture is the mean of its parts' ages, and so is the relevance. A
+    network that only adds up voxels needs no rules: the relevance of a voxel is what it adds,
+    compared with fluid.
 
     Parameters
     ----------
@@ -96,6 +99,9 @@ def relevance(
             relevance(part, volume, decode, rules=rules, device=device) for part in member.parts
         ]
         return np.average(parts, axis=0, weights=member.shares)
+    if isinstance(member, BoundRegions):
+        with torch.inference_mode():
+            return negated(member.years(as_batch(volume, member, device)))
     try:
         network = prepared(member).to(device)
         batch = as_batch(volume, network, device)
