@@ -144,6 +144,7 @@ def test_contradictions_between_baselines_stand_above_the_tables_and_figures(tmp
     assert "Berger" in got.text
     table = section[section.index("Mean contribution of every region") :]
     table = table[: table.index("Regions replaced by: blurred brain")]
+    assert "People (%)" in table
     assert "q, every baseline" in table
     assert table.count("depends") == 2
     raw = next(tmp_path.glob("group*.html")).read_text("utf-8")
@@ -164,7 +165,7 @@ def test_with_one_baseline_the_page_says_that_signs_may_depend_on_it(tmp_path):
     write_derivatives(tmp_path, n_participants=4)
     text = page(tmp_path).text
     assert "Whether signs depend on what replaces a region is not known" in text
-    assert "People with a stable sign" not in text
+    assert "People (%)" not in text
 
 
 def test_a_page_about_synthetic_people_says_so(tmp_path):

@@ -18,10 +18,10 @@ _RANK = "of the rank, bootstrap over participants"
 _NULL = "against random parcels of the same size"
 _TOGETHER = (
     Show("stable", "Sign", "sign", help="stable: the mean has the same sign with every baseline"),
-    Show("share", "People with a stable sign (%)", "number", 0, short=True,
-         help="whose own contribution has the same sign with every baseline, beyond the spread "
+    Show("share", "People (%)", "number", 0,
+         "whose own contribution has the same sign with every baseline, beyond the spread "
          "over members of the ensemble"),
-    Show("q_stable", "q, every baseline", "p", short=True,
+    Show("q_stable", "q, every baseline", "p",
          help="of a test that the sign is the same with every baseline; all regions of the atlas "
          "are in the family"),
 )  # fmt: skip
@@ -44,12 +44,12 @@ def region_table(regions: pd.DataFrame, *, identifier: str) -> Table:
     )
     columns = [
         Show("name", "Region", "name"),
-        *with_values(regions, _PLACES),
         Show("rank", "Rank", "rank"),
         Show("mean_delta_age", "Mean change (years)", "signed", 3, "occluded minus intact", most,
              striped="turning"),
         INTERVAL,
         *with_values(rows, _TOGETHER),
+        *with_values(regions, _PLACES),
         Show("mean_delta_age_per_ml", "Per mL", "signed", 3, "years per millilitre of the region"),
         Show("volume", "Volume (mL)", "number", 1),
         Show("effect_size", "Mean / SD", "signed", help="effect size over participants"),
