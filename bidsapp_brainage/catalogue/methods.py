@@ -48,7 +48,9 @@ _OF_ONE_NETWORK: tuple[Method, ...] = (
             (
                 "other_baselines",
                 "All regions were also replaced by {other_baselines}, and the rank agreement of "
-                "the results is reported.",
+                "the results is reported. The sign of a contribution counts as stable where it is "
+                "the same with all of them and larger than its standard deviation over the members "
+                "of the ensemble.",
             ),
             (
                 "null_parcels",
