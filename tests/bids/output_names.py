@@ -115,6 +115,18 @@ ROOT_NAMES = [
         "tpl-MNI/anat/tpl-MNI_atlas-A_scale-246_res-1_desc-sfcnmean_occlusionmap.nii.gz",
     ),
     (
+        {"suffix": "noisemap", "tpl": "MNI", "res": 1, "desc": "sfcnmean"},
+        "tpl-MNI/anat/tpl-MNI_res-1_desc-sfcnmean_noisemap.nii.gz",
+    ),
+    (
+        {"suffix": "lrpmap", "tpl": "MNI", "cohort": "20to30", "res": 1, "desc": "sfcnse"},
+        "tpl-MNI/cohort-20to30/anat/tpl-MNI_cohort-20to30_res-1_desc-sfcnse_lrpmap.nii.gz",
+    ),
+    (
+        {"suffix": "attributionstats", "extension": ".tsv", "desc": "sfcn", **ATLAS},
+        "group_atlas-A_scale-246_desc-sfcn_attributionstats.tsv",
+    ),
+    (
         {"suffix": "brainage", "extension": ".tsv", "desc": "sfcn"},
         "group_desc-sfcn_brainage.tsv",
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -77,6 +79,18 @@ def test_structures_are_compared_within_the_age_groups(measure):
     assert len(thalamus) == 7
     assert set(thalamus["verdict"]) == {"agrees"}
     assert thalamus["n_ranked"].eq(len(NAMES) - 1).all()
+
+
+def test_signs_that_differ_in_an_age_group_tell_nothing_there():
+    """With another baseline the frontal cortex of the young has the other sign."""
+    of_region = region_level()
+    other = of_region.matrix.copy()
+    other.loc[KNOWN < 20, 2] *= -1
+    rows = found([replace(of_region, others=(other,))])
+    frontal = rows[rows["claim"].str.startswith("regions of the frontal")].set_index("age_group")
+    assert frontal["n_stable"].to_dict() == {"8-20": 0, "60-70": 1, "70-80": 1}
+    assert frontal.loc["8-20", "verdict"] == "cannot tell"
+    assert frontal.loc["60-70", "verdict"] == "differs"
 
 
 @pytest.mark.parametrize(("slope", "verdict"), [(1.0, "agrees"), (-1.0, "differs")])

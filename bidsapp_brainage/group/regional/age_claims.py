@@ -86,20 +86,20 @@ def age_claims(levels: Mapping[str, Level], ages: pd.Series) -> list[dict[str, o
     if len(importance):
         measures["published NOSA importance"] = importance
     labels = region.labels.set_index(region.matrix.columns)
-    labels = labels.assign(stable=region.stable(lambda matrix: matrix.mean()))
     rows = [
         row
         for claim in _CLAIMS
         for measure, matrix in measures.items()
-        for row in _by_group(claim, measure, matrix, labels, ages)
+        for row in _by_group(claim, measure, matrix, region, ages)
     ]
     rows += (_growing(measure, matrix, labels, ages) for measure, matrix in measures.items())
     return [*rows, *_shapes(levels.get("network"), ages)]
 
 
 def _by_group(
-    claim: _Claim, measure: str, matrix: pd.DataFrame, labels: pd.DataFrame, ages: pd.Series
+    claim: _Claim, measure: str, matrix: pd.DataFrame, region: Level, ages: pd.Series
 ) -> Iterator[dict[str, object]]:
+    labels = region.labels.set_index(region.matrix.columns)
     groups = lifespan.age_group(ages).reindex(matrix.index)
     for name in claim.ages:
         people = matrix[groups == name]
@@ -107,10 +107,15 @@ def _by_group(
         if len(size):
             facts = {"study": HE, "claim": claim.text, "measure": measure, "age_group": name}
             chosen = claim.chosen(labels).reindex(size.index)
-            stable = labels["stable"] if measure == _CONTRIBUTION else None
+            stable = _stable(region, people.index) if measure == _CONTRIBUTION else None
             yield facts | structure_facts(
                 size, chosen, labels["name"].astype(str), len(people), stable=stable
             )
+
+
+def _stable(region: Level, people: pd.Index) -> pd.Series:
+    """Whether the mean of these people has the same sign with every baseline, by region."""
+    return region.stable(lambda matrix: matrix.reindex(people).mean())
 
 
 def _growing(
