@@ -137,6 +137,7 @@ class AgeFigure(StageInterface):
 class _MapFigureInputSpec(StageInputSpec):
     map_file = File(exists=True, mandatory=True, desc="contribution map")
     background = File(exists=True, mandatory=True, desc="anatomical image on the same grid")
+    fill = traits.Str(mandatory=True, desc="what replaces regions, in words")
 
 
 class MapFigure(StageInterface):
@@ -153,5 +154,6 @@ class MapFigure(StageInterface):
             Path(self.inputs.map_file),
             Path(self.inputs.background),
             Path(self._results["out_file"]),
+            fill=self.inputs.fill,
         )
         return runtime

@@ -98,6 +98,11 @@ class Explanation:
         )
 
     @property
+    def fill(self) -> str:
+        """What replaces regions in the main table and the maps, in words for reports."""
+        return lookup.baseline_title(self.processing.occlusion_baseline[0])
+
+    @property
     def outputs(self) -> tuple[Output, ...]:
         """Tables and maps that the methods make."""
         return tuple(output for card in self.methods for output in card.outputs)

@@ -119,11 +119,12 @@ def init_map_figures_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Out
     model = run_plan.model_label
     labels = {"space": "T1w", **run_plan.atlas_entities, "model": model}
     in_t1w = sink("ds_map_t1w", dest, "map_figure", **labels)
-    _draw_map(workflow, ("map_t1w", "t1w_preproc"), in_t1w)
+    fill = run_plan.explanation.fill
+    _draw_map(workflow, ("map_t1w", "t1w_preproc"), in_t1w, fill)
     for output in maps:
         space = run_plan.template.name
         in_grid = sink(f"ds_{output.key}", dest, f"{output.key}_figure", space=space, model=model)
-        _draw_map(workflow, (output.key, "volume"), in_grid)
+        _draw_map(workflow, (output.key, "volume"), in_grid, fill)
     return workflow
 
 
@@ -138,9 +139,9 @@ def _draw_segmentation(workflow: Workflow, kept: pe.Node) -> None:
     ])  # fmt:skip
 
 
-def _draw_map(workflow: Workflow, fields: tuple[str, str], kept: pe.Node) -> None:
+def _draw_map(workflow: Workflow, fields: tuple[str, str], kept: pe.Node, fill: str) -> None:
     """Add the figure of a map over an image; `fields` of the input node hold the two."""
-    figure = pe.Node(MapFigure(), name=fields[0])
+    figure = pe.Node(MapFigure(fill=fill), name=fields[0])
     workflow.connect([
         (workflow.get_node("inputnode"), figure, [
             (fields[0], "map_file"), (fields[1], "background"),

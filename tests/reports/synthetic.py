@@ -154,10 +154,13 @@ def _write_scan(root, scan, person, pictures):
         write_image(root, "input", pictures.head, scan, space=TEMPLATE, res="8")
         save_nifti(image, paths["map"])
         figures.plot_occlusion(
-            paths["map"], paths["t1w"], figure("map_figure", space="T1w", **ATLAS)
+            paths["map"],
+            paths["t1w"],
+            figure("map_figure", space="T1w", **ATLAS),
+            fill="background",
         )
         cubes = figure("cubes_map_figure", space=TEMPLATE)
-        figures.plot_occlusion(paths["map"], paths["t1w"], cubes)
+        figures.plot_occlusion(paths["map"], paths["t1w"], cubes, fill="background")
 
 
 def _write_segmentation(root, scan, pictures, out):

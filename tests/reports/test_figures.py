@@ -159,7 +159,9 @@ def test_constant_input_is_drawn(tmp_path, value):
 def test_contributions_are_red_for_older_and_blue_for_younger(pair, tmp_path, effect):
     image = nib.load(pair[1])
     path = _save(tmp_path / "map.nii.gz", effect * image.get_fdata(), image.affine)
-    figures.plot_occlusion(path, pair[0], tmp_path / "out.svg")
+    figures.plot_occlusion(path, pair[0], tmp_path / "out.svg", fill="blurred brain")
+    words = " ".join(_words(_svg(tmp_path / "out.svg")))
+    assert "is replaced by: blurred brain" in words
     red, _, blue = _raster(tmp_path / "out.svg").reshape(-1, 3).astype(float).mean(axis=0)
     assert np.sign(round(red - blue)) == -np.sign(effect)
 

@@ -68,12 +68,12 @@ def plot_model_input(input_path: Path, out: Path) -> None:
     write_text(out, mosaic.svg(place, canvas, title="Input of the network", extra=extra))
 
 
-def plot_occlusion(map_path: Path, background_path: Path, out: Path) -> None:
+def plot_occlusion(map_path: Path, background_path: Path, out: Path, *, fill: str) -> None:
     """Draw the contributions of regions over anatomy (one grid), on three planes.
 
     The map has the change of predicted age (years) when a region is occluded, 0 outside of regions.
     Red: the age falls without the region, so the region made the brain look older; blue: younger.
-    Strong colours for large changes.
+    Strong colours for large changes. What replaces regions (`fill`, in words) is told.
     """
     effect = mosaic.read_volume(map_path)
     anatomy = mosaic.read_volume(background_path, like=effect)
@@ -102,7 +102,7 @@ def plot_occlusion(map_path: Path, background_path: Path, out: Path) -> None:
         f"{number(-most, digits)} (made it look older)",
         f"{number(most, digits, signed=True)} (made it look younger)",
     )
-    title = "change of predicted age (years) when the region is occluded"
+    title = f"change of predicted age (years) when the region is replaced by: {fill}"
     extra += mosaic.colour_bar(place, colours, ends, title)
     write_text(out, mosaic.svg(place, canvas, title="Contributions of regions", extra=extra))
 
