@@ -75,24 +75,18 @@ def _of_chunk(chunk: Chunk, network: Network, counted: Count) -> Counter[int]:
 def _needed(layer: Layer, table: LayerTable, channels: int) -> int:
     if layer.kind is Kind.STEM:
         return table.n_rows * layer.n_children * layer.window.size * layer.channels
-    if layer.kind is Kind.CONV:
-        return (
-            channels
-            * layer.channels
-            // layer.groups
-            * sum(len(block.entries) for block in table.blocks)
-        )
-    return 0
+    return _sums(layer, table, channels, sum(len(block.entries) for block in table.blocks))
 
 
 def _executed(layer: Layer, table: LayerTable, channels: int) -> int:
     if layer.kind is Kind.STEM:
         return table.n_rows * layer.products
-    if layer.kind is Kind.CONV:
-        return (
-            channels
-            * layer.channels
-            // layer.groups
-            * sum(block.n_products for block in table.blocks)
-        )
-    return 0
+    return _sums(layer, table, channels, sum(block.n_products for block in table.blocks))
+
+
+def _sums(layer: Layer, table: LayerTable, channels: int, n_products: int) -> int:
+    """Multiply-adds of a convolution with so many products of a row with a matrix."""
+    if layer.kind is not Kind.CONV:
+        return 0
+    n = table.n_rows if layer.pointwise else n_products
+    return n * channels * layer.channels // layer.groups

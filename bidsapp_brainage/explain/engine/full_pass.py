@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,8 @@ from torch import Tensor
 from .geometry import Window
 from .graph import Kind, Layer, Network, Operation, PointFunction
 
-STEM_ROWS = 8192
+STEM_SLAB = 8192  # patches that are laid out at a time
+STEM_BYTES = 1 << 20  # of their products at a time: what the second cache of a core holds
 _CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
 _MAX_POOLS = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
 _MEAN_POOLS = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
@@ -43,7 +45,7 @@ def full_pass(network: Network, rows: Tensor, *, keep: bool = True) -> Activatio
     last_use = {k: number for number, layer in enumerate(layers) for k in layer.inputs}
     for number, (layer, operation) in enumerate(zip(layers, network.operations, strict=True)):
         inputs = [outputs[k] for k in layer.inputs]
-        output, total = _layer(layer, operation, inputs, rows, padded)
+        output, total = _layer(layer, operation, inputs, rows, padded, keep=keep)
         outputs.append(output)
         sums.append(total if keep and layer.keeps_sums else None)
         for k in layer.inputs:
@@ -78,8 +80,10 @@ def _layer(
     inputs: Sequence[Tensor | None],
     rows: Tensor,
     padded: Tensor | None,
+    *,
+    keep: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """Output of one layer as rows, and its sums before any function."""
+    """Output of one layer as rows, and its sums before any function if they are to be kept."""
     if layer.kind is Kind.INPUT:
         return rows, None
     if layer.kind is Kind.STEM:
@@ -93,7 +97,11 @@ def _layer(
         assert operation.function is not None
         return apply_all(operation.late, operation.function(*sources)), None
     volume = as_volume(sources[0], layer.source_grid)
-    total = as_rows(window_sums(layer, operation, volume))
+    sums = window_sums(layer, operation, volume)
+    if layer.pool is not None and not keep:
+        pooled = _max_pool(apply_all(operation.early, sums), layer.pool)
+        return apply_all(operation.late, as_rows(pooled)), None
+    total = as_rows(sums)
     if layer.pool is not None:
         total = group_children(total, layer)
     return finish(layer, operation, total), total if layer.keeps_sums else None
@@ -130,10 +138,15 @@ def window_sums(layer: Layer, operation: Operation, volume: Tensor) -> Tensor:
         )  # fmt: skip
     if layer.kind is Kind.MEAN:
         return _MEAN_POOLS[axis](volume, window.kernel, window.stride, window.padding)
+    return _max_pool(volume, window)
+
+
+def _max_pool(volume: Tensor, window: Window) -> Tensor:
     padding = tuple(window.padding)
     if any(2 * p > k for p, k in zip(padding, window.kernel, strict=True)):
         volume, padding = _padded(volume, padding, float("-inf")), (0,) * len(padding)
-    return _MAX_POOLS[axis](volume, window.kernel, window.stride, padding, window.dilation)
+    pool = _MAX_POOLS[len(window.kernel) - 1]
+    return pool(volume, window.kernel, window.stride, padding, window.dilation)
 
 
 def _padded(values: Tensor, widths: Sequence[int], fill: float) -> Tensor:
@@ -167,16 +180,14 @@ def group_children(sums: Tensor, layer: Layer) -> Tensor:
 def _stem(layer: Layer, operation: Operation, padded: Tensor) -> Tensor:
     """Convolution, pool and functions as one product per patch, in slabs along the first axis."""
     patch = layer.patch
-    out = padded.new_empty(*layer.grid, layer.channels)
-    per_slab = max(1, STEM_ROWS // max(1, out[0].numel() // layer.channels))
+    out = padded.new_empty(math.prod(layer.grid), layer.channels)
+    plane = len(out) // layer.grid[0]
+    per_slab = max(1, STEM_SLAB // plane)
     view = patch_view(padded, layer, patch)
     for first in range(0, layer.grid[0], per_slab):
-        slab = view[first : first + per_slab]
-        patches = slab.reshape(-1, patch.size)
-        out[first : first + per_slab] = stem_rows(layer, operation, patches).view(
-            *slab.shape[: len(layer.grid)], layer.channels
-        )
-    return out.reshape(-1, layer.channels)
+        patches = view[first : first + per_slab].reshape(-1, patch.size)
+        stem_rows(layer, operation, patches, out[first * plane : first * plane + len(patches)])
+    return out
 
 
 def patch_view(padded: Tensor, layer: Layer, patch: Window) -> Tensor:
@@ -192,11 +203,24 @@ def patch_view(padded: Tensor, layer: Layer, patch: Window) -> Tensor:
     )
 
 
-def stem_rows(layer: Layer, operation: Operation, patches: Tensor) -> Tensor:
-    """Outputs (n, channels) of patches (n, taps)."""
+def stem_rows(layer: Layer, operation: Operation, patches: Tensor, out: Tensor) -> None:
+    """Put the outputs (n, channels) of patches (n, taps) into `out`."""
     assert operation.rows is not None
-    if operation.bias is None:
-        sums = torch.mm(patches, operation.rows)
-    else:
-        sums = torch.addmm(operation.bias, patches, operation.rows)
-    return finish(layer, operation, sums)
+    width = operation.rows.shape[1] * patches.element_size()
+    most = max(1, STEM_BYTES // width) if patches.device.type == "cpu" else max(1, len(patches))
+    sums = patches.new_empty(min(most, len(patches)), operation.rows.shape[1])
+    for first in range(0, len(patches), most):
+        part = patches[first : first + most]
+        products = torch.mm(part, operation.rows, out=sums[: len(part)])
+        out[first : first + most] = _stem_outputs(layer, operation, products)
+
+
+def _stem_outputs(layer: Layer, operation: Operation, products: Tensor) -> Tensor:
+    bias = operation.bias
+    if bias is None:
+        return finish(layer, operation, products)
+    if layer.pool is None or operation.early:
+        return finish(layer, operation, products.add_(bias))
+    # The bias is that of all children alike: there are fewer values behind the maximum.
+    pooled = products.view(-1, layer.n_children, layer.channels).amax(dim=1)
+    return apply_all(operation.late, pooled.add_(bias[: layer.channels]))

@@ -79,7 +79,13 @@ class Layer:
     @property
     def keeps_sums(self) -> bool:
         """Whether changes are added to the sums of the intact volume."""
-        return self.kind in (Kind.CONV, Kind.MEAN, Kind.SUM)
+        return self.kind in (Kind.CONV, Kind.MEAN, Kind.SUM) and not self.pointwise
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether this is a convolution that reads each position by itself."""
+        single = Window.single(len(self.grid))
+        return self.kind is Kind.CONV and self.window == single and self.pool is None
 
     @property
     def reads_input_alone(self) -> bool:
@@ -89,7 +95,7 @@ class Layer:
     @property
     def adds_up(self) -> bool:
         """Whether every output adds up what its window reads, windows being many."""
-        return self.kind in (Kind.CONV, Kind.MEAN) and not self.covers_grid
+        return self.kind in (Kind.CONV, Kind.MEAN) and not (self.covers_grid or self.pointwise)
 
     @property
     def covers_grid(self) -> bool:

@@ -46,6 +46,8 @@ class Propagation:
                 case Kind.SUM:
                     total = self._voxel_sums(number, table)
                     rows = finish(layer, operation, total.to(self._state.input.dtype))
+                case Kind.CONV if layer.pointwise:
+                    rows = self._pointwise(layer, operation)
                 case Kind.CONV | Kind.MEAN:
                     total = self._sums(number, layer, operation)
                     rows = finish(layer, operation, total)
@@ -90,7 +92,7 @@ class Propagation:
             corners = stem.corners[first : first + STEM_PATCHES]
             places = (corners[:, None] + stem.offsets).reshape(-1)
             patches = flat.index_select(0, places).view(len(corners), -1)
-            out[first : first + STEM_PATCHES] = stem_rows(layer, operation, patches)
+            stem_rows(layer, operation, patches, out[first : first + STEM_PATCHES])
 
     # -- sums over voxels ----------------------------------------------------------------------
 
@@ -106,6 +108,19 @@ class Propagation:
         return intact_sums.index_select(0, table.positions) + changes[starts.diff() > 0]
 
     # -- convolutions and means ----------------------------------------------------------------
+
+    def _pointwise(self, layer: Layer, operation: Operation) -> Tensor:
+        """A convolution of single positions: changed rows need no intact ones."""
+        changed, n_groups = self._outputs[layer.inputs[0]], layer.groups
+        assert changed is not None
+        parts = [
+            torch.mm(columns_of(changed, group, n_groups), operation.rows_of(group))
+            for group in range(n_groups)
+        ]
+        total = parts[0] if n_groups == 1 else torch.cat(parts, dim=1)
+        if operation.bias is not None:
+            total += operation.bias
+        return finish(layer, operation, total)
 
     def _sums(self, number: int, layer: Layer, operation: Operation) -> Tensor:
         """Intact sums plus the weighted changes of the inputs."""

@@ -169,7 +169,7 @@ def make_chunk(
             )
             tables.append(LayerTable(starts, positions, blocks=blocks))
             continue
-        if layer.kind is Kind.SUM or layer.covers_grid:
+        if layer.kind is Kind.SUM or layer.covers_grid or layer.pointwise:
             # Every changed input is read once, by the tap of its own position.
             tables.append(LayerTable(starts, positions))
             continue
