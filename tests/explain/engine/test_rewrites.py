@@ -113,7 +113,12 @@ def test_a_stack_gives_what_its_members_give(builder_of, seed):
     assume(stacks(networks))  # not where something else than weights reads the input
     network, masks, fill = stack(networks), builder.masks(), builder.fill(torch.float64)
     volume = torch.randn(builder.shape, dtype=torch.float64)
-    plan = OcclusionPlan.from_masks(network, masks, block_bytes=builder.rng.choice([8, 8 << 20]))
+    plan = OcclusionPlan.from_masks(
+        network,
+        masks,
+        block_bytes=builder.rng.choice([8, 8 << 20]),
+        tiles=builder.rng.choice([None, True]),
+    )
     run = Run(plan, network, volume)
     first = run.occlude(fill)
     assert sum(each.multiply_adds() for each in networks) == network.multiply_adds()
