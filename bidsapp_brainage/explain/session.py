@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
@@ -71,6 +71,8 @@ class ExplanationInput:
         Of parcels, orders, noise and shuffled weights.
     progress : callable, optional
         Called with (pieces done, pieces in all).
+    options : mapping
+        By method, the keywords of its function in this run, for methods that repeat it.
     """
 
     ensemble: Ensemble
@@ -88,6 +90,7 @@ class ExplanationInput:
     null_parcels: int = 0
     seed: int = 0
     progress: Progress | None = None
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def indices(self) -> list[int]:
@@ -137,8 +140,6 @@ class ExplanationSession:
     inputs : ExplanationInput
     results : dict, optional
         By method, its tables as they are written; methods that compare others read them.
-    options : dict, optional
-        By method, the keywords of its function in this run, for methods that repeat it.
 
     Attributes
     ----------
@@ -146,14 +147,8 @@ class ExplanationSession:
         By method, what it made in this session, before any rounding by a file.
     """
 
-    def __init__(
-        self,
-        inputs: ExplanationInput,
-        results: dict[str, Results] | None = None,
-        options: Mapping[str, Mapping[str, Any]] | None = None,
-    ) -> None:
+    def __init__(self, inputs: ExplanationInput, results: dict[str, Results] | None = None) -> None:
         self.inputs = inputs
-        self.options = {} if options is None else options
         self.results = {} if results is None else results
         self.unrounded: dict[str, Results] = {}
         self._fills: dict[str, Fill] = {}

@@ -9,7 +9,7 @@ fits into memory.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -215,9 +215,8 @@ def _write(output_dir: Path, label: str, card: Output, population: Population) -
             path = output_path(output_dir, key, place, model=label, res=name["res"])
             save_nifti(_image(data, population.grid), path)
             facts = _facts(card, words, group, part.n) | {"SpatialReference": name["space"]}
-            sources: Sequence[Path] = () if group or ending != "_mean" else population.used
-            if sources:
-                facts["Sources"] = [bids_uri(source, output_dir) for source in sources]
+            if not group and ending == "_mean":
+                facts["Sources"] = [bids_uri(source, output_dir) for source in population.used]
             write_json(sidecar_path(path), facts)
             written.add(path)
     return written

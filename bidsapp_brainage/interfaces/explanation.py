@@ -172,8 +172,9 @@ class Explain(StageInterface):
             null_parcels=inputs.null_parcels,
             seed=inputs.seed,
             progress=self._progress,
+            options=dict(inputs.options),
         )
-        session = ExplanationSession(explained, results, dict(inputs.options))
+        session = ExplanationSession(explained, results)
         self._confirm(session, card)
         return session
 

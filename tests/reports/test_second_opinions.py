@@ -12,8 +12,8 @@ import pytest
 from bidsapp_brainage.bids.names import sidecar_path
 from bidsapp_brainage.io import write_json
 from bidsapp_brainage.reports.figures import drawing
-from bidsapp_brainage.reports.group.age_table import network_table
-from bidsapp_brainage.reports.group.method_figures import Strip, region_bars, strips
+from bidsapp_brainage.reports.group.comparisons.age_table import network_table
+from bidsapp_brainage.reports.group.comparisons.figures import Strip, region_bars, strips
 from bidsapp_brainage.reports.group.page import write_group_report
 from bidsapp_brainage.reports.group.stored import StoredResults
 from tests.derivatives import MODEL, TEMPLATE, prediction, write_image, write_table

@@ -115,7 +115,7 @@ def _trained(session: ExplanationSession, method: str) -> pd.DataFrame:
 def _explanation(session: ExplanationSession, method: str) -> pd.DataFrame:
     """Table of regions as :func:`.agreement.compare` takes it."""
     if method != "occlusion":
-        table = find(method)(session, **session.options.get(method, {}))[method]
+        table = find(method)(session, **session.inputs.options.get(method, {}))[method]
         assert isinstance(table, pd.DataFrame)
         return table
     inputs = session.inputs

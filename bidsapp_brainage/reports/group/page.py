@@ -12,6 +12,7 @@ from bidsapp_brainage.group.analyses import N_BOOT
 from bidsapp_brainage.group.calibration import is_calibrated
 from bidsapp_brainage.io import write_text
 from bidsapp_brainage.reports.group import accuracy_tables, overview, quality_tables
+from bidsapp_brainage.reports.group.comparisons.second_opinions import population_section
 from bidsapp_brainage.reports.group.pictures import Gallery, report_link
 from bidsapp_brainage.reports.group.regions import atlas_section
 from bidsapp_brainage.reports.group.result_tables import shown_tables
@@ -21,7 +22,6 @@ from bidsapp_brainage.reports.group.results import (
     SAMPLE_RESULTS,
     SENSITIVITY,
 )
-from bidsapp_brainage.reports.group.second_opinions import population_section
 from bidsapp_brainage.reports.group.stored import StoredResults
 from bidsapp_brainage.reports.html import render
 

@@ -75,7 +75,7 @@ def test_randomised_networks_are_explained_by_the_chosen_rules(monkeypatch):
 
     monkeypatch.setattr(lrp, "relevance", recorded)
     rules = {"lrp": {"lrp_rules": "epsilon_alpha2_beta1"}}
-    session = ExplanationSession(make_input(planted(), seed=1), options=rules)
+    session = ExplanationSession(make_input(planted(), seed=1, options=rules))
     session.unrounded["lrp"] = lrp.explain(session, **rules["lrp"])
     table = randomisation_table(session, ["lrp"])
     assert len(used) == len(table) > 1  # the trained network once, and each randomised one

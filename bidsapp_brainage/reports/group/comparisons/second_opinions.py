@@ -13,9 +13,10 @@ from bidsapp_brainage.catalogue.cards import Output
 from bidsapp_brainage.group.population import stored_maps
 from bidsapp_brainage.group.regional.attributions import EVERYBODY
 from bidsapp_brainage.io import load_nifti, read_json
-from bidsapp_brainage.reports.group import curves, method_figures
+from bidsapp_brainage.reports.group import curves
+from bidsapp_brainage.reports.group.comparisons import figures
+from bidsapp_brainage.reports.group.comparisons.figures import Strip
 from bidsapp_brainage.reports.group.figures import mean_anatomy
-from bidsapp_brainage.reports.group.method_figures import Strip
 from bidsapp_brainage.reports.group.overview import count
 from bidsapp_brainage.reports.group.pictures import Gallery, Picture, anatomies
 from bidsapp_brainage.reports.group.stored import StoredResults
@@ -114,7 +115,7 @@ def _slices(
 ) -> Picture:
     signed, image = card.units == _YEAR, rows[0].image
     below = anatomies(results, space, image.shape, image.affine)
-    figure = method_figures.strips(
+    figure = figures.strips(
         rows,
         mean_anatomy(below) if below else None,
         unit="years per voxel" if signed else "importance",
@@ -151,7 +152,7 @@ def region_sections(
         signed = bool(everybody["mean_delta_age"].notna().any())
         kind = "".join(filter(str.isalnum, str(name)))
         picture = gallery.picture(
-            method_figures.region_bars(everybody, title, signed=signed),
+            figures.region_bars(everybody, title, signed=signed),
             f"{kind}regions",
             f"Bar chart of the strongest regions: {title}",
             _OLDER if signed else "What each region needs per volume; the method has no sign.",
@@ -193,7 +194,7 @@ def _table(rows: pd.DataFrame, title: str, identifier: str, *, signed: bool) -> 
     value = "mean_delta_age" if signed else "mean_importance_per_ml"
     error = "se_delta_age" if signed else "se_importance_per_ml"
     known = rows.assign(volume=rows["mean_volume_mm3"] / 1000)
-    known["spread"] = method_figures.member_spread(rows, signed=signed)
+    known["spread"] = figures.member_spread(rows, signed=signed)
     known = known.loc[known[value].abs().sort_values(ascending=False).index]
     mean = "Mean (years)" if signed else "Mean importance per mL"
     columns = [

@@ -1,0 +1,1 @@
+"""What the group page shows beside contributions: other methods, and other studies."""
