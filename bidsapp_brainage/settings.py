@@ -208,7 +208,7 @@ class Processing:
         help="minimal: prediction and volumes; no explanation, no images of the segmentation",
     )
     occlusion_baseline: tuple[str, ...] = option(
-        ("background", "blur"),
+        ("background", "closed"),
         joined=True,
         check=one_of(tuple(card.key for card in BASELINES)),
         metavar="BASELINE[,BASELINE...]",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.explain.baselines import make_fill
@@ -58,7 +61,24 @@ def test_array_is_taken_as_it_is_and_shapes_are_checked(ball):
         make_fill(volume, labels, [3], baseline=mine[1:])
 
 
-@pytest.mark.parametrize("name", ["mean", "blur"])
+@settings(max_examples=30, deadline=None)
+@given(labels=arrays(np.int8, (5, 6, 4), elements=st.integers(0, 3)))
+def test_closed_takes_the_nearest_voxel_outside_the_region(labels):
+    volume = np.arange(labels.size, dtype=np.float32).reshape(labels.shape)
+    fill = make_fill(volume, labels.astype(int), [1, 2], baseline="closed")
+    elsewhere = (labels == 0) | (labels == 3)
+    assert np.array_equal(fill[elsewhere], volume[elsewhere])
+    places = np.argwhere(np.ones_like(labels, dtype=bool))
+    for index in (1, 2):
+        outside = places[(labels != index).ravel()]
+        for place in np.argwhere(labels == index) if len(outside) else ():
+            taken = places[int(fill[tuple(place)])]
+            assert labels[tuple(taken)] != index
+            distance = ((outside - place) ** 2).sum(axis=1).min()
+            assert ((taken - place) ** 2).sum() == distance
+
+
+@pytest.mark.parametrize("name", ["mean", "blur", "closed"])
 def test_a_volume_without_brain_stays_as_it_is(name):
     empty = np.zeros((4, 4, 4))
     labels = np.ones((4, 4, 4), int)
