@@ -58,9 +58,11 @@ def test_the_glossary_names_what_there_is() -> None:
         for name in re.findall(r"`(\w+(?:\.\w+)+)`", place):
             module, _, attribute = name.rpartition(".")
             owner = importlib.import_module(f"bidsapp_brainage.{module}")
-            is_module = importlib.util.find_spec(f"{owner.__name__}.{attribute}") if hasattr(
-                owner, "__path__"
-            ) else None
+            is_module = (
+                importlib.util.find_spec(f"{owner.__name__}.{attribute}")
+                if hasattr(owner, "__path__")
+                else None
+            )
             assert is_module or hasattr(owner, attribute), name
         for name in re.findall(r"`(\w+)`", place.partition("column")[2]):
             assert name in columns
