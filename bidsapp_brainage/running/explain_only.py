@@ -49,8 +49,8 @@ class Outcome:
         It was explained by the same choices before, and nothing was done.
     newest : float
         When the newest of its files was written (seconds since the epoch), if they were kept.
-    wall_s : float
-        Seconds.
+    wall_s, cpu_s : float
+        Seconds, and those of the processor.
     """
 
     failures: tuple[Failure, ...] = ()
@@ -59,6 +59,7 @@ class Outcome:
     kept: bool = False
     newest: float = 0.0
     wall_s: float = 0.0
+    cpu_s: float = 0.0
 
 
 @dataclass
@@ -79,7 +80,8 @@ class _Progress:
         elif outcome.failures:
             LOGGER.error("%s: failed: %s", place, outcome.failures[0].reason)
         else:
-            LOGGER.info("%s: explained in %.1f s; %s", place, outcome.wall_s, self._rate())
+            cost = f"{outcome.wall_s:.1f} s ({outcome.cpu_s:.1f} s of a processor)"
+            LOGGER.info("%s: explained in %s; %s", place, cost, self._rate())
 
     def _rate(self) -> str:
         per_s = (self.done - self.kept) / max(time.monotonic() - self.begin, 1e-3)
@@ -260,7 +262,7 @@ def explain_scan(
     from bidsapp_brainage.running.outcome import find_failures, read_crashes
     from bidsapp_brainage.workflows import finished as explained
 
-    begin, scan = time.monotonic(), finished.scan
+    begin, begin_cpu, scan = time.monotonic(), time.process_time(), finished.scan
     workflow = explained.init_finished_wf(finished, plan, labels)
     if explained.is_explained(workflow, finished.predicted_age):
         newest = max(path.stat().st_mtime for path in explained.kept_files(workflow))
@@ -278,8 +280,13 @@ def explain_scan(
     if not failures:
         _remove(explained.other_explanations(finished, plan))
         shutil.rmtree(explained.scratch_of(workflow, scan.label), ignore_errors=True)
-    wall = time.monotonic() - begin
-    return Outcome(tuple(failures), tuple(crashes), tuple(monitor.records), wall_s=wall)
+    return Outcome(
+        tuple(failures),
+        tuple(crashes),
+        tuple(monitor.records),
+        wall_s=time.monotonic() - begin,
+        cpu_s=time.process_time() - begin_cpu,
+    )
 
 
 def _remove(paths: Sequence[Path]) -> None:

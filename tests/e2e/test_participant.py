@@ -146,3 +146,30 @@ def test_reports_only_needs_no_raw_data(app: App, story: Story, tmp_path: Path) 
     code, log = reader.run("--reports-only", "--participant-label", "01")
     assert code == 0, log
     assert page.is_file()
+
+
+def test_explain_only_needs_no_raw_data_and_gives_the_same(
+    app: App, story: Story, tmp_path: Path
+) -> None:
+    reader = copied(app, tmp_path, "models", "derivatives")
+    one = ("--explain-only", "--participant-label", "01")
+    before = digests(reader)
+    code, log = reader.run(*one)
+    assert code == 0, log
+    assert "sub-01: explained by these choices before" in log
+    table = next(reader.out.glob("sub-01/anat/*_occlusion.tsv"))
+    table.unlink()
+    code, log = reader.run(*one)
+    assert code == 0, log
+    assert "1 of 1 scans are explained." in log
+    assert digests(reader) == before
+    code, log = reader.run(*one, "--explain", "occlusion", "--occlusion-baseline", "mean")
+    assert code == 0, log
+    assert "removed, because other choices made them" in log
+    told = json.loads(sidecar_path(table).read_text())
+    assert told["Explanation"]["Baselines"] == ["mean"]
+    prediction = "sub-01/anat/sub-01_desc-tiny_brainage.tsv"
+    assert digests(reader)[prediction] == before[prediction]
+    code, log = reader.run("--explain-only", "--participant-label", "01", "02")
+    assert code == 1, log
+    assert "sub-02  input  There is no prediction of model tiny" in log
