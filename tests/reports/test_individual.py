@@ -169,6 +169,21 @@ def test_a_page_about_synthetic_people_says_so_under_its_title(tmp_path):
     assert "Synthetic people" in _report(tmp_path).text
 
 
+def test_who_predicted_and_who_explained(plain, tmp_path):
+    shutil.copytree(plain, tmp_path / "out")
+    path = next(tmp_path.glob("out/sub-01/**/*_occlusion.json"))
+    facts = json.loads(path.read_text()) | {
+        "Software": {"Name": "bidsapp_brainage", "Version": "9.9.9"},
+        "Explanation": {"Baselines": ["background", "blur"], "NullParcels": 50},
+    }
+    path.write_text(json.dumps(facts))
+    text = _report(tmp_path / "out").text
+    assert "Predicted by bidsapp_brainage 0.1.0" in text
+    assert (
+        "bidsapp_brainage 9.9.9; baselines: background, blurred brain; random parcels: 50" in text
+    )
+
+
 def test_is_self_contained_and_small(plain):
     path = write_individual_report(plain, "01", run=RUN)
     page = _Page(path.read_text("utf-8"))

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from bidsapp_brainage import __version__
 from bidsapp_brainage.bids.citation import bibliography, cited_keys, render_html, render_latex
 from bidsapp_brainage.bids.citation import render_markdown as render_plain
+from bidsapp_brainage.catalogue.lookup import baseline_title
 from bidsapp_brainage.reports.embedded_figures import read_text
 from bidsapp_brainage.reports.html import is_missing
 from bidsapp_brainage.reports.individual.prediction_view import age_range
@@ -59,7 +60,7 @@ def _raised(html: str) -> str:
 
 
 def about(result: SubjectResult, run: RunFacts) -> list[tuple[str, str]]:
-    """App, command line and date of the run, and every model that predicted."""
+    """App, command line and date of the run, every model that predicted, and who explained."""
     facts = [
         ("App", f"bidsapp_brainage {run.get('version') or __version__}"),
         ("Command line", str(run.get("command_line") or "n/a")),
@@ -74,7 +75,14 @@ def about(result: SubjectResult, run: RunFacts) -> list[tuple[str, str]]:
                 seen.setdefault(model.model, model.prediction.sidecar)
     for label, sidecar in seen.items():
         facts += _about_model(label, sidecar)
-    return facts
+    explained = [
+        _about_explanation(regions.atlas, regions.table.sidecar)
+        for scan in result.scans
+        for model in scan.models
+        for regions in model.regions
+        if regions.table is not None
+    ]
+    return facts + [fact for fact in dict.fromkeys(explained) if fact[1]]
 
 
 def _about_model(label: str, sidecar: Mapping[str, object]) -> list[tuple[str, str]]:
@@ -88,9 +96,29 @@ def _about_model(label: str, sidecar: Mapping[str, object]) -> list[tuple[str, s
         ("Trained on ages", "n/a" if span is None else f"{span[0]:g} to {span[1]:g} years"),
         ("Licence of the weights", str(model.get("License") or "n/a")),
         ("SHA-256 of the weights", hashes),
+        ("Predicted by", _software(sidecar) or "n/a"),
         ("Bias correction", str(sidecar.get("BiasCorrection") or "n/a")),
         ("Computed on", str(sidecar.get("Device") or "n/a")),
     ]
+
+
+def _about_explanation(atlas: str, sidecar: Mapping[str, object]) -> tuple[str, str]:
+    """By which version and choices regions were explained; nothing where the sidecar is silent."""
+    choices = sidecar.get("Explanation")
+    choices = choices if isinstance(choices, dict) else {}
+    baselines = [baseline_title(str(key)) for key in choices.get("Baselines") or ()]
+    parts = [
+        _software(sidecar),
+        f"baselines: {', '.join(baselines)}" if baselines else "",
+        f"random parcels: {choices['NullParcels']}" if "NullParcels" in choices else "",
+    ]
+    return f"Regions of {atlas} explained by", "; ".join(filter(None, parts))
+
+
+def _software(sidecar: Mapping[str, object]) -> str:
+    software = sidecar.get("Software")
+    software = software if isinstance(software, dict) else {}
+    return f"{software.get('Name', '')} {software.get('Version', '')}".strip()
 
 
 def summary_facts(result: SubjectResult, errors: Sequence[object]) -> list[tuple[str, str]]:
