@@ -7,6 +7,7 @@ the size of a region and not that of the volume. Coordinates are integer voxel n
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -44,12 +45,17 @@ class Window:
     @property
     def size(self) -> int:
         """Number of taps."""
-        return int(np.prod(self.kernel))
+        return math.prod(self.kernel)
 
     @property
     def extent(self) -> Shape:
         """Length of the input that one output spans, along each axis."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    @property
+    def is_single(self) -> bool:
+        """Whether each output reads the input at its own position, and nothing else."""
+        return self.tiles and self.size == 1
 
     @property
     def tiles(self) -> bool:
@@ -64,7 +70,7 @@ class Window:
     @property
     def n_phases(self) -> int:
         """Classes of inputs that meet different taps, because outputs lie a stride apart."""
-        n = int(np.prod(self.stride))
+        n = math.prod(self.stride)
         return n if n <= MAX_PHASES else 1
 
     def phase(self, inputs: Coordinates) -> NDArray[np.int64]:
@@ -128,6 +134,10 @@ class Patch:
         """First coordinate behind the box, along each axis."""
         return tuple(o + n for o, n in zip(self.origin, self.box.shape, strict=True))
 
+    def fits(self, grid: Shape) -> bool:
+        """Whether the box lies in a grid."""
+        return all(o >= 0 and e <= n for o, e, n in zip(self.origin, self.end, grid, strict=True))
+
     def coordinates(self) -> Coordinates:
         """Positions, last axis fastest; shape (n, n_dims)."""
         return np.argwhere(self.box) + np.asarray(self.origin)
@@ -167,8 +177,8 @@ def reached(patch: Patch | None, window: Window, grid: Shape) -> Patch | None:
 
     Exact for any stride, padding and dilation; None when no output does.
     """
-    if patch is None:
-        return None
+    if patch is None or (window.is_single and patch.fits(grid)):
+        return patch
     first, last = [], []
     for a, b, e, s, p, n in zip(
         patch.origin, patch.end, window.extent, window.stride, window.padding, grid, strict=True
@@ -191,12 +201,12 @@ def reached(patch: Patch | None, window: Window, grid: Shape) -> Patch | None:
 def _any_tap(hit: NDArray[np.bool_], axis: int, window: Window, n: int) -> NDArray[np.bool_]:
     """Combine the taps of one axis by `or`, leaving `n` outputs along it."""
     step, span = window.stride[axis], window.stride[axis] * (n - 1) + 1
-    along = np.moveaxis(hit, axis, 0)
-    out = along[0:span:step].copy()
+    before = (slice(None),) * axis
+    out = hit[(*before, slice(0, span, step))].copy()
     for tap in range(1, window.kernel[axis]):
         start = tap * window.dilation[axis]
-        out |= along[start : start + span : step]
-    return np.moveaxis(out, 0, axis)
+        out |= hit[(*before, slice(start, start + span, step))]
+    return out
 
 
 def union(patches: Sequence[Patch | None]) -> Patch | None:
@@ -240,7 +250,7 @@ class RowNumbers:
 
 def flat_positions(coordinates: Coordinates, grid: Shape) -> NDArray[np.int64]:
     """Positions as numbers in a grid of shape `grid`, last axis fastest."""
-    steps = np.array([int(np.prod(grid[axis + 1 :])) for axis in range(len(grid))])
+    steps = np.array([math.prod(grid[axis + 1 :]) for axis in range(len(grid))])
     return coordinates @ steps
 
 

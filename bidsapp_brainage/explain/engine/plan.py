@@ -6,6 +6,7 @@ all fills, and all members of an ensemble.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -170,7 +171,7 @@ class Work:
             stem = layer.kind is Kind.STEM
             rows = count(patches[number if stem else layer.inputs[0]])
             grid = layer.grid if stem else layer.source_grid
-            dense += int(np.prod(grid)) * layer.products / layer.window.n_phases
+            dense += math.prod(grid) * layer.products / layer.window.n_phases
             sparse += (
                 sums_cost(layer, layers[layer.inputs[0]].channels, rows)
                 if layer.kind is Kind.CONV and layer.adds_up

@@ -135,7 +135,7 @@ def spread(layers: Sequence[Layer], patch: Patch | None) -> Patches:
 
 def count(patch: Patch | None) -> int:
     """Number of positions."""
-    return 0 if patch is None else int(patch.box.sum())
+    return 0 if patch is None else int(np.count_nonzero(patch.box))
 
 
 def make_chunk(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
+from bidsapp_brainage.catalogue import lookup
 from bidsapp_brainage.explain.controls import COLUMNS as CONTROL_COLUMNS
 from bidsapp_brainage.explain.controls import control_table
 from bidsapp_brainage.explain.ensemble import Incremental
 from bidsapp_brainage.explain.hierarchy import group_table
 from bidsapp_brainage.explain.nulls import null_scores
 from bidsapp_brainage.explain.occlusion import effects, sizes
+from bidsapp_brainage.explain.predictions import Predictions
 from bidsapp_brainage.explain.scores import baseline_table, occlusion_table
 from bidsapp_brainage.explain.session import ExplanationSession, Results
 from bidsapp_brainage.stats.regional.signs import is_stable, signs
@@ -67,24 +69,32 @@ def _region_table(session: ExplanationSession, primary: pd.DataFrame) -> pd.Data
 
 
 def _control_table(session: ExplanationSession) -> pd.DataFrame:
-    controls, numbers = session.controls, session.blocks.numbers("controls")
-    everything = list(controls).index("all_regions")
+    names = list(session.controls)
     tables = []
     for baseline in session.inputs.baselines:
-        predictions = session.occlude_pieces(
-            session.occluder, list(controls.values()), first=numbers[0], baseline=baseline
+        table = control_table(
+            session.effects_of("controls", _control_predictions(session, baseline)),
+            session.region_effects(baseline),
+            names,
+            baseline,
         )
-        # All regions together keep the fills of the regions.
-        together = session.occluder.occlude(session.fill(baseline), [numbers[everything]])
-        predictions.put([everything], together)
-        tables.append(
-            control_table(
-                session.effects_of("controls", predictions),
-                session.region_effects(baseline),
-                list(controls),
-                baseline,
-            )
-        )
+        tables.append(table)
     table = pd.concat(tables, ignore_index=True)
     volume_mm3 = table["n_voxels"] * session.inputs.voxel_ml * 1000
     return table.assign(volume_mm3=volume_mm3)[list(CONTROL_COLUMNS)]
+
+
+def _control_predictions(session: ExplanationSession, baseline: str) -> Predictions:
+    numbers = session.blocks.numbers("controls")
+    pieces = dict(session.controls)
+    if not lookup.baseline(baseline).outlined:
+        return session.occluder.occlude(session.fill(baseline), numbers)
+    # All regions together keep the fills of the regions; other pieces have outlines of their own.
+    pieces["all_regions"] = None
+    predictions = session.occlude_pieces(
+        session.occluder, list(pieces.values()), first=numbers[0], baseline=baseline
+    )
+    everything = list(pieces).index("all_regions")
+    together = session.occluder.occlude(session.fill(baseline), [numbers[everything]])
+    predictions.put([everything], together)
+    return predictions
