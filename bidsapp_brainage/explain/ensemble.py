@@ -127,7 +127,7 @@ class Ensemble:
         UnsupportedNetworkError
             With ``engine="incremental"``, naming the module that is not local.
         """
-        networks = self._networks(volume.shape)
+        networks = self.networks(volume.shape)
         if not networks:
             return FullPasses(
                 self.members, volume, regions,
@@ -139,7 +139,7 @@ class Ensemble:
         ]
         return Incremental(runs, decode=self.decode, n_threads=self.n_threads)
 
-    def _networks(self, shape: tuple[int, ...]) -> tuple[Network, ...]:
+    def networks(self, shape: tuple[int, ...]) -> tuple[Network, ...]:
         """The members as the incremental engine takes them, stacked; none where it cannot."""
         if shape not in self._traced:
             self._traced[shape] = ()
