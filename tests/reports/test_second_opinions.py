@@ -114,7 +114,7 @@ def test_networks_over_ages_stand_beside_what_is_reported(tmp_path):
     rows = [*age_rows("network_mean", value=0.9), *age_rows("network")]
     caption, titles, cells = shown_ages(tmp_path, rows)
     assert "occluded as one" in caption
-    assert titles == ["Network", "He et al. report", "20-30 (n = 7)", "60-70 (n = 7)"]
+    assert titles == ["Network", "He et al. report", "20-30", "60-70"]
     assert cells == [
         ["Frontoparietal", "inverted U", "0.25", "0.25"], ["Visual", "not stated", "0.25", "0.25"]
     ]  # fmt: skip

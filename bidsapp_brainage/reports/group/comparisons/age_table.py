@@ -39,7 +39,10 @@ def network_table(
     columns = [
         Show("name", "Network", "name"),
         Show("reported", "He et al. report", "name", help=_REPORTED),
-        *(Show(group, f"{group} (n = {people[group]:.0f})", "number", 2) for group in groups),
+        *(
+            Show(group, group, "number", 2, f"years; mean over {people[group]:.0f} participants")
+            for group in groups
+        ),
     ]
     how = "each region by itself, mean over regions" if is_mean_level(there[0]) else "as one"
     caption = (
