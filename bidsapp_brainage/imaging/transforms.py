@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,6 +27,8 @@ from .conversion import (
 
 # Values of a dataset from which compression pays.
 PACK_FROM = 1000
+# Labels on grids of so many voxels are first looked for in steps, with a margin around (voxels).
+_COARSE_FROM, _COARSE_STEP, _COARSE_MARGIN = 1_000_000, 4, 12
 # Standard deviation of a Gaussian whose full width at half maximum is 1.
 SIGMA_PER_FWHM = 0.425
 
@@ -153,11 +157,62 @@ def apply_xfm(
     ``fill`` the value outside the image.
     """
     dtype = np.int32 if interpolation == "nearest" else np.float32
-    moving = to_sitk(img, dtype)
-    empty = np.zeros(reference.shape[:3], dtype=np.uint8)
-    grid = to_sitk(nib.Nifti1Image(empty, reference.affine), np.uint8)
-    out = sitk.Resample(moving, grid, _as_transform(xfm), INTERPOLATORS[interpolation], fill)
-    return nib.Nifti1Image(np.asarray(from_sitk(out).dataobj), reference.affine)
+    moving, transform = to_sitk(img, dtype), _as_transform(xfm)
+
+    def resampled(part: Sequence[slice]) -> np.ndarray:
+        grid = to_sitk(_cut(reference, part), np.uint8)
+        out = sitk.Resample(moving, grid, transform, INTERPOLATORS[interpolation], fill)
+        return np.asarray(from_sitk(out).dataobj)
+
+    shape = reference.shape[:3]
+    if interpolation == "nearest" and fill == 0:
+        return nib.Nifti1Image(_labels(resampled, shape), reference.affine)
+    return nib.Nifti1Image(resampled([slice(0, n) for n in shape]), reference.affine)
+
+
+def _cut(reference: nib.Nifti1Image, part: Sequence[slice]) -> nib.Nifti1Image:
+    """Empty image on a part of a grid, with the steps of the slices."""
+    first = [each.start for each in part]
+    steps = [each.step or 1 for each in part]
+    affine = reference.affine.copy()
+    affine[:3, 3] = nib.affines.apply_affine(affine, first)
+    affine[:3, :3] = affine[:3, :3] * steps
+    shape = [len(range(*each.indices(n))) for each, n in zip(part, reference.shape, strict=False)]
+    return nib.Nifti1Image(np.zeros(shape, dtype=np.uint8), affine)
+
+
+def _labels(resampled: Callable[[Sequence[slice]], np.ndarray], shape: Sequence[int]) -> np.ndarray:
+    """Resample labels where there are any: an atlas fills a third of a head and its air.
+
+    Every fourth voxel tells the box that holds them, which grows while one touches its side.
+    """
+    whole = [slice(0, n) for n in shape]
+    if math.prod(shape) < _COARSE_FROM:
+        return resampled(whole)
+    seen = np.nonzero(resampled([slice(0, n, _COARSE_STEP) for n in shape]))
+    labels = np.zeros(shape, dtype=np.int32)
+    if not seen[0].size:
+        return resampled(whole)
+    box = [(int(axis.min()) * _COARSE_STEP, int(axis.max()) * _COARSE_STEP + 1) for axis in seen]
+    while True:
+        box = [
+            (max(low - _COARSE_MARGIN, 0), min(high + _COARSE_MARGIN, n))
+            for (low, high), n in zip(box, shape, strict=True)
+        ]
+        part = tuple(slice(*each) for each in box)
+        found = resampled(part)
+        if not _touches_side(found, box, shape):
+            labels[part] = found
+            return labels
+
+
+def _touches_side(found: np.ndarray, box: Sequence[tuple[int, int]], shape: Sequence[int]) -> bool:
+    """Whether a label lies at a side of the box that is not one of the image."""
+    for axis, ((low, high), n) in enumerate(zip(box, shape, strict=True)):
+        sides = [side for side, inner in ((0, low > 0), (-1, high < n)) if inner]
+        if any(found.take(side, axis=axis).any() for side in sides):
+            return True
+    return False
 
 
 def points_through(grid: nib.Nifti1Image, xfm: sitk.Transform) -> np.ndarray:

@@ -90,3 +90,19 @@ def test_labels_stay_whole_numbers(template) -> None:
     assert out.get_data_dtype() == np.int32
     assert set(np.unique(out.get_fdata())) <= set(np.unique(labels.get_fdata())) | {0}
     assert np.array_equal(out.affine, template.affine)
+
+
+@pytest.mark.parametrize("shift", [0.0, 31.0, 500.0])
+def test_labels_are_the_same_whether_looked_for_or_not(monkeypatch, shift):
+    labels = np.zeros((40, 44, 36), np.int32)
+    labels[14:26, 12:30, 10:25] = 3
+    labels[18:20, 20, 25:36] = 7  # a tail to the edge, beyond the margin around the rest
+    image = nib.Nifti1Image(labels, np.diag([2.0, 2.0, 2.0, 1.0]))
+    grid = nib.Nifti1Image(np.zeros((90, 80, 85), np.uint8), np.eye(4))
+    turned = affine_of([3.1, -2.3, 16.7, 0, 0, 0, shift, shift, shift])  # no point lies half-way
+    whole = transforms.apply_xfm(image, grid, turned, interpolation="nearest")
+    monkeypatch.setattr(transforms, "_COARSE_FROM", 0)
+    found = transforms.apply_xfm(image, grid, turned, interpolation="nearest")
+    np.testing.assert_array_equal(np.asarray(found.dataobj), np.asarray(whole.dataobj))
+    assert np.asarray(whole.dataobj).any() == (shift < 100)
+    assert found.get_data_dtype() == whole.get_data_dtype() == np.int32
