@@ -74,6 +74,7 @@ docs: $(VENV)/.installed-docs
 
 bench-occlusion: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.occlusion
+	$(if $(wildcard benchmarks/shipped.py),$(BIN)/python -m benchmarks.shipped)
 
 bench-gpu: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.occlusion_gpu

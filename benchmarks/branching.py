@@ -12,7 +12,7 @@ from bidsapp_brainage.explain.engine import OcclusionPlan, Run, trace
 from . import counts
 from .anatomy import ball, brain, calibrated, compact_regions
 from .cases import QUICK_GRID, labels_of
-from .measure import MAC_PER_GMAC, Row, Said, paired_seconds
+from .measure import MAC_PER_GMAC, Row, Said, gemm_rate, paired_seconds
 from .rivals import forward
 
 GRID, RESOLUTION_MM = (80, 96, 80), 2
@@ -122,10 +122,21 @@ def _network_rows(
     one, engine = seconds.values()
     n = len(plan)
     what = f"{name}: {n} regions"
+    needed, executed = counts.needed(plan, network), counts.executed(plan, network)
+    # what the multiply-adds of one pass would take as a large matrix product
+    floor = network.multiply_adds() / gemm_rate()
     return [
         Row(f"{name}: one forward pass", network.multiply_adds() / MAC_PER_GMAC, "GMAC"),
-        Row(f"{what}, multiply-adds needed", counts.needed(plan, network), "passes"),
-        Row(f"{what}, multiply-adds executed", counts.executed(plan, network), "passes"),
+        Row(f"{what}, multiply-adds needed", needed, "passes"),
+        Row(f"{what}, multiply-adds executed", executed, "passes"),
+        Row(
+            f"{what}, bound: needed ones as one product", (n + 1) * one / floor / (1 + needed), "x"
+        ),
+        Row(
+            f"{what}, bound: executed ones as one product",
+            (n + 1) * one / floor / (1 + executed),
+            "x",
+        ),
         Row(f"{name}: one plain forward pass", one, "CPU s"),
         Row(f"{what}, engine, full pass included", engine, "CPU s"),
         Row(f"{what} against the plain loop", (n + 1) * one / engine, "x", 25, at_least=True),

@@ -15,11 +15,16 @@ from torch.profiler import ProfilerActivity, profile
 from bidsapp_brainage.explain.engine import Network, OcclusionPlan, Run
 from bidsapp_brainage.explain.engine.graph import Operation
 
-from .counts import needed_by_layer
+from .counts import executed_by_layer, needed_by_layer
 from .measure import MAC_PER_GMAC, gemm_rate, table
 
 OUTSIDE = -1
 SHOWN_OPERATIONS = 8
+NUMBERS = ("full_pass_s", "regions_s", "needed_gmac", "executed_gmac", "floor_s")
+HEAD = (
+    "layer", "kind", "full pass, s", "regions, s", "needed, GMAC", "executed, GMAC",
+    "GEMM floor, s",
+)  # fmt: skip
 
 
 class Watched(tuple[Operation, ...]):
@@ -60,18 +65,19 @@ class Watched(tuple[Operation, ...]):
 
 @dataclass(frozen=True)
 class LayerTime:
-    """Processor seconds of one layer, and what its needed multiply-adds would take as a GEMM."""
+    """Processor seconds of one layer, and what its executed products would take as one GEMM."""
 
     name: str
     kind: str
     full_pass_s: float
     regions_s: float
     needed_gmac: float
+    executed_gmac: float
     floor_s: float
 
     def cells(self) -> tuple[str, ...]:
         """Text for a table."""
-        numbers = (self.full_pass_s, self.regions_s, self.needed_gmac, self.floor_s)
+        numbers = [getattr(self, name) for name in NUMBERS]
         return (self.name, self.kind, *(f"{number:.3f}" for number in numbers))
 
 
@@ -85,15 +91,16 @@ def by_layer(
     run.occlude(0.0)
     full_pass = _medians(watched, lambda: Run(plan, network, volume), repeats)
     regions = _medians(watched, lambda: run.occlude(0.0), repeats)
-    needed, rate = needed_by_layer(plan, network), gemm_rate()
+    needed, executed = needed_by_layer(plan, network), executed_by_layer(plan, network)
+    rate = gemm_rate()
     rows = [
         LayerTime(
             layer.name, layer.kind.value, full_pass[k], regions[k],
-            needed[k] / MAC_PER_GMAC, needed[k] / rate,
+            needed[k] / MAC_PER_GMAC, executed[k] / MAC_PER_GMAC, executed[k] / rate,
         )
         for k, layer in enumerate(network.layers)
     ]  # fmt: skip
-    rest = LayerTime("(between layers)", "", full_pass[OUTSIDE], regions[OUTSIDE], 0.0, 0.0)
+    rest = LayerTime("(between layers)", "", full_pass[OUTSIDE], regions[OUTSIDE], 0.0, 0.0, 0.0)
     return [*rows, rest, _total([*rows, rest])]
 
 
@@ -111,8 +118,7 @@ def _seconds(watched: Watched, work: Callable[[], object]) -> Counter[int]:
 
 
 def _total(rows: list[LayerTime]) -> LayerTime:
-    names = ("full_pass_s", "regions_s", "needed_gmac", "floor_s")
-    return LayerTime("(all)", "", *(sum(getattr(row, name) for row in rows) for name in names))
+    return LayerTime("(all)", "", *(sum(getattr(row, name) for row in rows) for name in NUMBERS))
 
 
 def by_operation(run: Run) -> dict[str, float]:
@@ -127,8 +133,7 @@ def by_operation(run: Run) -> dict[str, float]:
 
 def print_profile(layers: list[LayerTime], operations: dict[str, float]) -> None:
     """Print both tables."""
-    head = ("layer", "kind", "full pass, s", "regions, s", "needed, GMAC", "GEMM floor, s")
-    print(table(head, [layer.cells() for layer in layers]))
+    print(table(HEAD, [layer.cells() for layer in layers]))
     print()
     shares = [(name, f"{100 * share:.0f} %") for name, share in operations.items()]
     print(table(("operation of torch", "of the regions' time"), shares))
