@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import counts
 from benchmarks.anatomy import PENG_GRID, brain, compact_regions, cortical_shells
-from benchmarks.measure import Row, paired_seconds
+from benchmarks.measure import Progress, Row, paired_seconds
 from bidsapp_brainage.explain.engine import OcclusionPlan, trace
 from bidsapp_brainage.model.networks.sfcn import SFCN
 
@@ -53,6 +53,17 @@ def test_rivals_take_turns_and_warm_up() -> None:
     )
     assert calls == list("abababab")
     assert seconds == {"a": 1.0, "b": 1.0}
+
+
+def test_progress_says_which_step_of_how_many(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(2)
+    progress.step("times")
+    paired_seconds({"plain": lambda: None}, repeats=1, said=progress.part)
+    progress.step("memory")
+    said = [line.split(maxsplit=1)[1] for line in capsys.readouterr().err.splitlines()]
+    assert said == [
+        "[1/2] times", "plain: warm-up", "plain: round 1 of 1", "[2/2] memory",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
