@@ -279,7 +279,7 @@ class _TileBlocks:
             entries.add(*tiling.read_by(_outputs(layer, change), layer.window), first)
             first += tiling.n_tiles
         tiles = np.concatenate(inputs, axis=1)
-        values = PRODUCTS**self._n_axes * (self._channels + layer.channels // layer.groups)
+        values = PRODUCTS**self._n_axes * (self._channels + layer.channels) // layer.groups
         bounds = _bounds(first, block_values // values)
         sizes = np.diff(bounds).astype(np.int32)
         return tuple(

@@ -70,10 +70,11 @@ def _tile_products(
 ) -> Tensor:
     """Outputs of tiles: (products of a tile * tiles, channels)."""
     weights, n_axes = operation.tile_rows[group], block.n_axes
-    shape = (*[PRODUCTS] * n_axes, block.n_tiles, delta.shape[1])
+    tiles = space.take("tiles", (block.inputs.numel(), delta.shape[1]), delta)
     if group == 0:
-        _expand(block, delta, space, space.take("expanded", shape, delta))
-    values = columns_of(space.take("expanded", shape, delta), group, layer.groups)
+        torch.index_select(delta, 0, block.inputs.view(-1), out=tiles)
+    own = columns_of(tiles, group, layer.groups)
+    values = _expanded(own.view(*[SIDE] * n_axes, block.n_tiles, own.shape[1]), space)
     out = space.take("products", (*values.shape[:-1], weights.shape[2]), delta)
     torch.bmm(values.flatten(0, n_axes - 1), weights, out=out.flatten(0, n_axes - 1))
     for axis in range(n_axes):
@@ -81,15 +82,14 @@ def _tile_products(
     return out.view(-1, weights.shape[2])
 
 
-def _expand(block: TileBlock, delta: Tensor, space: Workspace, out: Tensor) -> None:
-    """What the weights of tiles are multiplied with, all groups side by side."""
-    n, n_axes, channels = block.n_tiles, block.n_axes, delta.shape[1]
-    values = space.take("tiles", (block.inputs.numel(), channels), delta)
-    torch.index_select(delta, 0, block.inputs.view(-1), out=values)
-    values = values.view(*[SIDE] * n_axes, n, channels)
+def _expanded(values: Tensor, space: Workspace) -> Tensor:
+    """What the weights of tiles are multiplied with, from the inputs of tiles of one group."""
+    # In memory of its own: products of a part of longer rows take almost twice the time.
+    n_axes = values.dim() - 2
     for axis in range(n_axes):
-        shape = (*[PRODUCTS] * (axis + 1), *[SIDE] * (n_axes - axis - 1), n, channels)
-        last = axis == n_axes - 1
-        wider = out if last else space.take(f"tiles along {axis}", shape, delta)
+        shape = [*values.shape]
+        shape[axis] = PRODUCTS
+        wider = space.take(f"tiles along {axis}", shape, values)
         expand(values, wider, axis)
         values = wider
+    return values
