@@ -70,10 +70,12 @@ def test_it_explains_draws_and_keeps_as_a_full_run_does(plan, scans, finished) -
     parts = ("explanation_wf", "ds_explanation_wf", "map_figures_wf")
     wanted = {node.name for node in full.nodes() if node.fullname.split(".")[-2] in parts}
     assert set(names) == wanted
-    metadata = {node.name: node.inputs.metadata for node in full.nodes() if node.name == "ds_table"}
-    own = names["ds_table"].inputs.metadata
-    assert own["BiasCorrection"] == "none"
-    assert own == metadata["ds_table"] | {"BiasCorrection": "none"}
+    kept = {node.name: node for node in full.nodes() if node.fullname.split(".")[-2] in parts}
+    for name in (name for name in names if name.startswith("ds_")):
+        told, then = names[name].inputs.metadata, kept[name].inputs.metadata
+        assert told == then | ({"BiasCorrection": "none"} if "BiasCorrection" in then else {})
+        assert names[name].interface.target == kept[name].interface.target
+    assert names["ds_table"].inputs.metadata["BiasCorrection"] == "none"
 
 
 def test_only_the_same_choices_of_the_same_prediction_are_there_already(plan, finished) -> None:
