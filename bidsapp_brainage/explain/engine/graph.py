@@ -25,7 +25,7 @@ from .sums.tiling import tile_weights
 PointFunction: TypeAlias = Callable[..., Tensor]
 """Acts on each position by itself: takes and gives (n, channels) or (1, channels, *grid)."""
 
-SUM_ROWS = 1 << 12  # voxels that are added up in the network's precision before float64
+SUM_ROWS = 1 << 14  # voxels that are added up in the network's precision before float64
 
 
 class UnsupportedNetworkError(BrainageError):

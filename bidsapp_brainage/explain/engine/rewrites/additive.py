@@ -108,7 +108,9 @@ class VoxelFunction:
                 result = operation.function(*sources)
             else:
                 assert operation.rows is not None
-                result = torch.mm(sources[0], operation.rows)
+                single = len(operation.rows) == 1  # a product of this shape is slow
+                product = torch.mul if single else torch.mm
+                result = product(sources[0], operation.rows)
                 result = result if operation.bias is None else result + operation.bias
             values[number] = rows = apply_all(operation.late, result)
         return rows
