@@ -140,12 +140,10 @@ class State:
 
         `patch` is the only region of a chunk without layers.
         """
-        if chunk.layers:
-            table = chunk.layers[0]
-            where, starts = table.positions, table.starts
-        else:
-            where = self._voxels(patch)
-            starts = (0, len(where))
+        if not chunk.layers:
+            same = torch.equal(self.occluded(patch, fill), self.input)
+            return set() if same else set(chunk.regions)
+        where, starts = chunk.layers[0].positions, chunk.layers[0].starts
         differs = (self.input.index_select(0, where) != fill.at(where)).any(dim=1)
         # One question for all regions: asking a GPU about each would wait for it each time.
         before = F.pad(differs.cumsum(0), (1, 0)).cpu().numpy()
@@ -154,10 +152,13 @@ class State:
 
     def occluded(self, patch: Patch | None, fill: Fill) -> Tensor:
         """The input with one more region occluded."""
-        where = self._voxels(patch)
-        rows = self.input.clone()
-        rows[where] = fill.at(where)
-        return rows
+        assert patch is not None
+        grid = self.network.shape[1:]
+        inside = torch.from_numpy(patch.within([0] * len(grid), grid).reshape(-1, 1))
+        inside = inside.to(self.network.device)
+        if fill.rows is None:
+            return self.input.masked_fill(inside, fill.constant)
+        return torch.where(inside, fill.rows, self.input)
 
     def commit_full_pass(self, patch: Patch | None, fill: Fill) -> None:
         """Occlude a region for good by a pass of its own."""
