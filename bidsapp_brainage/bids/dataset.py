@@ -33,7 +33,7 @@ APP_NAME = "bidsapp_brainage"
 #: Keyword of a dataset whose people do not exist; pages about it say so.
 SYNTHETIC = "synthetic"
 BIDS_VERSION = "1.11.1"
-_EXPLAINED_AGAIN = "Explanations of finished predictions, computed again (--explain-only)"
+_EXPLAINED_AGAIN = "Explanations of finished predictions, computed again"
 _CONTAINER_FACTS = Path("/opt/app/container.json")
 _TEMPLATEFLOW = "https://github.com/templateflow"
 _MAX_NAMED_PARTS = 3  # a longer relative path may tell names of people and machines

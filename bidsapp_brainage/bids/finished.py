@@ -58,7 +58,7 @@ class FinishedScan:
 
     @property
     def reused_t1w(self) -> bool:
-        """Whether the T1w came from other derivatives (``--derivatives``)."""
+        """Whether the T1w came from other derivatives."""
         sources = io.read_json(sidecar_path(self.t1w)).get("Sources")
         named = sources if isinstance(sources, list) else []
         return any(not str(source).startswith(("bids:raw:", "bids::")) for source in named)

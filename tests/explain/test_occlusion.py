@@ -182,7 +182,7 @@ def test_impossible_requests_say_what_is_wrong(case):
         occlude(Ensemble(networks, decode), volume, labels[1:], [1])
     with pytest.raises(UsageError, match="network"):
         Ensemble((), decode)
-    with pytest.raises(UsageError, match="background, mean, blur"):
+    with pytest.raises(UsageError, match="background, mean, closed"):
         occlude(Ensemble(networks, decode), volume, labels, [1], baseline="nothing")
 
 

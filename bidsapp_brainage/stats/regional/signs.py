@@ -182,6 +182,14 @@ def verdict(
         ``explanation_a``, ``explanation_b`` and ``spearman``, one row per pair.
     value, spread : str
         Columns of `rows`.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"index": [1, 2, 1, 2], "baseline": ["mean"] * 2 + ["blur"] * 2})
+    >>> rows = rows.assign(delta_age=[3.0, 2.0, -3.0, 2.0], delta_age_sd_members=0.5)
+    >>> found = verdict(rows)
+    >>> found.strongest, found.strongest_stable, found.counts["opposite"]
+    (1, 2, 1)
     """
     baselines = tuple(dict.fromkeys(rows["baseline"].dropna().astype(str)))
     main = rows[rows["baseline"].isin(baselines[:1])].drop_duplicates("index").set_index("index")
