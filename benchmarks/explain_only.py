@@ -123,13 +123,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("output_dir", type=Path)
     parser.add_argument("--scans", type=int, default=20)
     parser.add_argument("--nprocs", type=int, default=min(2, os.cpu_count() or 1))
-    parser.add_argument("options", nargs="*", help="of the app, after --")
-    args = parser.parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    cut = given.index("--") if "--" in given else len(given)
+    args = parser.parse_args(given[:cut])
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "out"
         target.mkdir()
         copy_people(args.output_dir.absolute(), target, args.scans)
-        options = ["--nprocs", str(args.nprocs), *args.options]
+        options = ["--nprocs", str(args.nprocs), *given[cut + 1 :]]
         print_rows(rows_of(run(target, Path(folder) / "work", options), args.nprocs))
 
 
