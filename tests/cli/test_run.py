@@ -39,6 +39,9 @@ def line(two_people: Path, monkeypatch) -> Callable[..., list[str]]:
 def level(monkeypatch) -> Callable[..., list[str]]:
     """Replace what runs a level: it gives a code or raises; what was run is listed."""
 
+    # Whatever ends a level here, the children of this process belong to other tests.
+    monkeypatch.setattr(run, "end_children", list)
+
     def install(participant: object = 0, group: object = 0) -> list[str]:
         started: list[str] = []
 
@@ -79,9 +82,7 @@ def test_success(line, level):
         (Terminated(), 143),
     ],
 )
-def test_exit_codes(line, level, outcome, code, monkeypatch):
-    # The children of this process belong to other tests.
-    monkeypatch.setattr("bidsapp_brainage.cli.run.end_children", list)
+def test_exit_codes(line, level, outcome, code):
     level(outcome)
     assert run.main(line()) == code
 
