@@ -28,6 +28,8 @@ from bidsapp_brainage.catalogue import flags
 from bidsapp_brainage.errors import DataError, UsageError
 from bidsapp_brainage.model.tissue import three_levels
 
+from .measure import markdown as as_markdown
+
 Volume = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
@@ -175,10 +177,11 @@ def result_table(bids: Path, derivatives: Path) -> pd.DataFrame:
 
 def markdown(table: pd.DataFrame) -> str:
     """The table as Markdown."""
-    lines = ["| image | true age | predicted (95 % interval) | distance | quality | caught by |"]
-    lines.append("|---|---|---|---|---|---|")
-    for row in table.to_dict("records"):
-        cells = (
+    columns = (
+        "image", "true age", "predicted (95 % interval)", "distance", "quality", "caught by",
+    )  # fmt: skip
+    rows = [
+        (
             KINDS.get(row["image"], row["image"]),
             _number(row["age"]),
             f"{_number(row['predicted_age'])} ({_number(row['ci95_lower'])} to "
@@ -187,8 +190,9 @@ def markdown(table: pd.DataFrame) -> str:
             row["quality"] if isinstance(row["quality"], str) else "-",
             row["caught"].replace("_", " "),
         )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        for row in table.to_dict("records")
+    ]
+    return as_markdown(columns, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from .measure import markdown as as_markdown
+
 RHO = ["spearman", "spearman_abs", "spearman_abs_per_ml"]
 
 
@@ -27,12 +29,12 @@ def gather(folder: Path, suffix: str) -> pd.DataFrame:
 
 def markdown(table: pd.DataFrame, keys: list[str], values: list[str]) -> str:
     """Median (and range) of some columns for each key."""
-    lines = [f"| {' | '.join([*keys, *values])} |", "|" + "---|" * (len(keys) + len(values))]
+    lines = []
     for key, rows in table.groupby(keys, sort=False, dropna=False):
         cells = [_text(rows[column]) for column in values]
         names = key if isinstance(key, tuple) else (key,)
-        lines.append(f"| {' | '.join(['' if pd.isna(n) else str(n) for n in names] + cells)} |")
-    return "\n".join(lines)
+        lines.append(["" if pd.isna(n) else n for n in names] + cells)
+    return as_markdown([*keys, *values], lines)
 
 
 def _text(values: pd.Series) -> str:

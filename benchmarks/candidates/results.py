@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks.measure import markdown as as_markdown
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import read_tsv
 from bidsapp_brainage.stats import accuracy
@@ -122,10 +123,8 @@ def markdown(table: pd.DataFrame) -> str:
     together = (ALL, MEAN)
     many = table.groupby("candidate")["cohort"].nunique().max() > MANY_SCANNERS + len(together)
     shown = table[table["cohort"].isin(together)] if many else table
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    for row in shown.to_dict("records"):
-        lines.append("| " + " | ".join(_cell(row, name) for name in COLUMNS) + " |")
-    return "\n".join(lines)
+    rows = ([_cell(row, name) for name in COLUMNS] for row in shown.to_dict("records"))
+    return as_markdown(COLUMNS, rows)
 
 
 def _row(

@@ -48,14 +48,11 @@ class Anatomy:
         ``index``, ``name``, ``hemisphere`` and what an atlas table has beyond.
     brain : callable
         From the number of a person to their brain; the same number, the same brain.
-    people : int
-        How many there are; 0: as many as wanted.
     """
 
     name: str
     regions: pd.DataFrame
     brain: Callable[[int], Brain]
-    people: int = 0
 
 
 def template_anatomy() -> Anatomy:
@@ -129,7 +126,7 @@ def real_anatomy(folders: Sequence[Path]) -> Anatomy:
 
     present = np.unique(brain(0).labels)
     regions = regions[regions["index"].isin(present)].reset_index(drop=True)
-    return Anatomy("people", regions, kept(brain), len(images))
+    return Anatomy("people", regions, kept(brain))
 
 
 def segmented_regions() -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,17 +14,17 @@ from torch import nn
 from bidsapp_brainage import io
 from bidsapp_brainage.catalogue.baselines import BASELINES
 from bidsapp_brainage.errors import BrainageError
-from bidsapp_brainage.explain.baselines import disjoint_layers
 from bidsapp_brainage.explain.ensemble import Ensemble
 from bidsapp_brainage.explain.methods import find
 from bidsapp_brainage.explain.occlusion import occlude
 from bidsapp_brainage.explain.session import ExplanationInput, ExplanationSession
 
 from .anatomies import VOXEL_MM
+from .answers import Change, age_changes
 from .fills import CANDIDATES, Person, Reference
 from .networks import NETWORKS, decode, predicted
 from .training import Cell, load, progress
-from .warps import patch_of, shrinking
+from .warps import shrinking
 
 N_EXPLAINED = 4
 NULL_PARCELS = 10
@@ -103,34 +102,16 @@ def explanations(
 
 def response(ensemble: Ensemble, person: Person, share: float = LOST) -> NDArray[np.float64]:
     """Change of the age when each region shrinks by a share of its volume."""
-    changed: Mapping[int, tuple] = {
+    changes = {
         k: _shrunk(person, index, share)
         for k, index in enumerate(person.indices)
         if (person.labels == index).any()
     }
-    patches = [patch_of(person.volume, *change) for change in changed.values()]
-    return _by_patch(ensemble, person, list(changed), list(changed.values()), patches)
+    found = age_changes(ensemble, person.volume, changes)
+    return np.array([found.get(k, np.nan) for k in range(len(person.indices))])
 
 
-def _by_patch(ensemble, person, places, changes, patches) -> NDArray[np.float64]:
-    found = np.full(len(person.indices), np.nan)
-    present = [k for k, patch in enumerate(patches) if patch is not None]
-    occluder = ensemble.open(person.volume, [patches[k] for k in present])
-    intact = float(occluder.intact.ages[0])
-    shown = [patches[k] for k in present]
-    for _, layer in disjoint_layers(shown, person.volume.shape):
-        fill = person.volume.copy()
-        for k in layer:
-            box, values = changes[present[k]]
-            inside = patches[present[k]].box
-            fill[box][inside] = values[inside]
-        ages = np.asarray(occluder.occlude(fill, layer).ages)
-        for k, age in zip(layer, ages, strict=True):
-            found[places[present[k]]] = age - intact
-    return found
-
-
-def _shrunk(person: Person, index: int, share: float) -> tuple[tuple[slice, ...], NDArray]:
+def _shrunk(person: Person, index: int, share: float) -> Change:
     field = shrinking(person.labels == index, share)
     return field.box, field.pull(person.volume)
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from bidsapp_brainage.explain.baselines import region_boxes
 
 from .networks import Cohort
 
@@ -91,7 +92,8 @@ def conditional_draws(person: Person, known: Reference) -> list[Volume]:
 def nearest_brains(person: Person, known: Reference) -> list[Volume]:
     """The region of those people whose surroundings are most like the person's."""
     fills = [person.volume.copy() for _ in range(NEIGHBOURS)]
-    for box, inside in _regions(person, MARGIN):
+    for index, box in region_boxes(person.labels, person.indices, MARGIN):
+        inside = person.labels[box] == index
         others = known.volumes[(slice(None), *box)].astype(np.float32)
         around = ~inside & (person.labels[box] > 0)
         distance = ((others[:, around] - person.volume[box][around]) ** 2).sum(axis=1)
@@ -133,15 +135,3 @@ def _gaussian(
         fill[brain] = values
         fills.append(fill)
     return fills
-
-
-def _regions(person: Person, margin: int) -> list[tuple[tuple[slice, ...], NDArray[np.bool_]]]:
-    """A box around each region that has voxels, and the region in it."""
-    boxes = ndimage.find_objects(person.labels)
-    found = []
-    for index in person.indices:
-        box = boxes[index - 1] if index <= len(boxes) else None
-        if box is not None:
-            wide = tuple(slice(max(part.start - margin, 0), part.stop + margin) for part in box)
-            found.append((wide, person.labels[wide] == index))
-    return found

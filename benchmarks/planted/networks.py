@@ -14,12 +14,14 @@ from torch.nn import functional
 
 from bidsapp_brainage.model.networks.linear import TissueLinear
 from bidsapp_brainage.model.networks.sfcn import SFCN
+from bidsapp_brainage.model.outputs import Head
 
 from .anatomies import SHAPE, Anatomy
 from .plants import FIRST_AGE, LAST_AGE, Plant
 
 LOWER, WIDTH, N_BINS = 5.0, 3.0, 30
 LABEL_SD = 4.0
+HEAD = Head("age", "bins", "year", LOWER, WIDTH, N_BINS)
 CHANNELS = (12, 24, 32, 16)
 EPOCHS, BATCH, PEAK_RATE = 24, 8, 4e-3
 SHIFT = 1  # voxels by which copies of images are moved at most
@@ -53,8 +55,9 @@ def cohort(
 
 def decode(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Probabilities of the bins, and ages."""
-    probabilities = torch.softmax(logits.double(), dim=1)
-    return probabilities, probabilities @ _centers().double()
+    probabilities, ages = HEAD.decode(logits)
+    assert probabilities is not None
+    return probabilities, ages
 
 
 def convolutional(people: Cohort, seed: int, step: Callable[[int, int], None]) -> nn.Module:
@@ -112,10 +115,6 @@ def predicted(network: nn.Module, people: Cohort) -> NDArray[np.float64]:
         ])  # fmt: skip
 
 
-def _centers() -> Tensor:
-    return LOWER + WIDTH * (torch.arange(N_BINS) + 0.5)
-
-
 def _soft(ages: NDArray[np.float64]) -> Tensor:
-    away = torch.from_numpy(ages).float()[:, None] - _centers()
+    away = torch.from_numpy(ages).float()[:, None] - torch.from_numpy(HEAD.bin_centers).float()
     return torch.softmax(-(away**2) / (2 * LABEL_SD**2), 1)

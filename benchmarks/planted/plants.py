@@ -59,6 +59,9 @@ class Change:
         return Brain(volume, labels)
 
 
+COMPANION_CHANGE = Change("shrink", 0.45)
+
+
 @dataclass(frozen=True)
 class Plant:
     """What ages, and how.
@@ -71,13 +74,11 @@ class Plant:
         From label to the change that age makes there.
     companions : mapping
         Labels that change with those regions (correlation) though age does not act on them.
-    companion_change : callable
     """
 
     name: str
     regions: Mapping[int, Change]
     companions: Mapping[int, float] = field(default_factory=dict)
-    companion_change: Change = Change("shrink", 0.45)
 
     def aged(self, brain: Brain, age: float, rng: np.random.Generator) -> Brain:
         """A brain at an age (years)."""
@@ -87,7 +88,7 @@ class Plant:
         for index, correlation in self.companions.items():
             rest = np.sqrt(1 - correlation**2) * rng.standard_normal() / np.sqrt(3)
             own = float(np.clip(correlation * strength + rest, -1, 1))
-            brain = self.companion_change(brain, index, own)
+            brain = COMPANION_CHANGE(brain, index, own)
         return brain
 
 

@@ -16,9 +16,7 @@ from torch import nn
 from bidsapp_brainage import io
 from bidsapp_brainage.atlas.templates import embedded_images
 from bidsapp_brainage.catalogue.baselines import BASELINES
-from bidsapp_brainage.explain.baselines import disjoint_layers
-from bidsapp_brainage.explain.engine.geometry import Patch
-from bidsapp_brainage.explain.ensemble import Ensemble, Occluder
+from bidsapp_brainage.explain.ensemble import Ensemble
 from bidsapp_brainage.explain.methods import find
 from bidsapp_brainage.explain.session import ExplanationInput, ExplanationSession
 from bidsapp_brainage.model import cards, prediction
@@ -28,7 +26,8 @@ from bidsapp_brainage.model.weights.loading import load_members
 from bidsapp_brainage.segmentation.prepare import prepared_input
 
 from .anatomies import segmented_regions
-from .warps import Field, patch_of, shrinking, thinned
+from .answers import age_changes
+from .warps import Field, shrinking, thinned
 
 LOST = 0.1
 NOISE = 0.05  # tissue units, for the ceiling
@@ -94,30 +93,12 @@ class Shipped:
 
     def changes(self, changed: Mapping[int, Changed]) -> dict[int, float]:
         """Change of the predicted age (years), each change by itself."""
-        patches = {k: patch_of(self._person.volume, c.box, c.volume) for k, c in changed.items()}
-        tissue = self._tissue_changes(changed, patches)
+        boxes = {k: (one.box, one.volume) for k, one in changed.items()}
+        tissue = age_changes(self._tissue, self._person.volume, boxes)
         return {
             k: (1 - self._share) * tissue.get(k, 0.0) + self._share * self._regional_change(one)
             for k, one in changed.items()
         }
-
-    def _tissue_changes(
-        self, changed: Mapping[int, Changed], patches: Mapping[int, Patch | None]
-    ) -> dict[int, float]:
-        present = [(k, patch) for k, patch in patches.items() if patch is not None]
-        occluder: Occluder = self._tissue.open(self._person.volume, [patch for _, patch in present])
-        intact, found = float(occluder.intact.ages[0]), {}
-        shown = [patch for _, patch in present]
-        for _, layer in disjoint_layers(shown, self._person.volume.shape):
-            fill = self._person.volume.copy()
-            for number in layer:
-                one, inside = changed[present[number][0]], shown[number].box
-                fill[one.box][inside] = one.volume[inside]
-            ages = np.asarray(occluder.occlude(fill, layer).ages)
-            found |= {
-                present[n][0]: float(age) - intact for n, age in zip(layer, ages, strict=True)
-            }
-        return found
 
     def _regional_change(self, one: Changed) -> float:
         before = self._sums_of(self._person.volume[one.box], self.amounts(one.box))

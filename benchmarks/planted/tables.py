@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from benchmarks.measure import markdown
+
 from .scores import SCORES, with_interval
 
 NOT_EXPLANATIONS = ("person", "index", "name", "n_voxels")
@@ -18,14 +20,14 @@ def accuracy_table(rows: Sequence[dict[str, object]]) -> str:
     """Correlation and mean absolute error (years) on held-out people, mean over seeds."""
     frame = pd.DataFrame(rows)
     by = ["anatomy", "plant", "network"]
-    return markdown(frame.groupby(by, sort=False)[["r", "mae"]].mean().round(2).reset_index())
+    return _table(frame.groupby(by, sort=False)[["r", "mae"]].mean().round(2).reset_index())
 
 
 def planted_table(rows: pd.DataFrame) -> str:
     """Means with intervals over cells, one row per explanation, the best first."""
     found = with_interval(rows, ["explanation"], list(SCORES))
     ranked = found.sort_values("auc", ascending=False)
-    return markdown(pd.DataFrame([
+    return _table(pd.DataFrame([
         {"explanation": row["explanation"], **{score: _cell(row, score) for score in SCORES}}
         for _, row in ranked.iterrows()
     ]))  # fmt: skip
@@ -36,23 +38,17 @@ def plant_table(rows: pd.DataFrame) -> str:
     what = rows["anatomy"] + ": " + rows["plant"]
     means = rows.assign(what=what).groupby(["explanation", "what"])["auc"].mean().unstack()
     order = means.mean(axis=1).sort_values(ascending=False).index
-    return markdown(means.loc[order].round(2).reset_index())
+    return _table(means.loc[order].round(2).reset_index())
 
 
 def alarm_table(rows: pd.DataFrame) -> str:
     """Shares of regions that stand out from their null; .05 and less are nominal."""
     found = with_interval(rows, ["explanation"], ["regions", "after_fdr"])
-    return markdown(pd.DataFrame([
+    return _table(pd.DataFrame([
         {"explanation": row["explanation"], "p < .05": _cell(row, "regions"),
          "after FDR": _cell(row, "after_fdr")}
         for _, row in found.iterrows()
     ]))  # fmt: skip
-
-
-def markdown(frame: pd.DataFrame) -> str:
-    """A table for the documentation."""
-    lines = [list(frame.columns), ["---"] * frame.shape[1], *frame.astype(str).to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def response_table(people: Sequence[pd.DataFrame]) -> str:
@@ -71,7 +67,7 @@ def response_table(people: Sequence[pd.DataFrame]) -> str:
             )
         row["sign"] = _median([_same_sign(p["shrink"], p[name]) for p in people if name in p])
         rows.append(row)
-    return markdown(pd.DataFrame(rows))
+    return _table(pd.DataFrame(rows))
 
 
 def _cell(row: pd.Series, score: str) -> str:
@@ -94,3 +90,7 @@ def _same_sign(one: pd.Series, other: pd.Series) -> float:
 def _median(values: Sequence[float]) -> str:
     low, middle, high = np.percentile(np.asarray(values), (0, 50, 100))
     return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+
+
+def _table(frame: pd.DataFrame) -> str:
+    return markdown(list(frame.columns), frame.to_numpy().tolist())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -108,10 +107,3 @@ def _box(mask: NDArray[np.bool_], margin: int) -> tuple[slice, ...]:
         slice(max(part.start - margin, 0), min(part.stop + margin, size))
         for part, size in zip(found, mask.shape, strict=True)
     )
-
-
-def moved_labels(
-    field: Field, places: NDArray[np.integer], indices: Sequence[int]
-) -> NDArray[np.float32]:
-    """Amounts of each label in the box after a change, shape (n, *box); borders become soft."""
-    return np.stack([field.pull((places == index).astype(np.float32)) for index in indices])

@@ -111,8 +111,7 @@ def fill_mean(scene: Scene) -> NDArray[np.float32]:
     if not brain.any():
         return fill
     whole_mean = float(volume[brain].mean())
-    for index, box in _boxes(scene):
-        wide = tuple(slice(max(s.start - SHELL_VOXELS, 0), s.stop + SHELL_VOXELS) for s in box)
+    for index, wide in region_boxes(labels, scene.indices, SHELL_VOXELS):
         region = labels[wide] == index
         shell = ndimage.binary_dilation(region, iterations=SHELL_VOXELS) & ~region & brain[wide]
         value = float(volume[wide][shell].mean()) if shell.any() else whole_mean
@@ -123,9 +122,8 @@ def fill_mean(scene: Scene) -> NDArray[np.float32]:
 def fill_closed(scene: Scene) -> NDArray[np.float32]:
     """The nearest voxel outside each region: what closes in when the region shrinks to nothing."""
     fill = scene.volume.astype(np.float32)
-    for index, box in _boxes(scene):
-        # The nearest voxel outside is never further away than the region is deep.
-        wide = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
+    # The nearest voxel outside is never further away than one beyond the box.
+    for index, wide in region_boxes(scene.labels, scene.indices, 1):
         region = scene.labels[wide] == index
         if region.all():
             continue  # nothing lies around it
@@ -143,7 +141,7 @@ def fill_blur(scene: Scene) -> NDArray[np.float32]:
     (Balasubramanian and Feizi 2023, arXiv 2211.14646).
     """
     weight = np.ones(scene.volume.shape, dtype=np.float32)
-    for index, box in _boxes(scene):
+    for index, box in region_boxes(scene.labels, scene.indices):
         region = np.pad(scene.labels[box] == index, 1)
         inner = (slice(1, -1),) * scene.volume.ndim
         depth = ndimage.distance_transform_cdt(region, metric="taxicab")[inner]
@@ -175,13 +173,15 @@ def _check_shape(name: str, array: NDArray[np.generic], volume: NDArray[np.float
         )
 
 
-def _boxes(scene: Scene) -> Iterator[tuple[int, tuple[slice, ...]]]:
-    """Bounding box of each region that has voxels."""
-    boxes = ndimage.find_objects(np.maximum(scene.labels, 0).astype(np.int64))
-    for index in scene.indices:
+def region_boxes(
+    labels: NDArray[np.integer], indices: Sequence[int], margin: int = 0
+) -> Iterator[tuple[int, tuple[slice, ...]]]:
+    """Bounding box of each region that has voxels, with so many voxels more on every side."""
+    boxes = ndimage.find_objects(np.maximum(labels, 0).astype(np.int64))
+    for index in indices:
         box = boxes[index - 1] if 0 < index <= len(boxes) else None
         if box is not None:
-            yield index, box
+            yield index, tuple(slice(max(s.start - margin, 0), s.stop + margin) for s in box)
 
 
 def _blurred(volume: NDArray[np.floating], brain: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+import pkgutil
 import re
 import subprocess
 import sys
@@ -56,14 +55,7 @@ def test_the_glossary_names_what_there_is() -> None:
     columns = {column.name for card in OUTPUTS for column in card.columns}
     for place in places:
         for name in re.findall(r"`(\w+(?:\.\w+)+)`", place):
-            module, _, attribute = name.rpartition(".")
-            owner = importlib.import_module(f"bidsapp_brainage.{module}")
-            is_module = (
-                importlib.util.find_spec(f"{owner.__name__}.{attribute}")
-                if hasattr(owner, "__path__")
-                else None
-            )
-            assert is_module or hasattr(owner, attribute), name
+            assert pkgutil.resolve_name(f"bidsapp_brainage.{name}") is not None, name
         for name in re.findall(r"`(\w+)`", place.partition("column")[2]):
             assert name in columns
 
