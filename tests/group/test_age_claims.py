@@ -81,6 +81,14 @@ def test_structures_are_compared_within_the_age_groups(measure):
     assert thalamus["n_ranked"].eq(len(NAMES) - 1).all()
 
 
+@pytest.mark.filterwarnings("error")
+def test_regions_are_found_by_name_where_no_lobe_is_known():
+    of_region = region_level()
+    rows = found([replace(of_region, labels=of_region.labels.assign(lobe=np.nan))])
+    frontal = rows[rows["claim"].str.startswith("regions of the frontal")]
+    assert set(frontal["regions"]) == {"Left middle frontal gyrus"}
+
+
 def test_signs_that_differ_in_an_age_group_tell_nothing_there():
     """With another baseline the frontal cortex of the young has the other sign."""
     of_region = region_level()
