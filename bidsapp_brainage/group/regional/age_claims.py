@@ -45,7 +45,7 @@ class _Claim:
         name = labels["name"].astype(str)
         found = name.str.contains(self.pattern, case=False, regex=True)
         if "lobe" in labels:
-            lobe = labels["lobe"].fillna("").astype(str)
+            lobe = labels["lobe"].astype(object).fillna("").astype(str)
             found |= lobe.str.contains(self.lobe, case=False, regex=True)
         return found & ~name.str.contains("white matter", case=False)
 
