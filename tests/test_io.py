@@ -174,3 +174,15 @@ def test_the_grid_of_an_image_is_read_without_its_voxels(tmp_path):
         io.load_grid(path)
     with pytest.raises(DataError, match="does not exist"):
         io.load_grid(tmp_path / "gone.nii.gz")
+
+
+def test_rows_of_a_table_are_read_as_text(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text("\ufeffa\tb\n01\tn/a\n\n2\n")
+    assert io.read_rows(path) == [{"a": "01", "b": None}, {"a": "2", "b": None}]
+    path.write_text("a\n1\t2\n")
+    with pytest.raises(DataError, match="more cells than its header"):
+        io.read_rows(path)
+    path.write_text("")
+    with pytest.raises(DataError, match="not a tab-separated table"):
+        io.read_rows(path)
