@@ -38,6 +38,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def single_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Page of a person with one scan, which has no heading of its own."""
+    root = write_person(tmp_path_factory.mktemp("single"), Person())
+    return write_individual_report(root, "01", run=RUN)
+
+
+@pytest.fixture(scope="module")
 def group_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Page of a group whose first participant has a page."""
     root = write_derivatives(tmp_path_factory.mktemp("group"), n_participants=8, flagged=(2,))
@@ -398,7 +405,7 @@ def _violations(window: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(380, "dark"), (1280, "light")])
-@pytest.mark.parametrize("kind", ["report", "group_report"])
+@pytest.mark.parametrize("kind", ["report", "single_report", "group_report"])
 def test_axe_finds_no_barrier(
     browser: Any, request: pytest.FixtureRequest, kind: str, width: int, scheme: str
 ) -> None:
