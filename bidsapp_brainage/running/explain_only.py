@@ -192,7 +192,6 @@ class _Level:
         from bidsapp_brainage.configuration import to_toml
         from bidsapp_brainage.io import write_text
         from bidsapp_brainage.running.monitor import write_timings
-        from bidsapp_brainage.running.outcome import keep_outcome
 
         page = report_path(self.plan.output_dir, subject)
         shown = page.stat().st_mtime if page.is_file() else 0.0
@@ -201,8 +200,6 @@ class _Level:
         folder = log_dir(self.plan.output_dir, subject, self.plan.run_uuid)
         write_text(folder / "app.toml", to_toml(self.settings))
         write_timings(folder, [record for each in outcomes.values() for record in each.records])
-        failures = [failure for each in outcomes.values() for failure in each.failures]
-        keep_outcome(self.plan.output_dir, self.plan.run_uuid, list(outcomes), failures)
         crashes = [crash for outcome in outcomes.values() for crash in outcome.crashes]
         arguments = (self.settings, [subject], self.methods, {subject: crashes})
         return [Job(f"sub-{subject} (page)", write_page, arguments)]

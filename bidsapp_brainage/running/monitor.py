@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.bids.names import log_dir
-from bidsapp_brainage.bids.runs import TIMINGS
 from bidsapp_brainage.interfaces.metering import read_timing, timing_is_older
 from bidsapp_brainage.workflows.scan import scan_workflow_name
 
@@ -132,4 +131,4 @@ def write_timings(folder: Path, records: Sequence[StageRecord]) -> None:
         for record in records
     ]
     if rows:
-        io.write_tsv(folder / TIMINGS, pd.DataFrame(rows))
+        io.write_tsv(folder / "timings.tsv", pd.DataFrame(rows))

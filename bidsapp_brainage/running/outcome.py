@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bidsapp_brainage.bids.names import log_dir
-from bidsapp_brainage.bids.runs import FailedStep, write_outcome
 from bidsapp_brainage.configuration import hide_paths
 from bidsapp_brainage.interfaces.sinks import DerivativeSink
 from bidsapp_brainage.settings import in_flags
@@ -139,19 +137,6 @@ def failure_table(failures: Sequence[Failure]) -> str:
     lines = [f"  {row.scan:<{widths[0]}}  {row.step:<{widths[1]}}  {row.reason}" for row in rows]
     lines.insert(1, f"  {'-' * widths[0]}  {'-' * widths[1]}  {'-' * len(header.reason)}")
     return "\n".join(lines)
-
-
-def keep_outcome(
-    output_dir: Path, run_uuid: str, scans: Sequence[str], failures: Sequence[Failure]
-) -> None:
-    """Write what became of each scan (labels) into the log folder of its participant."""
-    steps: dict[str, list[FailedStep]] = {}
-    for failure in failures:
-        steps.setdefault(failure.scan, []).append(FailedStep(failure.step, failure.reason))
-    subjects = {scan: scan.split("_")[0].removeprefix("sub-") for scan in scans}
-    for subject in dict.fromkeys(subjects.values()):
-        own = [scan for scan in scans if subjects[scan] == subject]
-        write_outcome(log_dir(output_dir, subject, run_uuid), own, steps)
 
 
 def _step(node: str) -> str:

@@ -131,7 +131,7 @@ def _execute(run: _Run, absent: Sequence[str], log_level: int) -> int:
     """Run the workflow, write the reports, and say what failed."""
     from bidsapp_brainage.running.execute import configure, run_workflow
     from bidsapp_brainage.running.monitor import Monitor
-    from bidsapp_brainage.running.outcome import Failure, find_failures, keep_outcome
+    from bidsapp_brainage.running.outcome import Failure, find_failures
     from bidsapp_brainage.running.pages import write_pages
 
     settings, plan = run.settings, run.plan
@@ -164,7 +164,6 @@ def _execute(run: _Run, absent: Sequence[str], log_level: int) -> int:
     failures = find_failures(
         run.workflow, run.scans, monitor, [crash for some in crashes.values() for crash in some]
     )
-    keep_outcome(plan.output_dir, plan.run_uuid, [scan.label for scan in run.scans], failures)
     failures += [
         Failure(f"sub-{label}", "input", "No T1w image matches the selection.") for label in absent
     ]

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from bidsapp_brainage.bids.runs import read_records
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.running.execute import configure, read_plugin
 from bidsapp_brainage.running.monitor import Monitor
@@ -20,7 +19,6 @@ from bidsapp_brainage.running.outcome import (
     failure_table,
     find_failures,
     hide_paths,
-    keep_outcome,
     read_crashes,
 )
 from bidsapp_brainage.workflows.base import init_brainage_wf
@@ -116,14 +114,6 @@ def test_shared_failure_is_told_for_each_scan(plan, scans) -> None:
     crash = Crash("bidsapp_brainage_wf.atlas_run_wf.match", "no atlas", "", Path("x"))
     failures = find_failures(init_brainage_wf(scans, plan), scans, Monitor(scans), [crash])
     assert failures == [Failure(scan.label, "match", "no atlas") for scan in scans]
-
-
-def test_what_became_of_scans_is_kept_for_each_participant(tmp_path: Path) -> None:
-    labels = ["sub-01_ses-1", "sub-01_ses-2", "sub-02"]
-    keep_outcome(tmp_path, "run", labels, [Failure("sub-01_ses-2", "warp", "no memory")])
-    records = read_records(tmp_path, "01")
-    assert [len(records[label].failures) for label in labels[:2]] == [0, 1]
-    assert set(read_records(tmp_path, "02")) == {"sub-02"}
 
 
 def test_table_has_one_line_per_failure() -> None:
