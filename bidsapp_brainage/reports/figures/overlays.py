@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bidsapp_brainage.io import read_tsv, write_text
-from bidsapp_brainage.reports.figures import mosaic
+from bidsapp_brainage.reports.figures import colours, mosaic
 from bidsapp_brainage.reports.html import decimals, number
 
 _BAR_STEPS = 41
@@ -84,18 +84,13 @@ def plot_occlusion(map_path: Path, background_path: Path, out: Path, *, fill: st
     canvas = mosaic.assemble(
         place,
         (
-            _overlay(
+            colours.paint(
                 mosaic.window(place.cut(anatomy, tile), low, high),
                 place.cut(effect, tile, smooth=False) / most,
             )
             for tile in place.tiles
         ),
     )
-    levels = np.linspace(-1, 1, _BAR_STEPS)
-    grey = np.full((1, _BAR_STEPS), 90.0)
-    colours = [
-        "#" + "".join(f"{int(c):02x}" for c in rgb) for rgb in _overlay(grey, levels[None])[0]
-    ]
     extra = mosaic.words(place, effect, millimetres=True)
     digits = decimals(most)
     ends = (
@@ -103,7 +98,7 @@ def plot_occlusion(map_path: Path, background_path: Path, out: Path, *, fill: st
         f"{number(most, digits, signed=True)} (made it look younger)",
     )
     title = f"change of predicted age (years) when the region is replaced by: {fill}"
-    extra += mosaic.colour_bar(place, colours, ends, title)
+    extra += mosaic.colour_bar(place, colours.legend(_BAR_STEPS), ends, title)
     write_text(out, mosaic.svg(place, canvas, title="Contributions of regions", extra=extra))
 
 
@@ -115,14 +110,14 @@ def plot_segmentation(t1w_path: Path, dseg_path: Path, table_path: Path, out: Pa
     t1w = mosaic.read_volume(t1w_path)
     dseg = mosaic.read_volume(dseg_path, like=t1w)
     table = read_tsv(table_path)
-    colours = np.full((int(max(table["index"].max(), dseg.data.max())) + 1, 3), np.nan)
-    colours[table["index"]] = [[*bytes.fromhex(color[1:])] for color in table["color"]]
+    own = np.full((int(max(table["index"].max(), dseg.data.max())) + 1, 3), np.nan)
+    own[table["index"]] = [[*bytes.fromhex(color[1:])] for color in table["color"]]
     place = mosaic.layout(t1w, dseg.data > 0)
     low, high = _grey_window(t1w.data, dseg.data > 0)
     pictures = (
         _painted(
             mosaic.window(place.cut(t1w, tile), low, high),
-            colours[place.cut(dseg, tile, smooth=False).astype(int)],
+            own[place.cut(dseg, tile, smooth=False).astype(int)],
         )
         for tile in place.tiles
     )
@@ -164,17 +159,6 @@ def _grey_window(values: np.ndarray, inside: np.ndarray) -> tuple[float, float]:
     top = float(np.percentile(known, 99.0))
     bottom = float(min(np.percentile(values, 2.0), np.percentile(known, 1.0)))
     return bottom, bottom + 1.12 * (top - bottom)
-
-
-def _overlay(grey: np.ndarray, effect: np.ndarray) -> np.ndarray:
-    """Blend red (negative) and blue (positive) over grey; opacity grows with the size.
-
-    Both have shape (H, W): grey of 0..255, effect of -1..1, where 0 leaves the grey as it is.
-    """
-    red, blue = np.array([239.0, 72.0, 66.0]), np.array([60.0, 140.0, 245.0])
-    colour = np.where((effect < 0)[..., None], red, blue)
-    strength = np.where(effect == 0, 0.0, 0.12 + 0.78 * np.sqrt(np.abs(effect)))[..., None]
-    return grey[..., None] * (1 - strength) + colour * strength
 
 
 def _levels(top: int) -> list[int]:

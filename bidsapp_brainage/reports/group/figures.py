@@ -14,6 +14,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
+from bidsapp_brainage.reports.figures.colours import MID_GREY, colour_map
 from bidsapp_brainage.reports.figures.drawing import STYLE, mark
 
 # Okabe & Ito's colours: told apart with every kind of colour vision.
@@ -174,8 +175,9 @@ def map_slices(image: nib.Nifti1Image, background: nib.Nifti1Image | None, how: 
             if number == 0:
                 for place, side in ((0.03, "L"), (0.92, "R")):
                     axes.text(place, 0.5, side, transform=axes.transAxes, color="white")
-        scale = ScalarMappable(norm, cmap="RdBu")
+        scale = ScalarMappable(norm, cmap=colour_map())
         bar = figure.colorbar(scale, cax=figure.add_subplot(grid[:, 4]))
+        bar.ax.set_facecolor(str(MID_GREY / 255))
         bar.set_label("; ".join(filter(None, ("years", how))), fontsize=8.5, color="white")
         bar.ax.tick_params(colors="white", labelsize=8)
         bar.outline.set_visible(False)
@@ -204,14 +206,8 @@ def _slice(axes: Axes, values: np.ndarray, under: np.ndarray | None, norm: TwoSl
     axes.set_axis_off()
     if under is not None:
         axes.imshow(under.T, origin="lower", cmap="gray", vmin=0, interpolation="nearest")
-    axes.imshow(
-        np.ma.masked_equal(values.T, 0),
-        origin="lower",
-        cmap="RdBu",
-        norm=norm,
-        alpha=0.8 if under is not None else 1.0,
-        interpolation="nearest",
-    )
+    shown = np.ma.masked_equal(values.T, 0)
+    axes.imshow(shown, origin="lower", cmap=colour_map(), norm=norm, interpolation="nearest")
 
 
 def chart(width: float, height: float) -> tuple[Figure, Axes]:

@@ -12,9 +12,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, TwoSlopeNorm
+from matplotlib.colors import Colormap, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 
+from bidsapp_brainage.reports.figures.colours import MID_GREY, colour_map
 from bidsapp_brainage.reports.figures.drawing import STYLE
 from bidsapp_brainage.reports.group.figures import (
     GREEN,
@@ -128,7 +129,10 @@ def strips(
 
 
 def _slice(
-    axes: Axes, values: np.ndarray, under: np.ndarray | None, colours: tuple[Normalize, str]
+    axes: Axes,
+    values: np.ndarray,
+    under: np.ndarray | None,
+    colours: tuple[Normalize, str | Colormap],
 ) -> None:
     axes.set_axis_off()
     if under is not None:
@@ -138,25 +142,28 @@ def _slice(
         origin="lower",
         norm=colours[0],
         cmap=colours[1],
-        alpha=0.75 if under is not None else 1.0,
+        alpha=0.75 if under is not None and isinstance(colours[1], str) else None,
         interpolation="nearest",
     )
 
 
-def _scale(figure: Figure, axes: Axes, colours: tuple[Normalize, str], unit: str) -> None:
+def _scale(
+    figure: Figure, axes: Axes, colours: tuple[Normalize, str | Colormap], unit: str
+) -> None:
     bar = figure.colorbar(ScalarMappable(*colours), cax=axes)
+    bar.ax.set_facecolor(str(MID_GREY / 255))
     bar.set_label(unit, fontsize=8.5, color="white")
     bar.ax.tick_params(colors="white", labelsize=8)
     bar.outline.set_visible(False)
 
 
-def _colours(maps: Sequence[np.ndarray], *, signed: bool) -> tuple[Normalize, str]:
-    """Scale from numbers to colours, and the name of the colours."""
+def _colours(maps: Sequence[np.ndarray], *, signed: bool) -> tuple[Normalize, str | Colormap]:
+    """Scale from numbers to colours, and the colours or their name."""
     sizes = np.concatenate([np.abs(values[values != 0]) for values in maps])
     most = float(np.percentile(sizes, _ENDS)) if len(sizes) else 1.0
     most = most or 1.0
     if signed:
-        return TwoSlopeNorm(0, -most, most), "RdBu"
+        return TwoSlopeNorm(0, -most, most), colour_map()
     return Normalize(0, most), "inferno"
 
 
