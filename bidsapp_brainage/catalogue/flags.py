@@ -1,4 +1,7 @@
-"""Flags: reasons to doubt a result, each with what it means and what to do about it."""
+"""Reasons to doubt a result, each with what it means and what to do about it.
+
+Flags of a prediction, what cannot be known about it, and what the quality checks find.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,18 @@ class Flag:
         Word in the columns ``flags`` and ``ood_flag``; the check of this name is in
         :mod:`bidsapp_brainage.model.plausibility.flags`.
     level : str
-        ``warn``: look before use; ``bad``: do not use.
+        ``warn``: look before use; ``bad``: do not use; empty: a mere remark.
     meaning : str
         For data dictionaries and documentation.
     title, text, remedy : str
-        For reports: what was found, what it means, what to do.
+        For reports: what was found, what it means, what to do beside what is done with every flag
+        of this level (:mod:`bidsapp_brainage.stats.verdicts`).
     of_model : bool
         Found by the model alone, without the true age; such a flag may stand in ``ood_flag``.
     """
 
     key: str
-    level: Literal["warn", "bad"]
+    level: Literal["warn", "bad", ""]
     meaning: str
     title: str
     text: str
@@ -34,12 +38,27 @@ class Flag:
     of_model: bool = False
 
 
-NO_FLAG = "none"
-_LOOK = (
-    "Look at the mask, the registration and the model input below; leave the scan out of the "
-    "analysis if any of them is wrong, or report results with and without it."
-)
+@dataclass(frozen=True)
+class QualityCheck:
+    """One reason of the quality checks.
 
+    Attributes
+    ----------
+    reason : str
+        Words in the column ``decision_reason``; the check itself is in
+        :mod:`bidsapp_brainage.imaging.quality`.
+    decision : str
+        Word of the column ``decision`` where it applies.
+    remedy : str
+        What to do, for reports.
+    """
+
+    reason: str
+    decision: Literal["warn", "fail"]
+    remedy: str
+
+
+NO_FLAG = "none"
 #: In this order they stand in tables and reports.
 FLAGS: tuple[Flag, ...] = (
     Flag(
@@ -81,7 +100,7 @@ FLAGS: tuple[Flag, ...] = (
         title="The members of the model disagree about this scan",
         text="The networks that answer together gave ages that differ more than they did for "
         "people whom they had not seen; often the image is unlike the training images.",
-        remedy=_LOOK,
+        remedy="",
         of_model=True,
     ),
     Flag(
@@ -124,7 +143,7 @@ FLAGS: tuple[Flag, ...] = (
         title="The chronological age lies outside the 95 % interval",
         text="This happens to one person in twenty whose scanner the model copes with; if it "
         "happens to many of your people the model does not know your scanner.",
-        remedy="Look at the other scans of this scanner, best at the page of the group. " + _LOOK,
+        remedy="Look at the other scans of this scanner, best at the page of the group.",
     ),
     Flag(
         key="mask_disagreement",
@@ -135,6 +154,74 @@ FLAGS: tuple[Flag, ...] = (
         "differ one of them is wrong, and with it the input of the network.",
         remedy="Look at the outline of the mask; if it is wrong, give one of your own with "
         "--derivatives.",
+    ),
+)
+
+#: No flags of the table: what is absent says them.
+NO_PREDICTION = Flag(
+    key="no_prediction",
+    level="bad",
+    meaning="there is no predicted age",
+    title="No age was predicted",
+    text="A step before the prediction failed, or its table cannot be read.",
+    remedy="See the errors of the run.",
+)
+NO_INTERVAL = Flag(
+    key="no_interval",
+    level="warn",
+    meaning="the model has no calibration",
+    title="There is no interval",
+    text="The card of this model has no calibration, so nobody knows how large its errors are. "
+    "The width of the distribution of ages is no error bar.",
+    remedy="Fit intervals on people whom the model did not learn from, best controls of your own "
+    "scanner: brainage-model calibrate.",
+)
+NO_AGE = Flag(
+    key="no_age",
+    level="",
+    meaning="the chronological age is not known",
+    title="The chronological age is not known, so there is no gap",
+    text="The prediction and the contributions of regions do not need it; whether the prediction "
+    "is plausible cannot be checked without it.",
+    remedy="If the age is known, add an age column to participants.tsv or sessions.tsv, or give a "
+    "table with --age-file.",
+)
+
+_RESEMBLANCE = (
+    "Check that the file is a T1w image of a head, and look at the registration: if the "
+    "participant does not sit on the template, the header may hold a wrong orientation."
+)
+_MASK = "Look at the outline of the mask; if it is wrong, give one of your own with --derivatives."
+
+#: In this order their reasons stand in tables.
+QUALITY_CHECKS: tuple[QualityCheck, ...] = (
+    QualityCheck("does not resemble the template", "fail", _RESEMBLANCE),
+    QualityCheck("brain mask does not overlap the template's", "fail", _MASK),
+    QualityCheck("no brain inside the brain mask", "fail", _MASK),
+    QualityCheck("weak resemblance to the template", "warn", _RESEMBLANCE),
+    QualityCheck("brain mask overlaps the template's poorly", "warn", _MASK),
+    QualityCheck("brain mask and segmentation disagree", "warn", _MASK),
+    QualityCheck(
+        "grey matter, white matter or fluid not found",
+        "warn",
+        "Check that the file is an MR image of a head, and look at mask and registration.",
+    ),
+    QualityCheck(
+        "unusual brain volume",
+        "warn",
+        "Check the voxel size in the header and the outline of the mask.",
+    ),
+    QualityCheck(
+        "brain cut by the field of view",
+        "warn",
+        "Part of the brain is not in the image: use another run of this session if there is one, "
+        "and do not interpret regions at the cut.",
+    ),
+    QualityCheck("coarse voxels", "warn", "Use a 3D T1w image of about 1 mm if there is one."),
+    QualityCheck(
+        "NaN or infinite voxels set to zero",
+        "warn",
+        "Convert the image from DICOM again.",
     ),
 )
 
@@ -167,3 +254,8 @@ def split(text: object) -> tuple[str, ...]:
 def join(keys: tuple[str, ...] | list[str]) -> str:
     """Cell of the column ``flags``."""
     return ",".join(keys) or NO_FLAG
+
+
+def quality_remedy(reason: str) -> str:
+    """What to do about a reason of the quality checks; empty for an unknown one."""
+    return next((check.remedy for check in QUALITY_CHECKS if check.reason == reason), "")

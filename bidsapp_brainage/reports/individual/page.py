@@ -19,6 +19,7 @@ from bidsapp_brainage.reports.individual.prediction_view import (
     prediction_view,
     quality_table,
     scan_table,
+    verdict_of,
 )
 from bidsapp_brainage.reports.individual.rating import rating_form, rating_notice
 from bidsapp_brainage.reports.individual.region_tables import regions_view
@@ -31,6 +32,8 @@ from bidsapp_brainage.reports.individual.results import (
 )
 from bidsapp_brainage.reports.individual.run_facts import RunFacts
 from bidsapp_brainage.reports.individual.segmentation_view import volume_summary
+from bidsapp_brainage.reports.verdict_banner import scan_banner
+from bidsapp_brainage.stats.verdicts import scan_verdict
 
 SECTIONS = (
     ("summary", "Summary"),
@@ -118,6 +121,7 @@ def _scan_context(
     sources = scan.t1w_sidecar.get("Sources") or []
     return {
         "label": scan.label,
+        "banner": scan_banner(scan_verdict(None, ratings=[scan.rating])),
         "stripped": scan.t1w_sidecar.get("SkullStripped"),
         "sources": [str(source) for source in sources] if isinstance(sources, list) else [],
         "mask_figure": figures.get(scan.mask_figure),
@@ -146,27 +150,29 @@ def _model_context(
 ) -> dict[str, object]:
     checks = model.quality.first if model.quality else {}
     row = view.row if view else {}
+    regions = [
+        (
+            regions_view(scan, model.model, result),
+            figures.get(result.figure),
+            viewers.get(scan, model, result),
+        )
+        for result in model.regions
+    ]
     return {
         "name": model.model,
+        "banner": scan_banner(
+            verdict_of(scan, model), [(part.title, part.judged) for part, _, _ in regions]
+        ),
         "view": view,
         "input_figure": figures.get(model.input_figure),
         "age_caption": age_caption(model),
         "age_figure": figures.get(model.age_figure),
         "distribution": model.distribution is not None,
-        "regions": [
-            (
-                regions_view(scan, model.model, regions),
-                figures.get(regions.figure),
-                viewers.get(scan, model, regions),
-            )
-            for regions in model.regions
-        ],
+        "regions": regions,
         "map_figures": [(card, figures.get(path)) for card, path in model.map_figures],
         "quality": quality_table(scan, model),
         "decision": checks.get("decision", row.get("qc_flag")),
-        "quality_notices": wording.quality(
-            checks.get("decision", row.get("qc_flag")), checks.get("decision_reason")
-        ),
+        "quality_notices": wording.quality(checks or row),
     }
 
 

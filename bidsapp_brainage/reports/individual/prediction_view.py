@@ -22,10 +22,9 @@ from bidsapp_brainage.reports.html import (
 )
 from bidsapp_brainage.reports.individual.results import PredictionResult, ScanResult
 from bidsapp_brainage.reports.tables import Show, tabulate
-from bidsapp_brainage.reports.wording import Notice
+from bidsapp_brainage.stats.verdicts import Verdict, scan_verdict
 
 _CORRECTED = "freed from the model's regression to the mean"
-_VERDICTS = {"ok": "no flag", "warn": "look first", "bad": "do not use"}
 _BADGES = {"pass": "ok", "warn": "warn", "fail": "bad"}
 _IDENTITY = ("participant_id", "session_id", "run_id", "scan", "model")
 
@@ -48,15 +47,10 @@ class PredictionView:
 
     row: Mapping[str, object]
     age_range: tuple[float, float] | None
-    notices: tuple[Notice, ...]
+    verdict: Verdict
     line: AgeLine | None
     numbers: Table
     expected: tuple[float, float] | None
-
-    @property
-    def level(self) -> str:
-        """Most severe level of the notices; ``ok`` without any flag."""
-        return wording.worst(self.notices)
 
     @property
     def interval(self) -> str:
@@ -80,21 +74,24 @@ def prediction_view(scan: ScanResult, result: PredictionResult) -> PredictionVie
     if is_missing(row.get("predicted_age")):
         return None
     known_range = age_range(result.prediction.sidecar)
-    checks = result.quality.first if result.quality else {}
-    decision = checks.get("decision", row.get("qc_flag"))
-    notices = [
-        *wording.flags(row),
-        *wording.quality(decision, checks.get("decision_reason")),
-        *wording.ages(row),
-        *wording.no_interval(row),
-    ]
     table = _dictionary_table(
         result.prediction,
         slug("numbers", scan.label, result.model),
         f"All numbers of this prediction ({result.prediction.path.name}).",
     )
     line = _age_line(row, result.distribution, known_range)
-    return PredictionView(row, known_range, tuple(notices), line, table, _expected(result, row))
+    return PredictionView(
+        row, known_range, verdict_of(scan, result), line, table, _expected(result, row)
+    )
+
+
+def verdict_of(scan: ScanResult, result: PredictionResult) -> Verdict:
+    """What is to be thought of the prediction of one model."""
+    return scan_verdict(
+        result.prediction.first if result.prediction else None,
+        result.quality.first if result.quality else None,
+        [scan.rating],
+    )
 
 
 def _expected(result: PredictionResult, row: Mapping[str, object]) -> tuple[float, float] | None:
@@ -174,7 +171,7 @@ def scan_table(scans: Sequence[tuple[ScanResult, str, PredictionView | None]]) -
                 **view.row,
                 **own,
                 "interval": view.interval,
-                "level": view.level,
+                "level": view.verdict.level,
             }
         rows.append(own)
     caption = "All T1w images of this participant; ages and gaps in years."
@@ -184,7 +181,7 @@ def scan_table(scans: Sequence[tuple[ScanResult, str, PredictionView | None]]) -
 def _verdict_cell(level: object) -> Cell:
     if is_missing(level):
         return Cell("no prediction", level="bad")
-    return Cell(_VERDICTS[str(level)], level=str(level))
+    return Cell(str(level), level=wording.BADGES[level])
 
 
 def _age_line(

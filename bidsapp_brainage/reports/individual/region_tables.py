@@ -23,6 +23,8 @@ from bidsapp_brainage.reports.individual.results import RegionResult, ScanResult
 from bidsapp_brainage.reports.tables import Show, tabulate, with_values
 from bidsapp_brainage.reports.wording import Notice
 from bidsapp_brainage.stats.regional.signs import Verdict, signs, verdict
+from bidsapp_brainage.stats.verdicts import Verdict as Judged
+from bidsapp_brainage.stats.verdicts import region_verdict
 
 #: Further columns of the table, with heading and help.
 SHOWN = tuple(column for column in output("table").columns if any(column.shown))
@@ -30,10 +32,14 @@ SHOWN = tuple(column for column in output("table").columns if any(column.shown))
 
 @dataclass(frozen=True)
 class RegionsView:
-    """Tables about the contributions of regions; ``verdict`` says first what holds of them."""
+    """Tables about the contributions of regions.
+
+    ``verdict`` says first what holds of them, ``judged`` how far they are to be trusted.
+    """
 
     title: str
     verdict: tuple[Notice, ...]
+    judged: Judged
     sentence: str
     regions: Table | None
     further: tuple[Part, ...]
@@ -47,12 +53,13 @@ def regions_view(scan: ScanResult, model: str, result: RegionResult) -> RegionsV
     rows = region_rows(result)
     if rows is None or result.table is None:
         absent = "The table of regions is missing or unreadable."
-        return RegionsView(title, (), absent, None, (), (), "")
+        return RegionsView(title, (), Judged(), absent, None, (), (), "")
     known = _verdict(rows, result)
     identifier = slug("regions", scan.label, model, result.atlas)
     return RegionsView(
         title=title,
         verdict=tuple(wording.contributions(known, beyond=_BEYOND)),
+        judged=region_verdict(known),
         sentence=_region_sentence(rows, known),
         regions=_region_table(rows, identifier, result.table.path.name),
         further=tuple(method_tables(result.tables, identifier)),

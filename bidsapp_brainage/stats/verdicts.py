@@ -1,0 +1,281 @@
+"""Whether a number can be used: facts in; a level, its reasons and what to do out.
+
+How to judge a scan from its derivatives: :func:`scan_verdict` takes the one row of
+``*_brainage.tsv``, that of ``*_qc.tsv``, and the contents of the files of ratings as they are; each
+may be absent. :func:`region_verdict` takes what
+:func:`bidsapp_brainage.stats.regional.signs.verdict` says of one atlas; contributions that
+contradict each other say nothing against the predicted age, so theirs is a verdict of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Literal, TypeAlias, get_args
+
+from bidsapp_brainage.catalogue import flags
+from bidsapp_brainage.catalogue.flags import NO_AGE, NO_INTERVAL, NO_PREDICTION, Flag
+from bidsapp_brainage.stats.regional import signs
+
+Level: TypeAlias = Literal["usable", "look closer", "do not use"]
+LEVELS: tuple[Level, ...] = get_args(Level)  # from the best to the worst
+LOW_AGREEMENT = 0.3  # of rank correlations between explanations
+
+_OF_FLAG: Mapping[str, Level] = MappingProxyType(
+    {"": "usable", "warn": "look closer", "bad": "do not use"}
+)
+_OF_DECISION: Mapping[object, Level] = MappingProxyType(
+    {"warn": "look closer", "fail": "do not use"}
+)
+_ADVICE: Mapping[Level, str] = MappingProxyType({
+    "usable": "Use the number, with its interval. Look at the figures anyway.",
+    "look closer": "Look at the outline of the mask, the registration and the model input. If all "
+    "three are right the result may be used; report the analysis with and without this scan.",
+    "do not use": "Leave this scan out, or mend the cause (a wrong file, a failed mask or "
+    "registration, movement) and run the participant level again.",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Something that speaks against a result, or a remark.
+
+    Attributes
+    ----------
+    key : str
+        A flag of :data:`bidsapp_brainage.catalogue.flags.FLAGS`, or ``no_prediction``,
+        ``quality``, ``rating``, ``no_interval``, ``no_age``, ``signs``.
+    level : str
+        One of :data:`LEVELS`; ``usable`` for a mere remark.
+    title : str
+        What was found, in a few words.
+    text, remedy : str
+        What it means, and what to do beside what is done at this level anyway.
+    """
+
+    key: str
+    level: Level
+    title: str
+    text: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be thought of a result, with its reasons, the gravest first."""
+
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def level(self) -> Level:
+        """That of the gravest reason; ``usable`` without any."""
+        return worst(reason.level for reason in self.reasons)
+
+    @property
+    def doubts(self) -> tuple[Reason, ...]:
+        """Reasons that speak against the result, without mere remarks."""
+        return tuple(reason for reason in self.reasons if reason.level != "usable")
+
+    @property
+    def summary(self) -> str:
+        """Titles of the doubts for a cell of a table; empty without any."""
+        return "; ".join(reason.title for reason in self.doubts)
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        """What to do: what is done at this level anyway, then the remedies of the reasons."""
+        remedies = [reason.remedy for reason in self.reasons if reason.remedy]
+        return tuple(dict.fromkeys([_ADVICE[self.level], *remedies]))
+
+
+def worst(levels: Iterable[Level]) -> Level:
+    """The worst of levels; ``usable`` where there are none."""
+    return max(levels, key=LEVELS.index, default="usable")
+
+
+def scan_verdict(
+    row: Mapping[str, object] | None,
+    quality_row: Mapping[str, object] | None = None,
+    ratings: Sequence[Mapping[str, object]] = (),
+    *,
+    failure: str = "",
+) -> Verdict:
+    """Judge the prediction of one model for one scan.
+
+    Parameters
+    ----------
+    row : mapping or None
+        The row of ``*_brainage.tsv`` (or of the group's table) by column; None or empty where no
+        age was predicted. Also rows of earlier versions are understood.
+    quality_row : mapping or None
+        The row of ``*_qc.tsv``; without it the column ``qc_flag`` of `row` counts.
+    ratings : sequence of mappings
+        Contents of the files of ratings of this scan, one for each rater.
+    failure : str
+        Which step failed and why, where there is no prediction.
+
+    Returns
+    -------
+    Verdict
+        ``do not use`` without a prediction, for every flag that is that bad, for scans that failed
+        the quality checks or were rated 1; ``look closer`` for every other flag, for a true age
+        outside the interval, without an interval, after warnings of the quality checks or rated 2.
+
+    Examples
+    --------
+    >>> row = {"predicted_age": 40.0, "chronological_age": 60.0, "flags": "none"}
+    >>> found = scan_verdict({**row, "ci95_lower": 32.0, "ci95_upper": 48.0})
+    >>> found.level, found.summary
+    ('look closer', 'The chronological age lies outside the 95 % interval')
+    >>> scan_verdict(None).level
+    'do not use'
+    """
+    found = dict(row or {})
+    checks = dict(quality_row or {})
+    decision = checks.get("decision", found.get("qc_flag"))
+    reasons = quality_reasons(decision, checks.get("decision_reason"))
+    if _number(found.get("predicted_age")) is None:
+        reasons = [_no_prediction(decision, failure), *reasons]
+    else:
+        reasons = [*_flags(found), *reasons, *_remarks(found)]
+    reasons += [reason for rating in ratings for reason in _rating(rating)]
+    return Verdict(tuple(sorted(reasons, key=lambda reason: -LEVELS.index(reason.level))))
+
+
+def region_verdict(contributions: signs.Verdict) -> Verdict:
+    """Judge the contributions of the regions of one atlas; at worst ``look closer``.
+
+    They are looked at closer where the sign of a leading region depends on what replaces it or is
+    uncertain, where regions were replaced in one way only, and where the order of regions hardly
+    agrees with another explanation.
+    """
+    if contributions.strongest is None:
+        return Verdict()
+    if len(contributions.baselines) < 2:
+        title = "Whether signs depend on what replaces a region is not known"
+        return Verdict((_sign_reason(title),))
+    n, counts = contributions.n_leading, contributions.counts
+    titles = []
+    if counts["opposite"]:
+        depends = f"The sign of {counts['opposite']} of the {n} leading regions depends on"
+        titles.append(f"{depends} what replaces them")
+    if counts["uncertain"]:
+        titles.append(f"The sign of {counts['uncertain']} of the {n} leading regions is uncertain")
+    if any(rho < LOW_AGREEMENT for _, rho in contributions.agreement):
+        titles.append("Explanations hardly agree about the order of regions")
+    return Verdict(tuple(map(_sign_reason, titles)))
+
+
+def _sign_reason(title: str) -> Reason:
+    remedy = "Report single regions only where the sign is stable, with the name of the baseline."
+    return Reason("signs", "look closer", title, remedy=remedy)
+
+
+def _no_prediction(decision: object, failure: str) -> Reason:
+    if not failure and decision == "fail":
+        failure = "An image that fails the quality checks gets no age."
+    reason = _of_card(NO_PREDICTION)
+    return replace(reason, text=failure or reason.text)
+
+
+def _of_card(card: Flag, found: str = "") -> Reason:
+    """A reason in the words of its card, after what was `found`."""
+    text = " ".join(part for part in (sentence(found), card.text) if part)
+    return Reason(card.key, _OF_FLAG[card.level], card.title, text, card.remedy)
+
+
+def _flags(row: Mapping[str, object]) -> list[Reason]:
+    """Flags with what each found; a row of an earlier version has ``ood_flag`` only."""
+    keys = flags.split(row.get("flags", row.get("ood_flag")))
+    told = row.get("flag_reasons")
+    found = str(told).split("; ") if keys and _is_known(told) else []
+    if len(found) != len(keys):
+        found = [""] * len(keys)
+    reasons = [_flag(key, text) for key, text in zip(keys, found, strict=True)]
+    outside = _outside_interval(row)
+    if outside and "age_outside_interval" not in keys:
+        reasons.append(_flag("age_outside_interval", outside))
+    return reasons
+
+
+def _flag(key: str, found: str) -> Reason:
+    card = flags.flag(key)
+    if card is None:
+        title = f"The model raised the flag {key}"
+        return Reason(key, "look closer", title, sentence(found))
+    return _of_card(card, found)
+
+
+def _outside_interval(row: Mapping[str, object]) -> str:
+    names = ("chronological_age", "ci95_lower", "ci95_upper")
+    age, low, high = (_number(row.get(name)) for name in names)
+    if age is None or low is None or high is None or low <= age <= high:
+        return ""
+    return f"chronological age {age:.1f}, interval {low:.1f} to {high:.1f}"
+
+
+def quality_reasons(decision: object, told: object) -> list[Reason]:
+    """One reason for all that the quality checks found; none where they pass.
+
+    `decision` and `told` are the columns ``decision`` and ``decision_reason``.
+    """
+    level = _OF_DECISION.get(decision)
+    if level is None:
+        return []
+    found = [part.strip() for part in str(told).split(";")] if _is_known(told) else []
+    remedies = [text for text in dict.fromkeys(map(flags.quality_remedy, found)) if text]
+    failed = decision == "fail"
+    title = "The quality checks failed" if failed else "The quality checks ask for a look"
+    text = " ".join(sentence(part) for part in found if part)
+    return [Reason("quality", level, title, text, " ".join(remedies))]
+
+
+def _remarks(row: Mapping[str, object]) -> list[Reason]:
+    """What is not known, and so could not be checked."""
+    ends = (_number(row.get(name)) for name in ("ci95_lower", "ci95_upper"))
+    absent = {
+        NO_INTERVAL: None in ends,
+        NO_AGE: _number(row.get("chronological_age")) is None,
+    }
+    return [_of_card(card) for card, applies in absent.items() if applies]
+
+
+def _rating(rating: Mapping[str, object]) -> list[Reason]:
+    """What one person said about the image."""
+    who = f" by {rating['rater']}" if _is_known(rating.get("rater")) else ""
+    grade = _number(rating.get("rating"))
+    reasons = []
+    if grade in (1, 2):
+        level: Level = "do not use" if grade == 1 else "look closer"
+        word = "exclude" if grade == 1 else "poor"
+        reasons.append(Reason("rating", level, f"Rated {grade:.0f}, {word}{who}"))
+    for field, what in (("mask", "brain mask"), ("registration", "registration")):
+        if rating.get(field) == "wrong":
+            title = f"The {what} was rated wrong{who}"
+            reasons.append(Reason("rating", "do not use", title))
+    return reasons
+
+
+def sentence(text: str) -> str:
+    """Text with a capital letter and a full stop; empty text stays empty."""
+    text = text.strip()
+    if not text:
+        return ""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def _is_known(value: object) -> bool:
+    if isinstance(value, str):
+        return value.strip() not in ("", "n/a")
+    return isinstance(value, (int, float)) and not math.isnan(value)
+
+
+def _number(value: object) -> float | None:
+    """A cell as a number; None for missing values and words."""
+    try:
+        number = float(str(value))
+    except ValueError:
+        return None
+    return None if math.isnan(number) else number
