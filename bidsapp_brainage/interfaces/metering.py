@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 # nipype keeps this folder of a node and deletes other files that are no outputs.
@@ -60,6 +61,15 @@ def timing_is_older(folder: Path, moment: float) -> bool:
         return (folder / TIMING_FILE).stat().st_mtime < moment
     except OSError:
         return False
+
+
+def ended_at(folder: Path) -> str:
+    """When a stage was done, as UTC ``2026-01-31T12:00:00Z``; empty if the stage wrote nothing."""
+    try:
+        moment = (folder / TIMING_FILE).stat().st_mtime
+    except OSError:
+        return ""
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _cpu_seconds() -> float:

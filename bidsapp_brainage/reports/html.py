@@ -215,12 +215,14 @@ def render(
     subtitle: str = "",
     sections: Iterable[tuple[str, str]] = (),
     synthetic: bool = False,
+    written: str = "",
     **context: object,
 ) -> str:
     """Fill a template of ``reports/templates`` that extends ``base.html.jinja``.
 
     The title also names the window, sections (id, text) are the navigation, and the context is for
-    the template's blocks. A page about `synthetic` people says so under its title. Everything is
+    the template's blocks. A page about `synthetic` people says so under its title, and `written`
+    (UTC, ``2026-01-31T12:00:00Z``) dates it. Everything is
     escaped, except ``Markup``; same input, same text.
     """
     script = "".join(_static(name) for name in _SCRIPTS)
@@ -233,6 +235,7 @@ def render(
             subtitle=subtitle,
             sections=list(sections),
             synthetic=synthetic,
+            written=moment(written),
             version=bidsapp_brainage.__version__,
             css=Markup(_static("report.css")),
             js=Markup(script),
@@ -240,6 +243,20 @@ def render(
             **context,
         )
     )
+
+
+def moment(time: str) -> str:
+    """Point in time as it is read; ``n/a`` when empty.
+
+    Examples
+    --------
+    >>> moment("2026-01-31T12:00:00Z"), moment("2026-01-31T12:00:00")
+    ('2026-01-31 12:00 UTC', '2026-01-31 12:00')
+    """
+    if not time:
+        return MISSING
+    day, _, clock = time.partition("T")
+    return f"{day} {clock[:5]}{' UTC' if time.endswith('Z') else ''}".strip()
 
 
 def svg_uri(text: str) -> str:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from bidsapp_brainage.configuration import private_places
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.running.machine import available_memory_gb
-from bidsapp_brainage.running.outcome import Crash, Failure
+from bidsapp_brainage.running.outcome import Failure
+from bidsapp_brainage.running.recording.recorder import Recorder
 from bidsapp_brainage.running.workers import Done, Job, Workers
 from bidsapp_brainage.settings import in_flags
 
@@ -41,8 +42,6 @@ class Outcome:
     ----------
     failures : tuple of Failure
         None if it is explained.
-    crashes : tuple of Crash
-        For the page.
     records : tuple of StageRecord
         What the stages cost.
     kept : bool
@@ -54,7 +53,6 @@ class Outcome:
     """
 
     failures: tuple[Failure, ...] = ()
-    crashes: tuple[Crash, ...] = ()
     records: tuple[StageRecord, ...] = ()
     kept: bool = False
     newest: float = 0.0
@@ -119,9 +117,12 @@ def run_explain_only(settings: Settings, home: Path, log_level: int) -> int:
     refused = [Failure(label, "input", in_flags(why)) for label, why in found.refused.items()]
     for failure in refused:
         LOGGER.error("%s: %s", failure.scan, failure.reason)
+    recorder = Recorder(settings, "participant")
     if not found.scans:
+        recorder.finish([], refused)
         return _conclude(0, refused, 0)
     methods = _write_root_files(settings, plan, found)
+    recorder.start([each.scan.label for each in found.scans])
     count = _n_workers(settings, plan)
     LOGGER.info("Explaining %d finished scans, %d at a time.", len(found.scans), count)
 
@@ -130,7 +131,7 @@ def run_explain_only(settings: Settings, home: Path, log_level: int) -> int:
         LOGGER.log(heard, "%s: %s", label, text)
 
     with Workers(count, log_level=log_level, relay=relay) as workers:
-        return _Level(settings, plan, methods, workers).run(found.scans, refused)
+        return _Level(settings, plan, methods, workers, recorder).run(found.scans, refused)
 
 
 @dataclass
@@ -141,12 +142,14 @@ class _Level:
     plan: RunPlan
     methods: str
     workers: Workers
+    recorder: Recorder
 
     def run(self, scans: Sequence[FinishedScan], refused: Sequence[Failure]) -> int:
         (atlas,) = self.workers.run(deque([Job("atlas", prepare_atlas, (self._for_atlas(),))]))
         if atlas.error:
             LOGGER.debug("%s", atlas.traceback)
             failures = [Failure(each.scan.label, "atlas", atlas.error) for each in scans]
+            self.recorder.finish([each.scan.label for each in scans], [*refused, *failures])
             return _conclude(0, [*refused, *failures], 0)
         return self._explain(scans, Path(atlas.result), refused)
 
@@ -189,19 +192,20 @@ class _Level:
     def _finish(self, subject: str, outcomes: dict[str, Outcome]) -> list[Job]:
         """Keep what the scans of a person cost; the job of the page, unless all is as it was."""
         from bidsapp_brainage.bids.names import log_dir, report_path
-        from bidsapp_brainage.configuration import to_toml
-        from bidsapp_brainage.io import write_text
         from bidsapp_brainage.running.monitor import write_timings
 
         page = report_path(self.plan.output_dir, subject)
         shown = page.stat().st_mtime if page.is_file() else 0.0
         if all(outcome.kept and outcome.newest <= shown for outcome in outcomes.values()):
             return []
-        folder = log_dir(self.plan.output_dir, subject, self.plan.run_uuid)
-        write_text(folder / "app.toml", to_toml(self.settings))
-        write_timings(folder, [record for each in outcomes.values() for record in each.records])
-        crashes = [crash for outcome in outcomes.values() for crash in outcome.crashes]
-        arguments = (self.settings, [subject], self.methods, {subject: crashes})
+        done = {label: outcome for label, outcome in outcomes.items() if not outcome.kept}
+        if done:
+            failures = [failure for each in done.values() for failure in each.failures]
+            self.recorder.start(list(done), subject)
+            self.recorder.finish(list(done), failures, subject=subject)
+            folder = log_dir(self.plan.output_dir, subject, self.plan.run_uuid)
+            write_timings(folder, [record for each in done.values() for record in each.records])
+        arguments = (self.settings, [subject], self.methods)
         return [Job(f"sub-{subject} (page)", write_page, arguments)]
 
     def _sum_up(
@@ -218,6 +222,7 @@ class _Level:
             for each in scans
             if each.scan.label not in by_label
         ]
+        self.recorder.finish([each.scan.label for each in scans], [*refused, *failures])
         complete = sum(not outcome.failures for outcome in by_label.values())
         return _conclude(complete, [*refused, *failures], bad_pages)
 
@@ -282,7 +287,6 @@ def explain_scan(
         shutil.rmtree(explained.scratch_of(workflow, scan.label), ignore_errors=True)
     return Outcome(
         tuple(failures),
-        tuple(crashes),
         tuple(monitor.records),
         wall_s=time.monotonic() - begin,
         cpu_s=time.process_time() - begin_cpu,
@@ -297,13 +301,11 @@ def _remove(paths: Sequence[Path]) -> None:
         LOGGER.warning("removed, because other choices made them: %s", ", ".join(tables))
 
 
-def write_page(
-    settings: Settings, subjects: Sequence[str], methods: str, crashes: dict[str, list[Crash]]
-) -> int:
+def write_page(settings: Settings, subjects: Sequence[str], methods: str) -> int:
     """Write the page of a person; how many could not be written."""
     from bidsapp_brainage.running.pages import write_pages
 
-    return write_pages(settings, subjects, methods, crashes)
+    return write_pages(settings, subjects, methods)
 
 
 def _page_failed(done: Done) -> int:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.bids.names import log_dir
-from bidsapp_brainage.interfaces.metering import read_timing, timing_is_older
+from bidsapp_brainage.bids.run_records import TIMINGS
+from bidsapp_brainage.interfaces.metering import ended_at, read_timing, timing_is_older
 from bidsapp_brainage.workflows.scan import scan_workflow_name
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class StageRecord:
         Plain words; full name of the node.
     cached : bool
         Taken from an earlier run; the times are those of then.
+    ended : str
+        When (UTC); empty where unknown.
     timing : dict
         ``wall_s``, ``cpu_s``, ``peak_rss_mb``.
     """
@@ -39,6 +42,7 @@ class StageRecord:
     stage: str
     node: str
     cached: bool
+    ended: str
     timing: dict[str, float | None]
 
 
@@ -59,14 +63,14 @@ class Monitor:
         self._order = {label: place for place, label in enumerate(self._scans.values(), start=1)}
         self._begin = time.time()
         self.finished: set[str] = set()
-        self.failed: list[str] = []
+        self.failed: dict[str, str] = {}  # what their steps are called
         self.records: list[StageRecord] = []
 
     def __call__(self, node: Any, status: str) -> None:
         """Note that `node` has ended or has failed."""
         name = str(node.fullname)
         if status == "exception":
-            self.failed.append(name)
+            self.failed[name] = getattr(node.interface, "stage", "") or node.name
             self.log(logging.ERROR, name, f"{self._words(node)} failed")
         elif status == "end" and name not in self.failed:
             self.finished.add(name)
@@ -93,7 +97,8 @@ class Monitor:
         folder = Path(node.output_dir())
         timing = read_timing(folder)
         cached = timing_is_older(folder, self._begin)
-        self.records.append(StageRecord(self.scan_of(name), stage, name, cached, timing))
+        record = StageRecord(self.scan_of(name), stage, name, cached, ended_at(folder), timing)
+        self.records.append(record)
         wall = timing.get("wall_s")
         cost = "from an earlier run" if cached else f"{wall:.0f} s" if wall is not None else "done"
         if cached or not getattr(node.interface, "announced", False):
@@ -123,6 +128,7 @@ def write_timings(folder: Path, records: Sequence[StageRecord]) -> None:
             "scan": record.scan,
             "stage": record.stage,
             "node": record.node,
+            "ended": record.ended or None,
             "cached": record.cached,
             "wall_s": record.timing.get("wall_s"),
             "cpu_s": record.timing.get("cpu_s"),
@@ -131,4 +137,4 @@ def write_timings(folder: Path, records: Sequence[StageRecord]) -> None:
         for record in records
     ]
     if rows:
-        io.write_tsv(folder / "timings.tsv", pd.DataFrame(rows))
+        io.write_tsv(folder / TIMINGS, pd.DataFrame(rows))

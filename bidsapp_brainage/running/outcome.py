@@ -89,7 +89,10 @@ def find_failures(
         if not own and not missing:
             continue
         known = own or shared
-        failures += [Failure(scan.label, _step(crash.node), crash.reason) for crash in known]
+        failures += [
+            Failure(scan.label, monitor.failed.get(crash.node, _step(crash.node)), crash.reason)
+            for crash in known
+        ]
         if not known:
             step = _step(min(missing)) if len(missing) == 1 else f"{len(missing)} outputs"
             failures.append(Failure(scan.label, step, "The run stopped before this was done."))

@@ -1,48 +1,42 @@
-"""The pages of participants after a run, and again from what lies in the output folder."""
+"""The pages of participants, always made from what lies in the output folder."""
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Mapping, Sequence
-from importlib import metadata
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bidsapp_brainage import __version__
 from bidsapp_brainage.bids.derivatives import Derivatives
-from bidsapp_brainage.bids.names import log_dir
+from bidsapp_brainage.bids.run_records import (
+    RunRecord,
+    logged_subjects,
+    newest,
+    read_runs,
+    run_folder,
+)
 from bidsapp_brainage.configuration import private_places
 from bidsapp_brainage.errors import NoInputError
 from bidsapp_brainage.running.outcome import Crash, read_crashes
+from bidsapp_brainage.running.recording.recorder import now
+from bidsapp_brainage.workflows.scan import scan_workflow_name
 
 if TYPE_CHECKING:
+    from bidsapp_brainage.reports.individual.run_facts import RunFacts
     from bidsapp_brainage.settings import Settings
 
 LOGGER = logging.getLogger("bidsapp_brainage")
-#: What results depend on.
-_LIBRARIES = ("nipype", "niworkflows", "nibabel", "numpy", "SimpleITK", "picsl-greedy", "torch")
 
 
-def write_pages(
-    settings: Settings,
-    subjects: Sequence[str],
-    methods: str,
-    crashes: Mapping[str, Sequence[Crash]],
-    warnings: Sequence[str] = (),
-) -> int:
+def write_pages(settings: Settings, subjects: Iterable[str], methods: str) -> int:
     """Write the page of every participant.
 
     Parameters
     ----------
     settings : Settings
-    subjects : sequence of str
+    subjects : iterable of str
         Labels.
     methods : str
         Text of the methods section (Markdown).
-    crashes : mapping
-        Failed nodes by participant; those of shared steps under ``""``.
-    warnings : sequence of str
-        Those that name a participant go to that page.
 
     Returns
     -------
@@ -50,23 +44,12 @@ def write_pages(
         How many pages could not be written.
     """
     from bidsapp_brainage.reports.individual.page import write_individual_report
-    from bidsapp_brainage.reports.individual.run_facts import RunFacts
 
     failed = 0
-    versions = {"bidsapp_brainage": __version__, **{name: _version(name) for name in _LIBRARIES}}
+    places = private_places(settings)
     for subject in subjects:
-        facts: RunFacts = {
-            "command_line": settings.execution.command_line,
-            "version": __version__,
-            "run_uuid": settings.execution.run_uuid,
-            "versions": versions,
-            "methods_md": methods,
-            "warnings": [text for text in warnings if re.search(rf"\bsub-{subject}\b", text)],
-            "errors": [
-                {"node": crash.node, "message": crash.reason, "traceback": crash.traceback}
-                for crash in (*crashes.get(subject, ()), *crashes.get("", ()))
-            ],
-        }
+        facts = page_facts(settings, subject, places)
+        facts["methods_md"] = methods
         try:
             page = write_individual_report(settings.output_dir, subject, run=facts)
         except Exception as error:  # one broken page must not hide the others
@@ -80,35 +63,90 @@ def write_pages(
 def rewrite_pages(settings: Settings) -> int:
     """Write the pages again from what lies in the output folder; needs no raw data.
 
+    Who failed before there was a prediction has a page, too.
+
     Returns
     -------
     int
-        1 if a page could not be written, else 0.
+        1 if a page could not be written, or nothing lies there of a wanted participant, else 0.
 
     Raises
     ------
     NoInputError
-        There are no predictions of the wanted participants.
+        Nothing lies there of any wanted participant.
     """
     output_dir, wanted = settings.output_dir, settings.selection.participant_label
     predictions = Derivatives(output_dir, participants=wanted).select("brainage")
-    subjects = sorted({dict(file.scan)["sub"] for file in predictions})
+    known = {dict(file.scan)["sub"] for file in predictions} | set(logged_subjects(output_dir))
+    subjects = sorted(known & set(wanted) if wanted else known)
     if not subjects:
         raise NoInputError(
             f"{output_dir} has no predictions of the wanted participants: run the participant "
             "level without --reports-only first."
         )
-    crashes = {}
-    for subject in subjects:
-        logs = sorted(log_dir(output_dir, subject, "run").parent.glob("*/"))
-        crashes[subject] = read_crashes(logs[-1], private_places(settings)) if logs else []
+    absent = sorted(set(wanted) - known)
+    for subject in absent:
+        LOGGER.error("sub-%s: no run has left anything in %s.", subject, output_dir)
     citation = output_dir / "logs" / "CITATION.md"
     methods = citation.read_text("utf-8") if citation.is_file() else ""
-    return int(write_pages(settings, subjects, methods, crashes) > 0)
+    return int(write_pages(settings, subjects, methods) > 0 or bool(absent))
 
 
-def _version(library: str) -> str:
-    try:
-        return metadata.version(library)
-    except metadata.PackageNotFoundError:
-        return "unknown"
+def page_facts(settings: Settings, subject: str, places: Mapping[str, str]) -> RunFacts:
+    """What the log folders tell about the runs of a participant, for the page.
+
+    Parameters
+    ----------
+    settings : Settings
+    subject : str
+        Label without ``sub-``.
+    places : mapping of str to str
+        Folders of the machine that crash files must not tell -> placeholder.
+    """
+    runs = read_runs(settings.output_dir, subject)
+    told = newest(runs)
+    return {
+        "runs": runs,
+        "warnings": [text for run, _ in told for text in _warnings(run)],
+        "errors": [error for run, scans in told for error in _errors(settings, run, scans, places)],
+        "written": now(),
+    }
+
+
+def _warnings(run: RunRecord) -> list[str]:
+    """Warnings about the input; that a run did not come to its end is one, too."""
+    if run.facts and not run.ended:
+        text = "broke off, or is not done yet: what it did not reach is missing on this page."
+        return [*run.warnings, f"The run {run.run_uuid} {text}"]
+    return list(run.warnings)
+
+
+def _errors(
+    settings: Settings, run: RunRecord, scans: frozenset[str], places: Mapping[str, str]
+) -> list[dict[str, str]]:
+    """Failed steps of those scans: from the crash files, and what has none from the record."""
+    shared = run_folder(settings.output_dir, run.run_uuid)
+    crashes = [
+        crash
+        for folder in (run.folder, shared)
+        for crash in read_crashes(folder, places)
+        if _concerns(crash, run.scans, scans)
+    ]
+    errors = [
+        {"node": crash.node, "message": crash.reason, "traceback": crash.traceback}
+        for crash in crashes
+    ]
+    reasons = {crash.reason for crash in crashes}
+    errors += [
+        {"scan": failed.scan, "node": failed.step, "message": failed.reason}
+        for failed in run.failures
+        if failed.reason not in reasons and (failed.scan in scans or not scans)
+    ]
+    return errors
+
+
+def _concerns(crash: Crash, all_scans: Sequence[str], scans: frozenset[str]) -> bool:
+    """Whether a crash is about one of these scans, or about what they share."""
+    parts = crash.node.split(".")
+    others = {scan_workflow_name(scan) for scan in all_scans if scan not in scans}
+    return not (scans and others & set(parts))

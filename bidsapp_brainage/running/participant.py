@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bidsapp_brainage.configuration import private_places, to_toml
+from bidsapp_brainage.configuration import private_places
 from bidsapp_brainage.running.machine import available_memory_gb
 from bidsapp_brainage.settings import in_flags
 
@@ -37,7 +37,15 @@ class _Run:
     @property
     def subjects(self) -> list[str]:
         """Participants in their order."""
-        return list(dict.fromkeys(scan.subject for scan in self.scans))
+        return list(self.labels)
+
+    @property
+    def labels(self) -> dict[str, list[str]]:
+        """Names of the scans of each participant."""
+        labels: dict[str, list[str]] = {}
+        for scan in self.scans:
+            labels.setdefault(scan.subject, []).append(scan.label)
+        return labels
 
 
 def run_participant(settings: Settings, log_level: int) -> int:
@@ -133,6 +141,7 @@ def _execute(run: _Run, absent: Sequence[str], log_level: int) -> int:
     from bidsapp_brainage.running.monitor import Monitor
     from bidsapp_brainage.running.outcome import Failure, find_failures
     from bidsapp_brainage.running.pages import write_pages
+    from bidsapp_brainage.running.recording.recorder import Recorder
 
     settings, plan = run.settings, run.plan
     for name in _NIPYPE_LOGGERS:
@@ -148,7 +157,8 @@ def _execute(run: _Run, absent: Sequence[str], log_level: int) -> int:
     )
     monitor = Monitor(run.scans)
     LOGGER.info("Processing %d scans of %d participants.", len(run.scans), len(run.subjects))
-    _write_configuration(run)
+    recorder = Recorder(settings, "participant")
+    recorder.start_all(run.labels)
     try:
         run_workflow(
             run.workflow,
@@ -167,7 +177,8 @@ def _execute(run: _Run, absent: Sequence[str], log_level: int) -> int:
     failures += [
         Failure(f"sub-{label}", "input", "No T1w image matches the selection.") for label in absent
     ]
-    bad_reports = write_pages(settings, run.subjects, run.methods, crashes, run.warnings)
+    recorder.finish_all(run.labels, failures, run.warnings)
+    bad_reports = write_pages(settings, run.subjects, run.methods)
     _remove_shared_nodes(run)
     return _conclude(run, failures, bad_reports)
 
@@ -216,16 +227,6 @@ def _write_root_files(run: _Run) -> None:
     )
     if atlas is not None:
         write_atlas_files(run.plan.output_dir, atlas)
-
-
-def _write_configuration(run: _Run) -> None:
-    """Keep the settings of this run beside its logs."""
-    from bidsapp_brainage import io
-    from bidsapp_brainage.bids.names import log_dir
-
-    text = to_toml(run.settings)
-    for subject in run.subjects:
-        io.write_text(log_dir(run.plan.output_dir, subject, run.plan.run_uuid) / "app.toml", text)
 
 
 def _clean(settings: Settings, scans: Sequence[Scan]) -> None:

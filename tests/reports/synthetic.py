@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bidsapp_brainage.bids.names import output_path, sidecar_path
+from bidsapp_brainage.bids.run_records import RunRecord
 from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.explain.scores import paint_map
 from bidsapp_brainage.io import save_nifti, write_json
@@ -28,11 +29,23 @@ from tests.derivatives import (
 )
 
 ATLAS = {"atlas": "Blocks", "scale": "24"}
+RECORD = RunRecord(
+    run_uuid="20261121-101500_5e0f1f2a-0000-4000-8000-000000000001",
+    folder=Path("nowhere"),
+    level="participant",
+    explain_only=False,
+    command_line="bidsapp-brainage <bids_dir> <output_dir> participant",
+    version="0.1.0",
+    started="2026-11-21T09:15:00Z",
+    ended="2026-11-21T09:25:00Z",
+    scans=("sub-01",),
+    warnings=(),
+    failures=(),
+    facts={"Versions": {"torch": "2.13.0", "nibabel": "5.3.2"}},
+)
 RUN: dict[str, Any] = {
-    "command_line": "bidsapp-brainage <bids_dir> <output_dir> participant",
-    "version": "0.1.0",
-    "run_uuid": "20261121-101500_5e0f1f2a-0000-4000-8000-000000000001",
-    "versions": {"torch": "2.13.0", "nibabel": "5.3.2"},
+    "runs": [RECORD],
+    "written": "2026-11-22T08:00:00Z",
     "methods_md": "Brain age was predicted by *sfcn2mm* [@sfcn].\n\n### Preprocessing\n\nBias.\n",
     "errors": [],
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from bidsapp_brainage.reports import wording
 from bidsapp_brainage.reports.individual import page as individual
 from bidsapp_brainage.reports.individual import region_viewers as brain
 from bidsapp_brainage.reports.individual.page import SECTIONS, write_individual_report
-from tests.reports.synthetic import ATLAS, MODEL, RUN, TEMPLATE, Person, write_person
+from tests.reports.synthetic import ATLAS, MODEL, RECORD, RUN, TEMPLATE, Person, write_person
 
 EVIL = "<script>alert(1)</script>\"'><img src=http://evil.example/x onerror=alert(1)>"
 
@@ -94,8 +95,10 @@ def test_shows_the_numbers(plain):
         assert shown in text
     assert "No errors to report!" in text
     assert "Peng et al." in text  # the citation in the methods text is written out
-    assert RUN["command_line"] in text
-    assert RUN["run_uuid"] in text
+    assert RECORD.command_line in text
+    assert RECORD.run_uuid in text
+    assert "Computed 2026-11-21 09:15 UTC" in text
+    assert "page written 2026-11-22 08:00 UTC" in text
     assert "0123456789abcdef" * 4 in text
 
 
@@ -245,9 +248,10 @@ def test_figures_are_reproducible(plain, tmp_path):
 def test_escapes_every_free_text(tmp_path, scan):
     person = Person(decision="warn", reason=EVIL, text=EVIL)
     write_person(tmp_path, person)
-    text = {"command_line": EVIL, "version": EVIL, "run_uuid": EVIL, "date": EVIL}
+    told = dict.fromkeys(("command_line", "version", "run_uuid", "started", "ended"), EVIL)
+    record = replace(RECORD, **told, facts={"Versions": {EVIL: EVIL}})
     errors = [{"node": EVIL, "scan": EVIL, "message": EVIL, "traceback": EVIL}, EVIL]
-    run = {**text, "versions": {EVIL: EVIL}, "methods_md": f"{EVIL} [@sfcn]", "errors": errors}
+    run = {"runs": [record], "methods_md": f"{EVIL} [@sfcn]", "errors": errors, "written": EVIL}
     page = _report(tmp_path, run=run | {"warnings": [EVIL]})
     assert len(page.all("script")) == 1
     assert all(str(attributes["src"]).startswith("data:") for attributes in page.all("img"))

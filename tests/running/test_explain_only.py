@@ -12,6 +12,7 @@ import pytest
 
 from bidsapp_brainage import io
 from bidsapp_brainage.bids.names import output_path, sidecar_path
+from bidsapp_brainage.bids.run_records import read_runs
 from bidsapp_brainage.model.cards import ModelCard
 from bidsapp_brainage.running.dry_run import list_work
 from bidsapp_brainage.running.participant import run_participant
@@ -93,10 +94,16 @@ def test_explained_then_kept_then_explained_by_other_choices(
     assert "replaced, one at a time, by" in (out / "logs/CITATION.md").read_text()
     assert (out / "sub-01/figures").is_dir()
     assert {path.name for path in out.glob("sub-*.html")} == {"sub-01.html", "sub-02.html"}
-    assert {path.name for path in out.glob("sub-01/log/run1/*")} == {"app.toml", "timings.tsv"}
+    kept = {"app.toml", "participant.json", "timings.tsv"}
+    assert {path.name for path in out.glob("sub-01/log/run1/*")} == kept
+    (record,) = read_runs(out, "01")
+    assert record.explain_only
+    assert record.scans == ("sub-01_ses-a", "sub-01_ses-b")
+    assert record.ended >= record.started > "2026"
     assert not list((settings.execution.work_dir / "bidsapp_brainage_wf").glob("explain_only/*/*"))
 
-    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    files = [path for path in out.rglob("*") if path.is_file() and path.parent.name != "run1"]
+    before = {path: path.stat().st_mtime_ns for path in [*files, *out.glob("sub-*/log/run1/*")]}
     code, log = run(changed(settings, occlusion_baseline=("background", "mean")), caplog)
     assert (code, log.count("explained by these choices before")) == (0, 3)
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -127,6 +134,8 @@ def test_scans_that_cannot_be_explained_do_not_stop_the_others(
     assert f"{gone.name} is missing" in failed
     assert "the table says 12.00. They do not belong together" in failed
     assert failed.count("sub-01_ses-b") == 2  # the scan, and its file in the reason
+    (whole,) = read_runs(out)
+    assert {each.scan for each in whole.failures} == {"sub-01_ses-a", "sub-01_ses-b"}
     assert table_of(settings, "table", THREE).is_file()
     assert not table_of(settings, "table", TWO).is_file()
     assert "do not belong together" in (out / "sub-01.html").read_text()

@@ -13,6 +13,11 @@ from bidsapp_brainage.reports import wording
 from bidsapp_brainage.reports.embedded_figures import EmbeddedFigures
 from bidsapp_brainage.reports.html import render
 from bidsapp_brainage.reports.individual import run_facts
+from bidsapp_brainage.reports.individual.history.run_tables import (
+    run_table,
+    software,
+    stage_table,
+)
 from bidsapp_brainage.reports.individual.prediction_view import (
     PredictionView,
     age_caption,
@@ -64,6 +69,7 @@ def write_individual_report(output_dir: Path, subject: str, *, run: RunFacts) ->
         subtitle=_subtitle(result),
         sections=SECTIONS,
         synthetic=shows_synthetic_people(Path(output_dir)),
+        written=run.get("written", ""),
         **_context(Path(output_dir), result, run, figures),
     )
     path = report_path(Path(output_dir), subject)
@@ -89,6 +95,7 @@ def _context(
     errors = [run_facts.error(item) for item in run.get("errors") or ()]
     errors += [{"title": problem, "text": ""} for problem in result.problems]
     rows = [view.row for _, _, view in pairs if view is not None]
+    runs = run.get("runs") or ()
     return {
         "subject": result.subject,
         "scans": scans,
@@ -98,7 +105,9 @@ def _context(
         "errors": errors,
         "methods": run_facts.methods(output_dir, run),
         "about": run_facts.about(result, run),
-        "versions": sorted((run.get("versions") or {}).items()),
+        "stages": stage_table(runs),
+        "software": software(runs),
+        "runs": run_table(runs),
         "single": len(result.scans) == 1,
     }
 
@@ -191,7 +200,7 @@ def _overall(
             wording.Notice(
                 "bad",
                 "Nothing was computed for this participant",
-                "No derivatives of this participant were notices.",
+                "No derivatives of this participant were found.",
                 "See Errors below; then run the participant level again.",
             )
         )

@@ -1,0 +1,100 @@
+"""What the runs of a person cost, stage by stage, and with which software."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from bidsapp_brainage.bids.run_records import RunRecord, newest
+from bidsapp_brainage.reports.durations import duration, gigabytes
+from bidsapp_brainage.reports.html import Cell, Table, moment
+from bidsapp_brainage.reports.tables import Show, tabulate
+
+
+def stage_table(runs: Sequence[RunRecord]) -> Table | None:
+    """One row per stage of the runs that made what the page shows; None if nothing is known."""
+    parts = [_own_stages(run, scans) for run, scans in newest(runs)]
+    known = [part for part in parts if not part.empty]
+    if not known:
+        return None
+    rows = pd.concat(known, ignore_index=True)
+    caption = (
+        f"Together {duration(rows['wall_s'].sum())}, and {duration(rows['cpu_s'].sum())} of a "
+        f"processor; most memory of one stage {gigabytes(rows['peak_rss_mb'].max())}."
+    )
+    columns = [
+        *([Show("scan", "Scan", "name")] if rows["scan"].nunique() > 1 else []),
+        Show("stage", "Stage", "name"),
+        Show("wall_s", "Seconds", "number", 1),
+        Show("cpu_s", "Processor seconds", "number", 1),
+        Show("peak_rss_mb", "Peak memory (MB)", "number", 0),
+        Show("when", "When", "name"),
+    ]
+    return tabulate("stages", caption, columns, rows)
+
+
+def _own_stages(run: RunRecord, scans: frozenset[str]) -> pd.DataFrame:
+    stages = run.stages()
+    if stages.empty:
+        return stages
+    own = stages[stages["scan"].isin(scans)] if scans else stages
+    if "ended" in own:
+        when = own["ended"].map(moment, na_action="ignore").fillna(moment(""))
+    else:
+        when = own["cached"].map({True: "in an earlier run", False: moment(run.started)})
+    return own.assign(when=when)
+
+
+def run_table(runs: Sequence[RunRecord]) -> Table | None:
+    """One row per run of the person, newest first; None if there is no record."""
+    if not runs:
+        return None
+    rows = [
+        {
+            "started": moment(run.started),
+            "what": "explanation of finished predictions" if run.explain_only else "everything",
+            "version": run.version,
+            "scans": len(run.scans),
+            "outcome": _outcome(run),
+            "command_line": run.command_line,
+        }
+        for run in reversed(runs)
+    ]
+    columns = [
+        Show("started", "Started", "name"),
+        Show("what", "What", "name"),
+        Show("scans", "Scans", "count"),
+        Show("outcome", "Outcome", cell=outcome_cell),
+        Show("version", "Version", "name"),
+        Show("command_line", "Command", "long"),
+    ]
+    return tabulate("runs", "Runs of this participant, newest first.", columns, pd.DataFrame(rows))
+
+
+def _outcome(run: RunRecord) -> str:
+    if run.failures:
+        return f"{len({failed.scan for failed in run.failures})} failed"
+    if not run.facts:
+        return "not recorded"
+    return "complete" if run.ended else "broke off"
+
+
+def outcome_cell(outcome: object) -> Cell:
+    """Badge of what a run came to."""
+    text = str(outcome)
+    level = {"complete": "ok", "not recorded": "", "broke off": "warn"}.get(text, "bad")
+    return Cell(text, level=level)
+
+
+def software(runs: Sequence[RunRecord]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Versions by what they did: of the newest prediction, and of a later explanation."""
+    told: list[tuple[str, list[tuple[str, str]]]] = []
+    for run, _ in newest(runs):
+        known = run.facts.get("Versions")
+        if isinstance(known, Mapping):
+            what = "Explained with" if run.explain_only else "Computed with"
+            pairs = [(str(name), str(version)) for name, version in sorted(known.items())]
+            if (what, pairs) not in told:
+                told.append((what, pairs))
+    return told
