@@ -7,14 +7,11 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bidsapp_brainage.bids.names import log_dir
 from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.io import read_json, read_tsv
-
-if TYPE_CHECKING:
-    import pandas as pd
+from bidsapp_brainage.io import read_json, read_rows
 
 CONFIGURATION, TIMINGS = "app.toml", "timings.tsv"
 _STARTED = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)_")
@@ -27,6 +24,23 @@ class Failed:
     scan: str
     step: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a scan: what it cost, and when it was done (UTC; empty if nobody noted it).
+
+    Seconds and memory (MB) are None where they could not be measured. A cached stage is of an
+    earlier run, with the costs of then.
+    """
+
+    scan: str
+    stage: str
+    ended: str
+    cached: bool
+    wall_s: float | None
+    cpu_s: float | None
+    peak_rss_mb: float | None
 
 
 @dataclass(frozen=True)
@@ -68,8 +82,8 @@ class RunRecord:
     failures: tuple[Failed, ...]
     facts: Mapping[str, object]
 
-    def stages(self) -> pd.DataFrame:
-        """Rows of ``timings.tsv``; empty if there are none."""
+    def stages(self) -> list[Stage]:
+        """Rows of ``timings.tsv``; none if it is missing or broken."""
         return _stages(self.folder)
 
 
@@ -165,24 +179,48 @@ def scan_runs(runs: Sequence[RunRecord]) -> dict[str, ScanRun]:
     return found
 
 
-def scan_costs(stages: pd.DataFrame) -> dict[str, tuple[float, float]]:
+def scan_costs(stages: Iterable[Stage]) -> dict[str, tuple[float | None, float | None]]:
     """Seconds of all stages together and highest peak of memory (MB) of each scan."""
-    if stages.empty:
-        return {}
-    by_scan = stages.groupby("scan")
-    totals = zip(by_scan["wall_s"].sum().items(), by_scan["peak_rss_mb"].max(), strict=True)
-    return {str(scan): (float(wall), float(peak)) for (scan, wall), peak in totals}
+    by_scan: dict[str, list[Stage]] = {}
+    for stage in stages:
+        by_scan.setdefault(stage.scan, []).append(stage)
+    return {
+        scan: (
+            total(stage.wall_s for stage in own),
+            max(
+                (stage.peak_rss_mb for stage in own if stage.peak_rss_mb is not None), default=None
+            ),
+        )
+        for scan, own in by_scan.items()
+    }
 
 
-def _stages(folder: Path) -> pd.DataFrame:
-    import pandas as pd
+def total(values: Iterable[float | None]) -> float | None:
+    """Sum of what is known; None if nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
-    needs = ["scan", "stage", "cached", "wall_s", "cpu_s", "peak_rss_mb"]
+
+def _stages(folder: Path) -> list[Stage]:
     try:
-        stages = read_tsv(folder / TIMINGS)
-    except DataError:
-        return pd.DataFrame()
-    return stages if set(needs) <= set(stages) else pd.DataFrame()
+        return [
+            Stage(
+                scan=row["scan"] or "",
+                stage=row["stage"] or "",
+                ended=row.get("ended") or "",
+                cached=row["cached"] == "true",
+                wall_s=_number(row["wall_s"]),
+                cpu_s=_number(row["cpu_s"]),
+                peak_rss_mb=_number(row["peak_rss_mb"]),
+            )
+            for row in read_rows(folder / TIMINGS)
+        ]
+    except (DataError, KeyError, ValueError):
+        return []
+
+
+def _number(text: str | None) -> float | None:
+    return None if text is None else float(text)
 
 
 def _record(folder: Path, level: str) -> RunRecord | None:
@@ -194,8 +232,7 @@ def _record(folder: Path, level: str) -> RunRecord | None:
         return None
     scans = facts.get("Scans")
     if not isinstance(scans, list):
-        stages = _stages(folder)
-        scans = [] if stages.empty else stages["scan"].dropna().unique().tolist()
+        scans = list(dict.fromkeys(stage.scan for stage in _stages(folder) if stage.scan))
     return RunRecord(
         run_uuid=folder.name,
         folder=folder,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from bidsapp_brainage.bids.run_records import RunRecord, newest
+from bidsapp_brainage.bids.run_records import RunRecord, Stage, newest, total
 from bidsapp_brainage.reports.durations import duration, gigabytes
 from bidsapp_brainage.reports.html import Cell, Table, moment
 from bidsapp_brainage.reports.tables import Show, tabulate
@@ -14,14 +15,21 @@ from bidsapp_brainage.reports.tables import Show, tabulate
 
 def stage_table(runs: Sequence[RunRecord]) -> Table | None:
     """One row per stage of the runs that made what the page shows; None if nothing is known."""
-    parts = [_own_stages(run, scans) for run, scans in newest(runs)]
-    known = [part for part in parts if not part.empty]
-    if not known:
+    pairs = [
+        (run, stage)
+        for run, scans in newest(runs)
+        for stage in run.stages()
+        if not scans or stage.scan in scans
+    ]
+    if not pairs:
         return None
-    rows = pd.concat(known, ignore_index=True)
+    rows = pd.DataFrame(
+        [{**dataclasses.asdict(stage), "when": _when(run, stage)} for run, stage in pairs]
+    )
+    wall, cpu = (total(rows[name].dropna()) for name in ("wall_s", "cpu_s"))
     caption = (
-        f"Together {duration(rows['wall_s'].sum())}, and {duration(rows['cpu_s'].sum())} of a "
-        f"processor; most memory of one stage {gigabytes(rows['peak_rss_mb'].max())}."
+        f"Together {duration(wall)}, and {duration(cpu)} of a processor; most memory of one stage "
+        f"{gigabytes(rows['peak_rss_mb'].max())}."
     )
     columns = [
         *([Show("scan", "Scan", "name")] if rows["scan"].nunique() > 1 else []),
@@ -29,21 +37,15 @@ def stage_table(runs: Sequence[RunRecord]) -> Table | None:
         Show("wall_s", "Seconds", "number", 1),
         Show("cpu_s", "Processor seconds", "number", 1),
         Show("peak_rss_mb", "Peak memory (MB)", "number", 0),
-        Show("when", "When", "name"),
+        Show("when", "Done", "name"),
     ]
     return tabulate("stages", caption, columns, rows)
 
 
-def _own_stages(run: RunRecord, scans: frozenset[str]) -> pd.DataFrame:
-    stages = run.stages()
-    if stages.empty:
-        return stages
-    own = stages[stages["scan"].isin(scans)] if scans else stages
-    if "ended" in own:
-        when = own["ended"].map(moment, na_action="ignore").fillna(moment(""))
-    else:
-        when = own["cached"].map({True: "in an earlier run", False: moment(run.started)})
-    return own.assign(when=when)
+def _when(run: RunRecord, stage: Stage) -> str:
+    if stage.ended:
+        return moment(stage.ended)
+    return "in an earlier run" if stage.cached else moment(run.started)
 
 
 def run_table(runs: Sequence[RunRecord]) -> Table | None:
