@@ -127,6 +127,7 @@ def test_what_was_announced_is_told_again_only_from_an_earlier_run(
     monitor = Monitor(scans)
     (tmp_path / "_report").mkdir()
     (tmp_path / "_report/timing.json").write_text('{"wall_s": 12.2}')
+    os.utime(tmp_path / "_report/timing.json", (2e9, 2e9))  # clocks of files are coarse
     explained = node("bidsapp_brainage_wf.x.lrp", tmp_path)
     explained.interface = SimpleNamespace(stage="relevance propagation", announced=True)
     with caplog.at_level("INFO", logger="bidsapp_brainage"):
@@ -144,6 +145,7 @@ def test_monitor_logs_and_counts(scans, caplog, tmp_path: Path) -> None:
     (tmp_path / "_report/timing.json").write_text(
         '{"wall_s": 12.2, "cpu_s": 10.0, "peak_rss_mb": 500.0}'
     )
+    os.utime(tmp_path / "_report/timing.json", (2e9, 2e9))
     name = f"bidsapp_brainage_wf.{scan_workflow_name(scans[1].label)}.anat_fit_wf.conform"
     with caplog.at_level("INFO", logger="bidsapp_brainage"):
         monitor(node(name, tmp_path), "start")
