@@ -19,8 +19,9 @@ from bidsapp_brainage.errors import UsageError
 
 from .geometry import Patch
 from .graph import Kind, Layer, Network
+from .spreads import SMALL_GRID, Spread, count, spread
 from .sums.blocks import sums_cost
-from .tables import Chunk, Patches, count, make_chunk, spread
+from .tables import Chunk, make_chunk
 
 CHUNK_REGIONS = 16
 CHUNK_VOXELS = 7500  # for each region that a chunk may hold
@@ -48,6 +49,8 @@ class OcclusionPlan:
     tiles : bool, optional
         Whether inputs are multiplied in tiles where that can be done; where it is quicker unless
         given.
+    small_grid : int
+        Tables of grids with at most so many positions are made for all regions of a chunk at once.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class OcclusionPlan:
         block_bytes: int = BLOCK_BYTES,
         kept_bytes: int = KEPT_BYTES,
         tiles: bool | None = None,
+        small_grid: int = SMALL_GRID,
     ) -> None:
         self.layers = network.layers
         self.signature = network.signature
@@ -66,6 +70,7 @@ class OcclusionPlan:
         self._block_values = block_bytes // torch.empty(0, dtype=network.dtype).element_size()
         self._kept_bytes = kept_bytes
         self._tiles = tiles
+        self._small_grid = small_grid
         self._chunks: dict[tuple[int, ...], Chunk] = {}
         self._moved: dict[tuple[tuple[int, ...], str], Chunk] = {}
         self.n_bytes = 0  # size of the tables that are kept
@@ -115,8 +120,8 @@ class OcclusionPlan:
         kept = self._chunks.get(regions)
         if kept is not None:
             return kept
-        spreads = [spread(self.layers, self.patches[r]) for r in regions]
-        if len(regions) == 1 and Work.of(self.layers, spreads[0]).prefers_dense:
+        spreads = self._spread(regions)
+        if len(regions) == 1 and Work.of(self.layers, spreads).prefers_dense:
             chunk = Chunk(regions, ())
         else:
             chunk = make_chunk(
@@ -148,7 +153,11 @@ class OcclusionPlan:
 
     def work(self, region: int) -> Work:
         """Estimated time for one region."""
-        return Work.of(self.layers, spread(self.layers, self.patches[region]))
+        return Work.of(self.layers, self._spread([region]))
+
+    def _spread(self, regions: Sequence[int]) -> list[Spread]:
+        patches = [self.patches[region] for region in regions]
+        return spread(self.layers, patches, small_grid=self._small_grid)
 
 
 @dataclass(frozen=True)
@@ -162,14 +171,14 @@ class Work:
     dense: float
 
     @staticmethod
-    def of(layers: Sequence[Layer], patches: Patches) -> Work:
-        """Estimate those of a region whose changes reach `patches`."""
+    def of(layers: Sequence[Layer], spreads: Sequence[Spread]) -> Work:
+        """Estimate those of a region, given its :func:`~.spreads.spread`."""
         sparse = dense = 0.0
         for number, layer in enumerate(layers):
             if not layer.products:
                 continue
             stem = layer.kind is Kind.STEM
-            rows = count(patches[number if stem else layer.inputs[0]])
+            (rows,) = spreads[number if stem else layer.inputs[0]].counts
             grid = layer.grid if stem else layer.source_grid
             dense += math.prod(grid) * layer.products / layer.window.n_phases
             sparse += (

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .geometry import Patch, RowNumbers, Shape, flat_positions, moved, reached, union
+from .geometry import Patch, RowNumbers, Shape, flat_positions, moved
 from .graph import Kind, Layer
+from .spreads import Patches, Spread, with_regions
 from .sums.blocks import Block, Change, TileBlock, make_blocks
 
-Patches = list[Patch | None]
+Numbers: TypeAlias = tuple[RowNumbers | None, ...]
 
 
 @dataclass(frozen=True)
@@ -115,97 +116,76 @@ def _moved_to(value: Any, device: torch.device) -> Any:
     return value
 
 
-def spread(layers: Sequence[Layer], patch: Patch | None) -> Patches:
-    """Positions of every layer's output that change when the inputs in `patch` change."""
-    patches: Patches = []
-    for layer in layers:
-        sources = [patches[k] for k in layer.inputs]
-        match layer.kind:
-            case Kind.INPUT:
-                patches.append(patch)
-            case Kind.JOIN:
-                patches.append(union(sources))
-            case _:
-                hit = reached(sources[0], layer.window, layer.before)
-                if layer.pool is not None:
-                    hit = reached(hit, layer.pool, layer.grid)
-                patches.append(hit)
-    return patches
-
-
-def count(patch: Patch | None) -> int:
-    """Number of positions."""
-    return 0 if patch is None else int(np.count_nonzero(patch.box))
-
-
 def make_chunk(
     layers: Sequence[Layer],
     regions: Sequence[int],
-    spreads: Sequence[Patches],
+    spreads: Sequence[Spread],
     *,
     block_values: int,
     tiles: bool | None = None,
 ) -> Chunk:
-    """Make the tables of some regions, with the :func:`spread` of each.
+    """Make the tables of some regions, with their :func:`~.spreads.spread`.
 
     `block_values` is how many numbers a block's products may hold; `tiles` says whether inputs
     are multiplied in tiles where they can be, None: where that is quicker.
     """
-    numbers = [_row_numbers(layers, patches) for patches in spreads]
+    numbers = _row_numbers(layers, spreads)
     tables: list[LayerTable] = []
     for k, layer in enumerate(layers):
-        counts = [count(patches[k]) for patches in spreads]
-        starts = tuple(int(n) for n in np.concatenate([[0], np.cumsum(counts)]))
-        positions = _positions(layer, [patches[k] for patches in spreads])
+        starts = tuple(int(n) for n in np.concatenate([[0], np.cumsum(spreads[k].counts)]))
+        positions = _positions(layer, spreads[k].read)
+        seen = with_regions(layer, len(regions)) if spreads[k].joint else layer
         if layer.adds_up:
             source = layer.inputs[0]
             blocks = make_blocks(
-                layer,
+                seen,
                 layers[source].channels,
-                _changes(source, k, spreads, numbers, tables[source].starts),
+                _changes(spreads[source], spreads[k], numbers[source], tables[source].starts),
                 tables[source].n_rows,
                 block_values,
                 tiles=tiles,
             )
             tables.append(LayerTable(starts, positions, blocks=blocks))
-            continue
-        if layer.kind is Kind.SUM or layer.covers_grid or layer.pointwise:
+        elif layer.kind is Kind.STEM:
+            pairs = zip(spreads[k].own, spreads[layer.inputs[0]].own, strict=True)
+            stems = [_stem(layer, own, source) if own and source else None for own, source in pairs]
+            tables.append(LayerTable(starts, positions, stems=tuple(stems)))
+        elif layer.kind in (Kind.MAX, Kind.JOIN):
+            sources = [(numbers[n], tables[n].starts) for n in layer.inputs]
+            lookups = _lookups(seen, spreads[k].own, sources, len(layer.grid))
+            tables.append(LayerTable(starts, positions, lookups=lookups))
+        else:
             # Every changed input is read once, by the tap of its own position.
             tables.append(LayerTable(starts, positions))
-            continue
-        maker = _TableMaker(layer, starts, tables)
-        for patches, rows in zip(spreads, numbers, strict=True):
-            maker.add(patches, patches[k], rows)
-        tables.append(maker.table(positions))
     return Chunk(tuple(regions), tuple(tables))
 
 
-def _row_numbers(layers: Sequence[Layer], patches: Patches) -> list[RowNumbers | None]:
+def _row_numbers(layers: Sequence[Layer], spreads: Sequence[Spread]) -> list[Numbers]:
+    """Numbers of the changed rows of each layer that later layers look up."""
     read = {k for layer in layers if not layer.reads_input_alone for k in layer.inputs}
     return [
-        RowNumbers.of(patch) if patch is not None and k in read else None
-        for k, patch in enumerate(patches)
+        tuple(RowNumbers.of(p) if p is not None and k in read else None for p in each.read)
+        for k, each in enumerate(spreads)
     ]
 
 
 def _changes(
-    source: int,
-    own: int,
-    spreads: Sequence[Patches],
-    numbers: Sequence[list[RowNumbers | None]],
-    starts: tuple[int, ...],
+    source: Spread, own: Spread, numbers: Numbers, starts: tuple[int, ...]
 ) -> list[Change]:
-    """What layer `own` has to add up in each region, if anything."""
-    found = []
-    for patches, rows, first in zip(spreads, numbers, starts[:-1], strict=True):
-        changed, outputs, number = patches[source], patches[own], rows[source]
-        if changed is not None and outputs is not None and number is not None:
-            found.append(Change(changed, number, first, outputs))
-    return found
+    """What a layer has to add up in each region, if anything."""
+    parts = zip(source.read, numbers, starts, own.own, strict=False)
+    return [
+        Change(changed, number, first, outputs)
+        for changed, number, first, outputs in parts
+        if changed is not None and outputs is not None and number is not None
+    ]
 
 
 def _positions(layer: Layer, patches: Patches) -> Tensor:
-    parts = [flat_positions(p.coordinates(), layer.grid) for p in patches if p is not None]
+    n_dims = len(layer.grid)
+    parts = [
+        flat_positions(p.coordinates()[:, -n_dims:], layer.grid) for p in patches if p is not None
+    ]
     return _int32(np.concatenate(parts) if parts else np.zeros(0, np.int64))
 
 
@@ -213,70 +193,54 @@ def _int32(values: NDArray[np.generic]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int32))
 
 
-class _TableMaker:
-    """Collects the tables of one layer, region by region."""
+def _lookups(
+    layer: Layer,
+    own: Patches,
+    sources: Sequence[tuple[Numbers, tuple[int, ...]]],
+    n_dims: int,
+) -> tuple[Lookup | None, ...]:
+    """Where a maximum or a function of tensors takes its values from, input by input.
 
-    def __init__(self, layer: Layer, starts: tuple[int, ...], before: Sequence[LayerTable]) -> None:
-        self._layer = layer
-        self._starts = starts
-        self._before = before
-        self._region = 0
-        self._reads: list[list[NDArray[np.int32]]] = [[] for _ in layer.inputs]
-        self._intact: list[list[NDArray[np.int64]]] = [[] for _ in layer.inputs]
-        self._stems: list[StemPatches | None] = []
+    `sources` are the numbers of the changed rows of each input, and where each region's begin.
+    """
+    outputs = [None if patch is None else patch.coordinates() for patch in own]
+    return tuple(_lookup(layer, outputs, numbers, starts, n_dims) for numbers, starts in sources)
 
-    def add(self, patches: Patches, own: Patch | None, rows: list[RowNumbers | None]) -> None:
-        """Add one region."""
-        kind = self._layer.kind
-        if kind is Kind.STEM:
-            source = patches[self._layer.inputs[0]]
-            self._stems.append(_stem(self._layer, own, source) if own and source else None)
-        elif own is not None and kind in (Kind.MAX, Kind.JOIN):
-            self._add_lookups(own.coordinates(), rows)
-        self._region += 1
 
-    def _add_lookups(self, outputs: NDArray[np.int64], rows: list[RowNumbers | None]) -> None:
-        layer = self._layer
-        for number, source in enumerate(layer.inputs):
-            known = rows[source]
-            if known is None:
-                read = np.full((len(outputs), layer.window.size), -1, np.int32)
-            else:
-                read = known.read_by(outputs, layer.window)
-                start = np.int32(self._before[source].starts[self._region])
-                read = np.where(read >= 0, read + start, read)
-            places, inside = _input_positions(layer, outputs)
-            self._reads[number].append(np.where(inside, read, np.int32(-2)))
-            self._intact[number].append(places)
-
-    def table(self, positions: Tensor) -> LayerTable:
-        """The finished table."""
-        kind = self._layer.kind
-        if kind in (Kind.MAX, Kind.JOIN):
-            lookups = tuple(
-                self._lookup(number, positions) for number in range(len(self._layer.inputs))
-            )
-            return LayerTable(self._starts, positions, lookups=lookups)
-        return LayerTable(self._starts, positions, stems=tuple(self._stems))
-
-    def _lookup(self, number: int, positions: Tensor) -> Lookup | None:
-        """Where values of one input come from; None when all of them are its rows, in order."""
-        read = np.concatenate(self._reads[number] or [np.zeros((0, 1), np.int32)]).ravel()
-        rows = self._before[self._layer.inputs[number]].n_rows
-        if read.size == rows and np.array_equal(read, np.arange(rows)):
-            return None
-        replaced = np.flatnonzero(read >= 0)
-        intact = np.concatenate(self._intact[number] or [np.zeros((0, 1), np.int64)]).ravel()
-        return Lookup(
-            intact=_int32(intact),
-            at=_int32(replaced),
-            by=_int32(read[replaced]),
-            outside=_int32(np.flatnonzero(read == -2)),
-        )
+def _lookup(
+    layer: Layer,
+    outputs: Sequence[NDArray[np.int64] | None],
+    numbers: Numbers,
+    starts: tuple[int, ...],
+    n_dims: int,
+) -> Lookup | None:
+    """Where values of one input come from; None when all of them are its rows, in order."""
+    reads = [np.zeros((0, layer.window.size), np.int32)]
+    intact = [np.zeros((0, layer.window.size), np.int64)]
+    for places, known, first in zip(outputs, numbers, starts, strict=False):
+        if places is None:
+            continue
+        read = np.full((len(places), layer.window.size), -1, np.int32)
+        if known is not None:
+            read = known.read_by(places, layer.window)
+            read = np.where(read >= 0, read + np.int32(first), read)
+        where, inside = _input_positions(layer, places, n_dims)
+        reads.append(np.where(inside, read, np.int32(-2)))
+        intact.append(where)
+    rows = np.concatenate(reads).ravel()
+    if rows.size == starts[-1] and np.array_equal(rows, np.arange(rows.size)):
+        return None
+    replaced = np.flatnonzero(rows >= 0)
+    return Lookup(
+        intact=_int32(np.concatenate(intact).ravel()),
+        at=_int32(replaced),
+        by=_int32(rows[replaced]),
+        outside=_int32(np.flatnonzero(rows == -2)),
+    )
 
 
 def _input_positions(
-    layer: Layer, outputs: NDArray[np.int64]
+    layer: Layer, outputs: NDArray[np.int64], n_dims: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Flat input positions (n, taps) that outputs read, and which of them are not padding."""
     window = layer.window
@@ -284,8 +248,8 @@ def _input_positions(
     start = outputs * np.asarray(window.stride) - np.asarray(window.padding)
     places = start[:, None, :] + window.taps()
     inside = ((places >= 0) & (places < grid)).all(axis=-1)
-    clipped = np.clip(places, 0, grid - 1)
-    return flat_positions(clipped, tuple(int(n) for n in grid)), inside
+    clipped = np.clip(places, 0, grid - 1)[..., -n_dims:]
+    return flat_positions(clipped, tuple(int(n) for n in grid[-n_dims:])), inside
 
 
 def _stem(layer: Layer, own: Patch, source: Patch) -> StemPatches:

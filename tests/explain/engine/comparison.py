@@ -44,6 +44,7 @@ def check(seed: int) -> float:
         block_bytes=builder.rng.choice([8, 8000, 8 << 20]),
         kept_bytes=builder.rng.choice([0, 1 << 20]),
         tiles=builder.rng.choice([None, True]),
+        small_grid=builder.rng.choice([0, 40, 1 << 14]),
     )
     run = Run(plan, network, volume)
     intact = full_logits(net, volume)

@@ -14,6 +14,7 @@ from bidsapp_brainage.explain.engine import (
     geometry,
     propagation,
     run,
+    spreads,
     tables,
     vocabulary,
 )
@@ -26,15 +27,20 @@ NOTICED = 1e-9
 
 
 def no_dilation(monkeypatch):
-    honest = tables.reached
+    honest = spreads.reached
     plain = lambda w: replace(w, dilation=(1,) * len(w.kernel))  # noqa: E731
-    monkeypatch.setattr(tables, "reached", lambda p, w, grid: honest(p, plain(w), grid))
+    monkeypatch.setattr(spreads, "reached", lambda p, w, grid: honest(p, plain(w), grid))
 
 
 def halo_too_small(monkeypatch):
-    honest = tables.reached
+    honest = spreads.reached
     thin = lambda w: replace(w, kernel=tuple(max(1, k - 1) for k in w.kernel))  # noqa: E731
-    monkeypatch.setattr(tables, "reached", lambda p, w, grid: honest(p, thin(w), grid))
+    monkeypatch.setattr(spreads, "reached", lambda p, w, grid: honest(p, thin(w), grid))
+
+
+def regions_of_a_small_grid_change_places(monkeypatch):
+    honest = spreads.side_by_side
+    monkeypatch.setattr(spreads, "side_by_side", lambda patches: honest(patches[::-1]))
 
 
 def taps_backwards(monkeypatch):
@@ -43,7 +49,7 @@ def taps_backwards(monkeypatch):
 
 
 def only_last_operand_spreads(monkeypatch):
-    monkeypatch.setattr(tables, "union", lambda patches: patches[-1])
+    monkeypatch.setattr(spreads, "union", lambda patches: patches[-1])
 
 
 def padding_is_zero_for_max(monkeypatch):
@@ -133,6 +139,7 @@ BUGS = [
     padding_does_not_shift_phases,
     no_dilation,
     halo_too_small,
+    regions_of_a_small_grid_change_places,
     taps_backwards,
     only_last_operand_spreads,
     padding_is_zero_for_max,
