@@ -147,8 +147,10 @@ def _cell(value: object) -> str:
     return text or "n/a"
 
 
-def read_tsv(path: Path) -> pd.DataFrame:
+def read_tsv(path: Path, *, as_text: bool = False) -> pd.DataFrame:
     """Read a BIDS TSV: ``n/a`` becomes missing; identifiers stay text (leading zeros are kept).
+
+    With `as_text` every column stays text.
 
     Raises
     ------
@@ -163,7 +165,7 @@ def read_tsv(path: Path) -> pd.DataFrame:
             sep="\t",
             na_values=["n/a", "N/A", ""],
             keep_default_na=False,
-            dtype=dict.fromkeys(_ID_COLUMNS, str),
+            dtype=str if as_text else dict.fromkeys(_ID_COLUMNS, str),
             encoding="utf-8-sig",
         )
     except FileNotFoundError as error:

@@ -253,6 +253,17 @@ def at_least(lowest: int) -> Callable[[Any], int]:
     return check
 
 
+def between(lowest: int, highest: int) -> Callable[[Any], int]:
+    """Check of whole numbers with both ends."""
+
+    def check(value: Any) -> int:
+        if type(value) is not int or not lowest <= value <= highest:
+            raise ValueError(f"{value!r} is not a whole number from {lowest} to {highest}")
+        return value
+
+    return check
+
+
 def positive(what: str, highest: float = math.inf) -> Callable[[Any], float]:
     """Check of numbers above zero and up to `highest`; `what` says it in words."""
 

@@ -21,10 +21,12 @@ from typing import Any, Literal
 
 from bidsapp_brainage.catalogue.baselines import BASELINES
 from bidsapp_brainage.catalogue.methods import METHODS
+from bidsapp_brainage.catalogue.ratings import BEST, EXCLUDE, GRADES
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.options import (
     Option,
     at_least,
+    between,
     label,
     matching,
     one_of,
@@ -130,6 +132,14 @@ class Selection:
         metavar="TSV",
         help="table with participant_id, optionally session_id, and ages; asked before the "
         "tables of the dataset",
+    )
+    ratings: tuple[Path, ...] = option(
+        (),
+        recorded=False,  # they are kept in the output
+        exists="file",
+        metavar="TSV",
+        help="ratings of scans that were exported from the reports: kept in OUTPUT_DIR/ratings/, "
+        "from where pages and the group level read them",
     )
 
 
@@ -296,6 +306,13 @@ class GroupLevel:
         (),
         help="further columns of participants.tsv, or of the quality table, for the linear models; "
         "age, age squared, sex, brain volume, image quality and site are there already",
+    )
+    min_rating: int = option(
+        EXCLUDE,
+        check=between(EXCLUDE, BEST),
+        metavar="{" + ",".join(str(grade.value) for grade in GRADES) + "}",
+        help="leave scans out of all results that people rated lower; of several raters the "
+        "median counts, of two the lower rating; scans that nobody rated stay",
     )
 
 

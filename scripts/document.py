@@ -24,11 +24,11 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 GENERATED = "<!-- made by scripts/document.py; do not edit -->\n"
 BEGIN = {
     "dataset": "", "subject": "", "figures": "", "atlas": "", "group": "figures/group",
-    "template": "tpl-T/anat/tpl-T", "phenotype": "phenotype/",
+    "template": "tpl-T/anat/tpl-T", "phenotype": "phenotype/", "ratings": "ratings/",
 }  # fmt: skip
 LABELS = {
     "space": "T", "atlas": "A", "seg": "S", "scale": "N", "res": "R",
-    "from": "T1w", "to": "T", "mode": "image", "label": "TISSUE", "cohort": "AGES",
+    "from": "T1w", "to": "T", "mode": "image", "label": "TISSUE", "cohort": "AGES", "rater": "NAME",
 }  # fmt: skip
 
 
@@ -108,7 +108,7 @@ _BLOCKS: dict[str, Callable[[Output], object]] = {
     "figures": lambda card: card.level == "figures",
     "model": lambda card: card.level == "group" and card.suffix and "atlas" not in card.required,
     "atlas": lambda card: card.level == "group" and "atlas" in card.required,
-    "elsewhere": lambda card: card.level == "phenotype" or not card.suffix,
+    "elsewhere": lambda card: card.level in ("phenotype", "ratings") or not card.suffix,
 }
 
 

@@ -170,7 +170,7 @@ def container_facts() -> dict[str, str]:
 def bids_ignore() -> str:
     """Content of ``.bidsignore``: reports, logs and the names that BIDS does not know yet."""
     foreign = [card.suffix for card in OUTPUTS if card.level == "subject" and not card.bids]
-    lines = ["*.html", "figures", "log", "group_*", *(f"*_{name}.*" for name in foreign)]
+    lines = ["*.html", "figures", "log", "ratings", "group_*", *(f"*_{name}.*" for name in foreign)]
     return "\n".join(dict.fromkeys(lines)) + "\n"
 
 

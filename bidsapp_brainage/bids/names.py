@@ -23,6 +23,7 @@ _BEGIN = {
     "atlas": "",
     "group": "group",
     "phenotype": "phenotype/",
+    "ratings": "ratings/",
 }
 
 _LABEL = re.compile(r"^[a-zA-Z0-9+]+$")
@@ -79,9 +80,9 @@ def derivative_path(
         root, under ``tpl-*`` (give `tpl`) and for group files.
     suffix, extension : str
         For example ``"T1w"`` and ``".nii.gz"``.
-    datatype : {"anat", "figures", "group", "phenotype"}
+    datatype : {"anat", "figures", "group", "phenotype", "ratings"}
         ``"figures"`` puts a picture into ``sub-X/figures``. For files without subject it may stay
-        at its default, except for ``"phenotype"``.
+        at its default, except for the last two.
     **more
         Further entities: `space`, `atlas`, `desc`, `from_`, `tpl` ...; ``None`` means absent.
 
@@ -111,7 +112,7 @@ def derivative_path(
 def output_name(key: str, model: str = "") -> dict[str, str]:
     """What the card of an output says about its name, as arguments of :func:`derivative_path`."""
     card = output(key)
-    datatype = card.level if card.level in ("figures", "group", "phenotype") else "anat"
+    datatype = card.level if card.level in ("figures", "group", "phenotype", "ratings") else "anat"
     name = {"suffix": card.suffix, "extension": card.extension, "datatype": datatype}
     name |= {"desc": card.desc.format(model=model)} if card.desc else {}
     return name | ({"space": card.space} if card.space else {})
@@ -135,8 +136,8 @@ def output_path(
 
 def _kind_of(entities: Mapping[str, str], suffix: str, datatype: str) -> str:
     """Which group of patterns a file belongs to."""
-    if datatype == "phenotype":
-        return "phenotype"
+    if datatype in ("phenotype", "ratings"):
+        return datatype
     if "sub" in entities:
         return "figures" if datatype == "figures" else "subject"
     if "tpl" in entities:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-Level = Literal["subject", "figures", "template", "atlas", "group", "phenotype", "dataset"]
+Level = Literal[
+    "subject", "figures", "template", "atlas", "group", "phenotype", "ratings", "dataset"
+]
 Family = Literal["occlusion", "attribution", "comparison", "check"]
 Chosen = Literal["always", "option", "automatic"]
 
@@ -62,7 +64,8 @@ class Output:
         Heading in reports; how to read it there.
     level : str
         Where it lies: beside the images of a participant, among the figures, with a template, at
-        the root with an atlas, with the group's tables, in ``phenotype`` or at the root.
+        the root with an atlas, with the group's tables, in ``phenotype``, in ``ratings`` or at the
+        root.
     entities : tuple of str
         Short BIDS entities beyond those of the scan, in the order of the name.
     required : tuple of str

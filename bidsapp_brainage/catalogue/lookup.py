@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from . import dataset, group_atlases, group_models, participant
+from . import dataset, group_atlases, group_models, participant, ratings
 from .baselines import BASELINES
 from .cards import Baseline, Family, Method, Output
 from .methods import METHODS
@@ -124,6 +124,7 @@ OUTPUTS: tuple[Output, ...] = (
     *group_models.TABLES,
     *group_atlases.TABLES,
     *dataset.OUTPUTS,
+    ratings.RATINGS,
     *population_maps(),
 )
 

@@ -190,8 +190,6 @@ TABLES: tuple[Output, ...] = (
         columns=LABELS, bids=True),
     Output("volumes", "volumes", ".tsv", "volumes of these regions, of tissues, of the ventricles "
         "and of everything inside the skull, in mL", columns=VOLUMES),
-    Output("rating", "qc", ".json", "a rating that somebody saved from the report",
-        entities=("desc",), required=("desc",), desc="rating"),
 )  # fmt: skip
 
 

@@ -170,6 +170,10 @@ def _dispatch(settings: Settings) -> int:
     for warning in validate(settings):
         LOGGER.warning("%s", warning)
     _announce(settings)
+    if not settings.execution.dry_run:
+        from bidsapp_brainage.running.ratings import take_in_ratings
+
+        take_in_ratings(settings)
     codes = [_run_level(level, settings) for level in settings.analysis_level]
     return max(codes)
 

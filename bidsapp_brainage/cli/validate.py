@@ -126,7 +126,8 @@ def _named_paths(settings: Settings) -> Iterator[tuple[Option, Path]]:
     for option in options.values():
         value = getattr(getattr(settings, option.section), option.name)
         if option.exists and value is not None:
-            paths = [path for _, path in value] if option.several else [value]
+            named = value if option.several else [value]
+            paths = (item[1] if isinstance(item, tuple) else item for item in named)
             yield from ((option, path) for path in paths)
     bias, atlas = settings.processing.bias_correction, settings.processing.atlas
     if bias.startswith("file:"):
