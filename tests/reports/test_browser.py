@@ -13,6 +13,7 @@ import nibabel as nib
 import pytest
 
 from bidsapp_brainage.bids.names import derivative_path
+from bidsapp_brainage.bids.ratings import read_ratings
 from bidsapp_brainage.group import analyses
 from bidsapp_brainage.group.collect import collect
 from bidsapp_brainage.group.outputs import write_mean_map, write_tables
@@ -245,7 +246,7 @@ def test_readable_without_script(browser: Any, report: Path) -> None:
 def test_print_shows_both_pictures_and_no_controls(page: Any) -> None:
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    assert not page.locator("[data-rating]").first.is_visible()
+    assert not page.locator("[data-rating-form]").first.is_visible()
     assert page.locator("[data-flicker] img.after").first.is_visible()
     assert not page.locator(".topbar button").first.is_visible()
     assert not page.locator(f"{TABLE}-search").is_visible()
@@ -324,34 +325,32 @@ def test_regions_without_a_stable_sign_are_striped_and_say_why(page: Any) -> Non
     assert "sign" not in where.inner_text()
 
 
-def test_rating_is_saved_under_the_name_of_the_scan(page: Any, tmp_path: Path) -> None:
-    form = page.locator("[data-rating]").first
-    form.locator("[data-save]").click()
-    assert "Choose one" in form.locator("[data-said]").inner_text()
+def test_a_rating_becomes_a_row_of_the_exported_table(page: Any, tmp_path: Path) -> None:
+    form, bar = page.locator("[data-rating-form]").first, page.locator("[data-rating-bar]")
+    bar.locator("[data-part=export]").click()
+    assert "nothing to export" in bar.inner_text()
     form.get_by_label("3 acceptable").check()
     form.get_by_label("head motion").check()
     form.get_by_label("Brain mask").select_option("usable")
-    form.get_by_label("Comment").fill('said "so" <b>')
+    form.get_by_label("Notes").fill('said "so" <b>\t')
+    bar.locator("[data-part=export]").click()
+    assert "who rates" in bar.inner_text()
+    bar.get_by_label("Rated by").fill(" A B ")
     with page.expect_download() as waiting:
-        form.locator("[data-save]").click()
-    assert waiting.value.suggested_filename == "sub-01_ses-1_desc-rating_qc.json"
-    waiting.value.save_as(tmp_path / "rating.json")
-    saved = json.loads((tmp_path / "rating.json").read_text("utf-8"))
-    assert saved["rated_at"].endswith("Z")
-    assert {key: saved[key] for key in ("scan", "participant_id", "session_id", "rating")} == {
-        "scan": "sub-01_ses-1",
-        "participant_id": "sub-01",
-        "session_id": "ses-1",
-        "rating": 3,
-    }
-    assert (saved["rating_label"], saved["mask"], saved["registration"]) == (
-        "acceptable",
-        "usable",
-        "n/a",
+        bar.get_by_role("button", name="Export all ratings (1)").click()
+    assert waiting.value.suggested_filename == "ratings_AB.tsv"
+    waiting.value.save_as(tmp_path / "ratings.tsv")
+    (row,) = read_ratings(tmp_path / "ratings.tsv").to_dict("records")
+    assert (row["scan"], row["participant_id"], row["session_id"]) == (
+        "sub-01_ses-1",
+        "sub-01",
+        "ses-1",
     )
-    assert saved["artefacts"] == ["head_motion"]
-    assert saved["comment"] == 'said "so" <b>'
-    assert saved["automatic_decision"] == {MODEL: "pass"}
+    assert (row["rater"], row["rating"], row["mask"]) == ("A B", 3, "usable")
+    assert row["head_motion"] is True
+    assert row["noise"] is False
+    assert row["notes"] == 'said "so" <b>'
+    assert row["rated_at"].endswith("Z")
 
 
 def test_points_of_the_group_tell_who_they_are_and_open_the_report(group_page: Any) -> None:

@@ -314,17 +314,26 @@ def test_reference_cohort_is_told(plain):
     assert f"were predicted {expected:.1f} years on average (SD 7.1)" in text
 
 
-def test_rating_that_lies_beside_the_tables_is_shown(plain, tmp_path):
+def test_ratings_of_the_scan_are_shown(plain, tmp_path):
     shutil.copytree(plain, tmp_path, dirs_exist_ok=True)
-    path = tmp_path / "sub-01" / "anat" / "sub-01_desc-rating_qc.json"
-    rating = {"rating": 1, "artefacts": ["head_motion"], "mask": "wrong", "comment": EVIL}
-    path.write_text(json.dumps(rating | {"rater": "R", "rated_at": "2026-01-31T12:00:00Z"}))
+    rating = {"scan": "sub-01", "rater": "R" + EVIL, "rating": 1, "mask": "wrong", "notes": EVIL}
+    rating |= {"head_motion": True, "rated_at": "2026-01-31T12:00:00Z"}
+    others = [{"scan": "sub-01", "rater": "S", "rating": 4}, {**rating, "scan": "sub-02"}]
+    write_tsv(tmp_path / "ratings" / "r.tsv", pd.DataFrame([rating, *others]))
     page = _report(tmp_path)
-    for words in ("rated this scan 1, exclude", "Mask: wrong.", "head motion", "Rated by R,"):
+    assert page.text.count("rated this scan") == 2
+    for words in ("rated this scan 1, exclude", "S rated this scan 4, excellent", "2026-01-31T12"):
         assert words in page.text
+    assert "Brain mask: wrong. Seen: head motion. Notes:" in page.text
     assert len(page.all("script")) == 1
-    path.write_text('{"rating": "high"}')
-    assert "rated this scan" not in _report(tmp_path).text
+
+
+def test_a_table_of_ratings_that_cannot_be_used_is_an_error_on_the_page(plain, tmp_path):
+    shutil.copytree(plain, tmp_path, dirs_exist_ok=True)
+    write_tsv(tmp_path / "ratings" / "r.tsv", pd.DataFrame([{"scan": "sub-01", "rating": 1}]))
+    text = _report(tmp_path).text
+    assert "rated this scan" not in text
+    assert "has no column rater" in text
 
 
 def test_minimal_level_says_that_regions_are_missing(tmp_path):

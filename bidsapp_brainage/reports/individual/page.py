@@ -26,7 +26,7 @@ from bidsapp_brainage.reports.individual.prediction_view import (
     scan_table,
     verdict_of,
 )
-from bidsapp_brainage.reports.individual.rating import rating_form, rating_notice
+from bidsapp_brainage.reports.individual.rating import rating_notice
 from bidsapp_brainage.reports.individual.region_tables import regions_view
 from bidsapp_brainage.reports.individual.region_viewers import RegionViewers
 from bidsapp_brainage.reports.individual.results import (
@@ -37,6 +37,7 @@ from bidsapp_brainage.reports.individual.results import (
 )
 from bidsapp_brainage.reports.individual.run_facts import RunFacts
 from bidsapp_brainage.reports.individual.segmentation_view import volume_summary
+from bidsapp_brainage.reports.ratings import rating_bar, rating_form
 from bidsapp_brainage.reports.verdict_banner import scan_banner
 from bidsapp_brainage.stats.verdicts import scan_verdict
 
@@ -109,6 +110,7 @@ def _context(
         "software": software(runs),
         "runs": run_table(runs),
         "single": len(result.scans) == 1,
+        "rating_bar": rating_bar(),
     }
 
 
@@ -130,7 +132,7 @@ def _scan_context(
     sources = scan.t1w_sidecar.get("Sources") or []
     return {
         "label": scan.label,
-        "banner": scan_banner(scan_verdict(None, ratings=[scan.rating])),
+        "banner": scan_banner(scan_verdict(None, ratings=scan.ratings)),
         "stripped": scan.t1w_sidecar.get("SkullStripped"),
         "sources": [str(source) for source in sources] if isinstance(sources, list) else [],
         "mask_figure": figures.get(scan.mask_figure),
@@ -141,8 +143,8 @@ def _scan_context(
             for space, before, after in scan.registration
         ],
         "views": views,
-        "rating": rating_form(scan),
-        "rated": rating_notice(scan.rating),
+        "rating": rating_form(scan.label),
+        "rated": [rating_notice(rating) for rating in scan.ratings],
         "models": [
             _model_context(scan, model, view, figures, viewers)
             for model, view in zip(scan.models, views, strict=True)

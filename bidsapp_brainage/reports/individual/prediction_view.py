@@ -90,7 +90,7 @@ def verdict_of(scan: ScanResult, result: PredictionResult) -> Verdict:
     return scan_verdict(
         result.prediction.first if result.prediction else None,
         result.quality.first if result.quality else None,
-        [scan.rating],
+        scan.ratings,
     )
 
 

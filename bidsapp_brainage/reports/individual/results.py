@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bidsapp_brainage.bids.derivatives import (
     Derivative,
@@ -14,8 +15,16 @@ from bidsapp_brainage.bids.derivatives import (
     scan_name,
 )
 from bidsapp_brainage.bids.names import sidecar_path
+from bidsapp_brainage.bids.ratings import stored_ratings
 from bidsapp_brainage.catalogue.cards import Output
 from bidsapp_brainage.catalogue.lookup import map_figures
+from bidsapp_brainage.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: What one person said about a scan, by the names of the columns.
+Rating = Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -70,8 +79,8 @@ class PredictionResult:
 class ScanResult:
     """All that is there of one T1w image.
 
-    The registration has (space, template figure, participant figure); the rating is what a person
-    said about the scan, empty when nobody did.
+    The registration has (space, template figure, participant figure); the ratings are what
+    people said about the scan, one for each of them.
     """
 
     label: str
@@ -82,7 +91,7 @@ class ScanResult:
     registration: tuple[tuple[str, Path, Path], ...]
     models: tuple[PredictionResult, ...]
     t1w_sidecar: Mapping[str, object]
-    rating: Mapping[str, object]
+    ratings: tuple[Rating, ...]
 
 
 @dataclass(frozen=True)
@@ -100,13 +109,24 @@ def read_subject(output_dir: Path, subject: str) -> SubjectResult:
     Scans in the order of their labels; a missing or broken file leaves a gap, never an error.
     """
     derivatives = Derivatives(output_dir, participants=[subject])
-    scans = tuple(_scan(derivatives, scan) for scan in sorted({f.scan for f in derivatives.files}))
+    try:
+        rated = _records(stored_ratings(output_dir))
+    except DataError as error:
+        rated = []
+        derivatives.problems.append(str(error))
+    scans = tuple(
+        _scan(derivatives, scan, tuple(row for row in rated if row["scan"] == scan_name(scan)))
+        for scan in sorted({file.scan for file in derivatives.files})
+    )
     return SubjectResult(subject, scans, tuple(derivatives.problems))
 
 
-def _scan(derivatives: Derivatives, scan: Entities) -> ScanResult:
+def _records(table: pd.DataFrame) -> list[Rating]:
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def _scan(derivatives: Derivatives, scan: Entities, ratings: tuple[Rating, ...]) -> ScanResult:
     images = derivatives.select("t1w_preproc", scan=scan)
-    ratings = derivatives.select("rating", scan=scan)
     volumes = derivatives.select("volumes", scan=scan)
     tables = [file for file in derivatives.files if file.scan == scan and file.output.is_table]
     models = sorted({file.model for file in tables} - {""})
@@ -119,7 +139,7 @@ def _scan(derivatives: Derivatives, scan: Entities) -> ScanResult:
         registration=_registration(derivatives, scan),
         models=tuple(_model(derivatives, scan, model) for model in models),
         t1w_sidecar=derivatives.facts(sidecar_path(images[0].path)) if images else {},
-        rating=derivatives.facts(ratings[0].path) if ratings else {},
+        ratings=ratings,
     )
 
 
