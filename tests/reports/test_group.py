@@ -379,3 +379,42 @@ def test_figures_are_reproducible_and_survive_degenerate_data():
     draw = lambda under: marked_svg(group_figures.map_slices(zeros, under))  # noqa: E731
     assert draw(None) == draw(None)
     assert draw(group_figures.mean_anatomy([zeros])).startswith("<svg")
+
+
+def _scatter(n):
+    age = np.linspace(20, 80, n)
+    return pd.DataFrame(
+        {
+            "participant_id": [f"sub-{i:03d}" for i in range(n)],
+            "chronological_age": age,
+            "predicted_age": age + 1,
+            "gap": 1.0,
+            "ci95_lower": age - 30,
+            "ci95_upper": age + 32,
+            "flagged": False,
+        }
+    )
+
+
+def test_intervals_of_the_scatter_plot_are_not_cut():
+    (axes,) = group_figures.age_scatter(_scatter(5)).axes
+    assert axes.get_ylim()[0] < -10
+    assert axes.get_ylim()[1] > 112
+    assert axes.get_xlim() == axes.get_ylim()  # the identity line is the diagonal
+
+
+def test_legends_of_scatter_plots_cover_nothing():
+    for draw in (group_figures.age_scatter, group_figures.gap_scatter):
+        figure = draw(_scatter(5))
+        figure.canvas.draw()
+        (legend,) = figure.legends
+        (axes,) = figure.axes
+        assert axes.get_legend() is None
+        assert not legend.get_window_extent().overlaps(axes.get_window_extent())
+
+
+def test_many_scans_have_no_intervals_and_the_caption_speaks_of_none():
+    many = _scatter(group_figures.MANY_SCANS + 1)
+    assert not group_figures.intervals_drawn(many)
+    (axes,) = group_figures.age_scatter(many).axes
+    assert axes.get_ylim()[0] > 10

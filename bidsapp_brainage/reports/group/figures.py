@@ -44,19 +44,26 @@ def age_scatter(scans: pd.DataFrame, how: str = "") -> Figure:
     with mpl.rc_context(STYLE):
         figure, axes = chart(4.9, 4.6)
         age, predicted = scans["chronological_age"], scans["predicted_age"]
-        low, high = _span(pd.concat([age, predicted]))
+        shown = [age, predicted]
+        if intervals_drawn(scans):
+            bounds = [scans["ci95_lower"], scans["ci95_upper"]]
+            axes.vlines(age, *bounds, color=BLUE, alpha=0.25, lw=1.6, zorder=1)
+            shown += bounds
+        low, high = _span(pd.concat(shown))
         axes.plot([low, high], [low, high], color=GREY, lw=1, ls="--", label="identity")
         axes.axhline(age.mean(), color=GREEN, lw=1, ls=":", label="mean age of the sample")
-        if len(scans) <= MANY_SCANS:
-            bounds = (scans["ci95_lower"], scans["ci95_upper"])
-            axes.vlines(age, *bounds, color=BLUE, alpha=0.18, lw=1.6, zorder=1)
         _join_sessions(axes, scans, "predicted_age")
         _points(axes, scans, "predicted_age")
         axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
         axes.set_xlabel("chronological age (years)")
         axes.set_ylabel(f"predicted age{how} (years)")
-        axes.legend(frameon=False, fontsize=8.5, loc="upper left")
+        _legend_above(figure)
         return figure
+
+
+def intervals_drawn(scans: pd.DataFrame) -> bool:
+    """Whether the scatter plot shows the interval of each of these scans."""
+    return len(scans) <= MANY_SCANS and bool(scans["ci95_lower"].notna().any())
 
 
 def gap_scatter(scans: pd.DataFrame, how: str = "") -> Figure:
@@ -86,7 +93,7 @@ def gap_scatter(scans: pd.DataFrame, how: str = "") -> Figure:
         axes.set_xlabel("chronological age (years)")
         axes.set_ylabel(f"gap{how or ': predicted minus chronological'} (years)")
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, fontsize=8.5, loc="best")
+            _legend_above(figure)
         return figure
 
 
@@ -234,6 +241,11 @@ def _points(axes: Axes, scans: pd.DataFrame, column: str) -> None:
         drawn.set_urls([mark(position) for position in positions[part.index]])
 
 
+def _legend_above(figure: Figure) -> None:
+    """A legend that covers no point and no interval."""
+    figure.legend(frameon=False, fontsize=8.5, loc="outside upper left", ncols=3)
+
+
 def _join_sessions(axes: Axes, scans: pd.DataFrame, column: str) -> None:
     """A thin line through the scans of one person."""
     for _, person in scans.groupby("participant_id"):
@@ -243,8 +255,9 @@ def _join_sessions(axes: Axes, scans: pd.DataFrame, column: str) -> None:
 
 
 def _span(values: pd.Series) -> tuple[float, float]:
-    margin = 0.06 * float(np.ptp(values)) or 5.0
-    return float(values.min()) - margin, float(values.max()) + margin
+    low, high = float(values.min()), float(values.max())
+    margin = 0.06 * (high - low) or 5.0
+    return low - margin, high + margin
 
 
 def short_name(name: object, length: int = 34) -> str:

@@ -141,14 +141,15 @@ def sample_figures(
     how = ", calibrated for the site" if is_calibrated(scans) else ""
     n = count(len(known), "scan")
     points = scan_points(results.output_dir, known)
+    bars = "Pale bars: 95 % intervals. " if figures.intervals_drawn(known) else ""
     return {
         "scatter": gallery.picture(
             figures.age_scatter(known, how),
             "agescatter",
             f"Scatter plot of predicted against chronological age{how}, {n}",
             f"Predicted age{how}, against chronological age. Dashed: perfect prediction. Dotted: "
-            "answering everybody with the sample's mean age. Pale bars: 95 % intervals. Open "
-            "circles: flagged. Thin lines join scans of one person.",
+            f"answering everybody with the sample's mean age. {bars}Open circles: flagged. Thin "
+            "lines join scans of one person.",
             data="group_brainage",
             points=points,
         ),
