@@ -176,7 +176,8 @@ _METRICS = (
     Column("ci_method", "Interval method", "How the 95 % interval was made.",
         levels={"BCa": "bias-corrected and accelerated bootstrap over participants",
             "percentile": "percentile bootstrap over participants, where BCa is undefined",
-            "Wilson": "Wilson interval of a proportion"}),
+            "Wilson": "Wilson interval of a proportion; scans of one participant count as one "
+            "observation"}),
     UNIT,
     c.N_PARTICIPANTS,
     c.N_SCANS,

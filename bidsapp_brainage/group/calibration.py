@@ -240,14 +240,15 @@ def _remark(part: pd.DataFrame, people: pd.DataFrame) -> str | None:
     sentences = []
     if len(people) < SURE_REFERENCE:
         sentences.append(
-            f"the line rests on {len(people)} people; below {SURE_REFERENCE} its slope is uncertain"
+            f"the line rests on few people ({len(people)}; below {SURE_REFERENCE} its slope is "
+            "uncertain)"
         )
     ages, reference = part["chronological_age"].dropna(), people["chronological_age"]
     outside = int((~ages.between(reference.min(), reference.max())).sum())
     if outside:
         sentences.append(
-            f"{outside} scans are of people younger than {reference.min():.1f} or older than "
-            f"{reference.max():.1f} years: the line is extrapolated"
+            f"the line is extrapolated to people younger than {reference.min():.1f} or older than "
+            f"{reference.max():.1f} years (scans: {outside})"
         )
     return "; ".join(sentences) or None
 

@@ -48,8 +48,8 @@ def choose_repeats(scans: pd.DataFrame) -> tuple[Repeats | None, list[Note]]:
     n_people = int((counts >= used).sum())
     if n_people < MIN_REPEATED:
         sentence = (
-            f"{n_people} participants have several scans: too few for reliability "
-            f"(at least {MIN_REPEATED} are needed)."
+            f"Too few participants with several scans for reliability ({n_people}; at least "
+            f"{MIN_REPEATED} are needed)."
         )
         return None, [Note("reliability", sentence)]
     wide = ordered.assign(number=number).pivot(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MISSING = "n/a"
+_PLURALS = {"person": "people"}
 _SCRIPTS = ("report.js", "viewer.js", "rating.js", "points.js")
 
 
@@ -143,6 +144,19 @@ def number(value: object, digits: int = 1, *, signed: bool = False) -> str:
     if float(text) == 0:
         text = f"{0:.{digits}f}"
     return text.replace("-", "\N{MINUS SIGN}")
+
+
+def count(n: object, what: str) -> str:
+    """A number with its noun.
+
+    Examples
+    --------
+    >>> count(1, "scan"), count(3, "person")
+    ('1 scan', '3 people')
+    """
+    if n == 1:
+        return f"1 {what}"
+    return f"{n} {_PLURALS.get(what, what + 's')}"
 
 
 def slug(*parts: str) -> str:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import pandas as pd
 
 from bidsapp_brainage.catalogue.levels import SIDES, level_title
+from bidsapp_brainage.catalogue.lookup import explanation_title
+from bidsapp_brainage.reports.codes import (
+    correction_title,
+    measure_title,
+    part_title,
+    term_title,
+    unit_title,
+)
 from bidsapp_brainage.reports.html import (
     MISSING,
     Cell,
@@ -25,6 +34,18 @@ from bidsapp_brainage.reports.wording import SIGNS
 _P_LEAST = 0.001
 _VERDICTS = {"agrees": "ok", "partly": "warn", "differs": "bad"}
 _NUMBERS = {"number", "signed", "count", "rank"}
+#: Kinds of columns whose codes have words.
+_TITLES: Mapping[str, Callable[[str], str]] = MappingProxyType(
+    {
+        "level": level_title,
+        "measure": measure_title,
+        "unit": unit_title,
+        "part": part_title,
+        "term": term_title,
+        "correction": correction_title,
+        "explanation": explanation_title,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -38,9 +59,10 @@ class Show:
     title, help : str
         Empty: the words of the data dictionary, where the table has one.
     kind : str
-        ``text``, ``name`` (written as it is), ``side``, ``level``, ``number``, ``signed``,
+        ``text``, ``name`` (written as it is), ``side``, ``number``, ``signed``,
         ``count``, ``rank``, ``p``, ``interval`` (of the columns ``<name>_lower`` and
-        ``<name>_upper``), ``verdict``, ``sign`` (of contributions: a word of
+        ``<name>_upper``), ``verdict``, a kind of code (``level``, ``measure``, ``unit``, ``part``,
+        ``term``, ``correction``, ``explanation``), ``sign`` (of contributions: a word of
         :data:`bidsapp_brainage.stats.regional.signs.Sign`, or whether it is stable) or ``long`` for
         sentences.
     digits : int
@@ -151,8 +173,8 @@ def _word_cell(value: object, kind: str) -> Cell:
         return Cell(str(value), level=_VERDICTS.get(str(value), ""))
     if kind == "sign":
         return _sign_cell(value)
-    if kind == "level":
-        return Cell(level_title(str(value)))
+    if kind in _TITLES:
+        return Cell(_TITLES[kind](str(value)))
     if kind == "side":
         return Cell(SIDES.get(str(value), str(value)))
     if kind == "name":

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from bidsapp_brainage.catalogue.lookup import columns_of
-from bidsapp_brainage.stats.intervals import MIN_FOR_BOOTSTRAP, Floats, Paired, Statistic
+from bidsapp_brainage.stats.intervals import MIN_FOR_BOOTSTRAP, Floats, Paired, Statistic, wilson
 
 MIN_FOR_LINE = 3  # participants, for correlation, R2 and slope
 COLUMNS = tuple(columns_of("metrics"))
@@ -123,7 +122,7 @@ def metrics(
     """
     sample = Paired.of(age, predicted, participants)
     if sample.n_participants == 0:
-        note = f"No participant of the sample '{subset}' has a known age: accuracy is unknown."
+        note = f"{_named(subset)}: no participant has a known age, accuracy is unknown."
         return Accuracy(_empty_table(), (note,))
     wanted, notes = _supported(sample, subset)
     rows = []
@@ -217,7 +216,7 @@ def by_subset(
     answers, small = [], []
     for label, part in parts:
         if part["participant_id"].nunique() < MIN_FOR_BOOTSTRAP:
-            small.append(f"{prefix}={label}")
+            small.append(f"{prefix} {label}")
             continue
         answer = metrics(
             part["chronological_age"].to_numpy(dtype=float),
@@ -257,8 +256,9 @@ def coverage(
     Returns
     -------
     Accuracy
-        One row, ``coverage95`` between 0 and 1, with the Wilson interval for one scan per
-        participant (with several scans per participant it would be too narrow and is left out).
+        One row, ``coverage95`` between 0 and 1, with the Wilson interval for as many observations
+        as there are participants: scans of one person are not independent, and counting each
+        would make it too narrow.
     """
     known = np.isfinite(age) & np.isfinite(lower) & np.isfinite(upper)
     n_scans = int(known.sum())
@@ -266,15 +266,8 @@ def coverage(
         return Accuracy(_empty_table())
     inside = int(((age >= lower) & (age <= upper))[known].sum())
     n_participants = len(np.unique(np.asarray(participants)[known]))
-    bounds, method = (np.nan, np.nan), "n/a"
-    notes: tuple[str, ...] = ()
-    if n_participants < n_scans:
-        notes = ("Coverage has no interval, because some participants have several scans.",)
-    else:
-        wilson = stats.binomtest(inside, n_scans).proportion_ci(method="wilson")
-        bounds, method = (wilson.low, wilson.high), "Wilson"
     row = _row(
-        (*bounds, method),
+        (*wilson(inside / n_scans, n_participants), "Wilson"),
         subset=subset,
         metric="coverage95",
         value=inside / n_scans,
@@ -282,7 +275,7 @@ def coverage(
         n_participants=n_participants,
         n_scans=n_scans,
     )
-    return Accuracy(pd.DataFrame([row], columns=list(COLUMNS)), notes)
+    return Accuracy(pd.DataFrame([row], columns=list(COLUMNS)))
 
 
 def corrected_gap(
@@ -337,22 +330,28 @@ def _supported(sample: Paired, subset: str) -> tuple[list[_Metric], tuple[str, .
     supports_line = sample.n_participants >= MIN_FOR_LINE and span > 0
     if not supports_line:
         notes.append(
-            f"Sample '{subset}': {sample.n_participants} participants with ages spanning "
-            f"{span:.1f} years are too few for R2, correlation, slope and weighted MAE "
-            f"(at least {MIN_FOR_LINE} participants of different age are needed)."
+            f"{_named(subset)}: too few participants for R², correlation, slope and weighted MAE "
+            f"({sample.n_participants}, over {span:.1f} years; at least {MIN_FOR_LINE} of "
+            "different age are needed)."
         )
     elif np.ptp(sample.predicted) == 0:
         notes.append(
-            f"Sample '{subset}': all predicted ages are equal, so that a correlation is undefined."
+            f"{_named(subset)}: all predicted ages are equal, so that a correlation is undefined."
         )
     if sample.n_participants < MIN_FOR_BOOTSTRAP:
         notes.append(
-            f"Sample '{subset}': {sample.n_participants} participants are too few for bootstrap "
-            f"intervals (at least {MIN_FOR_BOOTSTRAP} are needed)."
+            f"{_named(subset)}: too few participants for bootstrap intervals "
+            f"({sample.n_participants}; at least {MIN_FOR_BOOTSTRAP} are needed)."
         )
     undefined = "pearson_r" if np.ptp(sample.predicted) == 0 else ""
     wanted = [m for m in _all_metrics(span) if supports_line or not m.needs_line]
     return [m for m in wanted if m.name != undefined], tuple(notes)
+
+
+def _named(subset: str) -> str:
+    """A part of the sample, as the beginning of a sentence."""
+    words = {"all": "All scans", "unflagged": "Without flagged scans"}
+    return words.get(subset, subset.replace("=", " ").capitalize())
 
 
 def _all_metrics(age_span: float) -> list[_Metric]:

@@ -93,8 +93,8 @@ def make_design(
             notes.append(_too_few(complete, asked))
             return None, notes
         notes.append(
-            f"{len(complete)} participants are too few for {wanted[0]} in the models "
-            f"({PEOPLE_PER_TERM} for each coefficient)."
+            f"Too few participants for {_words(wanted[0])} in the models ({len(complete)}; "
+            f"{PEOPLE_PER_TERM} are needed for each coefficient)."
         )
         wanted = wanted[1:]
     else:
@@ -113,8 +113,8 @@ def _design(
 ) -> tuple[Design | None, list[str]]:
     if len(complete) < len(people):
         notes.append(
-            f"{len(people) - len(complete)} participants lack a covariate and are not in the "
-            "linear models."
+            "Participants who lack a covariate and are not in the linear models: "
+            f"{len(people) - len(complete)}."
         )
     if sites is not None and POOLED in set(sites):
         notes.append(f"Sites with fewer than {SMALL_SITE} participants were pooled in the models.")
@@ -137,9 +137,14 @@ def _design(
 
 def _too_few(complete: pd.DataFrame, asked: Sequence[str]) -> str:
     return (
-        f"No linear models: {len(complete)} participants with known {', '.join(asked)} are too "
-        f"few ({PEOPLE_PER_TERM} are needed for each coefficient)."
+        f"No linear models: too few participants with known {', '.join(asked)} "
+        f"({len(complete)}; {PEOPLE_PER_TERM} are needed for each coefficient)."
     )
+
+
+def _words(name: str) -> str:
+    """A term of the app's own choice in words."""
+    return name.replace("_", " ")
 
 
 def _varies(people: pd.DataFrame, name: str) -> bool:
@@ -154,7 +159,9 @@ def _usable(people: pd.DataFrame, name: str, notes: list[str]) -> bool:
     missing = float(people[source].isna().mean())
     if missing > MOST_MISSING:
         if name == source:
-            notes.append(f"{name} is unknown for {missing:.0%} of the participants: not in models.")
+            notes.append(
+                f"{_words(name)} is unknown for {missing:.0%} of the participants: not in models."
+            )
         return False
     return True
 

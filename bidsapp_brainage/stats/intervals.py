@@ -52,6 +52,23 @@ class Mean:
         return {**bounds, "t": self.t, "p": self.p, "effect_size": effect}
 
 
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """95 % Wilson interval of a proportion of `n` independent observations.
+
+    Where several observations of one person are counted as one, the share need not be a multiple
+    of 1/n. Source: Wilson, Journal of the American Statistical Association 1927.
+
+    Examples
+    --------
+    >>> [round(bound, 3) for bound in wilson(0.75, 4)]
+    [0.301, 0.954]
+    """
+    z = float(stats.norm.ppf(1 - MISS / 2))
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
 def conformal_quantile(scores: Floats, miss: float = MISS) -> float:
     """Half width that covers all but `miss` of new people, in the unit of the scores.
 

@@ -241,16 +241,22 @@ def test_flags_are_counted_on_the_first_lines():
     notice = flag_notice(scans)
     assert notice.level == "bad"
     assert notice.title == "3 of 10 scans have a flag"
-    assert notice.text == "unlike training 2, implausible gap 1, image quality 1."
+    assert notice.text.endswith(": unlike training 2, implausible gap 1, image quality 1.")
     table = flag_table(scans.assign(flag_reasons="because"), pd.DataFrame(), lambda _: "")
     assert len(table.rows) == 3
     assert flag_notice(_flagged(5)) == Notice("ok", "No scan has a flag")
 
 
+def test_flagged_scans_of_one_person_are_told_apart_from_people():
+    people = ["sub-00", "sub-00", "sub-01", "sub-02", "sub-02"]
+    scans = _flagged(5, participant_id=people, qc_flag=["warn", "warn", "warn", "pass", "pass"])
+    assert flag_notice(scans).title == "3 of 5 scans (2 of 3 people) have a flag"
+
+
 def test_flags_that_need_the_age_do_not_make_accuracy_look_better():
     scans = _flagged(10, flags=["age_outside_interval", *["none"] * 9])
     assert not scans["flagged"].any()
-    assert flag_notice(scans).title == "1 of 10 scans have a flag"
+    assert flag_notice(scans).title == "1 of 10 scans has a flag"
 
 
 @pytest.mark.parametrize(("outside", "told"), [(1, False), (10, True)])
@@ -266,7 +272,7 @@ def test_intervals_that_do_not_hold_for_a_sample_are_told(outside, told):
 
 def test_tables_of_an_earlier_version_have_their_one_flag():
     scans = _flagged(3, ood_flag=["none", "out_of_range", "none"])
-    assert flag_notice(scans).text == "out of range 1."
+    assert flag_notice(scans).text.endswith(": out of range 1.")
 
 
 def test_names_of_people_are_escaped_in_points(tmp_path):
@@ -340,6 +346,8 @@ def test_everything_that_the_group_level_found_is_shown(tmp_path):
         "< 0.001",
     ):
         assert words in got.text, words
+    for code in ("coverage95", "sex=F", "split half spearman", "occlusion background", "kfold"):
+        assert code not in got.text, code
     assert len(set(got.ids)) == len(got.ids)
     for kind, path in tables.items():
         assert kind == "notes" or path.name in got.links, kind

@@ -99,10 +99,20 @@ def test_coverage_counts_and_has_a_wilson_interval():
     assert got["value"] == 0.75
     assert got["n_scans"] == 4
     assert got["ci95_lower"] < 0.75 < got["ci95_upper"] <= 1
-    several = accuracy.coverage(age, age - 1, age + 1, np.array(list("aabbc")))
-    assert np.isnan(several.table.loc[0, "ci95_lower"])
-    assert "several scans" in several.notes[0]
+    exact = stats.binomtest(3, 4).proportion_ci(method="wilson")
+    assert (got["ci95_lower"], got["ci95_upper"]) == pytest.approx((exact.low, exact.high))
     assert accuracy.coverage(age * np.nan, age, age, people).table.empty
+
+
+def test_scans_of_one_person_count_as_one_observation_of_coverage():
+    age = np.array([10.0, 20, 30, 40])
+    upper = np.array([11.0, 21, 31, 39])
+    each = accuracy.coverage(age, age - 1, upper, np.array(list("abcd"))).table.iloc[0]
+    several = accuracy.coverage(age, age - 1, upper, np.array(list("aabb"))).table.iloc[0]
+    assert (several["value"], several["n_participants"], several["n_scans"]) == (0.75, 2, 4)
+    assert several["ci95_lower"] < each["ci95_lower"]
+    assert each["ci95_upper"] < several["ci95_upper"] <= 1
+    assert several["ci_method"] == "Wilson"
 
 
 def test_corrected_gap_reports_no_accuracy(sample):
@@ -132,5 +142,5 @@ def test_parts_of_the_sample(sample):
     got = accuracy.by_subset(scans, sex, prefix="sex", n_boot=99)
     assert list(got.table["subset"].unique()) == ["sex=F", "sex=M"]
     assert set(got.table["metric"]) == {"mae", "mean_gap"}
-    assert "sex=O" in got.notes[0]
+    assert "sex O" in got.notes[0]
     assert accuracy.by_subset(scans, sex.where(sex == "F"), prefix="sex").table.empty

@@ -137,7 +137,7 @@ def test_what_is_missing_constant_or_redundant_is_said():
     text = " ".join(notes)
     assert "quality is unknown for 38%" in text
     assert "dose does not vary" in text
-    assert "5 participants lack a covariate" in text
+    assert "who lack a covariate and are not in the linear models: 5." in text
     assert "twin is a combination" in text
     assert "quality" not in design.terms
     assert len(design.terms) == 75

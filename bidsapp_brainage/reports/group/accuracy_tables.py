@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bidsapp_brainage.reports.html import Table
+from bidsapp_brainage.reports.codes import measure_title, unit_title
+from bidsapp_brainage.reports.html import Table, count
 from bidsapp_brainage.reports.tables import INTERVAL, PEOPLE, Show, tabulate
 
+#: What each metric says, in the order of the page.
 METRICS = {
-    "mae": ("Mean absolute error (years)", "how far predictions are off, on average"),
-    "mae_mean_age": ("The same, answering the sample's mean age (years)", "needs no brain image"),
-    "mae_gain": ("Gain over the mean age (years)", "positive: the model adds something"),
-    "weighted_mae": ("Mean absolute error / age range", "compares samples of different age range"),
-    "rmse": ("Root mean squared error (years)", "large errors count more"),
-    "r2": ("R², 1 − SSE/SST", "1 is perfect, 0 as good as the mean age, negative is worse"),
-    "pearson_r": ("Pearson r", "blind to offset and scale; grows with the age range"),
-    "mean_gap": ("Mean gap (years)", "0 is unbiased"),
-    "bias_slope": ("Slope of the gap on age", "negative: the old look too young"),
-    "coverage95": ("Coverage of the 95 % intervals", "0.95 if the intervals are honest"),
+    "mae": "how far predictions are off, on average",
+    "mae_mean_age": "needs no brain image",
+    "mae_gain": "positive: the model adds something",
+    "weighted_mae": "compares samples of different age range",
+    "rmse": "large errors count more",
+    "r2": "1 is perfect, 0 as good as the mean age, negative is worse",
+    "pearson_r": "blind to offset and scale; grows with the age range",
+    "mean_gap": "0 is unbiased",
+    "bias_slope": "negative: the old look too young",
+    "coverage95": "0.95 if the intervals are honest",
 }
+#: Columns without which there is nothing to show.
+NEEDED = ("prediction", "subset", "metric", "value", "unit", "n_participants", "n_scans")
 _WORDS = {"raw": "raw", "site": "calibrated"}
 _KINDS = {"age": "age (years)", "sex": "sex", "site": "site"}
 _PARTS = (
@@ -50,20 +54,34 @@ def accuracy_table(metrics: pd.DataFrame) -> Table | None:
     columns = [Show("title", "Metric", "name"), Show("value", "Value", "number"), INTERVAL]
     rows = everybody.loc[[name for name in METRICS if name in everybody.index]]
     rows = rows.assign(
-        title=[METRICS[name][0] for name in rows.index],
-        meaning=[METRICS[name][1] for name in rows.index],
+        title=[_title(name, unit) for name, unit in rows["unit"].items()],
+        meaning=[METRICS[name] for name in rows.index],
     )
     if kind != "raw":
         rows["before"] = part_of(metrics, "raw", "all")["value"].reindex(rows.index)
         columns.append(Show("before", "As predicted", "number", help="before the calibration"))
     if not without.empty:
         rows["without"] = without["value"].reindex(rows.index)
-        sensitivity = "sensitivity to flagged scans"
-        columns.append(Show("without", "Without flagged", "number", help=sensitivity))
-    columns += [PEOPLE, Show("meaning", "What it says", "long")]
-    source = "intervals from a bootstrap over participants"
-    caption = f"Accuracy of {_WORDS[kind]} predictions; {source}."
+        left = f"sensitivity to flags that need no age: {who(without)} are left"
+        columns.append(Show("without", "Without flagged", "number", help=left))
+    columns.append(Show("meaning", "What it says", "long"))
+    caption = (
+        f"Accuracy of {_WORDS[kind]} predictions of {who(everybody)} of known age, each scan "
+        "counted; intervals from a bootstrap over people, each with all of their scans."
+        + (f" Without flagged: {who(without)}." if not without.empty else "")
+    )
     return tabulate("accuracy-table", caption, columns, rows, sortable=False)
+
+
+def who(rows: pd.DataFrame) -> str:
+    """How many scans of how many people these metrics are of."""
+    first = rows.iloc[0]
+    return f"{count(first['n_scans'], 'scan')} of {count(first['n_participants'], 'person')}"
+
+
+def _title(metric: object, unit: object) -> str:
+    words = unit_title(str(unit))
+    return measure_title(str(metric)) + (f" ({words})" if words else "")
 
 
 def subset_table(metrics: pd.DataFrame) -> Table | None:

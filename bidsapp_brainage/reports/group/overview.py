@@ -7,10 +7,10 @@ import pandas as pd
 from bidsapp_brainage.group.calibration import is_calibrated
 from bidsapp_brainage.group.sample import doubted
 from bidsapp_brainage.reports.group import figures
-from bidsapp_brainage.reports.group.accuracy_tables import main_prediction, part_of
+from bidsapp_brainage.reports.group.accuracy_tables import main_prediction, part_of, who
 from bidsapp_brainage.reports.group.pictures import Gallery, Picture, scan_points
 from bidsapp_brainage.reports.group.stored import StoredResults
-from bidsapp_brainage.reports.html import number
+from bidsapp_brainage.reports.html import count, number
 from bidsapp_brainage.reports.tables import interval
 
 _GAP = (
@@ -28,11 +28,6 @@ def subtitle(scans: pd.DataFrame) -> str:
     """How many people and scans."""
     people = count(scans["participant_id"].nunique(), "participant")
     return f"{people}, {count(len(scans), 'scan')}"
-
-
-def count(n: int, what: str) -> str:
-    """A number with its noun."""
-    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def model_facts(results: StoredResults, scans: pd.DataFrame) -> list[tuple[str, str]]:
@@ -84,26 +79,55 @@ def tiles(metrics: pd.DataFrame, scans: pd.DataFrame) -> list[dict[str, object]]
                 "main": name == "mae",
             }
         )
-    n_flagged = int(doubted(scans).sum())
-    flagged = {"what": "Flagged scans", "value": str(n_flagged), "unit": f"of {len(scans)}"}
-    return [*shown, {**flagged, "note": "kept, never dropped silently", "main": False}]
+    flagged = scans[doubted(scans)]
+    people = f"{flagged['participant_id'].nunique()} of {scans['participant_id'].nunique()} people"
+    return [
+        *shown,
+        {
+            "what": "Flagged scans",
+            "value": str(len(flagged)),
+            "unit": f"of {len(scans)}",
+            "note": f"of {people}; kept in all numbers",
+            "main": False,
+        },
+    ]
+
+
+def counted(metrics: pd.DataFrame, scans: pd.DataFrame) -> str:
+    """What counts as one in which numbers, where some people have several scans."""
+    people = scans["participant_id"].nunique()
+    if people == len(scans):
+        return ""
+    overall = part_of(metrics, main_prediction(metrics), "all")
+    accuracy = f" ({who(overall)} of known age)" if len(overall) else ""
+    return (
+        f"{count(people, 'person')} with {count(len(scans), 'scan')}: accuracy counts scans"
+        f"{accuracy}, and its intervals draw people with all of their scans; gaps, models and "
+        "contributions count people, each with the mean over their scans."
+    )
 
 
 def sample_facts(results: StoredResults, scans: pd.DataFrame) -> list[tuple[str, str]]:
     """Numbers of people, their ages and what else is known of them."""
-    ages = scans["chronological_age"].dropna()
+    known = scans.dropna(subset=["chronological_age"])
+    ages = known.groupby("participant_id")["chronological_age"].mean()
     people = scans.drop_duplicates("participant_id")
     repeated = int((scans["participant_id"].value_counts() > 1).sum())
     rows = [
         ("Participants", str(len(people))),
         ("Scans", f"{len(scans)} ({count(repeated, 'participant')} with several)"),
-        ("Age known", f"{len(ages)} of {count(len(scans), 'scan')}"),
+        (
+            "Age known",
+            f"{len(ages)} of {count(len(people), 'participant')}, "
+            f"{len(known)} of {count(len(scans), 'scan')}",
+        ),
     ]
     if len(ages):
+        youngest, oldest = known["chronological_age"].agg(["min", "max"])
         spread = number(ages.std(ddof=1)) if len(ages) > 1 else "n/a"
         rows += [
-            ("Age, mean (SD)", f"{number(ages.mean())} ({spread}) years"),
-            ("Age, range", f"{number(ages.min())} to {number(ages.max())} years"),
+            ("Age, mean (SD)", f"{number(ages.mean())} ({spread}) years, of participants"),
+            ("Age, range", f"{number(youngest)} to {number(oldest)} years, of scans"),
         ]
     predicted = scans["predicted_age"]
     low, high = number(predicted.min()), number(predicted.max())
@@ -147,9 +171,9 @@ def sample_figures(
             figures.age_scatter(known, how),
             "agescatter",
             f"Scatter plot of predicted against chronological age{how}, {n}",
-            f"Predicted age{how}, against chronological age. Dashed: perfect prediction. Dotted: "
-            f"answering everybody with the sample's mean age. {bars}Open circles: flagged. Thin "
-            "lines join scans of one person.",
+            f"Predicted age{how}, against chronological age, one point per scan. Dashed: perfect "
+            f"prediction. Dotted: answering everybody with the sample's mean age. {bars}Open "
+            "circles: flagged. Thin lines join scans of one person.",
             data="group_brainage",
             points=points,
         ),

@@ -35,7 +35,7 @@ def write_group_report(output_dir: Path, label: str, *, command_line: str = "") 
     results = StoredResults(output_dir, label)
     gallery = Gallery(results)
     link = functools.partial(report_link, results.output_dir)
-    scans, metrics = results.scans(), results.rows("metrics", needs=("prediction", "subset"))
+    scans, metrics = results.scans(), results.rows("metrics", needs=accuracy_tables.NEEDED)
     atlases = [
         atlas_section(results, entities, gallery, position=position)
         for position, entities in enumerate(results.atlases(), start=1)
@@ -56,6 +56,7 @@ def write_group_report(output_dir: Path, label: str, *, command_line: str = "") 
         synthetic=shows_synthetic_people(results.output_dir),
         model=overview.model_facts(results, scans),
         tiles=overview.tiles(metrics, scans),
+        counted=overview.counted(metrics, scans),
         sample=overview.sample_facts(results, scans),
         figures=overview.sample_figures(results, scans, gallery),
         accuracy=accuracy_tables.accuracy_table(metrics),

@@ -9,7 +9,7 @@ from scipy.stats import binom
 
 from bidsapp_brainage.catalogue import flags
 from bidsapp_brainage.group.sample import UNFLAGGED, doubted
-from bidsapp_brainage.reports.html import Cell, Table
+from bidsapp_brainage.reports.html import Cell, Table, count
 from bidsapp_brainage.reports.tables import Show, tabulate
 from bidsapp_brainage.reports.wording import Notice
 
@@ -36,7 +36,10 @@ def flag_table(scans: pd.DataFrame, qc: pd.DataFrame, link: Link) -> Table | Non
         Show("predicted_age", "Predicted age (years)", "number", 1),
         Show("gap", "Gap (years)", "signed", 1),
     ]
-    caption = "Flagged scans. They are kept in all figures; the accuracy table shows both versions."
+    caption = (
+        "Flagged scans. They are kept in all figures; the accuracy table shows both versions, of "
+        "which the second leaves out those whose flag needs no age."
+    )
     rows = flagged.assign(reason=flagged["scan"].map(reasons))
     if "flag_reasons" not in rows:
         rows["flag_reasons"] = None
@@ -74,10 +77,20 @@ def flag_notice(scans: pd.DataFrame) -> Notice:
     level = "bad" if any(card and card.level == "bad" for card in cards) else "warn"
     return Notice(
         level,
-        f"{doubt} of {len(scans)} scans have a flag",
-        f"{', '.join(named)}. {_outside(scans)}".strip(),
+        f"{doubt} of {count(len(scans), 'scan')}{_whose(scans)} {'has' if doubt == 1 else 'have'} "
+        "a flag",
+        f"Scans by flag, of which one may have several: {', '.join(named)}. "
+        f"{_outside(scans)}".strip(),
         "See the table under Quality: it names the scans and the reasons.",
     )
+
+
+def _whose(scans: pd.DataFrame) -> str:
+    """How many people the flagged scans are of, where some have several scans."""
+    people = scans["participant_id"]
+    if people.is_unique:
+        return ""
+    return f" ({people[doubted(scans)].nunique()} of {count(people.nunique(), 'person')})"
 
 
 def _outside(scans: pd.DataFrame) -> str:
@@ -100,7 +113,7 @@ def outlier_table(outliers: pd.DataFrame, link: Link) -> Table | None:
         return None
     columns = [
         _scan(link),
-        Show("metric", "Measure"),
+        Show("metric", "Measure", "measure"),
         Show("value", "Value", "number", cell=_short_cell),
         Show("median", "Median", "number", cell=_short_cell),
         Show("robust_z", "Robust z", "signed", 1, "distance from the median in robust SDs"),

@@ -13,7 +13,6 @@ from bidsapp_brainage.reports import wording
 from bidsapp_brainage.reports.group import curves, figures, region_tables
 from bidsapp_brainage.reports.group.comparisons.age_table import network_table
 from bidsapp_brainage.reports.group.comparisons.second_opinions import region_sections
-from bidsapp_brainage.reports.group.overview import count
 from bidsapp_brainage.reports.group.pictures import (
     Gallery,
     Picture,
@@ -23,6 +22,7 @@ from bidsapp_brainage.reports.group.pictures import (
 from bidsapp_brainage.reports.group.result_tables import shown_tables
 from bidsapp_brainage.reports.group.results import ATLAS_RESULTS
 from bidsapp_brainage.reports.group.stored import StoredResults
+from bidsapp_brainage.reports.html import count
 from bidsapp_brainage.reports.wording import Notice
 from bidsapp_brainage.stats.regional.regions import notes
 from bidsapp_brainage.stats.regional.signs import N_LEADING, verdict

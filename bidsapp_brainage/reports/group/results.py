@@ -24,7 +24,7 @@ class Result:
 def _terms(*more: Show) -> tuple[Show, ...]:
     """Columns of a fitted model, one row per term."""
     return (
-        Show("term"),
+        Show("term", kind="term"),
         Show("estimate", kind="signed", digits=3),
         Show("ci95", "95 % interval", "interval", 3),
         Show("beta", "Standardised", "signed"),
@@ -39,8 +39,8 @@ def _terms(*more: Show) -> tuple[Show, ...]:
 SAMPLE = Result(
     "sample", "The sample and its parts", "",
     (
-        Show("subset", "Part"), PEOPLE,
-        Show("n_scans", "Scans", "count"), Show("n_known_age", "Age known", "count"),
+        Show("subset", "Part", "part"), PEOPLE,
+        Show("n_scans", "Scans", "count"), Show("n_known_age", "People of known age", "count"),
         Show("n_female", "Female", "count"), Show("n_male", "Male", "count"),
         Show("age_mean", "Mean age", "number", 1), Show("age_sd", "SD", "number", 1),
         Show("age_min", "Youngest", "number", 1), Show("age_max", "Oldest", "number", 1),
@@ -51,9 +51,10 @@ SAMPLE = Result(
 GAPS = Result(
     "gaps", "The gap, raw and corrected",
     "A correction subtracts the gap that is expected at a person's age. It says nothing about "
-    "accuracy: it puts the true age into the prediction.",
+    "accuracy: it puts the true age into the prediction. Means over people, each with the mean "
+    "over their scans.",
     (
-        Show("correction"), Show("subset", "Part"), PEOPLE,
+        Show("correction", kind="correction"), Show("subset", "Part", "part"), PEOPLE,
         Show("mean_gap", "Mean gap", "signed"), INTERVAL,
         Show("sd_gap", "SD", "number"), Show("age_slope", "Slope on age", "signed"),
         Show("age_slope_ci95", "95 % interval", "interval"),
@@ -91,7 +92,7 @@ RELIABILITY = Result(
     "reliability", "Agreement of repeated scans",
     "A change of one person below the smallest detectable change is noise.",
     (
-        Show("measure"), PEOPLE,
+        Show("measure", kind="measure"), PEOPLE,
         Show("n_sessions", "Scans each", "count"), Show("within_sd", kind="number"),
         Show("icc21", "ICC(2,1)", "number"), Show("icc21_ci95", "95 % interval", "interval"),
         Show("icc31", "ICC(3,1)", "number"), Show("icc31_ci95", "95 % interval", "interval"),
@@ -117,10 +118,11 @@ SENSITIVITY = Result(
     "sensitivity", "What if it had been done otherwise",
     "The main results again with another choice. Conclusions that change here are not safe.",
     (
-        Show("analysis"), Show("atlas"), Show("measure"), Show("main", kind="number", digits=3),
+        Show("analysis", kind="part"), Show("measure", kind="measure"),
+        Show("main", kind="number", digits=3),
         Show("value", "This analysis", "number", 3),
-        Show("difference", kind="signed", digits=3), Show("unit"),
-        PEOPLE,
+        Show("difference", kind="signed", digits=3), Show("unit", kind="unit"),
+        PEOPLE, Show("atlas", kind="name"),
     ),
 )  # fmt: skip
 REGION_MODEL = Result(
@@ -166,14 +168,16 @@ ASYMMETRY = Result(
 STABILITY = Result(
     "stability", "Does the ranking repeat?",
     "How much of the ranking is found again in other people.",
-    (Show("level", kind="level"), Show("measure"), Show("value", kind="number"),
+    (Show("level", kind="level"), Show("measure", kind="measure"),
+     Show("value", kind="number"),
      INTERVAL, Show("n_repeats", kind="count"),
      Show("n_regions", kind="count")),
 )  # fmt: skip
 AGREEMENT = Result(
     "agreementstats", "Do explanations agree?",
     "Rank correlation over regions between explanations, over participants.",
-    (Show("explanation_a"), Show("explanation_b"), Show("measure"),
+    (Show("explanation_a", kind="explanation"), Show("explanation_b", kind="explanation"),
+     Show("measure", kind="measure"),
      Show("mean", kind="number"), Show("sd", "SD", "number"),
      PEOPLE),
 )  # fmt: skip

@@ -55,9 +55,9 @@ def kfold_correction(
     span = np.ptp(fit["chronological_age"]) if len(fit) else 0.0
     if n_people < MIN_REFERENCE or span == 0:
         return None, [
-            f"No correction was fitted within the dataset: the reference group has {n_people} "
-            f"participants of known age spanning {span:.1f} years; at least {MIN_REFERENCE} of "
-            "different age are needed."
+            "No correction was fitted within the dataset: too few participants of known age in "
+            f"the reference group ({n_people}, over {span:.1f} years; at least {MIN_REFERENCE} of "
+            "different age are needed)."
         ]
     slope, intercept = _line(fit)
     expected = slope * age + intercept
@@ -88,12 +88,13 @@ def _warnings(n_people: int, ages: pd.Series, others: pd.Series) -> list[str]:
     sentences = []
     if n_people < SURE_REFERENCE:
         sentences.append(
-            f"the line rests on {n_people} participants; below {SURE_REFERENCE} it is uncertain"
+            f"the line rests on few participants ({n_people}; below {SURE_REFERENCE} it is "
+            "uncertain)"
         )
     outside = (others < ages.min()) | (others > ages.max())
     if outside.any():
         sentences.append(
-            f"{int(outside.sum())} scans outside the reference group are younger than "
-            f"{ages.min():.1f} or older than {ages.max():.1f} years: the line is extrapolated"
+            "the line is extrapolated to people outside the reference group younger than "
+            f"{ages.min():.1f} or older than {ages.max():.1f} years (scans: {int(outside.sum())})"
         )
     return sentences

@@ -17,10 +17,9 @@ from bidsapp_brainage.reports.group import curves
 from bidsapp_brainage.reports.group.comparisons import figures
 from bidsapp_brainage.reports.group.comparisons.figures import Strip
 from bidsapp_brainage.reports.group.figures import mean_anatomy
-from bidsapp_brainage.reports.group.overview import count
 from bidsapp_brainage.reports.group.pictures import Gallery, Picture, anatomies
 from bidsapp_brainage.reports.group.stored import StoredResults
-from bidsapp_brainage.reports.html import Table
+from bidsapp_brainage.reports.html import Table, count
 from bidsapp_brainage.reports.tables import INTERVAL, PEOPLE, Show, tabulate, with_values
 
 MANY_REGIONS = 20  # of the picture over ages
