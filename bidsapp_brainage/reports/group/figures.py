@@ -46,9 +46,9 @@ def age_scatter(scans: pd.DataFrame, how: str = "") -> Figure:
         age, predicted = scans["chronological_age"], scans["predicted_age"]
         shown = [age, predicted]
         if intervals_drawn(scans):
-            bounds = [scans["ci95_lower"], scans["ci95_upper"]]
-            axes.vlines(age, *bounds, color=BLUE, alpha=0.25, lw=1.6, zorder=1)
-            shown += bounds
+            lower, upper = scans["ci95_lower"], scans["ci95_upper"]
+            axes.vlines(age, lower, upper, color=BLUE, alpha=0.25, lw=1.6, zorder=1)
+            shown += [lower, upper]
         low, high = _span(pd.concat(shown))
         axes.plot([low, high], [low, high], color=GREY, lw=1, ls="--", label="identity")
         axes.axhline(age.mean(), color=GREEN, lw=1, ls=":", label="mean age of the sample")
