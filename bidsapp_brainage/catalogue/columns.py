@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .baselines import BASELINES
 from .cards import Column
-from .flags import meanings
+from .flags import VERDICTS, meanings
 from .levels import SIDES, level_meanings
 
 PARTICIPANT_ID = Column("participant_id", "Participant", "Label of the participant with its prefix "
@@ -46,6 +46,11 @@ FLAG_REASONS = Column("flag_reasons", "Reasons of the flags", "What was found, o
     "each of the flags in their order, joined by semicolons; n/a without flags.")  # fmt: skip
 OOD_FLAG = Column("ood_flag", "Doubt flag", "First of the flags that the model raises without "
     "knowing the age; none if nothing was found.", levels=meanings(of_model=True))  # fmt: skip
+VERDICT = Column("verdict", "Verdict", "Whether the predicted age can be used, from the flags, the "
+    "quality checks and the interval; in the table of the group also from ratings and, where there "
+    "is one, the calibration. Not of the contributions of regions.", levels=VERDICTS)  # fmt: skip
+VERDICT_REASONS = Column("verdict_reasons", "Reasons of the verdict", "What speaks against the "
+    "predicted age, the gravest first, joined by semicolons; n/a where nothing does.")  # fmt: skip
 N_PARTICIPANTS = Column("n_participants", "Participants", "Number of participants that the value "
     "is computed from.", minimum=0)  # fmt: skip
 N_SCANS = Column("n_scans", "Scans", "Number of scans that the value is computed from.",

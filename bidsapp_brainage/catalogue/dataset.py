@@ -61,6 +61,7 @@ _REGIONS = (
 _PHENOTYPE = (
     "participant_id", "model", "chronological_age", "predicted_age", "predicted_age_sd",
     "ci95_lower", "ci95_upper", "gap", "gap_corrected", "flags", "ood_flag", "qc_flag",
+    "verdict", "verdict_reasons",
 )  # fmt: skip
 
 OUTPUTS: tuple[Output, ...] = (

@@ -27,6 +27,8 @@ class Flag:
         of this level (:mod:`bidsapp_brainage.stats.verdicts`).
     of_model : bool
         Found by the model alone, without the true age; such a flag may stand in ``ood_flag``.
+    seen : bool
+        A person who looks at the image can tell whether anything is wrong.
     """
 
     key: str
@@ -36,6 +38,7 @@ class Flag:
     text: str
     remedy: str
     of_model: bool = False
+    seen: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,12 @@ class QualityCheck:
     remedy: str
 
 
+#: Levels of a verdict, from the best to the worst, and what they mean in data dictionaries.
+VERDICTS = {
+    "usable": "nothing speaks against the predicted age",
+    "look closer": "look at the person's page before use; report results with and without the scan",
+    "do not use": "leave the scan out, or mend the cause and run the participant level again",
+}
 NO_FLAG = "none"
 #: In this order they stand in tables and reports.
 FLAGS: tuple[Flag, ...] = (
@@ -154,6 +163,7 @@ FLAGS: tuple[Flag, ...] = (
         "differ one of them is wrong, and with it the input of the network.",
         remedy="Look at the outline of the mask; if it is wrong, give one of your own with "
         "--derivatives.",
+        seen=True,
     ),
 )
 

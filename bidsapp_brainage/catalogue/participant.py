@@ -122,6 +122,8 @@ PREDICTION: tuple[Column, ...] = (
     c.OOD_FLAG,
     Column("qc_flag", "Quality flag", "Decision of the image quality checks (see the qc table).",
         levels=_DECISIONS),
+    c.VERDICT,
+    c.VERDICT_REASONS,
     Column("n_tta", "Passes", "Number of versions of the image whose predictions were averaged; 1 "
         "means none but the image itself.", minimum=1),
 )  # fmt: skip

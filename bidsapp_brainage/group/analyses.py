@@ -337,4 +337,5 @@ def _predictions(prepared: Sample) -> pd.DataFrame:
     """Predictions as the participant level wrote them, with what is known of the people."""
     names = ("sex", "site", "group", "flagged", "gap_kfold", *CALIBRATED.values(), Z_SCORE)
     known = {name: prepared.scans[name] for name in names if name in prepared.scans}
-    return prepared.model.brainage.assign(**known)
+    judged = sample.verdicts(prepared.scans, prepared.model.qc)
+    return prepared.model.brainage.assign(**known, **judged)

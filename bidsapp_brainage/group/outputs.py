@@ -73,7 +73,7 @@ def write_phenotype(output_dir: Path, summaries: Sequence[Summary]) -> list[Note
         sidecar_path(path).unlink(missing_ok=True)
         return [Note("phenotype", f"phenotype/brainage.tsv is not written: {why}.")]
     (summary,) = summaries
-    table = summary.model.brainage.reindex(columns=columns_of("phenotype"))
+    table = summary.tables["group_brainage"].reindex(columns=columns_of("phenotype"))
     write_tsv(path, table)
     content = sidecar("brainage", list(table.columns), **_provenance(summary))
     write_json(sidecar_path(path), content)

@@ -10,9 +10,10 @@ from scipy import stats
 
 from bidsapp_brainage.catalogue import flags
 from bidsapp_brainage.catalogue.lookup import columns_of
-from bidsapp_brainage.group.calibration import gap_name
+from bidsapp_brainage.group.calibration import calibrated, gap_name
 from bidsapp_brainage.group.collect import AtlasResult
 from bidsapp_brainage.group.people import ParticipantColumns
+from bidsapp_brainage.stats.verdicts import scan_verdict
 
 SUBSETS = ("sex", "site", "group", "session_id")
 BRAIN_VOLUME = "brain_volume_ml"
@@ -74,6 +75,44 @@ def with_numbers(brainage: pd.DataFrame) -> pd.DataFrame:
 def doubted(scans: pd.DataFrame) -> pd.Series:
     """Whether a scan has any flag at all, also one that needs the true age."""
     return scans["flagged"] | scans["flags"].map(lambda text: bool(flags.split(text)))
+
+
+def verdicts(
+    scans: pd.DataFrame,
+    qc: pd.DataFrame,
+    ratings: Mapping[str, Sequence[Mapping[str, object]]] | None = None,
+) -> pd.DataFrame:
+    """Columns ``verdict`` and ``verdict_reasons``, on the index of the scans.
+
+    Parameters
+    ----------
+    scans : DataFrame
+        One row per scan; calibrated values count where there are any.
+    qc : DataFrame
+        Their tables of quality, by ``scan``; scans may be missing.
+    ratings : mapping of str to sequence of mappings
+        By scan, what every rater said; see
+        :func:`bidsapp_brainage.stats.verdicts.scan_verdict`.
+    """
+    checks = {str(row["scan"]): row for row in _records(qc)}
+    told = ratings or {}
+    found = [
+        scan_verdict(row, checks.get(name := str(row["scan"])), told.get(name, ()))
+        for row in _records(calibrated(scans))
+    ]
+    return pd.DataFrame(
+        {
+            "verdict": [verdict.level for verdict in found],
+            "verdict_reasons": [verdict.summary or None for verdict in found],
+        },
+        index=scans.index,
+        dtype=object,
+    )
+
+
+def _records(rows: pd.DataFrame) -> list[dict[str, object]]:
+    names = [str(name) for name in rows.columns]
+    return [dict(zip(names, row, strict=True)) for row in rows.itertuples(index=False, name=None)]
 
 
 def in_reference_group(scans: pd.DataFrame, columns: ParticipantColumns) -> pd.Series:

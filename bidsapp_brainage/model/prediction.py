@@ -26,6 +26,7 @@ from bidsapp_brainage.model.plausibility.features import (
 )
 from bidsapp_brainage.model.plausibility.flags import Findings, raised
 from bidsapp_brainage.model.plausibility.reference import Distance, distance
+from bidsapp_brainage.stats.verdicts import scan_verdict
 
 Decode = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
@@ -356,7 +357,7 @@ def prediction_row(
         mask_doubt=mask_doubt,
     )
     flags = raised(findings)
-    return {
+    row = {
         "participant_id": identity["participant_id"],
         "session_id": identity.get("session_id"),
         "run_id": identity.get("run_id"),
@@ -379,6 +380,12 @@ def prediction_row(
         "flag_reasons": "; ".join(flag.reason for flag in flags) or None,
         "ood_flag": prediction.ood_flag,
         "qc_flag": qc_flag,
+    }
+    verdict = scan_verdict(row)
+    return {
+        **row,
+        "verdict": verdict.level,
+        "verdict_reasons": verdict.summary or None,
         "n_tta": prediction.n_tta,
     }
 

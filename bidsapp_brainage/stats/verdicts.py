@@ -21,6 +21,7 @@ from bidsapp_brainage.stats.regional import signs
 
 Level: TypeAlias = Literal["usable", "look closer", "do not use"]
 LEVELS: tuple[Level, ...] = get_args(Level)  # from the best to the worst
+_GOOD = 3  # of ratings from 1 to 4
 LOW_AGREEMENT = 0.3  # of rank correlations between explanations
 
 _OF_FLAG: Mapping[str, Level] = MappingProxyType(
@@ -122,6 +123,8 @@ def scan_verdict(
         ``do not use`` without a prediction, for every flag that is that bad, for scans that failed
         the quality checks or were rated 1; ``look closer`` for every other flag, for a true age
         outside the interval, without an interval, after warnings of the quality checks or rated 2.
+        Where everybody who rated the scan gave it 3 or 4, what can be seen in the image (warnings
+        of the quality checks, a doubtful mask) is a mere remark.
 
     Examples
     --------
@@ -140,6 +143,7 @@ def scan_verdict(
         reasons = [_no_prediction(decision, failure), *reasons]
     else:
         reasons = [*_flags(found), *reasons, *_remarks(found)]
+    reasons = _seen(reasons, ratings)
     reasons += [reason for rating in ratings for reason in _rating(rating)]
     return Verdict(tuple(sorted(reasons, key=lambda reason: -LEVELS.index(reason.level))))
 
@@ -240,6 +244,23 @@ def _remarks(row: Mapping[str, object]) -> list[Reason]:
         NO_AGE: _number(row.get("chronological_age")) is None,
     }
     return [_of_card(card) for card, applies in absent.items() if applies]
+
+
+def _seen(reasons: Sequence[Reason], ratings: Sequence[Mapping[str, object]]) -> list[Reason]:
+    """Doubts that a person can settle by a look are remarks where everybody found a good scan."""
+    grades = [_number(rating.get("rating")) for rating in ratings]
+    good = [grade is not None and grade >= _GOOD for grade in grades]
+    wrong = any("wrong" in (rating.get("mask"), rating.get("registration")) for rating in ratings)
+    if not good or not all(good) or wrong:
+        return list(reasons)
+    looked = "A person looked at the image and found it good."
+    visible = {"quality", *(card.key for card in flags.FLAGS if card.seen)}
+    return [
+        replace(reason, level="usable", text=f"{reason.text} {looked}".strip(), remedy="")
+        if reason.key in visible and reason.level == "look closer"
+        else reason
+        for reason in reasons
+    ]
 
 
 def _rating(rating: Mapping[str, object]) -> list[Reason]:

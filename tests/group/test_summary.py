@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.group import analyses, outputs
+from bidsapp_brainage.group import analyses, outputs, sample
 from bidsapp_brainage.group.collect import collect
 from bidsapp_brainage.io import load_nifti, read_tsv
 from tests.group.derivatives import write_derivatives
@@ -39,10 +39,25 @@ def test_sample_with_flags_and_unknown_ages(tmp_path):
     assert ("corrected", "all", "bias_slope") in metrics.index
     assert ("corrected", "all", "mae") not in metrics.index
     assert got.tables["group_brainage"]["flagged"].sum() == 1
+    brainage = got.tables["group_brainage"].set_index("scan")
+    assert brainage.loc["sub-04", "verdict"] == "look closer"
+    assert "quality checks" in brainage.loc["sub-04", "verdict_reasons"]
     outliers = got.tables["outliers"]
     assert ("sub-04", "snr") in set(zip(outliers["scan"], outliers["metric"], strict=True))
     assert got.tables["exclusions"]["reason"].tolist() == ["chronological age unknown"]
     assert any("age=" in text for text in said(got, "metrics"))
+
+
+def test_what_raters_say_changes_the_verdict_and_nothing_else_of_a_scan():
+    names = ["chronological_age", "ci95_lower", "ci95_upper", "predicted_age"]
+    scans = pd.DataFrame([[50.0, 40.0, 60.0, 52.0]] * 3, columns=names)
+    scans = scans.assign(scan=["sub-01", "sub-02", "sub-03"], flags="none", qc_flag="pass")
+    qc = pd.DataFrame({"scan": ["sub-02"], "decision": "warn", "decision_reason": "coarse voxels"})
+    ratings = {"sub-02": [{"rating": 4}], "sub-03": [{"rating": 1, "rater": "AB"}]}
+    before, after = sample.verdicts(scans, qc), sample.verdicts(scans, qc, ratings)
+    assert list(before["verdict"]) == ["usable", "look closer", "usable"]
+    assert list(after["verdict"]) == ["usable", "usable", "do not use"]
+    assert list(after["verdict_reasons"]) == [None, None, "Rated 1, exclude by AB"]
 
 
 def test_nobody_has_an_age(tmp_path):

@@ -102,6 +102,12 @@ def test_flags_and_reasons_stand_in_the_table_in_the_same_order(tmp_path):
     assert row["ood_flag"] == "none"
     calm = row_of(card, 60.0, 61.0)
     assert (calm["flags"], calm["flag_reasons"]) == ("none", None)
+    assert (calm["verdict"], calm["verdict_reasons"]) == ("usable", None)
+    assert row["verdict"] == "do not use"
+    assert row["verdict_reasons"] == (
+        "The gap is larger than a brain explains; "
+        "The chronological age lies outside the 95 % interval"
+    )
 
 
 def test_the_users_line_says_what_is_usual_and_the_cards_where_it_cannot(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bidsapp_brainage.catalogue.flags import FLAGS, QUALITY_CHECKS
+from bidsapp_brainage.catalogue.flags import FLAGS, QUALITY_CHECKS, VERDICTS
 from bidsapp_brainage.stats.regional import signs
 from bidsapp_brainage.stats.verdicts import LEVELS, region_verdict, scan_verdict, worst
 
@@ -133,3 +133,31 @@ def judged(*agreement, baselines=("mean", "blur"), strongest=1, **counts):
 )
 def test_contradictions_between_explanations_ask_for_a_look_at_most(contributions, level):
     assert contributions.level == level
+
+
+SEEN = {"decision": "warn", "decision_reason": "coarse voxels"}
+
+
+@pytest.mark.parametrize(
+    ("flag", "ratings", "level"),
+    [
+        ("mask_disagreement", [{"rating": 3}, {"rating": 4, "mask": "good"}], "usable"),
+        ("mask_disagreement", [{"rating": 4}, {"rating": 2}], "look closer"),
+        ("mask_disagreement", [{"rating": 4, "mask": "wrong"}], "do not use"),
+        ("mask_disagreement", [{}], "look closer"),
+        ("member_disagreement", [{"rating": 4}], "look closer"),
+        ("unlike_training", [{"rating": 4}], "do not use"),
+        ("age_outside_interval", [{"rating": 4}], "look closer"),
+    ],
+)
+def test_a_good_rating_settles_only_what_can_be_seen(flag, ratings, level):
+    found = scan_verdict({**GOOD, "flags": flag}, SEEN, ratings)
+    assert found.level == level
+    (quality,) = (reason for reason in found.reasons if reason.key == "quality")
+    settled = len(ratings[0]) and all(rating.get("rating", 0) > 2 for rating in ratings)
+    settled = settled and ratings[0].get("mask") != "wrong"
+    assert (quality.level == "usable") == quality.text.endswith("found it good.") == bool(settled)
+
+
+def test_the_words_of_the_dictionary_are_the_levels():
+    assert tuple(VERDICTS) == LEVELS

@@ -26,7 +26,16 @@ from bidsapp_brainage.stats.verdicts import Verdict, scan_verdict
 
 _CORRECTED = "freed from the model's regression to the mean"
 _BADGES = {"pass": "ok", "warn": "warn", "fail": "bad"}
-_IDENTITY = ("participant_id", "session_id", "run_id", "scan", "model")
+#: Not among the numbers: they stand at the top of the page, the verdict with what raters said.
+_ELSEWHERE = (
+    "participant_id",
+    "session_id",
+    "run_id",
+    "scan",
+    "model",
+    "verdict",
+    "verdict_reasons",
+)
 
 
 @dataclass(frozen=True)
@@ -219,7 +228,7 @@ def _dictionary_table(table: TableFile, identifier: str, caption: str) -> Table:
     """Columns of a one-row table as rows, explained by its data dictionary."""
     rows = []
     for name, value in table.first.items():
-        if name in _IDENTITY:
+        if name in _ELSEWHERE:
             continue
         facts = table.sidecar.get(name)
         facts = facts if isinstance(facts, dict) else {}
