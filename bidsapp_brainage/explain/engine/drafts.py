@@ -138,8 +138,11 @@ def _operation(draft: Draft, layer: Layer, dtype: torch.dtype, device: torch.dev
         rows = _stem_rows(weight, layer)
         bias = None if bias is None else bias.repeat(layer.n_children)
     else:
-        taps = torch.from_numpy(layer.window.phase_order()).to(weight.device)
-        rows = weight.flatten(2).index_select(2, taps).permute(1, 2, 0).flatten(1)
+        by_tap = weight.flatten(2)
+        if layer.window.n_phases > 1:
+            taps = torch.from_numpy(layer.window.phase_order()).to(weight.device)
+            by_tap = by_tap.index_select(2, taps)
+        rows = by_tap.permute(1, 2, 0).flatten(1)
     return Operation(
         weight=_channels_innermost(weight.to(device, dtype)),
         rows=rows.contiguous().to(device, dtype),

@@ -30,7 +30,11 @@ def explain(session: ExplanationSession) -> Results:
     """
     inputs = session.inputs
     primary, grouped = session.region_and_group_effects()
-    single = {baseline: session.region_effects(baseline) for baseline in inputs.baselines}
+    # baseline by baseline: what a baseline changes in every voxel is worked out once for all pieces
+    single, controls = {}, {}
+    for baseline in inputs.baselines:
+        single[baseline] = session.region_effects(baseline)
+        controls[baseline] = _controls(session, baseline)
     baselines = baseline_table(inputs.atlas, single, voxel_ml=inputs.voxel_ml)
     table = _region_table(session, primary)
     table["stable"] = is_stable(signs(baselines)).reindex(table["index"]).to_numpy()
@@ -38,7 +42,7 @@ def explain(session: ExplanationSession) -> Results:
         "table": table,
         "groups": group_table(session.groups, grouped, primary, voxel_ml=inputs.voxel_ml),
         "baselines": baselines,
-        "controls": _control_table(session),
+        "controls": pd.concat(controls.values(), ignore_index=True),
     }
 
 
@@ -68,18 +72,13 @@ def _region_table(session: ExplanationSession, primary: pd.DataFrame) -> pd.Data
     return table
 
 
-def _control_table(session: ExplanationSession) -> pd.DataFrame:
-    names = list(session.controls)
-    tables = []
-    for baseline in session.inputs.baselines:
-        table = control_table(
-            session.effects_of("controls", _control_predictions(session, baseline)),
-            session.region_effects(baseline),
-            names,
-            baseline,
-        )
-        tables.append(table)
-    table = pd.concat(tables, ignore_index=True)
+def _controls(session: ExplanationSession, baseline: str) -> pd.DataFrame:
+    table = control_table(
+        session.effects_of("controls", _control_predictions(session, baseline)),
+        session.region_effects(baseline),
+        list(session.controls),
+        baseline,
+    )
     volume_mm3 = table["n_voxels"] * session.inputs.voxel_ml * 1000
     return table.assign(volume_mm3=volume_mm3)[list(CONTROL_COLUMNS)]
 
@@ -90,11 +89,11 @@ def _control_predictions(session: ExplanationSession, baseline: str) -> Predicti
     if not lookup.baseline(baseline).outlined:
         return session.occluder.occlude(session.fill(baseline), numbers)
     # All regions together keep the fills of the regions; other pieces have outlines of their own.
+    everything = list(pieces).index("all_regions")
+    together = session.occluder.occlude(session.fill(baseline), [numbers[everything]])
     pieces["all_regions"] = None
     predictions = session.occlude_pieces(
         session.occluder, list(pieces.values()), first=numbers[0], baseline=baseline
     )
-    everything = list(pieces).index("all_regions")
-    together = session.occluder.occlude(session.fill(baseline), [numbers[everything]])
     predictions.put([everything], together)
     return predictions

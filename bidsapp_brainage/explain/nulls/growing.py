@@ -6,6 +6,7 @@ shift, so that a piece grows on all sides by six shifts, whatever its size.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -142,13 +143,24 @@ def _half(n_voxels: int) -> int:
 def _grown(cube: _Cube, allowed: int, n_voxels: int) -> NDArray[np.bool_] | None:
     """A piece about the middle of a cube (its voxels, flat); None where the cube is too small."""
     piece = 1 << (cube.side**3 // 2)
-    for radius in range(cube.n_balls):
+    radii = range(cube.n_balls)
+    # A ball with fewer voxels of the mask holds no piece of the size.
+    first = bisect_left(radii, n_voxels, key=lambda r: (allowed & cube.ball(r)).bit_count())
+    if first > 0:
+        piece = _filled(cube, piece, allowed & cube.ball(first - 1))
+    for radius in radii[first:]:
         inside, before = allowed & cube.ball(radius), piece
-        while (larger := cube.touched(piece) & inside) != piece:
-            piece = larger
+        piece = _filled(cube, piece, inside)
         if piece.bit_count() >= n_voxels:
             return _counted(cube, inside, before, n_voxels)
     return None
+
+
+def _filled(cube: _Cube, piece: int, inside: int) -> int:
+    """A piece with all voxels of a set that a path in the set joins with it."""
+    while (larger := cube.touched(piece) & inside) != piece:
+        piece = larger
+    return piece
 
 
 def _counted(cube: _Cube, inside: int, piece: int, n_voxels: int) -> NDArray[np.bool_]:

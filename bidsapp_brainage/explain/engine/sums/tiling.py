@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from bidsapp_brainage.explain.engine.geometry import (
 SIDE, KERNEL, PRODUCTS = 2, 3, 4
 # From three taps to what multiplies x0, (x0 + x1), (x0 - x1) and x1.
 _WEIGHTS = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
+_Array = TypeVar("_Array", NDArray[np.bool_], NDArray[np.int32])
 # Where `contract` leaves the four outputs.
 _PLACES = np.array([0, 2, 1, 3], dtype=np.int32)
 
@@ -54,31 +56,36 @@ def tile_weights(weight: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Tiling:
-    """Changed inputs of one region in tiles.
+    """Changed inputs in tiles.
+
+    A slab is a position on the first axis if that axis is not tiled, else everything. Tiles of a
+    slab begin where there are fewest of them.
 
     Attributes
     ----------
     origin : tuple of int
-        First input position of the first tile.
+        First input position; with that of the slab if the first axis is tiled.
     axes : tuple of int
-        Those along which a tile has two positions.
+        Those along which a tile has two positions, counted after the slabs.
+    shifts : ndarray of int64, shape (slabs, axes)
+        How far before the origin the first tile begins.
     numbers : ndarray of int32
-        Box of tiles: their numbers, -1 for tiles without changed inputs.
+        Box of tiles (slabs, ...): their numbers, -1 for tiles without changed inputs.
     """
 
     origin: Shape
     axes: tuple[int, ...]
+    shifts: NDArray[np.int64]
     numbers: NDArray[np.int32]
 
     @staticmethod
     def of(patch: Patch, axes: tuple[int, ...]) -> Tiling:
-        """Tiles of a patch, begun where there are fewest."""
-        shifts, occupied = _fewest(patch.box, axes)
-        return Tiling(
-            tuple(o - s for o, s in zip(patch.origin, shifts, strict=True)),
-            axes,
-            RowNumbers.of(Patch(patch.origin, occupied)).numbers,
-        )
+        """Tiles of a patch."""
+        origin, box = patch.origin, patch.box
+        if 0 in axes:
+            origin, box, axes = (0, *origin), box[None], tuple(axis + 1 for axis in axes)
+        shifts, occupied = _fewest(box, axes)
+        return Tiling(origin, axes, shifts, RowNumbers.of(Patch(origin, occupied)).numbers)
 
     @property
     def n_tiles(self) -> int:
@@ -89,8 +96,12 @@ class Tiling:
         """Rows of each tile (positions of a tile, tiles), -1 where nothing changed."""
         n_dims = self.numbers.ndim
         sides = [SIDE if axis in self.axes else 1 for axis in range(n_dims)]
-        end = [o + n * s for o, n, s in zip(self.origin, self.numbers.shape, sides, strict=True)]
-        box = moved(rows.numbers, rows.origin, self.origin, end, fill=-1)
+        end = [n * s for n, s in zip(self.numbers.shape, sides, strict=True)]
+        own = rows.numbers.reshape(self.numbers.shape[0], *rows.numbers.shape[1 - n_dims :])
+        box = np.full(end, -1, dtype=np.int32)
+        box[tuple(slice(0, n) for n in own.shape)] = own
+        for axis, shift in zip(self.axes, self.shifts.T, strict=True):
+            box = _chosen(shift, [box, np.roll(box, 1, axis)])
         parts = [size for n, s in zip(self.numbers.shape, sides, strict=True) for size in (n, s)]
         order = [*range(1, 2 * n_dims, 2), *range(0, 2 * n_dims, 2)]
         split = box.reshape(parts).transpose(order).reshape(-1, self.numbers.size)
@@ -100,8 +111,12 @@ class Tiling:
         self, outputs: Coordinates, window: Window
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Tiles (n, 2 for each tiled axis) that reach each output, and by which product."""
-        first = outputs - np.asarray(window.padding) - np.asarray(self.origin)
-        first[:, self.axes] += KERNEL - 1
+        first = outputs - np.asarray(window.padding)
+        if first.shape[1] < self.numbers.ndim:
+            first = np.insert(first, 0, 0, axis=1)
+        first -= np.asarray(self.origin)
+        slab = np.clip(first[:, 0], 0, len(self.shifts) - 1)  # children of a pool may lie outside
+        first[:, self.axes] += KERNEL - 1 + self.shifts[slab]
         tile, odd = first.copy(), first[:, self.axes] % SIDE
         tile[:, self.axes] //= SIDE
         steps_back = np.array(list(itertools.product((0, 1), repeat=len(self.axes))))
@@ -118,21 +133,32 @@ class Tiling:
         return found.astype(np.int32, copy=False), place
 
 
-def _fewest(box: NDArray[np.bool_], axes: Sequence[int]) -> tuple[Shape, NDArray[np.bool_]]:
-    """How far before the box the first tile begins along each axis, and which tiles are needed."""
-    best: tuple[Shape, NDArray[np.bool_]] = ((0,) * box.ndim, box)
+def _fewest(
+    box: NDArray[np.bool_], axes: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """How far before each slab its first tile begins along each axis, and which are needed."""
+    shifts, tiles = [], box
     for axis in axes:
-        shifts, tiles = best
         choices = [_pairs(tiles, axis, shift) for shift in range(SIDE)]
-        shift = int(np.argmin([choice.sum() for choice in choices]))
-        best = ((*shifts[:axis], shift, *shifts[axis + 1 :]), choices[shift])
-    return best
+        counts = [np.count_nonzero(choice.reshape(len(box), -1), axis=1) for choice in choices]
+        shifts.append(np.argmin(counts, axis=0))
+        tiles = _chosen(shifts[-1], choices)
+    return np.stack(shifts, axis=1), tiles
+
+
+def _chosen(numbers: NDArray[np.int64], choices: Sequence[_Array]) -> _Array:
+    """For each slab the choice of its number, out of two."""
+    if len(numbers) == 1:
+        return choices[numbers[0]]
+    first, second = choices
+    picked = numbers.astype(bool).reshape(-1, *[1] * (first.ndim - 1))
+    return np.where(picked, second, first)
 
 
 def _pairs(box: NDArray[np.bool_], axis: int, shift: int) -> NDArray[np.bool_]:
     """Combine two neighbours along an axis by `or`; the first pair begins `shift` before."""
     along = np.moveaxis(box, axis, 0)
-    pairs = np.zeros(((len(along) + shift + 1) // SIDE, *along.shape[1:]), dtype=bool)
+    pairs = np.zeros(((len(along) + SIDE) // SIDE, *along.shape[1:]), dtype=bool)
     for start in range(SIDE):
         own = along[start::SIDE]
         place = (start + shift) // SIDE
