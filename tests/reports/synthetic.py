@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,9 @@ class Person:
     sessions: tuple[str, ...] = ()
     age: float | None = 52.5
     predicted: float = 58.2
+    years: float = 0.0  # from one session to the next
+    change: float = 0.0  # of the predicted age meanwhile
+    strength: float = 1.0  # of contributions; grows with the predicted age
     explain: bool = True
     flag: str = "none"
     decision: str = "pass"
@@ -102,9 +105,13 @@ class Person:
 def write_person(root: Path, person: Person, pictures: Pictures | None = None) -> Path:
     """Write the derivatives of one participant below `root` and return it."""
     pictures = pictures or Pictures.small()
-    for session in person.sessions or ("",):
+    for number, session in enumerate(person.sessions or ("",)):
         entities = (("sub", person.subject), *((("ses", session),) if session else ()))
-        _write_scan(root, entities, person, pictures)
+        age = None if person.age is None else person.age + number * person.years
+        grown = number * person.change
+        strength = person.strength + grown / 20
+        then = replace(person, age=age, predicted=person.predicted + grown, strength=strength)
+        _write_scan(root, entities, then, pictures)
     return root
 
 
@@ -338,7 +345,7 @@ def _regions(person, pictures):
             "network": [NETWORKS[(i // 2) % 4] + person.text for i in index],
         }
     )
-    delta = 1.6 * np.sin(index) * np.exp(-index / 9)
+    delta = 1.6 * person.strength * np.sin(index) * np.exp(-index / 9)
     labels = pictures.labels
     table = contributions(atlas, labels, delta, age=person.age, intact=person.predicted)
     return table, paint_map(labels, index, table["delta_age"])

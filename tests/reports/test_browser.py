@@ -32,7 +32,9 @@ TABLE = f"#regions-sub-01-ses-1-{MODEL}-blocks-24"
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = write_person(tmp_path_factory.mktemp("browser"), Person(sessions=("1", "2")))
+    root = write_person(
+        tmp_path_factory.mktemp("browser"), Person(sessions=("1", "2"), years=3, change=4)
+    )
     error = {"node": "warp", "message": "failed", "traceback": "Traceback\n  line"}
     return write_individual_report(root, "01", run={**RUN, "errors": [error]})
 

@@ -22,6 +22,8 @@ BAR_HEIGHT = 52  # pixels for a colour bar below the slices
 JPEG_QUALITY = 75
 MARGIN_MM = 10.0
 _ROWS = ((2, 7), (1, 7), (0, 6))  # axis and slices: axial, coronal, sagittal (wider)
+_GAP = 4  # pixels between slices of one row
+_ROW_MARGIN = 0.22  # of the object on both sides, where a row has few slices
 _SIDES = {2: ("L", "R"), 1: ("L", "R"), 0: ("P", "A")}
 _AXIS_NAMES = "xyz"
 _FONT = "font-family=\"'DejaVu Sans', Arial, Helvetica, sans-serif\""
@@ -103,11 +105,7 @@ def layout(volume: Volume, inside: np.ndarray, *, bar: bool = False) -> Layout:
     """
     sizes = volume.sizes
     extent = _extent(inside)
-    margin = np.ceil(MARGIN_MM / sizes).astype(int)
-    box = tuple(
-        (max(low - m, 0), min(high + m, n))
-        for (low, high), m, n in zip(extent, margin, inside.shape, strict=True)
-    )
+    box = _box(extent, volume)
     span = np.array([high - low for low, high in box]) * sizes  # mm
     wide = [(axis, count, span[1 if axis == 0 else 0]) for axis, count in _ROWS]
     scale = WIDTH / max(count * across for _, count, across in wide)
@@ -123,6 +121,28 @@ def layout(volume: Volume, inside: np.ndarray, *, bar: bool = False) -> Layout:
             tiles.append(Tile(axis, index, left, top, width, height, column == 0))
         top += height + 4
     return Layout(tuple(tiles), box, WIDTH, top - 4 + (BAR_HEIGHT if bar else 0))
+
+
+def row(volume: Volume, inside: np.ndarray, planes: Sequence[tuple[int, int]]) -> Layout:
+    """Choose slices as for :func:`layout`, all in one row: of each axis so many."""
+    extent = _extent(inside)
+    box = _box(extent, volume)
+    span = np.array([high - low for low, high in box]) * volume.sizes  # mm
+    wanted = [
+        (axis, index)
+        for axis, count in planes
+        for index in _indices(extent[axis], count, _ROW_MARGIN)
+    ]
+    across = [float(span[1 if axis == 0 else 0]) for axis, _ in wanted]
+    scale = (WIDTH - _GAP * (len(wanted) - 1)) / sum(across)
+    tiles: list[Tile] = []
+    left = 0.0
+    for (axis, index), wide in zip(wanted, across, strict=True):
+        width, height = int(wide * scale), int(span[1 if axis == 2 else 2] * scale)
+        first = not tiles or tiles[-1].axis != axis
+        tiles.append(Tile(axis, index, round(left), 0, max(width, 1), max(height, 1), first))
+        left += wide * scale + _GAP
+    return Layout(tuple(tiles), box, WIDTH, max(tile.height for tile in tiles))
 
 
 def assemble(place: Layout, pictures: Iterator[np.ndarray]) -> np.ndarray:
@@ -166,15 +186,15 @@ def words(place: Layout, volume: Volume, *, millimetres: bool) -> list[str]:
         if tile.first_in_row:
             first, second = _SIDES[tile.axis]
             labels += [
-                _text(first, tile.left + 4, middle),
-                _text(second, tile.left + tile.width - 4, middle, anchor="end"),
+                text(first, tile.left + 4, middle),
+                text(second, tile.left + tile.width - 4, middle, anchor="end"),
             ]
         if millimetres:
             point = np.zeros(3)
             point[tile.axis] = tile.index
             position = nib.affines.apply_affine(volume.affine, point)[tile.axis]
             label = f"{_AXIS_NAMES[tile.axis]} = {position:.0f}".replace("-", "\N{MINUS SIGN}")
-            labels.append(_text(label, tile.left + 4, tile.top + tile.height - 5, size=13))
+            labels.append(text(label, tile.left + 4, tile.top + tile.height - 5, size=13))
     return labels
 
 
@@ -191,12 +211,12 @@ def colour_bar(
         for i, colour in enumerate(colours)
     ]
     elements += [
-        _text(ends[0], left - 10, top + 13, anchor="end", size=16),
-        _text(ends[1], left + width + 10, top + 13, size=16),
-        _text(title, place.width / 2, top + 34, anchor="middle", size=16),
+        text(ends[0], left - 10, top + 13, anchor="end", size=16),
+        text(ends[1], left + width + 10, top + 13, size=16),
+        text(title, place.width / 2, top + 34, anchor="middle", size=16),
     ]
     if middle:
-        elements.append(_text(middle, place.width / 2, top - 2, anchor="middle", size=13))
+        elements.append(text(middle, place.width / 2, top - 2, anchor="middle", size=13))
     return elements
 
 
@@ -230,6 +250,15 @@ def _same_grid(one: Volume, two: Volume) -> bool:
     return one.data.shape == two.data.shape and np.allclose(one.affine, two.affine, atol=1e-2)
 
 
+def _box(extent: Sequence[tuple[int, int]], volume: Volume) -> tuple[tuple[int, int], ...]:
+    """What is shown of a volume: the object with a margin, in voxels (half open)."""
+    margin = np.ceil(MARGIN_MM / volume.sizes).astype(int)
+    return tuple(
+        (max(low - m, 0), min(high + m, n))
+        for (low, high), m, n in zip(extent, margin, volume.data.shape, strict=True)
+    )
+
+
 def _extent(inside: np.ndarray) -> list[tuple[int, int]]:
     """First and last+1 index of the object along each axis."""
     ranges = []
@@ -239,9 +268,9 @@ def _extent(inside: np.ndarray) -> list[tuple[int, int]]:
     return ranges
 
 
-def _indices(extent: tuple[int, int], count: int) -> list[int]:
+def _indices(extent: tuple[int, int], count: int, margin: float = 0.1) -> list[int]:
     low, high = extent
-    inner = np.linspace(0.1, 0.9, count) * (high - 1 - low) + low
+    inner = np.linspace(margin, 1 - margin, count) * (high - 1 - low) + low
     return [int(value) for value in np.round(inner)]
 
 
@@ -257,8 +286,9 @@ def _path(line: np.ndarray, tile: Tile) -> str:
     return f"M{points[0, 0]} {points[0, 1]}l{steps}"
 
 
-def _text(text: str, x: float, y: float, *, anchor: str = "start", size: int = 15) -> str:
+def text(what: str, x: float, y: float, *, anchor: str = "start", size: int = 15) -> str:
+    """SVG element of white words with a black outline, at a place in pixels."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="#fff" '
-        f'stroke="#000" stroke-width="3" paint-order="stroke" {_FONT}>{escape(text)}</text>'
+        f'stroke="#000" stroke-width="3" paint-order="stroke" {_FONT}>{escape(what)}</text>'
     )

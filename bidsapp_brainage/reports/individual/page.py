@@ -18,6 +18,7 @@ from bidsapp_brainage.reports.individual.history.run_tables import (
     software,
     stage_table,
 )
+from bidsapp_brainage.reports.individual.history.sessions import sessions_views
 from bidsapp_brainage.reports.individual.prediction_view import (
     PredictionView,
     age_caption,
@@ -53,6 +54,7 @@ SECTIONS = (
     ("about", "About"),
     ("errors", "Errors"),
 )
+SESSIONS = ("sessions", "Sessions")  # after the prediction, where there are several scans
 PAGE_BUDGET = 5_500_000  # bytes; mail servers refuse much larger attachments
 
 
@@ -64,18 +66,25 @@ def write_individual_report(output_dir: Path, subject: str, *, run: RunFacts) ->
     subject = subject.removeprefix("sub-")
     result = read_subject(Path(output_dir), subject)
     figures = EmbeddedFigures(_all_figures(result))
+    sessions = sessions_views(Path(output_dir), result)
     page = render(
         "individual.html.jinja",
         title=f"Brain age of sub-{subject}",
         subtitle=_subtitle(result),
-        sections=SECTIONS,
+        sections=_sections(several=bool(sessions)),
         synthetic=shows_synthetic_people(Path(output_dir)),
         written=run.get("written", ""),
+        sessions=sessions,
         **_context(Path(output_dir), result, run, figures),
     )
     path = report_path(Path(output_dir), subject)
     write_text(path, figures.insert(page, PAGE_BUDGET - len(page)))
     return path
+
+
+def _sections(*, several: bool) -> list[tuple[str, str]]:
+    after = [name for name, _ in SECTIONS].index("prediction") + 1
+    return [*SECTIONS[:after], *([SESSIONS] if several else []), *SECTIONS[after:]]
 
 
 def _context(

@@ -1,0 +1,89 @@
+"""The same slices of several scans below each other, with the same greys and the same colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bidsapp_brainage.reports.figures import colours, mosaic
+from bidsapp_brainage.reports.html import decimals, number
+
+_PLANES = ((2, 4), (1, 3), (0, 2))  # axis and how many: axial, coronal, sagittal
+_HEAD = 30  # pixels above a row, for its name
+_BAR_STEPS = 41
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scan (or a difference): its name, anatomy, and contributions painted over it."""
+
+    title: str
+    anatomy: mosaic.Volume
+    effect: mosaic.Volume | None = None
+
+
+def side_by_side(rows: Sequence[Row], *, title: str, scale: str = "") -> str:
+    """SVG with one row of slices per scan, in RAS planes with left on the left.
+
+    All rows are on one grid. Greys of all rows have the same window, colours the same scale, from
+    minus to plus the largest contribution. `title` is for people who cannot see the picture,
+    `scale` stands below the bar of colours.
+    """
+    inside = np.any([_brain(row.anatomy.data) for row in rows], axis=0)
+    first = mosaic.row(rows[0].anatomy, inside, _PLANES)
+    grey = _window([row.anatomy.data for row in rows], inside)
+    effects = [row.effect.data for row in rows if row.effect is not None]
+    most = max((float(np.abs(effect).max()) for effect in effects), default=0.0) or 1.0
+    step = first.height + _HEAD
+    bar = mosaic.BAR_HEIGHT if effects else 0
+    place = replace(
+        first,
+        tiles=tuple(
+            replace(tile, top=order * step + _HEAD)
+            for order in range(len(rows))
+            for tile in first.tiles
+        ),
+        height=len(rows) * step + bar,
+    )
+    pictures = (_picture(first, tile, row, grey, most) for row in rows for tile in first.tiles)
+    words = [
+        mosaic.text(row.title, 6, order * step + 21, size=18) for order, row in enumerate(rows)
+    ]
+    words += mosaic.words(
+        replace(place, tiles=place.tiles[: len(first.tiles)]), rows[0].anatomy, millimetres=True
+    )
+    if effects:
+        words += _bar(place, most, scale)
+    return mosaic.svg(place, mosaic.assemble(place, pictures), title=title, extra=words)
+
+
+def _brain(values: np.ndarray) -> np.ndarray:
+    """Voxels that are not background, which is what the corner holds."""
+    return np.abs(values - values[0, 0, 0]) > 1e-6
+
+
+def _window(volumes: Sequence[np.ndarray], inside: np.ndarray) -> tuple[float, float]:
+    """Values shown as black and white in all rows."""
+    known = np.concatenate([values[inside] for values in volumes])
+    low, high = (float(q) for q in np.percentile(known, [0.5, 99.5]))
+    return min(low, *(float(values[0, 0, 0]) for values in volumes)), high
+
+
+def _picture(
+    place: mosaic.Layout, tile: mosaic.Tile, row: Row, window: tuple[float, float], most: float
+) -> np.ndarray:
+    grey = mosaic.window(place.cut(row.anatomy, tile), *window)
+    if row.effect is None:
+        return np.repeat(grey[..., None], 3, axis=2)
+    return colours.paint(grey, place.cut(row.effect, tile, smooth=False) / most)
+
+
+def _bar(place: mosaic.Layout, most: float, scale: str) -> list[str]:
+    digits = decimals(most)
+    ends = (
+        f"{number(-most, digits)} (made it look older)",
+        f"{number(most, digits, signed=True)} (made it look younger)",
+    )
+    return mosaic.colour_bar(place, colours.legend(_BAR_STEPS), ends, scale)
