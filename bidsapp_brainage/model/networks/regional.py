@@ -95,18 +95,20 @@ class RegionLinear(nn.Module):
 
     def bound(self, labels: np.ndarray) -> nn.Module:
         """The network for a brain with these regions, (D, H, W), as one sum over its voxels."""
-        weight = self.weight.double().cpu().numpy()
-        inside, part = labels > 0, self.parts_of(labels)
+        weight = np.append(self.weight.double().cpu().numpy(), 0.0)
+        place, outside = self.parts_of(labels), len(weight)
+        place[labels <= 0] = outside
+        sizes = np.bincount(place.ravel(), minlength=outside + 1)[:-1]
         around = weight[self.n_tissues]  # of what has no fluid region of its own
-        own = np.append(weight, 0.0)[part]
-        fluid = (part >= self.n_tissues) & (part < len(self.names))
-        empty = np.where(fluid, own, around)
-        full = np.where(fluid, 0.0, own)
-        count = max(int(np.count_nonzero(inside)), 1)
-        years = np.where(inside, full - empty, 0.0) / count  # of tissue in place of fluid
+        places = np.arange(len(weight))
+        fluid = (places >= self.n_tissues) & (places < len(self.names))
+        empty, full = np.where(fluid, weight, around), np.where(fluid, 0.0, weight)
+        count = max(int(sizes.sum()), 1)
+        years = (full - empty) / count  # of a voxel of tissue in place of fluid
         usual = np.where(fluid, empty, full)  # fluid is fluid, the rest is tissue
-        age = float(self.intercept) + float(usual[inside].sum()) / count
-        weights = np.stack([np.where(fluid, years, 0.0), np.where(fluid, 0.0, -years)])
+        age = float(self.intercept) + float(usual @ sizes) / count
+        of_place = np.stack([np.where(fluid, years, 0.0), np.where(fluid, 0.0, -years)])
+        weights = np.pad(of_place, ((0, 0), (0, 1))).astype(np.float32)[:, place]
         network = BoundRegions(weights, age - self.middle, copy.deepcopy(self.spread), self.full)
         return network.to(self.weight.device)
 
@@ -119,7 +121,8 @@ class RegionLinear(nn.Module):
         table = np.full(int(max(labels.max(), *(part.max() for part in self._indices))) + 1, -1)
         for place, part in enumerate(self._indices):
             table[part] = place
-        return np.where(table[labels] < 0, len(self.names), table[labels])
+        table[table < 0] = len(self.names)
+        return table[labels]
 
 
 class BoundRegions(nn.Module):
@@ -153,7 +156,7 @@ class BoundRegions(nn.Module):
             self.units.weight.fill_(1.0 / full)
             _set(self.lack, [-1.0], [1.0])
             _set(self.both, [-1.0, 1.0], [1.0, 0.0])
-            self.sum.weight.copy_(torch.from_numpy(weights.ravel().astype(np.float32))[None])
+            self.sum.weight.copy_(torch.from_numpy(weights.reshape(1, -1).astype(np.float32)))
             self.sum.bias.fill_(age)
         self.requires_grad_(requires_grad=False)
 
