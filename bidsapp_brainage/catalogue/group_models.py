@@ -261,9 +261,11 @@ _CHANGE = (
 
 _SENSITIVITY = (
     Column("analysis", "Analysis", "What was changed: unflagged (flagged scans left out), "
-        "baseline=X (another fill), ensemble_members."),
+        "min_rating=N (scans that people rated lower left out; 1: nobody left out), baseline=X "
+        "(another fill), ensemble_members."),
     Column("atlas", "Atlas", "Atlas of the contributions; n/a for predictions."),
-    Column("measure", "Measure", "What was compared: a metric of accuracy, spearman (of the "
+    Column("measure", "Measure", "What was compared: a metric of accuracy, gapmodel=TERM (an "
+        "estimate of the table gapmodel), spearman (of the "
         "signed) or spearman_abs (of the absolute) mean contributions with the main analysis, "
         "top10_overlap with it, or relative_sd_of_members: the median over regions of the SD over "
         "members relative to the mean absolute contribution."),
@@ -348,6 +350,10 @@ _BRAINAGE = (
         "subtraction of a line fitted by cross-validation on the reference group of this dataset.",
         units="year"),
     *SITE_VALUES,
+    Column("rating", "Rating", "Group table only: what people gave the scan, from 1 (exclude) to 4 "
+        "(excellent); median over raters, of two in the middle the lower. n/a if nobody rated it.",
+        minimum=1, maximum=4),
+    Column("n_raters", "Raters", "Group table only: how many people rated the scan.", minimum=1),
 )  # fmt: skip
 
 TABLES: tuple[Output, ...] = (
@@ -368,8 +374,8 @@ TABLES: tuple[Output, ...] = (
         "change per year (T4)", _RELIABILITY, always=False),
     _table("change", "each participant with several scans: first, last, change (T4)", _CHANGE,
         always=False),
-    _table("sensitivity", "without flagged scans, with another baseline, between members of the "
-        "ensemble (T7)", _SENSITIVITY, always=False),
+    _table("sensitivity", "without flagged scans, with and without scans of low ratings, with "
+        "another baseline, between members of the ensemble (T7)", _SENSITIVITY, always=False),
     _table("outliers", "scans with an unusual quality metric or gap", _OUTLIERS),
     _table("qc", "image quality of all scans", (*c.IDENTITY, *participant.QC), key="group_qc",
         always=False),

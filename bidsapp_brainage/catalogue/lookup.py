@@ -122,6 +122,7 @@ OUTPUTS: tuple[Output, ...] = (
     *method_outputs(),
     *map_figures(),
     *group_models.TABLES,
+    *ratings.GROUP_TABLES,
     *group_atlases.TABLES,
     *dataset.OUTPUTS,
     ratings.RATINGS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import pandas as pd
@@ -20,6 +20,7 @@ from bidsapp_brainage.group.calibration import (
 from bidsapp_brainage.group.collect import AtlasResult, ModelResult
 from bidsapp_brainage.group.notes import Findings, Note, findings, notes_of, notes_table
 from bidsapp_brainage.group.people import ParticipantColumns, training_notes
+from bidsapp_brainage.group.ratings import Ratings, known_ratings, rating_tables, without_scans
 from bidsapp_brainage.group.regional import attributions, contributions, literature
 from bidsapp_brainage.group.regional.levels import Level, atlas_levels, occluded_groups
 from bidsapp_brainage.model.bias_correction import BiasCorrection
@@ -38,7 +39,8 @@ class Study:
 
     The name of the dataset is compared with the training cohort on the model's card, which is None
     if the model is not installed here; the correction is one that the user gives to the group
-    level. `calibrate` says on whom sites are calibrated, empty for no calibration.
+    level. `calibrate` says on whom sites are calibrated, empty for no calibration. The ratings are
+    those of all scans.
     """
 
     columns: ParticipantColumns = field(default_factory=ParticipantColumns)
@@ -46,6 +48,7 @@ class Study:
     card: ModelCard | None = None
     bias_correction: BiasCorrection | None = None
     calibrate: Literal["", "reference", "everybody"] = ""
+    ratings: Ratings = field(default_factory=Ratings)
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class Sample:
     kfold, design, repeats
         Correction of the gap fitted within the dataset, linear model, scans of people with several:
         None where the sample does not support them.
+    by_rating : mapping
+        The same people by other lowest ratings than the one chosen.
     """
 
     model: ModelResult
@@ -88,6 +93,7 @@ class Sample:
     n_boot: int
     n_permutations: int
     seed: int
+    by_rating: Mapping[int, Sample] = field(default_factory=dict)
 
     @property
     def flagged(self) -> frozenset[str]:
@@ -131,10 +137,12 @@ ANALYSES: tuple[OfSample | OfAtlas, ...] = (
                     s.model.missing,
                     s.model.atlases,
                     s.calibration.refused if s.calibration else {},
+                    s.study.ratings.reasons,
                 )
             }
         ),
     ),
+    OfSample(("scanratings", "rateragreement"), lambda s, _: rating_tables(s.study.ratings)),
     OfSample(
         ("outliers",),
         lambda s, _: Findings({"outliers": sample.outlier_table(s.scans, s.model.qc)}),
@@ -212,7 +220,10 @@ ANALYSES: tuple[OfSample | OfAtlas, ...] = (
     OfSample(
         ("sensitivity",),
         lambda s, made: comparisons.sensitivity(
-            made["metrics"], [(a.result, a.levels) for a in s.atlases], s.flagged
+            made["metrics"],
+            [(a.result, a.levels) for a in s.atlases],
+            s.flagged,
+            _by_rating(s, made),
         ),
     ),
 )
@@ -246,8 +257,24 @@ def summarise(
     `participants` has ``participant_id`` and, where known, ``sex``, ``site``, ``group`` and
     covariates; it may be empty. `unreadable` are sentences about tables that could not be read; the
     seed is that of bootstrap and permutations.
+
+    Raises
+    ------
+    NoInputError
+        All scans are left out for their ratings.
     """
-    prepared, notes = prepare(model, participants, study or Study(), seed=seed)
+    study = study or Study()
+    ratings = study.ratings.of(model)
+    study = replace(study, ratings=ratings)
+    kept = without_scans(model, ratings.below(ratings.minimum))
+    prepared, notes = prepare(kept, participants, study, seed=seed)
+    others = {
+        minimum: without_scans(model, ratings.below(minimum)) for minimum in ratings.other_minimums
+    }
+    by_rating = {
+        n: prepare(other, participants, study, seed=seed)[0] for n, other in others.items()
+    }
+    prepared = replace(prepared, by_rating=by_rating)
     notes = [*notes_of("unreadable", unreadable, "warning"), *notes]
     tables: dict[str, pd.DataFrame] = {}
     of_atlas: tuple[dict[str, pd.DataFrame], ...] = tuple({} for _ in prepared.atlases)
@@ -263,7 +290,7 @@ def summarise(
             made.update(result.tables)
             said.extend(result.notes)
     every_note = (*notes, *(note for said in notes_of_atlas for note in said), *notes_of_sample)
-    return Summary(model, {**tables, NOTES: notes_table(every_note)}, of_atlas, every_note)
+    return Summary(kept, {**tables, NOTES: notes_table(every_note)}, of_atlas, every_note)
 
 
 def prepare(
@@ -333,9 +360,31 @@ def _gap_design(prepared: Sample) -> Design | None:
     return make_design(known, covariates=columns.covariates, reference=columns.reference)[0]
 
 
+def _by_rating(prepared: Sample, made: Tables) -> list[dict[str, object]]:
+    """The main results with other lowest ratings: rows of the table ``sensitivity``."""
+    main = comparisons.key_numbers(made["metrics"], gapmodel=made.get("gapmodel"))
+    rows = []
+    for minimum, other in prepared.by_rating.items():
+        analysis = f"min_rating={minimum}"
+        model = predictions.gap_model(other.people, _gap_design(other), gap_name(other.scans))
+        numbers = comparisons.key_numbers(
+            predictions.overall(other.scans), gapmodel=model.tables.get("gapmodel")
+        )
+        rows += comparisons.compare_numbers(analysis, main, numbers)
+        levels = {atlas.result.title: atlas.levels for atlas in other.atlases}
+        for atlas in prepared.atlases:
+            title = atlas.result.title
+            rows += comparisons.compare_contributions(
+                analysis, title, atlas.levels, levels.get(title, ())
+            )
+    return rows
+
+
 def _predictions(prepared: Sample) -> pd.DataFrame:
     """Predictions as the participant level wrote them, with what is known of the people."""
     names = ("sex", "site", "group", "flagged", "gap_kfold", *CALIBRATED.values(), Z_SCORE)
     known = {name: prepared.scans[name] for name in names if name in prepared.scans}
-    judged = sample.verdicts(prepared.scans, prepared.model.qc)
-    return prepared.model.brainage.assign(**known, **judged)
+    ratings = prepared.study.ratings
+    judged = sample.verdicts(prepared.scans, prepared.model.qc, ratings.by_scan)
+    rated = known_ratings(ratings, prepared.scans["scan"])
+    return prepared.model.brainage.assign(**known, **judged, **rated)

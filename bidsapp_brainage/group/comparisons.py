@@ -42,29 +42,18 @@ def agreement(table: pd.DataFrame) -> Findings:
 
 
 def sensitivity(
-    metrics: pd.DataFrame, atlases: Sequence[tuple[AtlasResult, Sequence[Level]]], flagged: Set[str]
+    metrics: pd.DataFrame,
+    atlases: Sequence[tuple[AtlasResult, Sequence[Level]]],
+    flagged: Set[str],
+    further: Sequence[dict[str, object]] = (),
 ) -> Findings:
     """What changes without flagged scans, with other fills and between members (T7).
 
     Accuracy has the subsets ``all`` and ``unflagged``; of the levels of an atlas the first is that
-    of regions; `flagged` are names of scans.
+    of regions; `flagged` are names of scans; `further` are rows of other analyses.
     """
-    which = "site" if (metrics["prediction"] == "site").any() else "raw"
-    used = metrics[metrics["prediction"] == which]
-    main = used[used["subset"] == "all"].set_index("metric")
-    rows = [
-        {
-            "analysis": "unflagged",
-            "atlas": None,
-            "measure": row["metric"],
-            "main": main["value"].get(row["metric"]),
-            "value": row["value"],
-            "difference": row["value"] - main["value"].get(row["metric"]),
-            "unit": row["unit"],
-            "n_participants": row["n_participants"],
-        }
-        for _, row in used[used["subset"] == "unflagged"].iterrows()
-    ]
+    rows = compare_numbers("unflagged", key_numbers(metrics), key_numbers(metrics, "unflagged"))
+    rows += further
     for atlas, levels in atlases:
         rows += [
             {"atlas": atlas.title, "main": np.nan, "difference": np.nan, **row}
@@ -72,6 +61,47 @@ def sensitivity(
             for row in _other_contributions(level, atlas.baselines, flagged)
         ]
     return findings("sensitivity", pd.DataFrame(rows, columns=list(SENSITIVITY)))
+
+
+def key_numbers(
+    metrics: pd.DataFrame, subset: str = "all", gapmodel: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Accuracy of a subset, calibrated where that was done, and differences of groups in the gap.
+
+    Rows by ``measure`` with ``value``, ``unit`` and ``n_participants``.
+    """
+    which = "site" if (metrics["prediction"] == "site").any() else "raw"
+    used = metrics[(metrics["prediction"] == which) & (metrics["subset"] == subset)]
+    numbers = used.rename(columns={"metric": "measure"})
+    if gapmodel is not None:
+        terms = gapmodel[gapmodel["term"].str.startswith("group_")]
+        named = terms.assign(
+            measure="gapmodel=" + terms["term"], value=terms["estimate"], unit="year"
+        )
+        numbers = pd.concat([numbers, named], ignore_index=True)
+    return numbers.set_index("measure")[["value", "unit", "n_participants"]]
+
+
+def compare_numbers(
+    analysis: str, main: pd.DataFrame, other: pd.DataFrame
+) -> list[dict[str, object]]:
+    """Rows of the table: numbers of :func:`key_numbers` that both analyses have."""
+    both = other.join(main["value"].rename("main"), how="inner").reset_index()
+    difference = both["value"] - both["main"]
+    rows = both.assign(analysis=analysis, atlas=None, difference=difference)
+    return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
+
+
+def compare_contributions(
+    analysis: str, atlas: str, main: Sequence[Level], other: Sequence[Level]
+) -> list[dict[str, object]]:
+    """Rows of the table: mean contributions of regions in both analyses."""
+    facts = {"atlas": atlas, "main": np.nan, "difference": np.nan}
+    return [
+        {**facts, **row}
+        for one, two in zip(main[:1], other[:1], strict=False)
+        for row in _compare(analysis, one.matrix, two.matrix)
+    ]
 
 
 def _other_contributions(

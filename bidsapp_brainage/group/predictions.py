@@ -48,6 +48,13 @@ def metrics(scans: pd.DataFrame, *, n_boot: int, seed: int) -> Findings:
     return Findings({"metrics": measured.table}, notes_of("metrics", measured.notes))
 
 
+def overall(scans: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy of everybody without intervals, of the calibrated values where there are any."""
+    measured = _overall(calibrated(scans), "all", 0, 0)
+    kind = "site" if is_calibrated(scans) else "raw"
+    return accuracy.join(measured).table.assign(prediction=kind)
+
+
 def _accuracies(scans: pd.DataFrame, n_boot: int, seed: int) -> list[Accuracy]:
     parts = [*_overall(scans, "all", n_boot, seed)]
     if scans["flagged"].any() and not scans["flagged"].all():

@@ -229,15 +229,18 @@ def exclusion_table(
     missing: Sequence[str],
     atlases: Sequence[AtlasResult],
     refused: Mapping[str, str] | None = None,
+    rated_low: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """``scan``, ``left_out_of``, ``reason``: participants or scans that something lacks.
 
-    `refused` says of scans why they have no calibrated values.
+    `refused` says of scans why they have no calibrated values, `rated_low` why they were left out
+    for their rating.
     """
     rows = [
         (name, "everything", "no prediction; see the participant's report and log")
         for name in missing
     ]
+    rows += [(scan, "everything", why) for scan, why in (rated_low or {}).items()]
     no_age = scans.loc[scans["chronological_age"].isna(), "scan"]
     rows += [(scan, "accuracy and gap", "chronological age unknown") for scan in no_age]
     rows += [(scan, "calibrated results", why) for scan, why in (refused or {}).items()]

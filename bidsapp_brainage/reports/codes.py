@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bidsapp_brainage.catalogue import participant
 from bidsapp_brainage.catalogue.lookup import baseline_title
+from bidsapp_brainage.catalogue.ratings import ARTEFACTS, EXCLUDE, STEPS
 
 #: What the group's tables measure, by its word in a column ``metric`` or ``measure``.
 MEASURES = {
@@ -68,6 +69,9 @@ def measure_title(code: str) -> str:
     """
     if code in MEASURES:
         return MEASURES[code]
+    model, of, term = code.partition("=")
+    if of and model == "gapmodel":
+        return f"Gap: {term_title(term)}"
     bare = code.removesuffix(_CALIBRATED)
     if bare != code and bare in MEASURES:
         return f"{MEASURES[bare]}, calibrated"
@@ -93,14 +97,17 @@ def part_title(code: str) -> str:
     --------
     >>> part_title("unflagged"), part_title("sex=F"), part_title("age=20-29")
     ('without flagged scans', 'sex F', 'age 20–29 years')
-    >>> part_title("baseline=closed")
-    'regions replaced by: nearest surroundings'
+    >>> part_title("baseline=closed"), part_title("min_rating=2")
+    ('regions replaced by: nearest surroundings', 'without scans rated below 2')
     """
     kind, given, label = code.partition("=")
     if not given:
         return _PARTS.get(code, code.replace("_", " "))
     if kind == "baseline":
         return f"regions replaced by: {baseline_title(label)}"
+    if kind == "min_rating":
+        lowest = int(label)
+        return f"without scans rated below {lowest}" if lowest > EXCLUDE else "whatever the rating"
     label = label.replace("-", "\N{EN DASH}") if kind == "age" else label
     return _OF_PART.get(kind, kind + " {}").format(label)
 
@@ -114,6 +121,24 @@ def term_title(code: str) -> str:
     ('age squared (decades²)', 'sex F', 'handedness')
     """
     return _TERMS.get(code, code.replace("_", " "))
+
+
+def judged_title(code: str) -> str:
+    """Words for what raters judged.
+
+    Examples
+    --------
+    >>> judged_title("exclude"), judged_title("noise"), judged_title("mask")
+    ('Exclude or not', 'Noise', 'Brain mask')
+    """
+    artefacts = {item.key: item.title.capitalize() for item in ARTEFACTS}
+    known = {"rating": "Rating", "exclude": "Exclude or not", **dict(STEPS), **artefacts}
+    return known.get(code, code)
+
+
+def weights_title(code: str) -> str:
+    """Words for the weights of disagreements."""
+    return {"none": "all alike", "linear": "distance", "quadratic": "distance²"}.get(code, code)
 
 
 def correction_title(code: str) -> str:

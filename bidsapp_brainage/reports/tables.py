@@ -12,10 +12,12 @@ from bidsapp_brainage.catalogue.levels import SIDES, level_title
 from bidsapp_brainage.catalogue.lookup import explanation_title
 from bidsapp_brainage.reports.codes import (
     correction_title,
+    judged_title,
     measure_title,
     part_title,
     term_title,
     unit_title,
+    weights_title,
 )
 from bidsapp_brainage.reports.html import (
     MISSING,
@@ -43,6 +45,8 @@ _TITLES: Mapping[str, Callable[[str], str]] = MappingProxyType(
         "part": part_title,
         "term": term_title,
         "correction": correction_title,
+        "judged": judged_title,
+        "weights": weights_title,
         "explanation": explanation_title,
     }
 )

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from bidsapp_brainage.settings import EVERYBODY, REFERENCE
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bidsapp_brainage.group.analyses import Study, Summary
     from bidsapp_brainage.group.collect import ModelResult
     from bidsapp_brainage.model.bias_correction import BiasCorrection
@@ -40,7 +42,10 @@ def run_group(settings: Settings) -> int:
     Raises
     ------
     NoInputError
-        If the folder holds no predictions for the selection, or no tables of the group.
+        If the folder holds no predictions for the selection or no tables of the group, or all scans
+        are rated too low.
+    DataError
+        If a table of ratings cannot be used.
     """
     if settings.execution.reports_only:
         return _reports_only(settings)
@@ -98,6 +103,7 @@ def _write_page(settings: Settings, label: str) -> None:
 
 
 def _summary(settings: Settings, model: ModelResult, unreadable: tuple[str, ...]) -> Summary:
+    from bidsapp_brainage.bids.ratings import stored_ratings
     from bidsapp_brainage.group.analyses import summarise
     from bidsapp_brainage.group.people import load_people
 
@@ -107,7 +113,7 @@ def _summary(settings: Settings, model: ModelResult, unreadable: tuple[str, ...]
         len(model.brainage),
         model.brainage["participant_id"].nunique(),
     )
-    study = _study(settings, model)
+    study = _study(settings, model, stored_ratings(settings.output_dir))
     people, problems = load_people(
         settings.output_dir, settings.bids_dir, study.columns, scan_columns=model.qc.columns
     )
@@ -121,9 +127,10 @@ def _summary(settings: Settings, model: ModelResult, unreadable: tuple[str, ...]
     return summary
 
 
-def _study(settings: Settings, model: ModelResult) -> Study:
+def _study(settings: Settings, model: ModelResult, rated: pd.DataFrame) -> Study:
     from bidsapp_brainage.group.analyses import Study
     from bidsapp_brainage.group.people import ParticipantColumns, card_of
+    from bidsapp_brainage.group.ratings import Ratings
 
     chosen = settings.group
     return Study(
@@ -137,6 +144,7 @@ def _study(settings: Settings, model: ModelResult) -> Study:
         card=card_of(model.provenance, settings.processing.models_dir),
         bias_correction=_bias_correction(settings),
         calibrate=_CALIBRATE.get(settings.processing.bias_correction, ""),
+        ratings=Ratings(rated, chosen.min_rating),
     )
 
 

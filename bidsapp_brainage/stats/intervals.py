@@ -145,9 +145,9 @@ class Paired:
         """Bootstrap interval over participants, each with all of their scans.
 
         Bias-corrected and accelerated (``BCa``) and, where that is undefined, of percentiles
-        (``percentile``); NaN (``n/a``) for small samples.
+        (``percentile``); NaN (``n/a``) for small samples, and where `n_boot` is 0.
         """
-        if self.n_participants < MIN_FOR_BOOTSTRAP:
+        if n_boot == 0 or self.n_participants < MIN_FOR_BOOTSTRAP:
             return np.nan, np.nan, "n/a"
 
         def of_participants(drawn: NDArray[np.intp]) -> float:

@@ -18,6 +18,7 @@ from bidsapp_brainage.reports.group.regions import atlas_section
 from bidsapp_brainage.reports.group.result_tables import shown_tables
 from bidsapp_brainage.reports.group.results import (
     GAP_RESULTS,
+    RATER_AGREEMENT,
     REPEAT_RESULTS,
     SAMPLE_RESULTS,
     SENSITIVITY,
@@ -46,13 +47,15 @@ def write_group_report(output_dir: Path, label: str, *, command_line: str = "") 
         "gaps": shown_tables(results, GAP_RESULTS),
         "repeats": shown_tables(results, REPEAT_RESULTS),
         "sensitivity": shown_tables(results, (SENSITIVITY,)),
+        "agreement": shown_tables(results, (RATER_AGREEMENT,)),
     }
     notes = results.notes()
+    ratings = quality_tables.rating_table(results.rows("scanratings"), link)
     page = render(
         "group.html.jinja",
         title=f"Brain age of a sample: {label}",
         subtitle=overview.subtitle(scans),
-        sections=_sections(atlases, further, maps),
+        sections=_sections(atlases, further, maps, rated=ratings is not None),
         synthetic=shows_synthetic_people(results.output_dir),
         model=overview.model_facts(results, scans),
         tiles=overview.tiles(metrics, scans),
@@ -70,6 +73,7 @@ def write_group_report(output_dir: Path, label: str, *, command_line: str = "") 
         flagged=quality_tables.flag_table(scans, results.rows("group_qc"), link),
         outliers=quality_tables.outlier_table(results.rows("outliers"), link),
         exclusions=quality_tables.exclusion_table(results.rows("exclusions"), link),
+        ratings=ratings,
         n_boot=N_BOOT,
         calibrated=is_calibrated(scans),
         command_line=command_line,
@@ -80,7 +84,11 @@ def write_group_report(output_dir: Path, label: str, *, command_line: str = "") 
 
 
 def _sections(
-    atlases: list[dict[str, object]], further: Mapping[str, object], maps: Sequence[object]
+    atlases: list[dict[str, object]],
+    further: Mapping[str, object],
+    maps: Sequence[object],
+    *,
+    rated: bool,
 ) -> list[tuple[str, str]]:
     return [
         ("summary", "Summary"),
@@ -93,6 +101,7 @@ def _sections(
         *([("maps", "Maps over people")] if maps else []),
         *([("sensitivity", "Sensitivity")] if further["sensitivity"] else []),
         ("quality", "Quality"),
+        *([("ratings", "Ratings")] if rated else []),
         ("exclusions", "Left out"),
         ("limits", "What it does not mean"),
         ("methods", "Methods"),

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import pandas as pd
 from scipy.stats import binom
 
+from bidsapp_brainage.bids.dictionaries import describe_columns
 from bidsapp_brainage.catalogue import flags
 from bidsapp_brainage.group.sample import UNFLAGGED, doubted
 from bidsapp_brainage.reports.html import Cell, Table, count
-from bidsapp_brainage.reports.tables import Show, tabulate
+from bidsapp_brainage.reports.tables import Show, tabulate, with_values
 from bidsapp_brainage.reports.wording import Notice
 
 _OUTSIDE = 0.08  # of people at most lie outside of intervals that hold
@@ -120,6 +121,30 @@ def outlier_table(outliers: pd.DataFrame, link: Link) -> Table | None:
     ]
     caption = "More than 3.5 robust standard deviations from the sample's median: worth a look."
     return tabulate("outlier-table", caption, columns, outliers)
+
+
+def rating_table(ratings: pd.DataFrame, link: Link) -> Table | None:
+    """What people said of scans, the lowest ratings first; None when nobody rated."""
+    if ratings.empty:
+        return None
+    columns = [
+        _scan(link),
+        Show("rating", kind="count", ascending=True, sorted="ascending"),
+        Show("lowest", kind="count", ascending=True),
+        Show("highest", kind="count", ascending=True),
+        Show("raters", kind="name"),
+        Show("left_out", cell=_left_out_cell),
+        Show("artefacts", kind="long"),
+        Show("notes", kind="long"),
+    ]
+    caption = "Ratings from 1 (exclude) to 4 (excellent); of several the median, of two the lower."
+    described = describe_columns("scanratings", [show.name for show in columns])
+    shown = with_values(ratings, columns)
+    return tabulate("rating-table", caption, shown, ratings, described=described, searchable=True)
+
+
+def _left_out_cell(value: object) -> Cell:
+    return Cell("left out", level="bad") if value is True else Cell("used")
 
 
 def _short_cell(value: object) -> Cell:

@@ -125,6 +125,15 @@ SENSITIVITY = Result(
         PEOPLE, Show("atlas", kind="name"),
     ),
 )  # fmt: skip
+RATER_AGREEMENT = Result(
+    "rateragreement", "Do raters agree?",
+    "Cohen's kappa: 1 is full agreement, 0 that of chance. Look at disputed scans together.",
+    (
+        Show("rater_a", kind="name"), Show("rater_b", kind="name"), Show("item", kind="judged"),
+        Show("weights", kind="weights"), Show("n_scans", "Scans", "count"),
+        Show("agreement", kind="number"), Show("kappa", kind="number"), INTERVAL,
+    ),
+)  # fmt: skip
 REGION_MODEL = Result(
     "occlusionmodel", "What explains the contributions",
     "Per region and network: the contribution explained by age and the other columns at once.",

@@ -24,6 +24,7 @@ _TOPICS = {
     "occlusionstats": "contributions",
     "metrics": "accuracy",
     "sitecalibration": "calibration of sites",
+    "ratings": "ratings",
 }
 _REMEDIES = {
     "collection": "Run the participant level with one version for all before scans are compared.",
