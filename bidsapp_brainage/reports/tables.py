@@ -70,8 +70,8 @@ class Show:
         :data:`bidsapp_brainage.stats.regional.signs.Sign`, or whether it is stable) or ``long`` for
         sentences.
     digits : int
-    most : float or None
-        The magnitude that fills a bar; None draws no bar.
+    most : float, str or None
+        The magnitude that fills a bar, or the column that says it row by row; None draws no bar.
     cell : callable or None
         Makes the cell from the value, for what no kind says.
     striped : str
@@ -85,7 +85,7 @@ class Show:
     kind: str = "text"
     digits: int = 2
     help: str = ""
-    most: float | None = None
+    most: float | str | None = None
     cell: Callable[[object], Cell] | None = None
     striped: str = ""
     ascending: bool = False
@@ -118,6 +118,16 @@ def with_values(rows: pd.DataFrame, columns: Sequence[Show]) -> list[Show]:
     names = [f"{show.name}_lower" if show.kind == "interval" else show.name for show in columns]
     there = [name in rows and bool(rows[name].notna().any()) for name in names]
     return [show for show, known in zip(columns, there, strict=True) if known]
+
+
+def without_told_sides(rows: pd.DataFrame, columns: Sequence[Show]) -> list[Show]:
+    """Without the column of the side where the names of all regions begin with it."""
+    sides = rows["hemisphere"].map(lambda side: str(SIDES.get(side, side)))
+    told = [
+        side not in (SIDES["L"], SIDES["R"]) or str(name).lower().startswith(side)
+        for name, side in zip(rows["name"], sides, strict=True)
+    ]
+    return [show for show in columns if show.name != "hemisphere" or not all(told)]
 
 
 def interval(low: object, high: object, digits: int = 2) -> str:
@@ -153,7 +163,8 @@ def _cell(row: Mapping[Hashable, object], show: Show) -> Cell:
     if show.kind in _NUMBERS:
         digits = 0 if show.kind in {"count", "rank"} else show.digits
         try:
-            cell = number_cell(value, digits, signed=show.kind == "signed", most=show.most)
+            most = as_float(row[show.most]) if isinstance(show.most, str) else show.most
+            cell = number_cell(value, digits, signed=show.kind == "signed", most=most)
             return replace(cell, striped=row.get(show.striped) is True)
         except ValueError:
             return text_cell(value)

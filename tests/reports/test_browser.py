@@ -233,6 +233,24 @@ def test_page_does_not_scroll_sideways(page: Any, width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
+BEYOND = """words => [...document.querySelectorAll(".scroll")].flatMap(box =>
+  [...box.querySelectorAll("thead th")]
+    .filter(head => words.test(head.innerText.trim()))
+    .filter(head => head.getBoundingClientRect().right > box.getBoundingClientRect().right + 1)
+    .map(head => `${box.querySelector("table").id}: ${head.innerText}`))"""
+
+
+@pytest.mark.parametrize(("kind", "column"), [("report", "Sign"), ("group_report", "q")])
+def test_columns_that_matter_are_seen_at_1280_pixels(
+    browser: Any, request: pytest.FixtureRequest, kind: str, column: str
+) -> None:
+    for window in _open(browser, request.getfixturevalue(kind)):
+        heads = "heads => heads.map(head => head.innerText.trim())"
+        assert column in window.eval_on_selector_all("thead th", heads)
+        words = "/^(verdict|sign|q|z|p|gap|flag)\\b/i"
+        assert window.evaluate(f"({BEYOND})({words})") == []
+
+
 def test_readable_without_script(browser: Any, report: Path) -> None:
     context = browser.new_context(java_script_enabled=False)
     context.set_default_timeout(PATIENCE_MS)

@@ -217,6 +217,13 @@ def test_figures_for_a_paper_have_no_marks_of_the_page(tmp_path):
         assert min(picture.size) > 300
 
 
+def test_headings_tell_what_a_q_is_of(tmp_path):
+    write_derivatives(tmp_path, n_participants=6)
+    (text,) = page_text(tmp_path)
+    assert "sign test" not in text
+    assert text.count("t test over people of the mean against zero") > 2
+
+
 def _flagged(n, **columns):
     ages = pd.Series(np.linspace(20, 80, n))
     table = pd.DataFrame(
@@ -340,6 +347,7 @@ def test_everything_that_the_group_level_found_is_shown(tmp_path):
         "Agreement of repeated scans",
         "What if it had been done otherwise",
         "Over the lifespan",
+        "In groups of age",
         "Left and right",
         "cannot tell",
         "0.10 to 0.30",

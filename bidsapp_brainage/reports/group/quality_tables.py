@@ -31,11 +31,11 @@ def flag_table(scans: pd.DataFrame, qc: pd.DataFrame, link: Link) -> Table | Non
     columns = [
         _scan(link),
         Show("qc_flag", "Image quality", cell=_flag_cell),
-        Show("reason", "Reason", "long"),
         Show("flags", "Doubt about the prediction", cell=_flags_cell),
+        Show("gap", "Gap (years)", "signed", 1),
+        Show("reason", "Reason", "long"),
         Show("flag_reasons", "What was found", "long"),
         Show("predicted_age", "Predicted age (years)", "number", 1),
-        Show("gap", "Gap (years)", "signed", 1),
     ]
     caption = (
         "Flagged scans. They are kept in all figures; the accuracy table shows both versions, of "

@@ -6,7 +6,14 @@ import pandas as pd
 
 from bidsapp_brainage.catalogue.levels import REGION, group_level, is_mean_level, level_title
 from bidsapp_brainage.reports.html import Table
-from bidsapp_brainage.reports.tables import INTERVAL, PEOPLE, Show, tabulate, with_values
+from bidsapp_brainage.reports.tables import (
+    INTERVAL,
+    PEOPLE,
+    Show,
+    tabulate,
+    with_values,
+    without_told_sides,
+)
 
 _PLACES = (
     Show("hemisphere", "Side", "side"),
@@ -14,22 +21,41 @@ _PLACES = (
     Show("lobe", "Lobe", "name"),
 )
 _LARGEST = "against random parcels, corrected by the largest statistic"
-_RANK = "of the rank, bootstrap over participants"
+Q_HELP = (
+    "t test over people of the mean against zero, corrected over the rows of this level (false "
+    "discovery rate)"
+)
 _NULL = "against random parcels of the same size"
-_TOGETHER = (
-    Show("stable", "Sign", "sign", help="stable: the mean has the same sign with every baseline"),
-    Show("share", "People (%)", "number", 0,
-         "whose own contribution has the same sign with every baseline, beyond the spread "
-         "over members of the ensemble"),
-    Show("q_stable", "q, every baseline", "p",
-         help="of a test that the sign is the same with every baseline; all regions of the atlas "
-         "are in the family"),
-)  # fmt: skip
+_SIGN = Show(
+    "stable", "Sign", "sign", help="stable: the mean has the same sign with every baseline"
+)
+_Q_STABLE = Show(
+    "q_stable",
+    "q, every baseline",
+    "p",
+    help="of a test that the sign is the same with every baseline; all regions of the atlas are in "
+    "the family",
+)
+_SHARE = Show(
+    "share",
+    "Stable in people (%)",
+    "number",
+    0,
+    "whose own contribution has the same sign with every baseline, beyond the spread over members "
+    "of the ensemble",
+)
+_RANKS = Show(
+    "rank_ci95",
+    "Rank, 95 %",
+    "interval",
+    0,
+    "of the rank, bootstrap over participants",
+    ascending=True,
+)
 _AGAINST_NULL = (
     Show("mean_z_null", "z (null)", "signed", 2, f"mean z {_NULL}", ascending=True),
     Show("q_null", "q (null)", "p", 2, f"{_NULL}, false discovery rate"),
     Show("p_null_maxt", "p (max-T)", "p", 2, _LARGEST),
-    Show("rank_ci95", "Rank, 95 %", "interval", 0, _RANK, ascending=True),
 )
 
 
@@ -48,13 +74,14 @@ def region_table(regions: pd.DataFrame, *, identifier: str) -> Table:
         Show("mean_delta_age", "Mean change (years)", "signed", 3, "occluded minus intact", most,
              striped="turning"),
         INTERVAL,
-        *with_values(rows, _TOGETHER),
-        *with_values(regions, _PLACES),
+        *with_values(rows, [_SIGN]),
+        Show("q", "q", "p", help=Q_HELP),
+        *with_values(rows, [_Q_STABLE, *_AGAINST_NULL, _SHARE]),
+        *with_values(rows, [_RANKS]),
+        Show("effect_size", "Mean / SD", "signed", help="effect size over participants"),
         Show("mean_delta_age_per_ml", "Per mL", "signed", 3, "years per millilitre of the region"),
         Show("volume", "Volume (mL)", "number", 1),
-        Show("effect_size", "Mean / SD", "signed", help="effect size over participants"),
-        Show("q", "q", "p", help="sign test, false discovery rate"),
-        *with_values(regions, _AGAINST_NULL),
+        *with_values(rows, without_told_sides(rows, _PLACES)),
         PEOPLE,
     ]  # fmt: skip
     caption = "Mean contribution of every region of the atlas; click a heading to sort."
@@ -65,12 +92,12 @@ def group_table(groups: pd.DataFrame, level: str, *, identifier: str) -> Table:
     """Networks, lobes and so on: rows of one level."""
     columns = [
         Show("name", level_title(group_level(level)), "side"),
-        Show("n_regions", "Regions", "count"),
         Show("mean_delta_age", "Mean change (years)", "signed", 3, "occluded minus intact"),
         INTERVAL,
+        Show("q", "q", "p", help=Q_HELP),
+        Show("effect_size", "Mean / SD", "signed", help="effect size over participants"),
         Show("mean_abs_delta_age", "Mean |change|", "number", 3),
-        Show("effect_size", "Mean / SD", "signed"),
-        Show("q", "q", "p"),
+        Show("n_regions", "Regions", "count"),
         PEOPLE,
     ]
     caption = f"{level_title(level)}: {how_occluded(level)}."

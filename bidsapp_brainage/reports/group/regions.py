@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
@@ -23,11 +23,14 @@ from bidsapp_brainage.reports.group.result_tables import shown_tables
 from bidsapp_brainage.reports.group.results import ATLAS_RESULTS
 from bidsapp_brainage.reports.group.stored import StoredResults
 from bidsapp_brainage.reports.html import count
+from bidsapp_brainage.reports.same_groups import repeats
 from bidsapp_brainage.reports.wording import Notice
 from bidsapp_brainage.stats.regional.regions import notes
 from bidsapp_brainage.stats.regional.signs import N_LEADING, verdict
 
 ALPHA = 0.05
+#: Equal in all of these: made of the same regions.
+_SAME = ("n_regions", "mean_volume_mm3", "mean_delta_age", "mean_abs_delta_age")
 _TOGETHER = ("stable", "share_stable", "p_stable", "q_stable")
 _PAIRS = ("explanation_a", "explanation_b", "measure", "mean")
 
@@ -151,8 +154,7 @@ def _baseline(
     fill = "" if identifier.endswith("-0") else "".join(filter(str.isalnum, name))
     replaced = _replaced(name)
     groups = []
-    for level in _group_levels(table):
-        part = table[table["level"] == level].replace({"name": words.SIDES})
+    for level, part, again in _groups(table):
         kind = "".join(filter(str.isalnum, level))
         how = f"{region_tables.how_occluded(level)}; {replaced}"
         groups.append(
@@ -165,6 +167,7 @@ def _baseline(
                     _sentence(replaced),
                 ),
                 "table": region_tables.group_table(part, level, identifier=f"{identifier}-{kind}"),
+                "again": again,
             }
         )
     return {
@@ -183,6 +186,17 @@ def _baseline(
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
+
+
+def _groups(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, list[str]]]:
+    """Each level with its groups, and the names of those that an earlier level has shown."""
+    levels = _group_levels(table)
+    parts = [table[table["level"] == level].replace({"name": words.SIDES}) for level in levels]
+    again = repeats(pd.concat([*parts, table.iloc[:0]]), _SAME)
+    for level, part in zip(levels, parts, strict=True):
+        shown = part[~again[part.index]]
+        if len(shown):
+            yield level, shown, list(part.loc[again[part.index], "name"].astype(str))
 
 
 def _group_levels(table: pd.DataFrame) -> list[str]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bidsapp_brainage.reports.html import Cell, is_missing, text_cell
 from bidsapp_brainage.reports.tables import INTERVAL, PEOPLE, Show
+
+FEW = 4  # regions of a published claim
 
 
 @dataclass(frozen=True)
@@ -27,25 +30,35 @@ def _terms(*more: Show) -> tuple[Show, ...]:
         Show("term", kind="term"),
         Show("estimate", kind="signed", digits=3),
         Show("ci95", "95 % interval", "interval", 3),
+        Show("p", "p", "p"),
+        *more,
         Show("beta", "Standardised", "signed"),
         Show("beta_ci95", "95 % interval", "interval"),
         Show("hedges_g", kind="signed"),
-        Show("p", "p", "p"),
-        *more,
         PEOPLE,
     )
+
+
+def few_regions(names: object) -> Cell:
+    """The first regions of a long list, which stands whole in the file."""
+    if is_missing(names):
+        return text_cell(None)
+    first = str(names).split("; ")
+    more = f" and {len(first) - FEW} more" if len(first) > FEW else ""
+    return Cell("; ".join(first[:FEW]) + more)
 
 
 SAMPLE = Result(
     "sample", "The sample and its parts", "",
     (
         Show("subset", "Part", "part"), PEOPLE,
-        Show("n_scans", "Scans", "count"), Show("n_known_age", "People of known age", "count"),
-        Show("n_female", "Female", "count"), Show("n_male", "Male", "count"),
+        Show("n_scans", "Scans", "count"), Show("n_flagged_scans", "Flagged scans", "count"),
+        Show("n_excluded", "People left out", "count"),
+        Show("n_known_age", "People of known age", "count"),
         Show("age_mean", "Mean age", "number", 1), Show("age_sd", "SD", "number", 1),
         Show("age_min", "Youngest", "number", 1), Show("age_max", "Oldest", "number", 1),
-        Show("n_sites", "Sites", "count"), Show("n_flagged_scans", "Flagged scans", "count"),
-        Show("n_excluded", "Left out", "count"),
+        Show("n_female", "Female", "count"), Show("n_male", "Male", "count"),
+        Show("n_sites", "Sites", "count"),
     ),
 )  # fmt: skip
 GAPS = Result(
@@ -58,9 +71,9 @@ GAPS = Result(
         Show("mean_gap", "Mean gap", "signed"), INTERVAL,
         Show("sd_gap", "SD", "number"), Show("age_slope", "Slope on age", "signed"),
         Show("age_slope_ci95", "95 % interval", "interval"),
+        Show("warning", kind="long"),
         Show("line_slope", "Line: slope", "number", 3),
         Show("line_intercept", "Line: intercept", "number"), Show("source", kind="long"),
-        Show("warning", kind="long"),
     ),
 )  # fmt: skip
 CALIBRATION = Result(
@@ -139,7 +152,7 @@ REGION_MODEL = Result(
     "Per region and network: the contribution explained by age and the other columns at once.",
     (Show("name", "Region or network"), Show("level", kind="level"),
      *_terms(Show("q", "q", "p"), Show("p_maxt", "p (max-T)", "p"),
-             Show("stable", kind="sign"))),
+             Show("stable", "Sign", kind="sign"))),
     order="p",
 )  # fmt: skip
 REGION_RELIABILITY = Result(
@@ -155,10 +168,10 @@ LIFESPAN_TESTS = Result(
     "lifespanstats", "Tests of the curves", "",
     (
         Show("name"), Show("level", kind="level"),
-        Show("slope_per_decade", kind="signed", digits=3),
+        Show("slope_per_decade", kind="signed", digits=3), Show("stable", "Sign", kind="sign"),
+        Show("q_age", "q, any change", "p"), Show("q_nonlinear", "q, not a line", "p"),
         Show("spearman_age", "Rank correlation with age", "signed"),
-        Show("peak_age", kind="number", digits=0), Show("q_age", "q, any change", "p"),
-        Show("q_nonlinear", "q, not a line", "p"), Show("stable", kind="sign"), PEOPLE,
+        Show("peak_age", kind="number", digits=0), PEOPLE,
     ),
     order="q_age",
 )  # fmt: skip
@@ -169,8 +182,8 @@ ASYMMETRY = Result(
         Show("mean_right", "Right", "signed", 3),
         Show("mean_difference", "Difference", "signed", 3),
         Show("ci95", "95 % interval", "interval", 3),
+        Show("stable", "Sign", kind="sign"), Show("q", "q", "p"), Show("p_maxt", "p (max-T)", "p"),
         Show("mean_asymmetry", "Asymmetry", "signed"), Show("effect_size", "Mean / SD", "signed"),
-        Show("q", "q", "p"), Show("p_maxt", "p (max-T)", "p"), Show("stable", kind="sign"),
         Show("brain_part", kind="signed", digits=3), Show("model_part", kind="signed", digits=3),
     ),
 )  # fmt: skip
@@ -194,11 +207,12 @@ LITERATURE = Result(
     "literature", "What published studies found",
     "Side by side, not as a test of the studies: other models, other people, other measures.",
     (
-        Show("study"), Show("claim", kind="long"), Show("age_group", "Ages"), Show("measure"),
-        Show("verdict", kind="verdict"), Show("percentile", kind="number", digits=0),
+        Show("study"), Show("verdict", kind="verdict"), Show("claim", kind="long"),
+        Show("age_group", "Ages"), Show("measure", kind="long"),
+        Show("percentile", kind="number", digits=0),
         Show("best_rank", kind="count"), Show("n_ranked", "of", "count"),
         Show("n_stable", kind="count"), Show("n_regions", "of", "count"),
-        Show("regions", "Regions here", "long"),
+        Show("regions", "Regions here", "long", cell=few_regions),
     ),
 )  # fmt: skip
 

@@ -18,18 +18,24 @@ from bidsapp_brainage.reports.html import (
     number,
     number_cell,
 )
+from bidsapp_brainage.reports.same_groups import merged
 from bidsapp_brainage.reports.tables import Show, tabulate, with_values
 
 TOP_PAIRS = 20
 _MEMBERS = ("SD, members", "number")
 _OVER_MEMBERS = "standard deviation over the members of the ensemble, years"
+#: Equal in all of these: made of the same regions.
+_SAME = ("n_regions", "n_voxels", "volume_mm3", "delta_age")
 _CURVES = {"deletion": "Deletion", "insertion": "Insertion"}
 _CONTROLS = {
     "outside_brain": ("Outside the brain", "should be about 0"),
     "unlabelled": ("Brain outside the atlas", "what the regions cannot explain"),
     "all_regions": ("All regions at once", ""),
     "sum_of_regions": ("Sum of the single regions", "differs from all at once if regions interact"),
-    "whole_brain": ("The whole brain", "what an empty image would be predicted"),
+    "whole_brain": (
+        "The whole brain",
+        "an empty image is predicted the age of this one plus this change",
+    ),
 }
 
 
@@ -57,15 +63,21 @@ def controls(rows: pd.DataFrame, identifier: str, file_name: str) -> tuple[str, 
 
 
 def groups(rows: pd.DataFrame, identifier: str, file_name: str) -> tuple[str, Table]:
-    """Contributions of groups of regions beside the sums of their regions."""
-    most = largest(rows["delta_age"])
-    digits = decimals(most)
-    together = "all its regions occluded at once, years"
+    """Contributions of groups of regions beside the sums of their regions.
+
+    Groups of the same regions are one row. A bar is as long as the largest of its level allows: on
+    one scale, those of hemispheres would flatten all others.
+    """
+    digits = decimals(largest(rows["delta_age"]))
+    sizes = rows["delta_age"].abs()
+    rows = rows.assign(most=sizes.groupby(rows["level"]).transform("max"))
+    rows = merged(rows, [name for name in _SAME if name in rows])
+    together = "all its regions occluded at once, years; bars on one scale within each level"
     single = "each occluded by itself, years"
     columns = [
-        Show("name", "Group", "side"),
-        Show("level", "Level", "level"),
-        Show("delta_age", "Contribution", "signed", digits, together, most),
+        Show("name", "Group", "name"),
+        Show("level", "Level", "name"),
+        Show("delta_age", "Contribution", "signed", digits, together, "most"),
         *with_values(rows, [Show("delta_age_sd_members", *_MEMBERS, digits, _OVER_MEMBERS)]),
         Show("sum_of_regions", "Sum of its regions", "signed", digits, single),
         Show("n_regions", "Regions", "count"),

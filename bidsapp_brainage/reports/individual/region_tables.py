@@ -20,7 +20,7 @@ from bidsapp_brainage.reports.html import (
 )
 from bidsapp_brainage.reports.individual.method_tables import Part, method_tables
 from bidsapp_brainage.reports.individual.results import RegionResult, ScanResult
-from bidsapp_brainage.reports.tables import Show, tabulate, with_values
+from bidsapp_brainage.reports.tables import Show, tabulate, with_values, without_told_sides
 from bidsapp_brainage.reports.wording import Notice
 from bidsapp_brainage.stats.regional.signs import Verdict, signs, verdict
 from bidsapp_brainage.stats.verdicts import Verdict as Judged
@@ -126,7 +126,11 @@ def _region_table(rows: pd.DataFrame, identifier: str, file_name: str) -> Table:
     ordered = rows.sort_values("rank", kind="stable", na_position="last")
     most = largest(ordered["delta_age"])
     digits = decimals(most)
-    places = [Show("lobe", "Lobe", "name"), Show("network", "Network", "name")]
+    places = [
+        Show("lobe", "Lobe", "name"),
+        Show("network", "Network", "name"),
+        Show("hemisphere", "Side", "name"),
+    ]
     if rows["baseline"].nunique() > 1:
         places.append(Show("baseline", "Filled with", "name"))
     further = [
@@ -145,10 +149,9 @@ def _region_table(rows: pd.DataFrame, identifier: str, file_name: str) -> Table:
         Show("rank", "Rank", "rank", sorted="ascending"),
         Show("delta_age", "Contribution", "signed", digits, without, most, striped="doubtful"),
         *with_values(ordered, [Show("sign", "Sign", "sign", help=_SIGN_HELP)]),
-        Show("hemisphere", "Side", "name"),
-        *with_values(ordered, places),
-        Show("volume", "Volume (ml)", "number", 1),
         *with_values(ordered, further),
+        Show("volume", "Volume (ml)", "number", 1),
+        *with_values(ordered, without_told_sides(ordered, places)),
     ]
     ordered = ordered.assign(volume=ordered["volume_mm3"] / 1000)
     caption = f"Contributions of all {len(rows)} regions, in years ({file_name})."
