@@ -30,12 +30,21 @@ _OF_FLAG: Mapping[str, Level] = MappingProxyType(
 _OF_DECISION: Mapping[object, Level] = MappingProxyType(
     {"warn": "look closer", "fail": "do not use"}
 )
-_ADVICE: Mapping[Level, str] = MappingProxyType({
-    "usable": "Use the number, with its interval. Look at the figures anyway.",
-    "look closer": "Look at the outline of the mask, the registration and the model input. If all "
-    "three are right the result may be used; report the analysis with and without this scan.",
-    "do not use": "Leave this scan out, or mend the cause (a wrong file, a failed mask or "
-    "registration, movement) and run the participant level again.",
+#: What to do at each level anyway, by what the verdict is about.
+_ADVICE: Mapping[str, Mapping[Level, str]] = MappingProxyType({
+    "scan": {
+        "usable": "Use the number, with its interval. Look at the figures anyway.",
+        "look closer": "Look at the outline of the mask, the registration and the model input. If "
+        "all three are right the result may be used; report the analysis with and without this "
+        "scan.",
+        "do not use": "Leave this scan out, or mend the cause (a wrong file, a failed mask or "
+        "registration, movement) and run the participant level again.",
+    },
+    "sample": {
+        "usable": "Report the numbers with their intervals.",
+        "do not use": "Do not report these numbers before this is settled.",
+    },
+    "regions": {},
 })  # fmt: skip
 
 
@@ -65,9 +74,13 @@ class Reason:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be thought of a result, with its reasons, the gravest first."""
+    """What is to be thought of a result, with its reasons, the gravest first.
+
+    It is about a ``scan``, a ``sample`` or ``regions``.
+    """
 
     reasons: tuple[Reason, ...] = ()
+    about: str = "scan"
 
     @property
     def level(self) -> Level:
@@ -88,12 +101,18 @@ class Verdict:
     def advice(self) -> tuple[str, ...]:
         """What to do: what is done at this level anyway, then the remedies of the reasons."""
         remedies = [reason.remedy for reason in self.reasons if reason.remedy]
-        return tuple(dict.fromkeys([_ADVICE[self.level], *remedies]))
+        general = _ADVICE[self.about].get(self.level)
+        return tuple(dict.fromkeys([*([general] if general else []), *remedies]))
 
 
 def worst(levels: Iterable[Level]) -> Level:
     """The worst of levels; ``usable`` where there are none."""
     return max(levels, key=LEVELS.index, default="usable")
+
+
+def ordered(reasons: Iterable[Reason], about: str = "scan") -> Verdict:
+    """The verdict of these reasons, the gravest first."""
+    return Verdict(tuple(sorted(reasons, key=lambda reason: -LEVELS.index(reason.level))), about)
 
 
 def scan_verdict(
@@ -145,7 +164,7 @@ def scan_verdict(
         reasons = [*_flags(found), *reasons, *_remarks(found)]
     reasons = _seen(reasons, ratings)
     reasons += [reason for rating in ratings for reason in _rating(rating)]
-    return Verdict(tuple(sorted(reasons, key=lambda reason: -LEVELS.index(reason.level))))
+    return ordered(reasons)
 
 
 def region_verdict(contributions: signs.Verdict) -> Verdict:
@@ -156,10 +175,10 @@ def region_verdict(contributions: signs.Verdict) -> Verdict:
     agrees with another explanation.
     """
     if contributions.strongest is None:
-        return Verdict()
+        return Verdict(about="regions")
     if len(contributions.baselines) < 2:
         title = "Whether signs depend on what replaces a region is not known"
-        return Verdict((_sign_reason(title),))
+        return Verdict((_sign_reason(title),), "regions")
     n, counts = contributions.n_leading, contributions.counts
     titles = []
     if counts["opposite"]:
@@ -169,7 +188,7 @@ def region_verdict(contributions: signs.Verdict) -> Verdict:
         titles.append(f"The sign of {counts['uncertain']} of the {n} leading regions is uncertain")
     if any(rho < LOW_AGREEMENT for _, rho in contributions.agreement):
         titles.append("Explanations hardly agree about the order of regions")
-    return Verdict(tuple(map(_sign_reason, titles)))
+    return Verdict(tuple(map(_sign_reason, titles)), "regions")
 
 
 def _sign_reason(title: str) -> Reason:

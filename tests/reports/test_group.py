@@ -21,13 +21,15 @@ from bidsapp_brainage.group import analyses
 from bidsapp_brainage.group.collect import collect
 from bidsapp_brainage.group.outputs import write_mean_map, write_tables
 from bidsapp_brainage.group.sample import with_numbers
-from bidsapp_brainage.io import read_tsv, save_nifti
+from bidsapp_brainage.io import read_tsv, save_nifti, write_tsv
 from bidsapp_brainage.reports.figures import drawing
 from bidsapp_brainage.reports.figures.drawing import Point, interactive_svg, marked_svg
 from bidsapp_brainage.reports.group import figures as group_figures
 from bidsapp_brainage.reports.group.page import write_group_report
 from bidsapp_brainage.reports.group.pictures import report_link
 from bidsapp_brainage.reports.group.quality_tables import flag_notice, flag_table
+from bidsapp_brainage.reports.group.stored import StoredResults
+from bidsapp_brainage.reports.verdicts.sample import sample_facts
 from bidsapp_brainage.reports.wording import Notice
 from tests.group.derivatives import AFFINE, TEMPLATE, atlas_labels, write_derivatives
 from tests.reports.synthetic_group import WARNING, write_group_results
@@ -266,15 +268,33 @@ def test_flags_that_need_the_age_do_not_make_accuracy_look_better():
     assert flag_notice(scans).title == "1 of 10 scans has a flag"
 
 
-@pytest.mark.parametrize(("outside", "told"), [(1, False), (10, True)])
-def test_intervals_that_do_not_hold_for_a_sample_are_told(outside, told):
-    misses = [*["age_outside_interval"] * outside, *["none"] * (40 - outside)]
-    shifted = pd.Series([30.0] * outside + [0.0] * (40 - outside))
-    scans = _flagged(40, flags=misses)
-    scans["ci95_lower"] += shifted
-    scans["ci95_upper"] += shifted
-    text = flag_notice(scans).text
-    assert (f"{outside} of 40 people lie outside their 95 % intervals" in text) is told
+def test_the_verdict_on_a_sample_is_made_from_its_tables(tmp_path):
+    write_derivatives(tmp_path, n_participants=12, flagged=(3,))
+    page(tmp_path)
+    facts = sample_facts(StoredResults(tmp_path, "sfcn2mm"))
+    assert (facts.n_scans, facts.n_people, facts.n_missing) == (12, 12, 0)
+    metrics = read_tsv(tmp_path / "group_desc-sfcn2mm_metrics.tsv").set_index(
+        ["prediction", "subset", "metric"]
+    )
+    assert facts.mae == metrics.loc[("raw", "all", "mae"), "value"]
+    assert facts.gain.lower == metrics.loc[("raw", "all", "mae_gain"), "ci95_lower"]
+    assert facts.coverage.value == metrics.loc[("raw", "all", "coverage95"), "value"]
+    gaps = read_tsv(tmp_path / "group_desc-sfcn2mm_gaps.tsv").set_index(["correction", "subset"])
+    assert facts.slope.value == gaps.loc[("raw", "all"), "age_slope"]
+    assert facts.corrected_slope.value == gaps.loc[("applied", "all"), "age_slope"]
+    table = tmp_path / "group_desc-sfcn2mm_brainage.tsv"
+    levels = read_tsv(table)["verdict"]
+    assert facts.n_doubtful == (levels == "look closer").sum() > 0
+    write_tsv(table, read_tsv(table).drop(columns=["verdict", "verdict_reasons"]))
+    older = sample_facts(StoredResults(tmp_path, "sfcn2mm"))
+    assert older == facts, "tables of an earlier version are judged anew"
+
+
+def test_a_sample_of_which_nothing_is_known_has_a_verdict(tmp_path):
+    write_derivatives(tmp_path, n_participants=2, unknown_age=(0, 1))
+    got = page(tmp_path)
+    assert "Look closer before you use these results" in got.text
+    assert "No chronological age is known." in got.text
 
 
 def test_tables_of_an_earlier_version_have_their_one_flag():
@@ -339,7 +359,8 @@ def test_everything_that_the_group_level_found_is_shown(tmp_path):
         tables=lambda: tables.update(write_group_results(tmp_path, label="sfcn2mm", atlas=ATLAS)),
     )
     for words in (
-        "Read this first: people of the training cohort",
+        "Do not use these results as they are",
+        "Some of these people were probably in the training cohort.",
         WARNING,
         "No repeats.",
         "group patient",

@@ -25,6 +25,9 @@ from bidsapp_brainage.reports.group.results import (
 )
 from bidsapp_brainage.reports.group.stored import StoredResults
 from bidsapp_brainage.reports.html import render
+from bidsapp_brainage.reports.verdicts.banner import banner
+from bidsapp_brainage.reports.verdicts.sample import verdict_of
+from bidsapp_brainage.stats.verdicts import Verdict
 
 
 def write_group_report(output_dir: Path, label: str, *, command_line: str = "") -> Path:
@@ -40,6 +43,11 @@ def write_group_report(output_dir: Path, label: str, *, command_line: str = "") 
     atlases = [
         atlas_section(results, entities, gallery, position=position)
         for position, entities in enumerate(results.atlases(), start=1)
+    ]
+    judged = [
+        (str(atlas["title"]), found)
+        for atlas in atlases
+        if isinstance(found := atlas["judged"], Verdict)
     ]
     maps = population_section(results, gallery)
     further = {
@@ -57,6 +65,7 @@ def write_group_report(output_dir: Path, label: str, *, command_line: str = "") 
         subtitle=overview.subtitle(scans),
         sections=_sections(atlases, further, maps, rated=ratings is not None),
         synthetic=shows_synthetic_people(results.output_dir),
+        banner=banner(verdict_of(results), judged),
         model=overview.model_facts(results, scans),
         tiles=overview.tiles(metrics, scans),
         counted=overview.counted(metrics, scans),

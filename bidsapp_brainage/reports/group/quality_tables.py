@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pandas as pd
-from scipy.stats import binom
 
 from bidsapp_brainage.bids.dictionaries import describe_columns
 from bidsapp_brainage.catalogue import flags
@@ -13,9 +12,6 @@ from bidsapp_brainage.group.sample import UNFLAGGED, doubted
 from bidsapp_brainage.reports.html import Cell, Table, count
 from bidsapp_brainage.reports.tables import Show, tabulate, with_values
 from bidsapp_brainage.reports.wording import Notice
-
-_OUTSIDE = 0.08  # of people at most lie outside of intervals that hold
-_UNLIKELY = 0.01  # so many or more outside by chance
 
 #: From a participant (``sub-01``) to a relative link, empty if there is no page.
 Link = Callable[[str], str]
@@ -80,9 +76,7 @@ def flag_notice(scans: pd.DataFrame) -> Notice:
         level,
         f"{doubt} of {count(len(scans), 'scan')}{_whose(scans)} {'has' if doubt == 1 else 'have'} "
         "a flag",
-        f"Scans by flag, of which one may have several: {', '.join(named)}. "
-        f"{_outside(scans)}".strip(),
-        "See the table under Quality: it names the scans and the reasons.",
+        f"Scans by flag, of which one may have several: {', '.join(named)}.",
     )
 
 
@@ -92,20 +86,6 @@ def _whose(scans: pd.DataFrame) -> str:
     if people.is_unique:
         return ""
     return f" ({people[doubted(scans)].nunique()} of {count(people.nunique(), 'person')})"
-
-
-def _outside(scans: pd.DataFrame) -> str:
-    """A sentence if more people lie outside their intervals than chance explains."""
-    known = scans.dropna(subset=["chronological_age", "ci95_lower", "ci95_upper"])
-    people = known.drop_duplicates("participant_id")
-    age = people["chronological_age"]
-    n = int((~age.between(people["ci95_lower"], people["ci95_upper"])).sum())
-    if people.empty or binom.sf(n - 1, len(people), _OUTSIDE) > _UNLIKELY:
-        return ""
-    return (
-        f"{n} of {len(people)} people lie outside their 95 % intervals, where about 1 of 20 is "
-        "expected: the intervals do not hold for this sample; calibrate the model on controls."
-    )
 
 
 def outlier_table(outliers: pd.DataFrame, link: Link) -> Table | None:

@@ -26,7 +26,8 @@ from bidsapp_brainage.reports.html import count
 from bidsapp_brainage.reports.same_groups import repeats
 from bidsapp_brainage.reports.wording import Notice
 from bidsapp_brainage.stats.regional.regions import notes
-from bidsapp_brainage.stats.regional.signs import N_LEADING, verdict
+from bidsapp_brainage.stats.regional.signs import N_LEADING, Verdict, verdict
+from bidsapp_brainage.stats.verdicts import region_verdict
 
 ALPHA = 0.05
 #: Equal in all of these: made of the same regions.
@@ -70,11 +71,13 @@ def atlas_section(
     parts = list(table.groupby("baseline", dropna=False, sort=False))  # the main one first
     first = parts[0][1]
     how = _replaced(parts[0][0])
+    known = _known(table, results.rows("agreementstats", entities, needs=_PAIRS))
     return {
         "id": identifier,
         "title": " ".join(entities.values()),
         "notes": notes(table),
-        "verdict": _verdict(table, results.rows("agreementstats", entities, needs=_PAIRS)),
+        "verdict": _told(table, known),
+        "judged": region_verdict(known),
         "viewer": group_viewer(
             results, entities, first[first["level"] == "region"], f"{identifier}-brain"
         ),
@@ -96,13 +99,18 @@ def _with_signs(table: pd.DataFrame) -> pd.DataFrame:
     return table.reindex(columns=[*table.columns, *absent])
 
 
-def _verdict(table: pd.DataFrame, agreement: pd.DataFrame) -> list[Notice]:
+def _known(table: pd.DataFrame, agreement: pd.DataFrame) -> Verdict:
     """What holds of the means over people with every baseline, and what does not."""
     rows = table[table["level"] == words.REGION.key]
     pairs = agreement
     if len(pairs):
         pairs = pairs[pairs["measure"] == "spearman"].rename(columns={"mean": "spearman"})
-    known = verdict(rows, pairs, value="mean_delta_age")
+    return verdict(rows, pairs, value="mean_delta_age")
+
+
+def _told(table: pd.DataFrame, known: Verdict) -> list[Notice]:
+    """The same in words, with the share of people who agree."""
+    rows = table[table["level"] == words.REGION.key]
     leading = rows[rows["rank"] <= N_LEADING].drop_duplicates("index")
     share, q = leading["share_stable"].mean(), leading["q_stable"].dropna()
     more = "" if q.empty else f" ({int((q < ALPHA).sum())} of them with q < {ALPHA:g})"

@@ -39,7 +39,7 @@ from bidsapp_brainage.reports.individual.results import (
 from bidsapp_brainage.reports.individual.run_facts import RunFacts
 from bidsapp_brainage.reports.individual.segmentation_view import volume_summary
 from bidsapp_brainage.reports.ratings import rating_bar, rating_form
-from bidsapp_brainage.reports.verdict_banner import scan_banner
+from bidsapp_brainage.reports.verdicts.banner import banner
 from bidsapp_brainage.stats.verdicts import scan_verdict
 
 SECTIONS = (
@@ -141,7 +141,7 @@ def _scan_context(
     sources = scan.t1w_sidecar.get("Sources") or []
     return {
         "label": scan.label,
-        "banner": scan_banner(scan_verdict(None, ratings=scan.ratings)),
+        "banner": banner(scan_verdict(None, ratings=scan.ratings)),
         "stripped": scan.t1w_sidecar.get("SkullStripped"),
         "sources": [str(source) for source in sources] if isinstance(sources, list) else [],
         "mask_figure": figures.get(scan.mask_figure),
@@ -180,7 +180,7 @@ def _model_context(
     ]
     return {
         "name": model.model,
-        "banner": scan_banner(
+        "banner": banner(
             verdict_of(scan, model), [(part.title, part.judged) for part, _, _ in regions]
         ),
         "view": view,

@@ -9,11 +9,18 @@ from types import MappingProxyType
 from bidsapp_brainage.reports.wording import BADGES, Notice, reasons
 from bidsapp_brainage.stats.verdicts import Verdict
 
-_TITLES: Mapping[object, str] = MappingProxyType(
+_TITLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
-        "usable": "Usable: nothing speaks against this number",
-        "look closer": "Look closer before you use this number",
-        "do not use": "Do not use this number",
+        "scan": {
+            "usable": "Usable: nothing speaks against this number",
+            "look closer": "Look closer before you use this number",
+            "do not use": "Do not use this number",
+        },
+        "sample": {
+            "usable": "Usable: nothing speaks against these results",
+            "look closer": "Look closer before you use these results",
+            "do not use": "Do not use these results as they are",
+        },
     }
 )
 _OF_REGIONS = "Look closer before you use contributions of regions"
@@ -45,8 +52,8 @@ class Banner:
     aside: tuple[Notice, ...] = ()
 
 
-def scan_banner(verdict: Verdict, regions: Sequence[tuple[str, Verdict]] = ()) -> Banner:
-    """The verdict on the prediction of a scan, and those on contributions by atlas."""
+def banner(verdict: Verdict, regions: Sequence[tuple[str, Verdict]] = ()) -> Banner:
+    """The verdict on a scan or a sample, and those on contributions by atlas."""
     aside = [
         Notice(BADGES[own.level], _OF_REGIONS, f"{atlas}: {own.summary}.")
         for atlas, own in regions
@@ -55,7 +62,7 @@ def scan_banner(verdict: Verdict, regions: Sequence[tuple[str, Verdict]] = ()) -
     return Banner(
         BADGES[verdict.level],
         verdict.level,
-        _TITLES[verdict.level],
+        _TITLES[verdict.about][verdict.level],
         tuple(reasons(verdict)),
         verdict.advice,
         tuple(aside),
