@@ -132,19 +132,32 @@ def pass_seconds(scan: Scan, ensemble: Ensemble) -> float:
 
 
 def floor_rows(ensemble: Ensemble, session: ExplanationSession) -> list[Row]:
-    """Multiply-adds of the regions, and the time of a large matrix product with as many."""
+    """Multiply-adds, and the time of a large matrix product with as many."""
     from bidsapp_brainage.explain.engine import OcclusionPlan
 
     (network,) = ensemble.networks(session.inputs.volume.shape)
-    plan = OcclusionPlan(network, session.blocks["regions"])
-    needed, executed = counts.needed(plan, network), counts.executed(plan, network)
     gmac, rate = network.multiply_adds() / 1e9, gemm_rate() / 1e9
+    blocks = {name: session.blocks[name] for name in ("regions", "groups", "controls")}
+    plans = {
+        name: OcclusionPlan(network, patches)
+        for name, patches in (blocks | {"nulls": session.nulls.patches}).items()
+    }
+    needed = counts.needed(plans["regions"], network) * gmac
+    executed = {name: counts.executed(plan, network) * gmac for name, plan in plans.items()}
+    # Regions with each baseline and mirrored, controls with each baseline, three full passes.
+    n_baselines = len(session.inputs.baselines)
+    everything = (
+        (n_baselines + 1) * executed["regions"] + n_baselines * executed["controls"]
+        + executed["groups"] + executed["nulls"] + 3 * gmac
+    )  # fmt: skip
     return [
         Row("multiply-adds of one pass", gmac, "GMAC"),
-        Row("multiply-adds of the regions, needed", needed * gmac, "GMAC"),
-        Row("multiply-adds of the regions, executed", executed * gmac, "GMAC"),
+        Row("multiply-adds of the regions, needed", needed, "GMAC"),
+        Row("multiply-adds of the regions, executed", executed["regions"], "GMAC"),
+        Row("multiply-adds of everything, executed", everything, "GMAC"),
         Row("a large matrix product", rate, "GMAC/s"),
-        Row("floor of the regions", executed * gmac / rate, "CPU s"),
+        Row("floor of the regions", executed["regions"] / rate, "CPU s"),
+        Row("floor of everything", everything / rate, "CPU s"),
     ]
 
 
