@@ -150,7 +150,7 @@ class BoundRegions(nn.Module):
         self.lack = nn.Conv3d(1, 1, 1)  # 1 - relu(t)
         self.both = nn.Conv3d(1, 2, 1)  # of the lack's positive part: tissue and fluid
         self.relu = nn.ReLU()
-        self.sum = nn.Linear(weights.size, 1)
+        self.sum = nn.utils.skip_init(nn.Linear, weights.size, 1)  # a million random numbers less
         self.spread = spread
         with torch.no_grad():
             self.units.weight.fill_(1.0 / full)
