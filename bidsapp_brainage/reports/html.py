@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 MISSING = "n/a"
 _PLURALS = {"person": "people"}
-_SCRIPTS = ("report.js", "viewer.js", "rating.js", "points.js")
+_SCRIPTS = ("report.js", "volumes.js", "painting.js", "viewer.js", "rating.js", "points.js")
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,7 @@ def _write_scan(root, scan, person, pictures):
     def figure(key: str, **labels: str) -> Path:
         return output_path(root, key, scan, model=MODEL, **labels)
 
+    write_image(root, "mask", pictures.mask, scan)
     figures.plot_mask(paths["t1w"], paths["mask"], figure("mask_figure"))
     before, after = (figure(f"{state}_figure", space=TEMPLATE) for state in ("before", "after"))
     figures.plot_registration(paths["t1w"], paths["t1w"], paths["mask"], before, after)
@@ -171,6 +172,8 @@ def _write_scan(root, scan, person, pictures):
             write_table(root, key, rows, scan, facts=facts, **where)
         image = nib.Nifti1Image(values, pictures.head.affine)
         write_image(root, "map_grid", image, scan, res="8", **where)
+        labels = nib.Nifti1Image(pictures.labels, pictures.head.affine)
+        write_image(root, "labels_t1w", labels, scan, **ATLAS)
         write_image(root, "input", pictures.head, scan, space=TEMPLATE, res="8")
         save_nifti(image, paths["map"])
         figures.plot_occlusion(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
+import re
 import shutil
 from collections.abc import Iterator
 from importlib import resources
@@ -9,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import nibabel as nib
+import numpy as np
 import pytest
+from PIL import Image
 
 from bidsapp_brainage.bids.names import derivative_path
 from bidsapp_brainage.bids.ratings import read_ratings
@@ -17,7 +23,7 @@ from bidsapp_brainage.group import analyses
 from bidsapp_brainage.group.collect import collect
 from bidsapp_brainage.group.outputs import write_mean_map, write_tables
 from bidsapp_brainage.io import read_tsv, save_nifti
-from bidsapp_brainage.reports.figures import drawing
+from bidsapp_brainage.reports.figures import colours, drawing
 from bidsapp_brainage.reports.group.page import write_group_report
 from bidsapp_brainage.reports.individual.page import write_individual_report
 from tests.group.derivatives import AFFINE, TEMPLATE, atlas_labels, write_derivatives
@@ -283,6 +289,232 @@ def _viewer(page: Any, selector: str = VIEWER) -> Any:
 
 def _picture(viewer: Any, part: str) -> str:
     return viewer.locator(f"[data-part={part}]").evaluate("canvas => canvas.toDataURL()")
+
+
+IMAGE = "#image-sub-01-ses-1"
+
+
+def _canvas(viewer: Any, plane: str) -> Any:
+    return viewer.locator(f"[data-part={plane}]")
+
+
+def _voxel(viewer: Any) -> tuple[int, ...]:
+    """Indices in the file of the voxel that the page tells of."""
+    words = viewer.locator("[data-part=position]").inner_text()
+    return tuple(int(number) for number in words.split("voxel ")[1].split(", "))
+
+
+def _intensity(viewer: Any) -> float:
+    words = viewer.locator("[data-part=details]").inner_text()
+    found = re.search("T1w (?:\u2265 )?(-?[0-9.]+)", words.replace("\N{MINUS SIGN}", "-"))
+    assert found, words
+    return float(found[1])
+
+
+def _pixels(viewer: Any, part: str) -> np.ndarray:
+    """Red, green and blue of a canvas, shape (height, width, 3)."""
+    code = base64.b64decode(_picture(viewer, part).split(",")[1])
+    return np.asarray(Image.open(io.BytesIO(code)).convert("RGB")).astype(float)
+
+
+def test_the_voxel_under_the_cursor_has_the_value_of_the_file(page: Any, report: Path) -> None:
+    """In every plane, by pointing, for the image, the mask and the segmentation."""
+    anat = report.parent / "sub-01" / "ses-1" / "anat"
+    files = {
+        name: nib.load(anat / f"sub-01_ses-1_{name}.nii.gz").get_fdata()
+        for name in ("desc-preproc_T1w", "desc-brain_mask", "dseg")
+    }
+    names = read_tsv(anat / "sub-01_ses-1_dseg.tsv").set_index("index")["name"]
+    viewer = _viewer(page, IMAGE)
+    viewer.locator("[data-part=overlay]").select_option("segmentation")
+    step = np.ptp(files["desc-preproc_T1w"]) / 254
+    values, seen = set(), set()
+    for plane in ("sagittal", "coronal", "axial"):
+        box = _canvas(viewer, plane).bounding_box()
+        for share in ((0.5, 0.5), (0.3, 0.4), (0.62, 0.37), (0.45, 0.7)):
+            page.mouse.move(box["x"] + share[0] * box["width"], box["y"] + share[1] * box["height"])
+            voxel = _voxel(viewer)
+            seen.add(voxel)
+            values.add(files["desc-preproc_T1w"][voxel])
+            assert _intensity(viewer) == pytest.approx(
+                files["desc-preproc_T1w"][voxel], abs=step / 2 + 0.1
+            )
+            inside = "inside" if files["desc-brain_mask"][voxel] else "outside"
+            assert f"{inside} the mask" in viewer.locator("[data-part=details]").inner_text()
+            label = int(files["dseg"][voxel])
+            expected = names[label] if label else "no region"
+            assert viewer.locator("[data-part=where]").inner_text() == expected
+    assert len(seen) > 9
+    assert len(values) > 1  # not all from one flat part
+
+
+def test_a_contribution_under_the_cursor_is_that_of_the_table(page: Any, report: Path) -> None:
+    anat = report.parent / "sub-01" / "ses-1" / "anat"
+    labels = nib.load(next(anat.glob("*space-T1w_atlas*_dseg.nii.gz"))).get_fdata()
+    rows = read_tsv(next(anat.glob("*_occlusion.tsv"))).set_index("index")
+    viewer = _viewer(page)
+    box = _canvas(viewer, "axial").bounding_box()
+    told = 0
+    for share in (0.3, 0.4, 0.5, 0.6, 0.7):
+        page.mouse.move(box["x"] + share * box["width"], box["y"] + 0.45 * box["height"])
+        label = int(labels[_voxel(viewer)])
+        where = viewer.locator("[data-part=where]").inner_text()
+        if not label:
+            assert where == "no region"
+            continue
+        assert where.startswith(rows["name"][label])
+        number = re.search(r": ([+\N{MINUS SIGN}]?[0-9.]+) years", where)
+        if number:
+            value = float(number[1].replace("\N{MINUS SIGN}", "-"))
+            assert value == pytest.approx(float(rows["delta_age"][label]), abs=0.006)
+            told += 1
+    assert told > 2
+
+
+def test_the_switch_mirrors_pictures_letters_and_pointing(page: Any) -> None:
+    viewer = _viewer(page, IMAGE)
+    switch = viewer.locator("[data-part=sides]")
+    canvas = _canvas(viewer, "axial")
+    box = canvas.bounding_box()
+    place = (box["x"] + 0.3 * box["width"], box["y"] + 0.5 * box["height"])
+    page.mouse.move(*place)
+    left = _voxel(viewer)
+    before, sides = _redness(viewer), canvas.get_attribute("data-sides")
+    sagittal = _canvas(viewer, "sagittal").get_attribute("data-sides")
+    switch.click()
+    page.evaluate("new Promise(requestAnimationFrame)")
+    after = _redness(viewer)
+    assert (sides, canvas.get_attribute("data-sides")) == ("LR", "RL")
+    assert _canvas(viewer, "coronal").get_attribute("data-sides") == "RL"
+    assert _canvas(viewer, "sagittal").get_attribute("data-sides") == sagittal == "PA"
+    assert after == pytest.approx(before[::-1], rel=0.02)
+    assert before[0] != pytest.approx(before[1], rel=0.02)
+    page.mouse.move(*place)
+    width = 2 * _width(viewer)
+    right = _voxel(viewer)
+    assert right[1:] == left[1:]
+    assert right[0] + left[0] == pytest.approx(width / 2, abs=1)
+    other = _viewer(page)  # the whole page changes sides
+    assert other.locator("[data-part=sides]").get_attribute("aria-pressed") == "true"
+    assert _canvas(other, "axial").get_attribute("data-sides") == "RL"
+
+
+def _redness(viewer: Any) -> list[float]:
+    """How much more red than blue the two halves of the axial slice are."""
+    pixels = _pixels(viewer, "axial")
+    more = pixels[..., 0] - pixels[..., 2]
+    half = more.shape[1] // 2
+    return [more[:, :half].sum(), more[:, -half:].sum()]
+
+
+def _width(viewer: Any) -> int:
+    """First plus last index along the first axis of what the page holds."""
+    facts = json.loads(viewer.get_attribute("data-facts"))
+    return int(2 * facts["first"][0] + facts["shape"][0] - 1)
+
+
+def test_keys_move_the_cross_and_the_slice(page: Any) -> None:
+    viewer = _viewer(page, IMAGE)
+    _canvas(viewer, "axial").focus()
+    steps = {
+        "ArrowRight": (1, 0, 0), "ArrowLeft": (-1, 0, 0), "ArrowUp": (0, 1, 0),
+        "ArrowDown": (0, -1, 0), "PageUp": (0, 0, 1), "PageDown": (0, 0, -1),
+    }  # fmt: skip
+    page.mouse.move(0, 0)
+    for key, step in steps.items():
+        before = _voxel(viewer)
+        page.keyboard.press(key)
+        assert tuple(np.subtract(_voxel(viewer), before)) == step, key
+    before = _voxel(viewer)
+    page.keyboard.press("x")  # right of the brain is on the left now
+    page.keyboard.press("ArrowRight")
+    assert tuple(np.subtract(_voxel(viewer), before)) == (-1, 0, 0)
+    page.evaluate("new Promise(requestAnimationFrame)")
+    picture = _picture(viewer, "axial")
+    for key in ("m", "+"):
+        page.keyboard.press(key)
+        page.evaluate("new Promise(requestAnimationFrame)")
+        assert _picture(viewer, "axial") != picture
+        picture = _picture(viewer, "axial")
+    assert not viewer.locator("[data-part=outlined]").is_checked()
+    assert viewer.locator("[data-part=zoom]").inner_text().startswith("1.5")
+    page.keyboard.press("Shift+PageUp")
+    assert _voxel(viewer)[2] > before[2] + 3
+
+
+def test_pointing_is_right_when_magnified(page: Any) -> None:
+    viewer = _viewer(page, IMAGE)
+    canvas = _canvas(viewer, "axial")
+    for _ in range(3):
+        viewer.locator("[data-part=closer]").click()
+    box = canvas.bounding_box()
+    canvas.click(position={"x": 0.6 * box["width"], "y": 0.4 * box["height"]})
+    page.evaluate("new Promise(requestAnimationFrame)")
+    clicked = _voxel(viewer)
+    inner = _pixels(viewer, "axial")[30:-30, 20:-60, 0]
+    white = (20 + inner.sum(axis=0).argmax()) / _pixels(viewer, "axial").shape[1]
+    facts = json.loads(viewer.get_attribute("data-facts"))
+    assert white == pytest.approx(0.6, abs=1.5 * 3 / facts["shape"][0])  # the cross is there
+    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.4 * box["height"])
+    assert _voxel(viewer) == clicked
+
+
+def test_touch_moves_the_cross(browser: Any, report: Path) -> None:
+    for window in _open(browser, report, has_touch=True):
+        viewer = _viewer(window, IMAGE)
+        box = _canvas(viewer, "coronal").bounding_box()
+        before = _voxel(viewer)
+        window.touchscreen.tap(box["x"] + 0.35 * box["width"], box["y"] + 0.4 * box["height"])
+        assert _voxel(viewer) != before
+
+
+def test_colours_of_the_page_are_those_of_the_figures(page: Any) -> None:
+    """Of single values, of the legend and of the canvas."""
+    _viewer(page)
+    shares = np.append(np.linspace(-1, 1, 401), [1e-9, -1e-9])
+    for signed in (True, False):
+        values = shares if signed else np.abs(shares)
+        found = page.evaluate(
+            """([shares, code, grey]) => {
+              const table = brainPainting.unpackTable(code);
+              return shares.map((share) => {
+                const pixels = new Uint8ClampedArray(4);
+                brainPainting.paint(pixels, 0, grey, share, table);
+                return Array.from(pixels.slice(0, 3));
+              });
+            }""",
+            [values.tolist(), colours.packed(signed=signed), 120],
+        )
+        wanted = colours.paint(np.full((1, len(values)), 120.0), values[None], signed=signed)[0]
+        # A value between two colours of the table may get either.
+        between = np.abs(np.modf((values + 1) * 127)[0] - 0.5) < 1e-6
+        assert np.abs(np.array(found) - wanted)[~between].max() <= 1
+    legend = page.locator(f"{VIEWER} [data-part=ramp]").evaluate(
+        "canvas => Array.from(canvas.getContext('2d').getImageData(0, 0, canvas.width, 1).data)"
+    )
+    codes = colours.legend(255)
+    wanted = np.array([[int(code[i : i + 2], 16) for i in (1, 3, 5)] for code in codes])
+    assert np.abs(np.reshape(legend, (-1, 4))[:, :3] - wanted).max() <= 1
+
+
+def test_a_region_has_the_colour_of_its_value(page: Any) -> None:
+    """The strongest region, which is at the end of the bar, over the grey of its voxels."""
+    viewer = _viewer(page)
+    viewer.locator("[data-part=measure]").select_option(index=0)
+    where = viewer.locator("[data-part=where]").inner_text()
+    end = viewer.locator("[data-part=high]").inner_text().removesuffix(" years").lstrip("+")
+    value = re.search(r": ([+\N{MINUS SIGN}])([0-9.]+) years", where)
+    assert value
+    assert value[2] == end
+    page.mouse.move(0, 0)
+    page.evaluate("new Promise(requestAnimationFrame)")
+    pixels = _pixels(viewer, "axial")
+    strongest = colours.table()[-1 if value[1] == "+" else 0].astype(float)
+    opacity = strongest[3] / 255
+    under = pixels - opacity * strongest[:3]  # what is left is grey: the anatomy
+    grey = under.mean(axis=-1)
+    same = (np.abs(under - grey[..., None]).max(axis=-1) <= 1.5) & (grey >= -1)
+    assert (same & (grey <= 256 * (1 - opacity))).sum() > 300
 
 
 def test_threshold_hides_regions_in_slices_and_glass_brain(page: Any) -> None:

@@ -22,7 +22,7 @@ from bidsapp_brainage.imaging.quality import decide
 from bidsapp_brainage.io import read_tsv, write_text, write_tsv
 from bidsapp_brainage.reports import wording
 from bidsapp_brainage.reports.individual import page as individual
-from bidsapp_brainage.reports.individual import region_viewers as brain
+from bidsapp_brainage.reports.individual import person_viewers
 from bidsapp_brainage.reports.individual.page import SECTIONS, write_individual_report
 from tests.reports.synthetic import ATLAS, MODEL, RECORD, RUN, TEMPLATE, Person, write_person
 
@@ -545,13 +545,40 @@ def test_signs_that_are_not_stable_are_marked_in_table_and_bars(plain, tmp_path,
 
 
 def test_the_marks_of_the_map_are_those_of_the_table(plain):
-    (facts,) = [
+    image, contributions = [
         json.loads(tag["data-facts"]) for tag in _report(plain).all("div") if "data-facts" in tag
     ]
-    marked = {name for name, mark in zip(facts["regions"], facts["marks"], strict=True) if mark}
+    assert "regions" not in image
+    regions = contributions["regions"]
+    marked = {name for name, mark in zip(regions["names"], regions["marks"], strict=True) if mark}
     assert {"Region 2 L", "Region 3 R"} <= marked
     assert "Region 1 L" not in marked
-    assert facts["measures"][0]["title"] == "contribution (background)"
+    assert regions["measures"][0]["title"] == "contribution (background)"
+
+
+def test_without_room_there_are_no_viewers_but_all_pictures(plain):
+    whole = _report(plain)
+    path = write_individual_report(plain, "01", run=RUN, viewer_room=0)
+    page = _Page(path.read_text("utf-8"))
+    assert not [tag for tag in page.all("div") if "data-viewer" in tag]
+    assert not [tag for tag in page.all("div") if "data-volume" in tag]
+    assert len(page.all("img")) == len(whole.all("img"))
+    assert len([tag for tag in whole.all("div") if "data-volume" in tag]) == 4
+
+
+@pytest.mark.parametrize("content", [b"", b"index\tname\n1\tA\n", b"\xff\xfe"])
+def test_a_broken_table_of_the_segmentation_leaves_the_rest_of_the_viewer(
+    plain, tmp_path, scan, content
+):
+    shutil.copytree(plain, tmp_path, dirs_exist_ok=True)
+    path = derivative_path(tmp_path, scan, suffix="dseg", extension=".tsv")
+    path.write_bytes(content)
+    image, contributions = [
+        json.loads(tag["data-facts"]) for tag in _report(tmp_path).all("div") if "data-facts" in tag
+    ]
+    assert {"grey", "mask"} <= set(image)
+    assert "segmentation" not in image
+    assert "regions" in contributions
 
 
 def test_nothing_but_errors(tmp_path):
@@ -577,7 +604,7 @@ def test_works_with_nothing_at_all(tmp_path):
 
 def test_every_missing_file_leaves_a_whole_page(plain, tmp_path, monkeypatch):
     """Leave out one file after the other."""
-    monkeypatch.setattr(brain, "region_viewer", lambda *args: None)  # images are not left out
+    monkeypatch.setattr(person_viewers, "scan_volumes", lambda *args: None)  # images stay
     files = [p for p in plain.rglob("*") if p.is_file() and ".work" not in p.parts]
     files = [p for p in files if p.suffix != ".html" and p.suffix != ".gz"]
     assert len(files) >= 14

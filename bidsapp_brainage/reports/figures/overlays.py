@@ -15,8 +15,9 @@ from bidsapp_brainage.io import read_tsv, write_text
 from bidsapp_brainage.reports.figures import colours, mosaic
 from bidsapp_brainage.reports.html import decimals, number
 
+PAINT = 0.45  # opacity of regions over anatomy
+SHOWN_REGIONS = 20  # the strongest; the viewers begin with as many
 _BAR_STEPS = 41
-_PAINT = 0.45  # opacity of regions over anatomy
 
 
 def plot_mask(t1w_path: Path, mask_path: Path, out: Path) -> None:
@@ -129,7 +130,7 @@ def plot_segmentation(t1w_path: Path, dseg_path: Path, table_path: Path, out: Pa
 def _painted(grey: np.ndarray, colour: np.ndarray) -> np.ndarray:
     """Blend colours (H, W, 3), NaN where there is none, over grey (H, W) of 0..255."""
     shown = np.nan_to_num(colour, nan=0.0)
-    strength = np.where(np.isnan(colour), 0.0, _PAINT)
+    strength = np.where(np.isnan(colour), 0.0, PAINT)
     return grey[..., None] * (1 - strength) + shown * strength
 
 

@@ -23,7 +23,8 @@ from bidsapp_brainage.reports.figures.mosaic import Volume, read_volume
 from bidsapp_brainage.reports.group import figures as group_figures
 from bidsapp_brainage.reports.group.stored import MeanMap, StoredResults
 from bidsapp_brainage.reports.html import number, svg_uri
-from bidsapp_brainage.reports.individual.region_volumes import Measure, Viewer, mean_grey, pack
+from bidsapp_brainage.reports.viewers import groups
+from bidsapp_brainage.reports.viewers.layers import Measure, Viewer
 
 if TYPE_CHECKING:
     import nibabel as nib
@@ -136,13 +137,10 @@ def group_viewer(
     rows["sign"] = rows["stable"].map({True: "stable", False: "opposite"})
     fill = baseline_title(str(rows["baseline"].iloc[0]))
     measures = [replace(measure, title=f"{measure.title} ({fill})") for measure in _MEASURES]
-    size = int(max(labels.data.max(), rows["index"].max())) + 1
-    positions = np.zeros(size, np.uint16)
-    positions[rows["index"].to_numpy(dtype=int)] = np.arange(1, len(rows) + 1)
-    placed = Volume(positions[labels.data.astype(int)], labels.affine)
+    placed = Volume(labels.data.astype(np.int32), labels.affine)
     images = anatomies(results, mean_map.space, placed.data.shape, placed.affine)
-    grey = mean_grey([np.asarray(image.dataobj, dtype=np.float32) for image in images])
-    return pack(identifier, placed, grey, rows, measures)
+    grey = groups.mean_grey([np.asarray(image.dataobj, dtype=np.float32) for image in images])
+    return groups.group_viewer(identifier, placed, grey, rows, measures)
 
 
 def _atlas_labels(

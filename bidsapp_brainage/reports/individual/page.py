@@ -19,6 +19,7 @@ from bidsapp_brainage.reports.individual.history.run_tables import (
     stage_table,
 )
 from bidsapp_brainage.reports.individual.history.sessions import sessions_views
+from bidsapp_brainage.reports.individual.person_viewers import VIEWER_ROOM, PersonViewers
 from bidsapp_brainage.reports.individual.prediction_view import (
     PredictionView,
     age_caption,
@@ -29,7 +30,6 @@ from bidsapp_brainage.reports.individual.prediction_view import (
 )
 from bidsapp_brainage.reports.individual.rating import rating_notice
 from bidsapp_brainage.reports.individual.region_tables import regions_view
-from bidsapp_brainage.reports.individual.region_viewers import RegionViewers
 from bidsapp_brainage.reports.individual.results import (
     PredictionResult,
     ScanResult,
@@ -40,6 +40,7 @@ from bidsapp_brainage.reports.individual.run_facts import RunFacts
 from bidsapp_brainage.reports.individual.segmentation_view import volume_summary
 from bidsapp_brainage.reports.ratings import rating_bar, rating_form
 from bidsapp_brainage.reports.verdicts.banner import banner
+from bidsapp_brainage.reports.viewers.scans import MARGIN_MM
 from bidsapp_brainage.stats.verdicts import scan_verdict
 
 SECTIONS = (
@@ -55,13 +56,16 @@ SECTIONS = (
     ("errors", "Errors"),
 )
 SESSIONS = ("sessions", "Sessions")  # after the prediction, where there are several scans
-PAGE_BUDGET = 5_500_000  # bytes; mail servers refuse much larger attachments
+PAGE_BUDGET = 5_900_000  # bytes; mail servers refuse much larger attachments
 
 
-def write_individual_report(output_dir: Path, subject: str, *, run: RunFacts) -> Path:
+def write_individual_report(
+    output_dir: Path, subject: str, *, run: RunFacts, viewer_room: int = VIEWER_ROOM
+) -> Path:
     """Write ``sub-<subject>.html`` from what lies in the derivatives.
 
-    The label may have its ``sub-``. Same derivatives and same `run`, same bytes.
+    The label may have its ``sub-``. The viewers may take `viewer_room` bytes; with 0 there are
+    none. Same derivatives and same `run`, same bytes.
     """
     subject = subject.removeprefix("sub-")
     result = read_subject(Path(output_dir), subject)
@@ -75,10 +79,11 @@ def write_individual_report(output_dir: Path, subject: str, *, run: RunFacts) ->
         synthetic=shows_synthetic_people(Path(output_dir)),
         written=run.get("written", ""),
         sessions=sessions,
-        **_context(Path(output_dir), result, run, figures),
+        **_context(Path(output_dir), result, run, figures, viewer_room),
     )
     path = report_path(Path(output_dir), subject)
-    write_text(path, figures.insert(page, PAGE_BUDGET - len(page)))
+    more = max(viewer_room - VIEWER_ROOM, 0)  # who asks for finer viewers gets a larger page
+    write_text(path, figures.insert(page, PAGE_BUDGET + more - len(page)))
     return path
 
 
@@ -88,9 +93,13 @@ def _sections(*, several: bool) -> list[tuple[str, str]]:
 
 
 def _context(
-    output_dir: Path, result: SubjectResult, run: RunFacts, figures: EmbeddedFigures
+    output_dir: Path,
+    result: SubjectResult,
+    run: RunFacts,
+    figures: EmbeddedFigures,
+    viewer_room: int,
 ) -> dict[str, object]:
-    viewers = RegionViewers()
+    viewers = PersonViewers(len(result.scans), viewer_room)
     views = [[prediction_view(scan, model) for model in scan.models] for scan in result.scans]
     scans = [
         _scan_context(scan, own, figures, viewers)
@@ -120,6 +129,7 @@ def _context(
         "runs": run_table(runs),
         "single": len(result.scans) == 1,
         "rating_bar": rating_bar(),
+        "viewer_margin": f"{MARGIN_MM:g}",
     }
 
 
@@ -135,7 +145,7 @@ def _scan_context(
     scan: ScanResult,
     views: Sequence[PredictionView | None],
     figures: EmbeddedFigures,
-    viewers: RegionViewers,
+    viewers: PersonViewers,
 ) -> dict[str, object]:
     """Everything that the template shows of one scan."""
     sources = scan.t1w_sidecar.get("Sources") or []
@@ -144,6 +154,7 @@ def _scan_context(
         "banner": banner(scan_verdict(None, ratings=scan.ratings)),
         "stripped": scan.t1w_sidecar.get("SkullStripped"),
         "sources": [str(source) for source in sources] if isinstance(sources, list) else [],
+        "viewer": viewers.anatomy(scan),
         "mask_figure": figures.get(scan.mask_figure),
         "segmentation_figure": figures.get(scan.segmentation_figure),
         "volumes": volume_summary(scan),
@@ -166,7 +177,7 @@ def _model_context(
     model: PredictionResult,
     view: PredictionView | None,
     figures: EmbeddedFigures,
-    viewers: RegionViewers,
+    viewers: PersonViewers,
 ) -> dict[str, object]:
     checks = model.quality.first if model.quality else {}
     row = view.row if view else {}
@@ -174,7 +185,7 @@ def _model_context(
         (
             regions_view(scan, model.model, result),
             figures.get(result.figure),
-            viewers.get(scan, model, result),
+            viewers.regions(scan, model.model, result),
         )
         for result in model.regions
     ]

@@ -19,6 +19,7 @@ from bidsapp_brainage.bids.ratings import stored_ratings
 from bidsapp_brainage.catalogue.cards import Output
 from bidsapp_brainage.catalogue.lookup import map_figures
 from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.reports.viewers.scans import ScanImages
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,11 +81,12 @@ class ScanResult:
     """All that is there of one T1w image.
 
     The registration has (space, template figure, participant figure); the ratings are what
-    people said about the scan, one for each of them.
+    people said about the scan, one for each of them. The images are None without brain mask.
     """
 
     label: str
     entities: Entities
+    images: ScanImages | None
     mask_figure: Path | None
     segmentation_figure: Path | None
     volumes: TableFile | None
@@ -133,6 +135,7 @@ def _scan(derivatives: Derivatives, scan: Entities, ratings: tuple[Rating, ...])
     return ScanResult(
         label=scan_name(scan),
         entities=scan,
+        images=_images(derivatives, scan),
         mask_figure=_path(derivatives.select("mask_figure", scan=scan)),
         segmentation_figure=_path(derivatives.select("segmentation_figure", scan=scan)),
         volumes=derivatives.table(volumes[0]) if volumes else None,
@@ -175,7 +178,7 @@ def _regions(derivatives: Derivatives, own: list[Derivative]) -> RegionResult:
     space = next((file.space for file in own if file.output.key == "table"), "")
     maps = [file for file in own if file.output.key == "map_grid" and file.space == space]
     return RegionResult(
-        atlas=" ".join(value for _, value in own[0].atlas),
+        atlas=_atlas_name(own[0]),
         space=space,
         tables=_tables(derivatives, own),
         figure=_path([file for file in own if file.output.key == "map_figure"]),
@@ -190,6 +193,23 @@ def _tables(derivatives: Derivatives, own: list[Derivative]) -> dict[str, TableF
         if file.output.is_table:
             first.setdefault(file.output.key, file)
     return {key: derivatives.table(file) for key, file in first.items()}
+
+
+def _images(derivatives: Derivatives, scan: Entities) -> ScanImages | None:
+    """What the viewers show, on the grid of the T1w image."""
+
+    def path(key: str) -> Path | None:
+        return _path(derivatives.select(key, scan=scan))
+
+    t1w, mask = path("t1w_preproc"), path("mask")
+    if t1w is None or mask is None:
+        return None
+    atlases = {_atlas_name(file): file.path for file in derivatives.select("labels_t1w", scan=scan)}
+    return ScanImages(t1w, mask, path("dseg"), path("dseg_table"), atlases)
+
+
+def _atlas_name(file: Derivative) -> str:
+    return " ".join(value for _, value in file.atlas)
 
 
 def _path(files: list[Derivative]) -> Path | None:
