@@ -229,7 +229,7 @@ def test_errors_unfold(page: Any) -> None:
 
 def test_every_picture_is_decoded(page: Any) -> None:
     sizes = page.eval_on_selector_all("img", "images => images.map(image => image.naturalWidth)")
-    assert len(sizes) == 16
+    assert len(sizes) == 18
     assert min(sizes) > 100
 
 
