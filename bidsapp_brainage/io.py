@@ -11,6 +11,7 @@ import os
 import secrets
 import zlib
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -67,6 +68,11 @@ def folder_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def now() -> str:
+    """Give the present time in UTC, ``2026-01-31T12:00:00Z``."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def write_bytes(path: Path, content: bytes) -> None:

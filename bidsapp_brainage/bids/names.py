@@ -184,6 +184,11 @@ def report_path(output_dir: Path, subject: str) -> Path:
     return Path(output_dir) / f"sub-{subject}.html"
 
 
+def runs_path(output_dir: Path) -> Path:
+    """HTML page of all runs."""
+    return Path(output_dir) / "runs.html"
+
+
 def log_dir(output_dir: Path, subject: str, run_uuid: str) -> Path:
     """Folder for the log, configuration and crash files of one run of one participant."""
     return Path(output_dir) / f"sub-{subject}" / "log" / run_uuid

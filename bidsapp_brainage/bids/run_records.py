@@ -131,7 +131,7 @@ def read_runs(
         Oldest first. What an older app has not written stays empty.
     """
     folders = run_folder(output_dir, "run", subject).parent.glob("*/")
-    records = [_record(folder, level) for folder in folders]
+    records = [_record(folder, level, old=bool(subject)) for folder in folders]
     known = [record for record in records if record is not None]
     return sorted(known, key=lambda record: (record.started, record.run_uuid))
 
@@ -223,12 +223,15 @@ def _number(text: str | None) -> float | None:
     return None if text is None else float(text)
 
 
-def _record(folder: Path, level: str) -> RunRecord | None:
-    """Record of one folder; None if it tells nothing about this level."""
+def _record(folder: Path, level: str, *, old: bool) -> RunRecord | None:
+    """Record of one folder; None if it tells nothing about this level.
+
+    Where `old` ones are understood, the settings are enough: an older app kept no more.
+    """
     facts = read_json(folder / record_name(level))
     configuration = _configuration(folder)
     run = _section(configuration, "run")
-    if not facts and level not in run.get("analysis_level", ()):
+    if not facts and not (old and level in run.get("analysis_level", ())):
         return None
     scans = facts.get("Scans")
     if not isinstance(scans, list):

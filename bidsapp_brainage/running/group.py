@@ -52,6 +52,7 @@ def run_group(settings: Settings) -> int:
     from bidsapp_brainage.group.collect import collect
     from bidsapp_brainage.group.outputs import write_mean_map, write_phenotype, write_tables
     from bidsapp_brainage.group.population import write_population_maps
+    from bidsapp_brainage.running.recording.recorder import Recorder
 
     output_dir, selection = settings.output_dir, settings.selection
     collection = collect(
@@ -60,6 +61,9 @@ def run_group(settings: Settings) -> int:
         sessions=selection.session_label,
         runs=selection.run_label,
     )
+    scans = sorted({str(scan) for model in collection.models for scan in model.brainage["scan"]})
+    recorder = Recorder(settings, "group")
+    recorder.start(scans)
     for problem in collection.unreadable:
         LOGGER.warning("Left out: %s", problem)
     summaries = [_summary(settings, model, collection.unreadable) for model in collection.models]
@@ -74,6 +78,8 @@ def run_group(settings: Settings) -> int:
         notes += write_population_maps(output_dir, model, model.brainage)
         for note in notes:
             LOGGER.warning("%s", note.sentence)
+    recorder.finish(scans, warnings=collection.unreadable)
+    for summary in summaries:
         _write_page(settings, summary.model.label)
     return 1 if collection.unreadable else 0
 
@@ -95,10 +101,14 @@ def _reports_only(settings: Settings) -> int:
 
 
 def _write_page(settings: Settings, label: str) -> None:
+    """Write the page of one model, which tells of the newest run that computed the tables."""
+    from bidsapp_brainage import io
+    from bidsapp_brainage.bids.run_records import read_runs
     from bidsapp_brainage.reports.group.page import write_group_report
 
-    command = settings.execution.command_line
-    page = write_group_report(settings.output_dir, label, command_line=command)
+    runs = [run for run in read_runs(settings.output_dir, level="group") if run.ended]
+    run = runs[-1] if runs else None
+    page = write_group_report(settings.output_dir, label, run=run, written=io.now())
     LOGGER.info("Group report: %s", page)
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from bidsapp_brainage import io
 from bidsapp_brainage.bids.derivatives import Derivatives
 from bidsapp_brainage.bids.run_records import (
     RunRecord,
@@ -17,7 +18,6 @@ from bidsapp_brainage.bids.run_records import (
 from bidsapp_brainage.configuration import private_places
 from bidsapp_brainage.errors import NoInputError
 from bidsapp_brainage.running.outcome import Crash, read_crashes
-from bidsapp_brainage.running.recording.recorder import now
 from bidsapp_brainage.workflows.scan import scan_workflow_name
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def page_facts(settings: Settings, subject: str, places: Mapping[str, str]) -> R
         "runs": runs,
         "warnings": [text for run, _ in told for text in _warnings(run)],
         "errors": [error for run, scans in told for error in _errors(settings, run, scans, places)],
-        "written": now(),
+        "written": io.now(),
     }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bidsapp_brainage import io
 from bidsapp_brainage.bids.dictionaries import undescribed
 from bidsapp_brainage.bids.names import parse_name
 from bidsapp_brainage.errors import NoInputError
@@ -26,6 +27,7 @@ SAMPLE = (
     *("exclusions", "gaps", "metrics", "notes", "outliers", "qc", "sample", "sensitivity"),
     "gapmodel",
 )
+NOW = "2026-01-31T12:00:00Z"
 ATLAS = (
     *("agegroups", "asymmetry", "literature", "occlusion", "occlusionmodel", "occlusionstats"),
     "stability",
@@ -37,11 +39,13 @@ def few_resamples(monkeypatch):
     monkeypatch.setattr(analyses, "N_BOOT", 99)
     monkeypatch.setattr(drawing, "DPI", 72)
     monkeypatch.setattr(analyses, "N_PERMUTATIONS", 49)
+    monkeypatch.setattr(io, "now", lambda: NOW)
 
 
-def settings(root, *, reports_only=False, **selection):
+def settings(root, *, reports_only=False, run="first", **selection):
     nowhere = Path(os.devnull) / "raw data are not needed"
-    execution = Execution(reports_only=reports_only)
+    command = f"bidsapp-brainage {run}"
+    execution = Execution(reports_only=reports_only, run_uuid=run, command_line=command)
     return Settings(
         nowhere, root, ("group",), selection=Selection(**selection), execution=execution
     )
@@ -51,7 +55,7 @@ def written(root):
     return {
         path.relative_to(root).as_posix()
         for path in root.rglob("*")
-        if path.is_file() and not path.relative_to(root).as_posix().startswith("sub-")
+        if path.is_file() and not path.relative_to(root).as_posix().startswith(("sub-", "logs/"))
     } - {"participants.tsv", "dataset_description.json"}
 
 
@@ -109,8 +113,10 @@ def test_reports_only_makes_the_page_again_from_the_tables(tmp_path, monkeypatch
     for table in tmp_path.glob("sub-*/anat/*.tsv"):  # nothing is computed again
         table.unlink()
     monkeypatch.setattr(analyses, "summarise", None)
-    assert run_group(settings(tmp_path, reports_only=True)) == 0
+    assert run_group(settings(tmp_path, reports_only=True, run="again")) == 0
     assert {name: (tmp_path / name).read_bytes() for name in written(tmp_path)} == before
+    assert "page written 2026-01-31 12:00 UTC" in page.read_text()
+    assert "bidsapp-brainage first" in page.read_text()  # and not the one that wrote it again
     table = tmp_path / "group_desc-sfcn2mm_metrics.tsv"
     table.write_text(table.read_text().replace("raw\tall\tmae\t", "raw\tall\tmae\t9"))
     assert run_group(settings(tmp_path, reports_only=True)) == 0

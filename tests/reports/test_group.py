@@ -32,6 +32,7 @@ from bidsapp_brainage.reports.group.stored import StoredResults
 from bidsapp_brainage.reports.verdicts.sample import sample_facts
 from bidsapp_brainage.reports.wording import Notice
 from tests.group.derivatives import AFFINE, TEMPLATE, atlas_labels, write_derivatives
+from tests.reports.synthetic import RECORD
 from tests.reports.synthetic_group import WARNING, write_group_results
 
 
@@ -96,7 +97,7 @@ def test_complete_sample(tmp_path):
             desc="sfcn2mminput",
         )
         save_nifti(nib.Nifti1Image(anatomy, AFFINE), path)
-    got = page(tmp_path, command_line="bidsapp-brainage <bids_dir> <output_dir> group")
+    got = page(tmp_path, run=RECORD, written="2026-11-22T08:00:00Z")
     sections = ["summary", "sample", "prediction", "accuracy", "gap", "regions-1", "quality"]
     for name in [*sections, "exclusions", "limits", "methods", "about"]:
         assert name in got.ids

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bidsapp_brainage.bids.dataset import shows_synthetic_people
 from bidsapp_brainage.bids.names import output_path
+from bidsapp_brainage.bids.run_records import RunRecord
 from bidsapp_brainage.group.analyses import N_BOOT
 from bidsapp_brainage.group.calibration import is_calibrated
 from bidsapp_brainage.io import write_text
@@ -25,16 +26,19 @@ from bidsapp_brainage.reports.group.results import (
 )
 from bidsapp_brainage.reports.group.stored import StoredResults
 from bidsapp_brainage.reports.html import render
+from bidsapp_brainage.reports.runs.words import about_page, about_run
 from bidsapp_brainage.reports.verdicts.banner import banner
 from bidsapp_brainage.reports.verdicts.sample import verdict_of
 from bidsapp_brainage.stats.verdicts import Verdict
 
 
-def write_group_report(output_dir: Path, label: str, *, command_line: str = "") -> Path:
+def write_group_report(
+    output_dir: Path, label: str, *, run: RunRecord | None = None, written: str = ""
+) -> Path:
     """Write ``group_desc-<model>_brainage.html`` from the group tables that lie there.
 
-    The label is that of ``desc-``, the command line has no paths of this machine; no script or
-    picture of the page is loaded from elsewhere.
+    The label is that of ``desc-``; `run` computed the tables, and `written` (UTC) dates the page.
+    No script or picture of the page is loaded from elsewhere.
     """
     results = StoredResults(output_dir, label)
     gallery = Gallery(results)
@@ -85,7 +89,8 @@ def write_group_report(output_dir: Path, label: str, *, command_line: str = "") 
         ratings=ratings,
         n_boot=N_BOOT,
         calibrated=is_calibrated(scans),
-        command_line=command_line,
+        written=written,
+        about=[*(about_run(run) if run else ()), *about_page(written)],
     )
     path = output_path(results.output_dir, "group_page", model=label)
     write_text(path, page)

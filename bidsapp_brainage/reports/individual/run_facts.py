@@ -8,15 +8,15 @@ from typing import TypedDict
 
 from markupsafe import Markup
 
-from bidsapp_brainage import __version__
 from bidsapp_brainage.bids.citation import bibliography, cited_keys, render_html, render_latex
 from bidsapp_brainage.bids.citation import render_markdown as render_plain
 from bidsapp_brainage.bids.run_records import RunRecord, newest
 from bidsapp_brainage.catalogue.lookup import baseline_title
 from bidsapp_brainage.reports.embedded_figures import read_text
-from bidsapp_brainage.reports.html import is_missing, moment
+from bidsapp_brainage.reports.html import is_missing
 from bidsapp_brainage.reports.individual.prediction_view import age_range
 from bidsapp_brainage.reports.individual.results import PredictionResult, SubjectResult
+from bidsapp_brainage.reports.runs.words import about_page, about_run
 
 
 class RunFacts(TypedDict, total=False):
@@ -59,9 +59,8 @@ def _raised(html: str) -> str:
 
 def about(result: SubjectResult, run: RunFacts) -> list[tuple[str, str]]:
     """The newest runs with their commands, every model that predicted, and who explained."""
-    facts = [fact for each, _ in newest(run.get("runs") or ()) for fact in _about_run(each)]
-    if run.get("written"):
-        facts.append(("Page written", f"{moment(run['written'])}, bidsapp_brainage {__version__}"))
+    facts = [fact for each, _ in newest(run.get("runs") or ()) for fact in about_run(each)]
+    facts += about_page(run.get("written", ""))
     seen: dict[str, Mapping[str, object]] = {}
     for scan in result.scans:
         for model in scan.models:
@@ -77,16 +76,6 @@ def about(result: SubjectResult, run: RunFacts) -> list[tuple[str, str]]:
         if regions.table is not None
     ]
     return facts + [fact for fact in dict.fromkeys(explained) if fact[1]]
-
-
-def _about_run(run: RunRecord) -> list[tuple[str, str]]:
-    what = "Explained" if run.explain_only else "Computed"
-    version = f", bidsapp_brainage {run.version}" if run.version else ""
-    return [
-        (what, f"{moment(run.started)}{version}"),
-        ("Run", run.run_uuid),
-        ("Command line", run.command_line or "n/a"),
-    ]
 
 
 def _about_model(label: str, sidecar: Mapping[str, object]) -> list[tuple[str, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import resource
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +37,7 @@ class Recorder:
 
     def __init__(self, settings: Settings, level: str) -> None:
         self._settings, self._level = settings, level
-        self._started, self._versions = now(), versions()
+        self._started, self._versions = io.now(), versions()
         self._energy = EnergyMeter()
 
     def start(self, scans: Sequence[str], subject: str = "") -> None:
@@ -64,7 +63,7 @@ class Recorder:
     ) -> None:
         """Write what became of those scans."""
         content = self._beginning(scans) | {
-            "Ended": now(),
+            "Ended": io.now(),
             "Warnings": list(warnings),
             "Failures": [
                 {"Scan": each.scan, "Step": each.step, "Reason": each.reason} for each in failures
@@ -109,16 +108,11 @@ class Recorder:
         }
 
     def _folder(self, subject: str) -> Path:
-        run_uuid = self._settings.execution.run_uuid
+        run_uuid = self._settings.execution.run_uuid or "run"
         return run_folder(self._settings.output_dir, run_uuid, subject)
 
     def _write(self, subject: str, content: Mapping[str, object]) -> None:
         io.write_json(self._folder(subject) / record_name(self._level), dict(content))
-
-
-def now() -> str:
-    """Give the present time in UTC, ``2026-01-31T12:00:00Z``."""
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def versions() -> dict[str, str]:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from bidsapp_brainage.bids.run_records import RunRecord, Stage, newest, total
-from bidsapp_brainage.reports.durations import duration, gigabytes
-from bidsapp_brainage.reports.html import Cell, Table, moment
+from bidsapp_brainage.reports.html import Table, moment
+from bidsapp_brainage.reports.runs.words import duration, gigabytes, kind, outcome
 from bidsapp_brainage.reports.tables import Show, tabulate
 
 
@@ -55,38 +55,23 @@ def run_table(runs: Sequence[RunRecord]) -> Table | None:
     rows = [
         {
             "started": moment(run.started),
-            "what": "explanation of finished predictions" if run.explain_only else "everything",
+            "kind": kind(run),
             "version": run.version,
             "scans": len(run.scans),
-            "outcome": _outcome(run),
+            "run": run,
             "command_line": run.command_line,
         }
         for run in reversed(runs)
     ]
     columns = [
         Show("started", "Started", "name"),
-        Show("what", "What", "name"),
+        Show("kind", "What", "name"),
         Show("scans", "Scans", "count"),
-        Show("outcome", "Outcome", cell=outcome_cell),
+        Show("run", "Outcome", cell=outcome),
         Show("version", "Version", "name"),
         Show("command_line", "Command", "long"),
     ]
     return tabulate("runs", "Runs of this participant, newest first.", columns, pd.DataFrame(rows))
-
-
-def _outcome(run: RunRecord) -> str:
-    if run.failures:
-        return f"{len({failed.scan for failed in run.failures})} failed"
-    if not run.facts:
-        return "not recorded"
-    return "complete" if run.ended else "broke off"
-
-
-def outcome_cell(outcome: object) -> Cell:
-    """Badge of what a run came to."""
-    text = str(outcome)
-    level = {"complete": "ok", "not recorded": "", "broke off": "warn"}.get(text, "bad")
-    return Cell(text, level=level)
 
 
 def software(runs: Sequence[RunRecord]) -> list[tuple[str, list[tuple[str, str]]]]:
