@@ -51,7 +51,7 @@ def duration(seconds: object) -> str:
     Examples
     --------
     >>> duration(8.3), duration(95), duration(3725), duration(200000), duration(None)
-    ('8 s', '1 min 35 s', '1 h 2 min', '2 d 8 h', 'n/a')
+    ('8 s', '1 min 35 s', '1 h 2 min', '2 d 7 h', 'n/a')
     """
     if is_missing(seconds):
         return MISSING
