@@ -277,6 +277,29 @@ def test_print_shows_both_pictures_and_no_controls(page: Any) -> None:
     assert not page.locator(f"{TABLE}-search").is_visible()
 
 
+def test_on_paper_names_stand_above_their_pictures(page: Any) -> None:
+    page.emulate_media(media="print")
+    stage = page.locator("[data-flicker] .stage").first
+    order = ("span.tag.before", "img.before", "span.tag.after", "img.after")
+    boxes = [stage.locator(part).bounding_box() for part in order]
+    assert [box["y"] for box in boxes] == sorted(box["y"] for box in boxes)
+    ends = [box["y"] + box["height"] for box in boxes]
+    assert all(end <= box["y"] + 1 for end, box in zip(ends, boxes[1:], strict=False))
+
+
+def test_on_paper_methods_stand_once(page: Any) -> None:
+    page.locator("#tab-tex").click()
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    panels = [panel for panel in page.locator("[role=tabpanel]").all() if panel.is_visible()]
+    assert [panel.get_attribute("id") for panel in panels] == ["methods-html"]
+    assert page.locator("#errors pre").is_visible()  # folds are open
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    page.emulate_media(media="screen")
+    assert page.locator("#methods-tex").is_visible()
+    assert not page.locator("#methods-html").is_visible()
+
+
 VIEWER = f"#brain-sub-01-ses-1-{MODEL}-blocks-24"
 
 

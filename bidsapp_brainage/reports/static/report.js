@@ -213,13 +213,10 @@
 
   // Paper has no folds: everything open while printing.
   const opened = [];
-  const reopened = [];
   addEventListener("beforeprint", () => {
     for (const fold of all("details:not([open])")) { fold.open = true; opened.push(fold); }
-    for (const panel of all("[role=tabpanel][hidden]")) { panel.hidden = false; reopened.push(panel); }
   });
   addEventListener("afterprint", () => {
     for (const fold of opened.splice(0)) fold.open = false;
-    for (const panel of reopened.splice(0)) panel.hidden = true;
   });
 })();
