@@ -130,6 +130,8 @@ def _accuracy(facts: SampleFacts) -> list[Reason]:
     )
     if level == "usable":
         return [Reason("accuracy", level, title, text)]
+    if facts.gain.lower is None:
+        return [Reason("accuracy", level, title, text, "Report no accuracy of this sample.")]
     if facts.age_range is not None:
         low, high = facts.age_range
         text += (
@@ -218,7 +220,10 @@ def _scans(facts: SampleFacts) -> list[Reason]:
     parts += [f"{doubtful} should be looked at closer"] if doubtful else []
     title = f"Of {n} scans {' and '.join(parts)}"
     text = "They are in all numbers of this page; none was dropped."
-    remedy = "Look at them, rate them, and compare results with and without them."
+    remedy = (
+        "Look at the pages of the scans that the table under Quality names, rate them, and compare "
+        "results with and without them."
+    )
     return [Reason("scans", level, title, text, remedy)]
 
 

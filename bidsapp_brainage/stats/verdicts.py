@@ -56,7 +56,7 @@ class Reason:
     ----------
     key : str
         A flag of :data:`bidsapp_brainage.catalogue.flags.FLAGS`, or ``no_prediction``,
-        ``quality``, ``rating``, ``no_interval``, ``no_age``, ``signs``.
+        ``quality``, ``rating``, ``no_interval``, ``no_age``, ``inside_interval``, ``signs``.
     level : str
         One of :data:`LEVELS`; ``usable`` for a mere remark.
     title : str
@@ -232,11 +232,15 @@ def _flag(key: str, found: str) -> Reason:
 
 
 def _outside_interval(row: Mapping[str, object]) -> str:
-    names = ("chronological_age", "ci95_lower", "ci95_upper")
-    age, low, high = (_number(row.get(name)) for name in names)
-    if age is None or low is None or high is None or low <= age <= high:
+    age, interval = _number(row.get("chronological_age")), _interval(row)
+    if age is None or interval is None or interval[0] <= age <= interval[1]:
         return ""
-    return f"chronological age {age:.1f}, interval {low:.1f} to {high:.1f}"
+    return f"chronological age {age:.1f}, interval {interval[0]:.1f} to {interval[1]:.1f}"
+
+
+def _interval(row: Mapping[str, object]) -> tuple[float, float] | None:
+    low, high = (_number(row.get(name)) for name in ("ci95_lower", "ci95_upper"))
+    return None if low is None or high is None else (low, high)
 
 
 def quality_reasons(decision: object, told: object) -> list[Reason]:
@@ -256,13 +260,18 @@ def quality_reasons(decision: object, told: object) -> list[Reason]:
 
 
 def _remarks(row: Mapping[str, object]) -> list[Reason]:
-    """What is not known, and so could not be checked."""
-    ends = (_number(row.get(name)) for name in ("ci95_lower", "ci95_upper"))
+    """What is not known, and so could not be checked, and what speaks for the result."""
     absent = {
-        NO_INTERVAL: None in ends,
+        NO_INTERVAL: _interval(row) is None,
         NO_AGE: _number(row.get("chronological_age")) is None,
     }
-    return [_of_card(card) for card, applies in absent.items() if applies]
+    told = [_of_card(card) for card, applies in absent.items() if applies]
+    age, interval = _number(row.get("chronological_age")), _interval(row)
+    if age is not None and interval is not None and interval[0] <= age <= interval[1]:
+        title = "The chronological age lies inside the 95 % interval"
+        text = f"{age:.1f}, interval {interval[0]:.1f} to {interval[1]:.1f}."
+        told.append(Reason("inside_interval", "usable", title, text))
+    return told
 
 
 def _seen(reasons: Sequence[Reason], ratings: Sequence[Mapping[str, object]]) -> list[Reason]:

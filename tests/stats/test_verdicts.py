@@ -21,7 +21,8 @@ GOOD = {
 
 def test_a_scan_without_any_doubt_is_usable():
     found = scan_verdict(GOOD, {"decision": "pass", "decision_reason": "n/a"})
-    assert (found.level, found.reasons, found.summary) == ("usable", (), "")
+    assert (found.level, found.doubts, found.summary) == ("usable", (), "")
+    assert found.reasons[0].text == "40.0, interval 33.0 to 49.0."
     assert "with its interval" in found.advice[0]
 
 
@@ -29,7 +30,7 @@ def test_a_scan_without_any_doubt_is_usable():
 def test_every_flag_counts_as_much_as_its_card_says(card):
     found = scan_verdict({**GOOD, "flags": card.key, "flag_reasons": "seen here"})
     assert found.level == {"warn": "look closer", "bad": "do not use"}[card.level]
-    (reason,) = found.reasons
+    (reason,) = found.doubts
     assert reason.title == card.title
     assert reason.text.startswith("Seen here. ")
     assert not card.remedy or card.remedy in found.advice
@@ -105,7 +106,7 @@ def test_a_row_of_an_earlier_version_and_a_flag_of_a_later_one_are_understood():
 def test_the_gravest_reason_comes_first():
     row = {**GOOD, "flags": "edge_mass,implausible_gap", "flag_reasons": "a; b"}
     found = scan_verdict(row, {"decision": "warn", "decision_reason": "coarse voxels"})
-    assert [reason.key for reason in found.reasons] == ["implausible_gap", "edge_mass", "quality"]
+    assert [reason.key for reason in found.doubts] == ["implausible_gap", "edge_mass", "quality"]
     assert [worst(levels) for levels in (LEVELS, LEVELS[:2], [])] == [
         "do not use",
         "look closer",

@@ -55,7 +55,7 @@ class Banner:
 def banner(verdict: Verdict, regions: Sequence[tuple[str, Verdict]] = ()) -> Banner:
     """The verdict on a scan or a sample, and those on contributions by atlas."""
     aside = [
-        Notice(BADGES[own.level], _OF_REGIONS, f"{atlas}: {own.summary}.")
+        Notice(BADGES[own.level], _OF_REGIONS, f"{atlas}. {_sentences(own)}")
         for atlas, own in regions
         if own.doubts
     ]
@@ -67,3 +67,7 @@ def banner(verdict: Verdict, regions: Sequence[tuple[str, Verdict]] = ()) -> Ban
         verdict.advice,
         tuple(aside),
     )
+
+
+def _sentences(verdict: Verdict) -> str:
+    return " ".join(f"{reason.title}." for reason in verdict.doubts)
