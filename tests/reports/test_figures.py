@@ -198,3 +198,38 @@ def test_age_distribution(tmp_path, special, cohort, binned):
     plot_age_distribution(tmp_path / "b.tsv", bins, cohort, out)
     assert out.read_bytes() == first
     _svg(out)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "actual", "interval"),
+    [(40.0, 40.2, (30, 50)), (82, 84, (68, 97)), (17, 15, (4, 30)), (87, 16, (80, 94)),
+     (16, 86, (10, 30)), (50, 50, (40, 60)), (70, 80, (55, 85))],
+)  # fmt: skip
+def test_words_about_close_ages_lie_apart_and_intervals_are_whole(
+    tmp_path, predicted, actual, interval
+):
+    lower = np.arange(14.0, 88.0, 2.0)
+    bins = {"age_lower": lower, "age_upper": lower + 2, "probability": np.full(37, 1 / 37)}
+    low, high = map(float, interval)
+    ages = {"predicted_age": predicted, "chronological_age": actual}
+    write_tsv(tmp_path / "d.tsv", pd.DataFrame(bins))
+    write_tsv(tmp_path / "b.tsv", pd.DataFrame([{**ages, "ci95_lower": low, "ci95_upper": high}]))
+    cohort = TrainingCohort((20, 82))
+    plot_age_distribution(tmp_path / "b.tsv", tmp_path / "d.tsv", cohort, tmp_path / "out.svg")
+    svg = (tmp_path / "out.svg").read_text("utf-8")
+    width = float(_svg(tmp_path / "out.svg").get("viewBox", "").split()[2])
+    places = re.findall(r"<!-- (.+?) -->\s*<g[^>]*?translate\(([-\d.]+) ([-\d.]+)\)", svg)
+    words = [place for place in places if place[0].split()[0] in _ABOVE]
+    assert len(words) == 3
+    for text, start, _ in words:
+        assert float(start) >= 0
+        assert float(start) + 5.5 * len(text) <= width
+    assert min(np.diff(sorted(float(place[2]) for place in words))) > 10
+    ticks = [(float(text), float(start) + 6) for text, start, _ in places if text.isdigit()]
+    (age, at), (other, beside) = ticks[0], ticks[-1]
+    scale = (beside - at) / (other - age)
+    assert at + scale * (low - age) >= 0
+    assert at + scale * (high - age) <= width
+
+
+_ABOVE = ("predicted", "chronological", "gap")

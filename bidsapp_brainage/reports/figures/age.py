@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,11 @@ _STYLE: dict[RcKeyType, object] = {
     "xtick.color": _MUTED,
 }
 _MARGIN = 6.0  # years beyond what is drawn, without a distribution
+_EDGE = 0.22  # of the width: here words go to the inner side
+_BESIDE = 1.0  # years beside an age that lies outside of the bins
 _WIDE = 1.96
+#: Heights of words and arrow above the bars, over that of the highest bar.
+_ARROW, _LOW, _HIGH, _GAP_WORDS, _TOP = 1.16, 1.28, 1.40, 1.52, 1.64
 
 
 def plot_age_distribution(
@@ -74,12 +79,15 @@ def _bins(path: Path | None) -> pd.DataFrame | None:
 
 
 def _span(row: pd.Series, bins: pd.DataFrame | None, cohort: TrainingCohort) -> tuple[float, float]:
-    if bins is not None:
-        return float(bins["age_lower"].iloc[0]), float(bins["age_upper"].iloc[-1])
+    """First and last age that is drawn: all ages of this scan, and all bins or the cohort."""
     names = ("predicted_age", "chronological_age", "ci95_lower", "ci95_upper")
     ages = [float(row[name]) for name in names if name in row and not is_missing(row[name])]
-    ages += list(cohort.age_range or ())
-    return min(ages) - _MARGIN, max(ages) + _MARGIN
+    if bins is None:
+        ages += list(cohort.age_range or ())
+        return min(ages) - _MARGIN, max(ages) + _MARGIN
+    first, last = float(bins["age_lower"].iloc[0]), float(bins["age_upper"].iloc[-1])
+    low, high = min(ages) - _BESIDE, max(ages) + _BESIDE
+    return min(first, low), max(last, high)
 
 
 #: A strip: title, thin line from-to, thick line from-to, point, colour.
@@ -128,7 +136,13 @@ def _draw_strips(axes: Axes, strips: list[_Strip], row: pd.Series) -> None:
         right = (known[0] + known[-1]) / 2 > (low + high) / 2
         place = (low if right else high, height - 0.3)
         axes.text(
-            *place, title, ha="left" if right else "right", va="center", fontsize=8.5, color=colour
+            *place,
+            title,
+            ha="left" if right else "right",
+            va="center",
+            fontsize=8.5,
+            color=colour,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )
     axes.vlines(row["predicted_age"], -0.75, 0, color=_ACCENT, lw=2.2)
     if not is_missing(row["chronological_age"]):
@@ -163,35 +177,65 @@ def _draw_range(axes: Axes, cohort: TrainingCohort) -> None:
 def _draw_ages(axes: Axes, row: pd.Series, peak: float, *, floor: float) -> None:
     """Draw predicted age, chronological age and the gap between them above the bars."""
     predicted, actual = row["predicted_age"], row["chronological_age"]
-    axes.set_ylim(peak * floor, peak * 1.62)
+    axes.set_ylim(peak * floor, peak * _TOP)
     axes.set_yticks([])
-    axes.vlines(predicted, peak * floor, peak * 1.34, color=_ACCENT, lw=2.2)
     label = f"predicted {number(predicted)}"
     if is_missing(actual):
-        _say(axes, predicted, peak * 1.4, label + "  (chronological age not known)", _ACCENT)
+        axes.vlines(predicted, peak * floor, peak * _HIGH, color=_ACCENT, lw=2.2)
+        words = label + "  (chronological age not known)"
+        _say(axes, predicted, peak * _HIGH, words, _ACCENT)
         return
-    axes.vlines(actual, peak * floor, peak * 1.34, color=_ACTUAL, lw=2.2, ls=(0, (4, 2)))
-    right = predicted >= actual
-    _say(axes, predicted, peak * 1.38, label, _ACCENT, align="left" if right else "right")
-    side = "right" if right else "left"
-    _say(axes, actual, peak * 1.38, f"chronological {number(actual)}", _ACTUAL, align=side)
+    marks = [
+        (predicted, label, _ACCENT, "solid"),
+        (actual, f"chronological {number(actual)}", _ACTUAL, (0, (4, 2))),
+    ]
+    (first, second), sides = _in_rows(marks, axes.get_xlim())
+    for (age, words, colour, dashes), side, top in (
+        (first, sides[0], peak * _LOW),
+        (second, sides[1], peak * _HIGH),
+    ):
+        axes.vlines(age, peak * floor, top, color=colour, lw=2.2, ls=dashes)
+        _say(axes, age, top, words, colour, align=side)
     if abs(predicted - actual) > 0.5:
         arrow: dict[str, object] = {"arrowstyle": "<->", "color": _INK, "shrinkA": 0, "shrinkB": 0}
-        start, end = (predicted, peak * 1.2), (actual, peak * 1.2)
+        start, end = (predicted, peak * _ARROW), (actual, peak * _ARROW)
         axes.annotate("", xy=start, xytext=end, arrowprops=arrow)
     gap = number(predicted - actual, signed=True)
-    _say(axes, (predicted + actual) / 2, peak * 1.51, f"gap {gap} years", _INK)
+    _say(axes, (predicted + actual) / 2, peak * _GAP_WORDS, f"gap {gap} years", _INK)
+
+
+#: An age, what is written beside it, its colour and its dashes.
+_Mark = tuple[float, str, str, object]
+
+
+def _in_rows(
+    marks: Sequence[_Mark], span: tuple[float, float]
+) -> tuple[tuple[_Mark, _Mark], tuple[str, str]]:
+    """Two marks, the one with the lower words first, and the sides of their words.
+
+    Words stand on the outer sides of the two lines; near an edge all stand on the inner side, and
+    the line of the lower words ends below those that it would cross.
+    """
+    young, old = sorted(marks, key=lambda mark: mark[0])
+    width = span[1] - span[0]
+    at_start = young[0] - span[0] < _EDGE * width
+    at_end = span[1] - old[0] < _EDGE * width
+    if at_start and at_end:
+        return (young, old), ("left", "right")
+    if at_end:
+        return (young, old), ("right", "right")
+    if at_start:
+        return (old, young), ("left", "left")
+    return (young, old), ("right", "left")
 
 
 def _say(
     axes: Axes, age: float, height: float, text: str, colour: str, *, align: str = "center"
 ) -> None:
-    """Write beside an age, kept inside of the axes."""
+    """Write beside an age, kept inside of the axes; every text has a height of its own."""
     low, high = axes.get_xlim()
     share = (age - low) / (high - low)
-    if align == "left" and share > 0.8:
-        align = "right"
-    elif align == "right" and share < 0.14:
-        align = "left"
+    if align == "center" and not _EDGE / 2 < share < 1 - _EDGE / 2:
+        align = "right" if share > 0.5 else "left"
     offset = {"left": 0.3, "right": -0.3, "center": 0.0}[align]
     axes.text(age + offset, height, text, ha=align, va="bottom", color=colour, fontweight="bold")
