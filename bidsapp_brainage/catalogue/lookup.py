@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from . import dataset, group_atlases, group_models, participant, ratings
+from . import dataset, participant, ratings
 from .baselines import BASELINES
 from .cards import Baseline, Family, Method, Output
+from .group import atlases, models, raters
 from .methods import METHODS
 
 
@@ -121,9 +122,9 @@ OUTPUTS: tuple[Output, ...] = (
     *participant.OUTPUTS,
     *method_outputs(),
     *map_figures(),
-    *group_models.TABLES,
-    *ratings.GROUP_TABLES,
-    *group_atlases.TABLES,
+    *models.TABLES,
+    *raters.TABLES,
+    *atlases.TABLES,
     *dataset.OUTPUTS,
     ratings.RATINGS,
     *population_maps(),

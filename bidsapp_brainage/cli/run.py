@@ -171,11 +171,22 @@ def _dispatch(settings: Settings) -> int:
         LOGGER.warning("%s", warning)
     _announce(settings)
     if not settings.execution.dry_run:
-        from bidsapp_brainage.running.ratings import take_in_ratings
-
-        take_in_ratings(settings)
+        _take_in_ratings(settings)
     codes = [_run_level(level, settings) for level in settings.analysis_level]
     return max(codes)
+
+
+def _take_in_ratings(settings: Settings) -> None:
+    """Keep new ratings in the output, and refuse tables that cannot be used before all else."""
+    from bidsapp_brainage.bids.ratings import FOLDER, stored_ratings, take_in
+
+    output_dir, paths = settings.output_dir, settings.selection.ratings
+    if paths:
+        n_rows = take_in(output_dir, paths)
+        LOGGER.info("%d ratings were taken in from %d tables", n_rows, len(paths))
+    if (output_dir / FOLDER).is_dir():
+        scans = stored_ratings(output_dir)["scan"].nunique()
+        LOGGER.info("%s has ratings of %d scans", output_dir / FOLDER, scans)
 
 
 def _run_level(level: str, settings: Settings) -> int:

@@ -12,7 +12,7 @@ from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.group.collect import AtlasResult
 from bidsapp_brainage.group.notes import Findings, findings
 from bidsapp_brainage.group.regional.levels import Level
-from bidsapp_brainage.stats import repeatability
+from bidsapp_brainage.stats.agreement import repeatability
 from bidsapp_brainage.stats.intervals import mean_with_interval
 from bidsapp_brainage.stats.regional import regions
 

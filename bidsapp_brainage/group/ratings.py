@@ -24,8 +24,8 @@ from bidsapp_brainage.catalogue.ratings import (
 from bidsapp_brainage.errors import NoInputError
 from bidsapp_brainage.group.collect import ModelResult
 from bidsapp_brainage.group.notes import Findings, Note, findings
-from bidsapp_brainage.stats import raters
-from bidsapp_brainage.stats.raters import Weights
+from bidsapp_brainage.stats.agreement import raters
+from bidsapp_brainage.stats.agreement.raters import Weights
 
 MIN_SCANS = 2  # that both of two raters rated
 FAR_APART = 2  # grades

@@ -11,9 +11,9 @@ import pandas as pd
 from bidsapp_brainage.group.calibration import CALIBRATED, calibrated, is_calibrated
 from bidsapp_brainage.group.notes import Findings, Note, findings
 from bidsapp_brainage.group.regional.levels import Level
-from bidsapp_brainage.stats.change import MIN_YEARS
+from bidsapp_brainage.stats.agreement.change import MIN_YEARS
+from bidsapp_brainage.stats.agreement.repeatability import MIN_REPEATED, reliability
 from bidsapp_brainage.stats.intervals import MIN_FOR_INTERVAL, mean_with_interval
-from bidsapp_brainage.stats.repeatability import MIN_REPEATED, reliability
 
 
 @dataclass(frozen=True)

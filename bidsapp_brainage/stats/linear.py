@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bidsapp_brainage.catalogue.group_models import FIT
+from bidsapp_brainage.catalogue.group.models import FIT
 from bidsapp_brainage.stats.design import PEOPLE_PER_TERM, Design
 from bidsapp_brainage.stats.permutation import freedman_lane_max_t
 

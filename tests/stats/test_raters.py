@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.inter_rater import cohens_kappa as of_statsmodels
 
-from bidsapp_brainage.stats.raters import agreement, cohens_kappa, consensus
+from bidsapp_brainage.stats.agreement.raters import agreement, cohens_kappa, consensus
 
 
 def answers(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

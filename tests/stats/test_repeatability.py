@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bidsapp_brainage.stats.repeatability import reliability
+from bidsapp_brainage.stats.agreement.repeatability import reliability
 
 # Shrout and Fleiss (1979), Psychological Bulletin 86:420, table 2: six targets, four judges.
 SHROUT_FLEISS = np.array(

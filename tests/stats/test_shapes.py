@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bidsapp_brainage.stats import lifespan, repeatability
+from bidsapp_brainage.stats import lifespan
+from bidsapp_brainage.stats.agreement import repeatability
 from bidsapp_brainage.stats.correction.kfold import kfold_correction
 from bidsapp_brainage.stats.regional import asymmetry
 

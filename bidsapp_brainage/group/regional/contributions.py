@@ -11,7 +11,8 @@ from scipy import stats
 from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.group.notes import Findings, Note, findings, notes_of
 from bidsapp_brainage.group.regional.levels import Level, scaled_importance
-from bidsapp_brainage.stats import lifespan, linear, repeatability
+from bidsapp_brainage.stats import lifespan, linear
+from bidsapp_brainage.stats.agreement import repeatability
 from bidsapp_brainage.stats.design import Design
 from bidsapp_brainage.stats.intervals import mean_with_interval
 from bidsapp_brainage.stats.permutation import false_discovery

@@ -8,10 +8,10 @@ from scipy import stats
 
 from bidsapp_brainage.catalogue import levels as words
 from bidsapp_brainage.catalogue.lookup import columns_of
+from bidsapp_brainage.stats.agreement.repeatability import rank_intervals
 from bidsapp_brainage.stats.intervals import MIN_FOR_INTERVAL, mean_with_interval
 from bidsapp_brainage.stats.permutation import false_discovery, one_sample_t, sign_flip_max_t
 from bidsapp_brainage.stats.regional.signs import conjunction, is_stable, share_stable, signs
-from bidsapp_brainage.stats.repeatability import rank_intervals
 
 REGION = ["index", "name", "hemisphere", "lobe", "network"]
 COLUMNS = tuple(columns_of("occlusionstats"))

@@ -19,7 +19,7 @@ from bidsapp_brainage.reports.individual.history import detectable
 from bidsapp_brainage.reports.individual.region_tables import region_rows
 from bidsapp_brainage.reports.individual.results import PredictionResult, RegionResult
 from bidsapp_brainage.reports.tables import Show, tabulate, with_values
-from bidsapp_brainage.stats.change import Change
+from bidsapp_brainage.stats.agreement.change import Change
 from bidsapp_brainage.stats.regional.signs import Sign
 
 _Scan = TypeVar("_Scan")

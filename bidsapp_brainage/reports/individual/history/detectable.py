@@ -14,7 +14,7 @@ from bidsapp_brainage.catalogue.levels import REGION
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import read_tsv
 from bidsapp_brainage.reports.html import Cell, as_float, is_missing, number
-from bidsapp_brainage.stats.repeatability import MIN_REPEATED
+from bidsapp_brainage.stats.agreement.repeatability import MIN_REPEATED
 
 _CHANGE = "smallest_detectable_change"
 _READINGS: Mapping[str, Cell] = MappingProxyType(

@@ -20,7 +20,7 @@ from bidsapp_brainage.reports.individual.history.contributions import (
 from bidsapp_brainage.reports.individual.results import PredictionResult, ScanResult, SubjectResult
 from bidsapp_brainage.reports.tables import Show, tabulate
 from bidsapp_brainage.reports.wording import Notice
-from bidsapp_brainage.stats.change import MIN_YEARS, Change
+from bidsapp_brainage.stats.agreement.change import MIN_YEARS, Change
 
 
 @dataclass(frozen=True)

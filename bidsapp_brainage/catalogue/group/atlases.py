@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from . import columns as c
-from . import explanation_columns as e
-from . import group_models as g
-from .cards import Column, Output
-from .methods import METHODS
+from bidsapp_brainage.catalogue import columns as c
+from bidsapp_brainage.catalogue import explanation_columns as e
+from bidsapp_brainage.catalogue.cards import Column, Output
+from bidsapp_brainage.catalogue.group import models as g
+from bidsapp_brainage.catalogue.methods import METHODS
 
 
 def _table(

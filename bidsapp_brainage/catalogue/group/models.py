@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from . import columns as c
-from . import participant
-from .cards import Column, Output
+from bidsapp_brainage.catalogue import columns as c
+from bidsapp_brainage.catalogue import participant
+from bidsapp_brainage.catalogue.cards import Column, Output
 
 
-def _table(
+def table(
     suffix: str, text: str, columns: tuple[Column, ...], *, key: str = "", always: bool = True
 ) -> Output:
+    """Card of a table of the group about one model; the key is the suffix unless it is given."""
     return Output(
         key or suffix, suffix, ".tsv", text, level="group", entities=("desc",),
         required=("desc",), desc="{model}", columns=columns, always=always,
@@ -357,27 +358,27 @@ _BRAINAGE = (
 )  # fmt: skip
 
 TABLES: tuple[Output, ...] = (
-    _table("brainage", "all scans, one row each, with sex, site and group: the table to start "
+    table("brainage", "all scans, one row each, with sex, site and group: the table to start "
         "from, and the data of the scatter and gap figures (T3)", _BRAINAGE, key="group_brainage"),
-    _table("sample", "participants, sex, ages, sites, flags: all, and by sex, site, group and "
+    table("sample", "participants, sex, ages, sites, flags: all, and by sex, site, group and "
         "session (T1)", _SAMPLE),
-    _table("exclusions", "who was left out of what, and why (T1)", _EXCLUSIONS),
-    _table("sitecalibration", "with `--bias-correction reference`: line, interval, error "
+    table("exclusions", "who was left out of what, and why (T1)", _EXCLUSIONS),
+    table("sitecalibration", "with `--bias-correction reference`: line, interval, error "
         "before and after of every site (T3)", _CALIBRATION, always=False),
-    _table("metrics", "accuracy with intervals, from raw (and calibrated) predictions: all, "
+    table("metrics", "accuracy with intervals, from raw (and calibrated) predictions: all, "
         "unflagged, by sex, site, group and decade (T2)", _METRICS),
-    _table("gaps", "mean gap and its slope on age, raw and corrected, with the line and its source "
+    table("gaps", "mean gap and its slope on age, raw and corrected, with the line and its source "
         "(T3)", _GAPS),
-    _table("gapmodel", "the gap, raw or calibrated, explained by age, sex, group, brain volume, "
+    table("gapmodel", "the gap, raw or calibrated, explained by age, sex, group, brain volume, "
         "image quality, site and covariates (T3)", _GAPMODEL, always=False),
-    _table("reliability", "repeated scans: within-person SD, ICC, smallest detectable change, "
+    table("reliability", "repeated scans: within-person SD, ICC, smallest detectable change, "
         "change per year (T4)", _RELIABILITY, always=False),
-    _table("change", "each participant with several scans: first, last, change (T4)", _CHANGE,
+    table("change", "each participant with several scans: first, last, change (T4)", _CHANGE,
         always=False),
-    _table("sensitivity", "without flagged scans, with and without scans of low ratings, with "
+    table("sensitivity", "without flagged scans, with and without scans of low ratings, with "
         "another baseline, between members of the ensemble (T7)", _SENSITIVITY, always=False),
-    _table("outliers", "scans with an unusual quality metric or gap", _OUTLIERS),
-    _table("qc", "image quality of all scans", (*c.IDENTITY, *participant.QC), key="group_qc",
+    table("outliers", "scans with an unusual quality metric or gap", _OUTLIERS),
+    table("qc", "image quality of all scans", (*c.IDENTITY, *participant.QC), key="group_qc",
         always=False),
-    _table("notes", "sentences: what was left out and why, and warnings", _NOTES),
+    table("notes", "sentences: what was left out and why, and warnings", _NOTES),
 )  # fmt: skip

@@ -1,0 +1,1 @@
+"""How far repeated measurements and several raters agree."""
