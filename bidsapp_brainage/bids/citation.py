@@ -79,10 +79,11 @@ class Reference:
 
     @property
     def long(self) -> str:
-        """Authors, title, journal, year, DOI as one line of plain text."""
+        """Authors, title, journal (of a book: publisher), year, DOI as one line of plain text."""
         field = {name: _plain(value) for name, value in self.fields.items()}
         authors = field["author"].replace(" and others", " et al.").replace(" and ", "; ")
-        place = " ".join(filter(None, [field["journal"], field.get("volume")]))
+        printed = field.get("journal") or field["publisher"]
+        place = " ".join(filter(None, [printed, field.get("volume")]))
         pages = f":{field['pages'].replace('--', '-')}" if "pages" in field else ""
         doi = f" https://doi.org/{field['doi']}" if "doi" in field else ""
         return f"{authors} ({field['year']}). {field['title']}. {place}{pages}.{doi}"

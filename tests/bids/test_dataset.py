@@ -156,7 +156,8 @@ def test_citation_as_latex():
 
 def test_every_reference_is_complete():
     for reference in bibliography().values():
-        assert {"author", "title", "journal", "year"} <= set(reference.fields), reference.key
+        assert {"author", "title", "year"} <= set(reference.fields), reference.key
+        assert {"journal", "publisher"} & set(reference.fields), reference.key
         assert "{" not in reference.long
         assert "\\" not in reference.long
 

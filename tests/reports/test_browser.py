@@ -214,6 +214,15 @@ def test_tabs_show_one_form_of_the_methods(page: Any) -> None:
     assert "@article" in panels.inner_text()
 
 
+def test_methods_of_a_group_can_be_copied_in_four_forms(group_page: Any) -> None:
+    group_page.locator("#tab-bib").click()
+    shown = group_page.locator("[role=tabpanel]:not([hidden])")
+    assert shown.count() == 1
+    assert "@article{nosa" in shown.inner_text()
+    shown.locator("[data-copies]").click()
+    assert shown.locator("[data-copies]").inner_text() != "Copy"
+
+
 def test_one_scan_can_be_chosen(page: Any) -> None:
     page.select_option("#choose-scan", "sub-01_ses-2")
     assert not page.locator("#prediction [data-scan=sub-01_ses-1]").is_visible()

@@ -26,6 +26,7 @@ from bidsapp_brainage.reports.group.results import (
 )
 from bidsapp_brainage.reports.group.stored import StoredResults
 from bidsapp_brainage.reports.html import render
+from bidsapp_brainage.reports.methods_text import group_methods, methods_forms
 from bidsapp_brainage.reports.runs.words import about_page, about_run
 from bidsapp_brainage.reports.verdicts.banner import banner
 from bidsapp_brainage.reports.verdicts.sample import verdict_of
@@ -87,7 +88,11 @@ def write_group_report(
         outliers=quality_tables.outlier_table(results.rows("outliers"), link),
         exclusions=quality_tables.exclusion_table(results.rows("exclusions"), link),
         ratings=ratings,
-        n_boot=N_BOOT,
+        methods=methods_forms(
+            group_methods(
+                n_boot=N_BOOT, calibrated=is_calibrated(scans), contributions=bool(atlases)
+            )
+        ),
         calibrated=is_calibrated(scans),
         written=written,
         about=[*(about_run(run) if run else ()), *about_page(written)],

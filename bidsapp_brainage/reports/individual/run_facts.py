@@ -8,14 +8,14 @@ from typing import TypedDict
 
 from markupsafe import Markup
 
-from bidsapp_brainage.bids.citation import bibliography, cited_keys, render_html, render_latex
-from bidsapp_brainage.bids.citation import render_markdown as render_plain
+from bidsapp_brainage.bids.citation import render_html
 from bidsapp_brainage.bids.run_records import RunRecord, newest
 from bidsapp_brainage.catalogue.lookup import baseline_title
 from bidsapp_brainage.reports.embedded_figures import read_text
 from bidsapp_brainage.reports.html import is_missing
 from bidsapp_brainage.reports.individual.prediction_view import age_range
 from bidsapp_brainage.reports.individual.results import PredictionResult, SubjectResult
+from bidsapp_brainage.reports.methods_text import methods_forms, raised
 from bidsapp_brainage.reports.runs.words import about_page, about_run
 
 
@@ -29,16 +29,13 @@ class RunFacts(TypedDict, total=False):
     warnings: Sequence[str]
 
 
-def methods(output_dir: Path, run: RunFacts) -> dict[str, object]:
+def methods(output_dir: Path, run: RunFacts) -> Mapping[str, object]:
     """Methods text in four forms; empty ones are not shown."""
     text = str(run.get("methods_md") or "")
     logs = output_dir / "logs"
     kept = read_text(logs / "CITATION.md")
     if text.strip() and text.strip() != kept.strip():
-        references = bibliography()
-        bib = "\n\n".join(references[key].bibtex for key in cited_keys(text))
-        forms = {"md": render_plain(text), "tex": render_latex(text), "bib": bib}
-        return {**forms, "html": Markup(_raised(render_html(text)))}
+        return methods_forms(text)
     forms = {kind: read_text(logs / f"CITATION.{kind}") for kind in ("tex", "bib")}
     return {**forms, "md": kept, "html": Markup(_page_body(kept))}
 
@@ -48,13 +45,8 @@ def _page_body(markdown: str) -> str:
     text, _, listed = markdown.partition("## References")
     items = [line[2:] for line in listed.splitlines() if line.startswith("- ")]
     references = Markup("").join(Markup("<li>{}</li>").format(item) for item in items)
-    body = _raised(render_html(text)) if text.strip() else ""
+    body = raised(render_html(text)) if text.strip() else ""
     return body + (f"<h3>References</h3>\n<ul>{references}</ul>" if items else "")
-
-
-def _raised(html: str) -> str:
-    """Headings one level higher: on the page they stand right below that of the section."""
-    return html.replace("<h4>", "<h3>").replace("</h4>", "</h3>")
 
 
 def about(result: SubjectResult, run: RunFacts) -> list[tuple[str, str]]:
