@@ -60,6 +60,7 @@ class SegmentationFigure(StageInterface):
 
 class _RegistrationFigureInputSpec(StageInputSpec):
     t1w = File(exists=True, mandatory=True, desc="T1w on the template's grid")
+    t1w_mask = File(exists=True, mandatory=True, desc="its brain mask, on the same grid")
     template = File(exists=True, mandatory=True)
     mask = File(exists=True, mandatory=True, desc="brain mask of the template")
 
@@ -76,14 +77,13 @@ class RegistrationFigure(StageInterface):
     output_spec = _RegistrationFigureOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from bidsapp_brainage.reports.figures.overlays import plot_registration
+        from bidsapp_brainage.reports.figures.overlays import Head, plot_registration
 
         self._results["before"] = self._file(runtime, "before.svg")
         self._results["after"] = self._file(runtime, "after.svg")
         plot_registration(
-            Path(self.inputs.t1w),
-            Path(self.inputs.template),
-            Path(self.inputs.mask),
+            Head(Path(self.inputs.template), Path(self.inputs.mask)),
+            Head(Path(self.inputs.t1w), Path(self.inputs.t1w_mask)),
             Path(self._results["before"]),
             Path(self._results["after"]),
         )
@@ -141,7 +141,7 @@ class _MapFigureInputSpec(StageInputSpec):
 
 
 class MapFigure(StageInterface):
-    """Regional effects; see :func:`.overlays.plot_occlusion`."""
+    """A map of effects; see :func:`.overlays.plot_occlusion`."""
 
     input_spec = _MapFigureInputSpec
     output_spec = _FigureOutputSpec
@@ -152,6 +152,35 @@ class MapFigure(StageInterface):
         self._results["out_file"] = self._file(runtime, "occlusionmap.svg")
         plot_occlusion(
             Path(self.inputs.map_file),
+            Path(self.inputs.background),
+            Path(self._results["out_file"]),
+            fill=self.inputs.fill,
+        )
+        return runtime
+
+
+class _RegionsFigureInputSpec(StageInputSpec):
+    labels = File(exists=True, mandatory=True, desc="atlas on the grid of the background")
+    table = File(exists=True, mandatory=True, desc="contributions of the regions")
+    baselines = File(exists=True, desc="contributions with every baseline")
+    background = File(exists=True, mandatory=True, desc="anatomical image")
+    fill = traits.Str(mandatory=True, desc="what replaces regions, in words")
+
+
+class RegionsFigure(StageInterface):
+    """The strongest regions; see :func:`.regions.plot_regions`."""
+
+    input_spec = _RegionsFigureInputSpec
+    output_spec = _FigureOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage.reports.figures.regions import plot_regions
+
+        self._results["out_file"] = self._file(runtime, "occlusionmap.svg")
+        plot_regions(
+            Path(self.inputs.labels),
+            Path(self.inputs.table),
+            Path(self.inputs.baselines) if isdefined(self.inputs.baselines) else None,
             Path(self.inputs.background),
             Path(self._results["out_file"]),
             fill=self.inputs.fill,

@@ -17,7 +17,7 @@ from bidsapp_brainage.interfaces.sinks import DerivativeSink
 from bidsapp_brainage.workflows.explanation import init_explanation_wf
 from bidsapp_brainage.workflows.outputs import init_ds_explanation_wf
 from bidsapp_brainage.workflows.plan import WORKFLOW_NAME
-from bidsapp_brainage.workflows.reportlets import init_map_figures_wf
+from bidsapp_brainage.workflows.reportlets import REGIONS, init_map_figures_wf
 from bidsapp_brainage.workflows.scan import scan_workflow_name
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def init_finished_wf(finished: FinishedScan, run_plan: RunPlan, labels: Path) ->
         for name in values.keys() & inputs.get().keys():
             setattr(inputs, name, values[name])
     made = [(f"outputnode.{name}", f"inputnode.{name}") for name in run_plan.explanation.fields]
-    shown = {"map_t1w", *(output.key for output in drawn)}
+    shown = {*REGIONS, *(output.key for output in drawn)}
     scan_wf = Workflow(name=scan_workflow_name(scan.label))
     scan_wf.connect([
         (explanation, keep, made),

@@ -15,6 +15,7 @@ from bidsapp_brainage.interfaces.reports import (
     InputFigure,
     MapFigure,
     MaskFigure,
+    RegionsFigure,
     RegistrationFigure,
     SegmentationFigure,
 )
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from bidsapp_brainage.bids.names import Destination
     from bidsapp_brainage.catalogue.cards import Output
     from bidsapp_brainage.workflows.plan import RunPlan
+
+#: What the figure of the regions is drawn from.
+REGIONS = ("labels_t1w", "table", "baselines")
 
 
 def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Output]) -> Workflow:
@@ -48,19 +52,23 @@ def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Outp
         From the prediction workflow.
     dseg, dseg_table
         From the segmentation workflow, where it makes images.
-    map_t1w, and the keys of `maps`
+    labels_t1w, table, baselines, and the keys of `maps`
         From the explanation workflow.
     """
     workflow = Workflow(name="reportlets_wf")
     template, model = run_plan.template, run_plan.model_label
     space: dict[str, Any] = {"space": template.name}
-    fields = ["t1w_preproc", "mask", "xfm", "volume", "brainage", "agedist", "map_t1w"]
+    fields = ["t1w_preproc", "mask", "xfm", "volume", "brainage", "agedist", *REGIONS]
     fields += ["dseg", "dseg_table"]
     fields += [output.key for output in maps]
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
     outline = pe.Node(MaskFigure(), name="mask")
     to_template = Resample(reference=str(template.t1w), standard=True, out_name="t1w_std.nii.gz")
     normalised = pe.Node(to_template, name="normalised")
+    mask_to_template = Resample(
+        reference=str(template.t1w), standard=True, interpolation="nearest", out_name="mask.nii.gz"
+    )
+    normalised_mask = pe.Node(mask_to_template, name="normalised_mask")
     registration = pe.Node(
         RegistrationFigure(template=str(template.t1w), mask=str(template.mask)),
         name="registration",
@@ -70,7 +78,9 @@ def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Outp
     workflow.connect([
         (inputnode, outline, [("t1w_preproc", "t1w"), ("mask", "mask")]),
         (inputnode, normalised, [("t1w_preproc", "in_file"), ("xfm", "transforms")]),
+        (inputnode, normalised_mask, [("mask", "in_file"), ("xfm", "transforms")]),
         (normalised, registration, [("out_file", "t1w")]),
+        (normalised_mask, registration, [("out_file", "t1w_mask")]),
         (inputnode, seen, [("volume", "volume")]),
         (inputnode, age, [("brainage", "brainage")]),
     ])  # fmt:skip
@@ -89,7 +99,7 @@ def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Outp
         _draw_segmentation(workflow, sink("ds_dseg", dest, "segmentation_figure"))
     if run_plan.atlas is not None:
         drawn = init_map_figures_wf(dest, run_plan, maps)
-        shown = ("map_t1w", "t1w_preproc", "volume", *(output.key for output in maps))
+        shown = (*REGIONS, "t1w_preproc", "volume", *(output.key for output in maps))
         workflow.connect([(inputnode, drawn, [(name, f"inputnode.{name}") for name in shown])])
     return workflow
 
@@ -110,17 +120,24 @@ def init_map_figures_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Out
     ------
     t1w_preproc, volume
         What the maps are drawn over.
-    map_t1w, and the keys of `maps`
+    labels_t1w, table, baselines, and the keys of `maps`
         From the explanation workflow.
     """
     workflow = Workflow(name="map_figures_wf")
-    fields = ["t1w_preproc", "volume", "map_t1w", *(output.key for output in maps)]
+    fields = ["t1w_preproc", "volume", *REGIONS, *(output.key for output in maps)]
     workflow.add_nodes([pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")])
     model = run_plan.model_label
     labels = {"space": "T1w", **run_plan.atlas_entities, "model": model}
     in_t1w = sink("ds_map_t1w", dest, "map_figure", **labels)
     fill = run_plan.explanation.fill
-    _draw_map(workflow, ("map_t1w", "t1w_preproc"), in_t1w, fill)
+    regions = pe.Node(RegionsFigure(fill=fill), name="regions")
+    workflow.connect([
+        (workflow.get_node("inputnode"), regions, [
+            ("labels_t1w", "labels"), ("table", "table"), ("baselines", "baselines"),
+            ("t1w_preproc", "background"),
+        ]),
+        (regions, in_t1w, [("out_file", "in_file")]),
+    ])  # fmt:skip
     for output in maps:
         space = run_plan.template.name
         in_grid = sink(f"ds_{output.key}", dest, f"{output.key}_figure", space=space, model=model)

@@ -22,7 +22,7 @@ from bidsapp_brainage.workflows.outputs import (
 )
 from bidsapp_brainage.workflows.precomputed import Precomputed
 from bidsapp_brainage.workflows.prediction import init_prediction_wf
-from bidsapp_brainage.workflows.reportlets import init_reportlets_wf
+from bidsapp_brainage.workflows.reportlets import REGIONS, init_reportlets_wf
 from bidsapp_brainage.workflows.segmentation import init_segmentation_wf
 
 if TYPE_CHECKING:
@@ -250,5 +250,5 @@ def _connect_reportlets(
         drawn_regions = _between(("dseg", "dseg_table"))
         workflow.connect([(parts["segmentation"], reportlets, drawn_regions)])
     if explained:
-        maps = ("map_t1w", *(output.key for output in drawn))
+        maps = (*REGIONS, *(output.key for output in drawn))
         workflow.connect([(parts["explanation"], reportlets, _between(maps))])

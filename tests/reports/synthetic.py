@@ -18,6 +18,7 @@ from bidsapp_brainage.io import save_nifti, write_json
 from bidsapp_brainage.model.provenance import TrainingCohort
 from bidsapp_brainage.reports.figures import overlays as figures
 from bidsapp_brainage.reports.figures.age import plot_age_distribution
+from bidsapp_brainage.reports.figures.regions import plot_regions
 from tests.derivatives import (
     MODEL,
     NETWORKS,
@@ -160,7 +161,8 @@ def _write_scan(root, scan, person, pictures):
     write_image(root, "mask", pictures.mask, scan)
     figures.plot_mask(paths["t1w"], paths["mask"], figure("mask_figure"))
     before, after = (figure(f"{state}_figure", space=TEMPLATE) for state in ("before", "after"))
-    figures.plot_registration(paths["t1w"], paths["t1w"], paths["mask"], before, after)
+    head = figures.Head(paths["t1w"], paths["mask"])
+    figures.plot_registration(head, head, before, after)
     figures.plot_model_input(paths["t1w"], figure("input_figure"))
     _write_segmentation(root, scan, pictures, figure("segmentation_figure"))
     cohort = TrainingCohort.from_model(facts["Model"])
@@ -168,16 +170,20 @@ def _write_scan(root, scan, person, pictures):
     if person.explain:
         regions, values = _regions(person, pictures)
         where = {"space": TEMPLATE, **ATLAS}
-        for key, rows in {"table": regions, **further(regions)}.items():
-            write_table(root, key, rows, scan, facts=facts, **where)
+        tables = {
+            key: write_table(root, key, rows, scan, facts=facts, **where)
+            for key, rows in {"table": regions, **further(regions)}.items()
+        }
         image = nib.Nifti1Image(values, pictures.head.affine)
         write_image(root, "map_grid", image, scan, res="8", **where)
         labels = nib.Nifti1Image(pictures.labels, pictures.head.affine)
-        write_image(root, "labels_t1w", labels, scan, **ATLAS)
+        atlas = write_image(root, "labels_t1w", labels, scan, **ATLAS)
         write_image(root, "input", pictures.head, scan, space=TEMPLATE, res="8")
         save_nifti(image, paths["map"])
-        figures.plot_occlusion(
-            paths["map"],
+        plot_regions(
+            atlas,
+            tables["table"],
+            tables["baselines"],
             paths["t1w"],
             figure("map_figure", space="T1w", **ATLAS),
             fill="background",

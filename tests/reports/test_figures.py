@@ -17,8 +17,10 @@ from PIL import Image
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import save_nifti, write_tsv
 from bidsapp_brainage.model.provenance import TrainingCohort
+from bidsapp_brainage.reports.figures import mosaic
 from bidsapp_brainage.reports.figures import overlays as figures
 from bidsapp_brainage.reports.figures.age import plot_age_distribution
+from bidsapp_brainage.reports.figures.regions import plot_regions
 from tests.reports.synthetic import Pictures
 
 AGES = {"predicted_age": 40.0, "ci95_lower": 30.0, "ci95_upper": 50.0, "chronological_age": 44.0}
@@ -143,9 +145,101 @@ def test_a_picture_without_any_region(tmp_path):
 
 def test_registration_pair_has_one_layout(pair, tmp_path):
     before, after = tmp_path / "before.svg", tmp_path / "after.svg"
-    figures.plot_registration(pair[0], pair[0], pair[1], before, after)
+    head = figures.Head(*pair)
+    figures.plot_registration(head, head, before, after)
     assert _svg(before).attrib == _svg(after).attrib
     assert any(word.startswith("z = ") for word in _words(_svg(before)))
+
+
+def test_registration_compares_brains_and_shows_what_leaves_the_mask(tmp_path):
+    """The template may come without a skull, the participant's image never does."""
+    affine = np.diag([4.0, 4, 4, 1])
+    mask = np.zeros((44, 50, 40))
+    mask[10:30, 10:40, 10:30] = 1
+    larger = np.zeros_like(mask)
+    larger[10:36, 10:40, 10:30] = 1
+    brain = _save(tmp_path / "template.nii.gz", 100 * mask, affine)
+    head = _save(tmp_path / "t1w.nii.gz", 40 + 60 * larger, affine)
+    masks = [
+        _save(tmp_path / f"{name}.nii.gz", data, affine)
+        for name, data in (("mask", mask), ("own", larger))
+    ]
+    before, after = tmp_path / "before.svg", tmp_path / "after.svg"
+    figures.plot_registration(
+        figures.Head(brain, masks[0]), figures.Head(head, masks[1]), before, after
+    )
+    bright = [(_raster(path) > 100).sum() for path in (before, after)]
+    assert bright[1] > 1.05 * bright[0]  # beyond the template's mask it is still there
+    grey = [((_raster(path) > 20) & (_raster(path) < 80)).mean() for path in (before, after)]
+    assert max(grey) < 0.05  # no head around the brain
+
+
+@pytest.fixture
+def atlas(tmp_path: Path) -> dict[str, Path]:
+    """Files of 30 slabs of a block: contributions 0.1, -0.2, 0.3, ... years."""
+    affine = np.diag([2.0, 2, 2, 1])
+    labels = np.zeros((70, 60, 60))
+    for label in range(1, 31):
+        labels[5 + 2 * (label - 1) : 5 + 2 * label, 10:50, 10:50] = label
+    rows = pd.DataFrame({"index": range(1, 31), "baseline": "mean"})
+    rows["delta_age"] = rows["index"] * np.where(rows["index"] % 2, 0.1, -0.1)
+    other = rows.assign(baseline="blur")
+    other.loc[other["index"] > 28, "delta_age"] *= -1  # the two strongest
+    paths = {name: tmp_path / f"{name}.tsv" for name in ("table", "baselines")}
+    write_tsv(paths["table"], rows)
+    write_tsv(paths["baselines"], pd.concat([rows, other]))
+    paths["labels"] = _save(tmp_path / "labels.nii.gz", labels, affine)
+    paths["t1w"] = _save(tmp_path / "t1w.nii.gz", 100 * (labels > 0), affine)
+    return paths
+
+
+def _coloured(path: Path) -> np.ndarray:
+    """Share of pixels of the first axial slice that have a colour, by column."""
+    picture = _raster(path).astype(int)
+    tile = picture[20 : picture.shape[0] // 4, : picture.shape[1] // 7]
+    return (np.ptp(tile, axis=-1) > 40).mean(axis=0)
+
+
+def test_slices_show_the_strongest_regions_and_say_how_many(atlas, tmp_path):
+    plot_regions(
+        atlas["labels"], atlas["table"], None, atlas["t1w"], tmp_path / "r.svg", fill="mean"
+    )
+    words = " ".join(_words(_svg(tmp_path / "r.svg")))
+    assert "the 20 strongest of 30 regions (at least 1.10 years)" in words
+    assert "striped" not in words
+    columns = np.flatnonzero(_coloured(tmp_path / "r.svg") > 0.5)
+    assert len(columns) > 50
+    where = (columns[0] + 0.5) / (columns[-1] + 1)  # the weak third on the left has no colour
+    assert where > 0.3
+
+
+def test_regions_without_a_stable_sign_are_striped_in_the_slices(atlas, tmp_path):
+    for name, baselines in (("plain", None), ("striped", atlas["baselines"])):
+        plot_regions(
+            atlas["labels"], atlas["table"], baselines, atlas["t1w"], tmp_path / f"{name}.svg",
+            fill="mean",
+        )  # fmt: skip
+    assert "striped: the sign is not stable" in " ".join(_words(_svg(tmp_path / "striped.svg")))
+    plain, striped = _coloured(tmp_path / "plain.svg"), _coloured(tmp_path / "striped.svg")
+    last = np.flatnonzero(plain > 0.5)[-1]
+    assert striped[last - 5 : last].mean() < 0.75 * plain[last - 5 : last].mean()
+    middle = slice(last - 50, last - 15)
+    assert striped[middle] == pytest.approx(plain[middle], abs=0.02)
+
+
+def test_borders_of_regions_are_smooth_and_labels_stay_themselves(tmp_path):
+    """A slanting border: nearest neighbours would make steps as large as voxels."""
+    grid = np.indices((30, 30, 30))
+    labels = np.where(grid[0] + 0.4 * grid[1] > 20, 7.0, 1000.0)
+    volume = mosaic.Volume(labels.astype(np.float32), np.diag([8.0, 8, 8, 1]))
+    place = mosaic.layout(volume, np.ones(labels.shape, bool))
+    tile = place.tiles[3]
+    picture = place.cut_labels(volume, tile)
+    assert set(np.unique(picture)) == {7, 1000}
+    nearest = place.cut(volume, tile, smooth=False)
+    assert (picture == nearest).mean() > 0.9
+    jumps = [np.abs(np.diff((image == 7).sum(axis=1)))[5:-5].max() for image in (picture, nearest)]
+    assert jumps[0] < jumps[1]
 
 
 @pytest.mark.parametrize("value", [0.0, 3.0])

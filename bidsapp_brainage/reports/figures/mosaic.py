@@ -16,6 +16,7 @@ from PIL import Image
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import load_nifti
+from bidsapp_brainage.reports.figures.colours import STRIPE_MM
 
 WIDTH = 1500  # pixels of the whole picture
 BAR_HEIGHT = 52  # pixels for a colour bar below the slices
@@ -24,6 +25,7 @@ MARGIN_MM = 10.0
 _ROWS = ((2, 7), (1, 7), (0, 6))  # axis and slices: axial, coronal, sagittal (wider)
 _GAP = 4  # pixels between slices of one row
 _ROW_MARGIN = 0.22  # of the object on both sides, where a row has few slices
+_SOFT_VOXELS = 0.7
 _SIDES = {2: ("L", "R"), 1: ("L", "R"), 0: ("P", "A")}
 _AXIS_NAMES = "xyz"
 _FONT = "font-family=\"'DejaVu Sans', Arial, Helvetica, sans-serif\""
@@ -68,13 +70,42 @@ class Layout:
         self, volume: Volume, tile: Tile, *, smooth: bool = True, shrink: int = 1
     ) -> np.ndarray:
         """Give the slice of a tile as a picture, shape (height, width) // shrink, row 0 on top."""
+        size = (max(tile.width // shrink, 1), max(tile.height // shrink, 1))
+        return _resized(self._plane(volume, tile), size, smooth=smooth)
+
+    def cut_labels(self, volume: Volume, tile: Tile) -> np.ndarray:
+        """Give the slice of an image of labels as a picture of integers, with smooth borders.
+
+        A pixel has the label that weighs most among the voxels around it.
+        """
+        plane = self._plane(volume, tile)
+        size = (max(tile.width, 1), max(tile.height, 1))
+        labels = np.zeros(size[::-1], int)
+        largest = np.zeros(size[::-1], np.float32)
+        for label in np.unique(plane):
+            weight = _resized(np.where(plane == label, 1.0, 0.0), size, smooth=True)
+            labels[weight > largest] = int(label)
+            largest = np.maximum(weight, largest)
+        return labels
+
+    def stripes(self, volume: Volume, tile: Tile) -> np.ndarray:
+        """Oblique stripes for a slice (bool), as wide as those of the viewers."""
+        across = 1 if tile.axis == 0 else 0
+        low, high = self.box[across]
+        step = (high - low) * volume.sizes[across] / tile.width  # mm of a pixel
+        row, column = np.indices((max(tile.height, 1), max(tile.width, 1)))
+        return np.floor((column + tile.height - row) * step / STRIPE_MM) % 2 == 1
+
+    def _plane(self, volume: Volume, tile: Tile) -> np.ndarray:
         where: list[slice | int] = [slice(low, high) for low, high in self.box]
         where[tile.axis] = tile.index
-        plane = volume.data[tuple(where)]
-        picture = Image.fromarray(np.ascontiguousarray(plane.T[::-1], dtype=np.float32))
-        size = (max(tile.width // shrink, 1), max(tile.height // shrink, 1))
-        how = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
-        return np.asarray(picture.resize(size, how))
+        return volume.data[tuple(where)].T[::-1]
+
+
+def _resized(plane: np.ndarray, size: tuple[int, int], *, smooth: bool) -> np.ndarray:
+    how = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
+    picture = Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32))
+    return np.asarray(picture.resize(size, how))
 
 
 def read_volume(path: Path, *, like: Volume | None = None) -> Volume:
@@ -164,13 +195,23 @@ def window(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.clip((values - low) * (255.0 / span), 0, 255)
 
 
+def grey_window(values: np.ndarray, inside: np.ndarray) -> tuple[float, float]:
+    """Intensities shown as black and white: from air to a little above bright brain."""
+    known = values[inside] if inside.any() else values.ravel()
+    top = float(np.percentile(known, 99.0))
+    bottom = float(min(np.percentile(values, 2.0), np.percentile(known, 1.0)))
+    return bottom, bottom + 1.12 * (top - bottom)
+
+
 def contours(place: Layout, mask: Volume) -> list[str]:
     """Outlines of a mask as SVG path data, one string per tile that shows any."""
     from contourpy import contour_generator
+    from scipy.ndimage import gaussian_filter
 
     outlines = []
+    soft = Volume(gaussian_filter(mask.data, _SOFT_VOXELS), mask.affine)  # curves, not steps
     for tile in place.tiles:
-        picture = np.pad(place.cut(mask, tile, shrink=2), 1)
+        picture = np.pad(place.cut(soft, tile, shrink=2), 1)
         lines = contour_generator(z=picture).lines(0.5)
         parts = [_path(np.asarray(line), tile) for line in lines if len(line) > 3]
         if parts:

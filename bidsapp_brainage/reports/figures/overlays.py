@@ -7,17 +7,17 @@ picture is left of the brain.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from bidsapp_brainage.io import read_tsv, write_text
 from bidsapp_brainage.reports.figures import colours, mosaic
-from bidsapp_brainage.reports.html import decimals, number
+from bidsapp_brainage.reports.figures.regions import BAR_STEPS, age_bar
+from bidsapp_brainage.reports.html import number
 
 PAINT = 0.45  # opacity of regions over anatomy
-SHOWN_REGIONS = 20  # the strongest; the viewers begin with as many
-_BAR_STEPS = 41
 
 
 def plot_mask(t1w_path: Path, mask_path: Path, out: Path) -> None:
@@ -29,23 +29,33 @@ def plot_mask(t1w_path: Path, mask_path: Path, out: Path) -> None:
     _write_anatomy(place, t1w, inside, mask, out, title="T1w image with outline of the brain mask")
 
 
-def plot_registration(
-    t1w_path: Path, template_path: Path, mask_path: Path, out_before: Path, out_after: Path
-) -> None:
+@dataclass(frozen=True)
+class Head:
+    """An image and its brain mask, on one grid."""
+
+    t1w: Path
+    mask: Path
+
+
+def plot_registration(template: Head, person: Head, out_before: Path, out_after: Path) -> None:
     """Draw the same slices of the template and of the normalised T1w image (one grid).
 
-    Both carry the outline of the template's brain mask, so that an eye that switches between
-    them sees what does not fit.
+    Both show the brain alone, each by its own mask, so that like is compared with like, and carry
+    the outline of the template's mask: an eye that switches between them sees what does not fit.
     """
-    template = mosaic.read_volume(template_path)
-    t1w = mosaic.read_volume(t1w_path, like=template)
-    mask = mosaic.read_volume(mask_path, like=template)
-    inside = mask.data > 0.5
-    place = mosaic.layout(template, inside)
-    pairs = ((template, out_before, "Template"), (t1w, out_after, "Participant's T1w image"))
-    for volume, out, title in pairs:
+    first = mosaic.read_volume(template.t1w)
+    mask = mosaic.read_volume(template.mask, like=first)
+    place = mosaic.layout(first, mask.data > 0.5)
+    pairs = (
+        (template, out_before, "Brain of the template"),
+        (person, out_after, "Brain of the participant"),
+    )
+    for head, out, title in pairs:
+        volume = mosaic.read_volume(head.t1w, like=first)
+        inside = mosaic.read_volume(head.mask, like=first).data > 0.5
+        brain = mosaic.Volume(np.where(inside, volume.data, 0.0), volume.affine)
         extra = mosaic.words(place, volume, millimetres=True)
-        _write_anatomy(place, volume, inside, mask, out, title=title, extra=extra)
+        _write_anatomy(place, brain, inside, mask, out, title=title, extra=extra)
 
 
 def plot_model_input(input_path: Path, out: Path) -> None:
@@ -70,18 +80,18 @@ def plot_model_input(input_path: Path, out: Path) -> None:
 
 
 def plot_occlusion(map_path: Path, background_path: Path, out: Path, *, fill: str) -> None:
-    """Draw the contributions of regions over anatomy (one grid), on three planes.
+    """Draw a map of contributions over anatomy (one grid), on three planes.
 
-    The map has the change of predicted age (years) when a region is occluded, 0 outside of regions.
-    Red: the age falls without the region, so the region made the brain look older; blue: younger.
-    Strong colours for large changes. What replaces regions (`fill`, in words) is told.
+    The map has the change of predicted age (years) when a place is occluded, 0 where nothing was.
+    Red: the age falls without it, so it made the brain look older; blue: younger. Strong colours
+    for large changes. What replaces it (`fill`, in words) is told.
     """
     effect = mosaic.read_volume(map_path)
     anatomy = mosaic.read_volume(background_path, like=effect)
     inside = effect.data != 0
     place = mosaic.layout(effect, inside, bar=True)
     most = float(np.abs(effect.data).max()) or 1.0
-    low, high = _grey_window(anatomy.data, inside)
+    low, high = mosaic.grey_window(anatomy.data, inside)
     canvas = mosaic.assemble(
         place,
         (
@@ -93,13 +103,7 @@ def plot_occlusion(map_path: Path, background_path: Path, out: Path, *, fill: st
         ),
     )
     extra = mosaic.words(place, effect, millimetres=True)
-    digits = decimals(most)
-    ends = (
-        f"{number(-most, digits)} (made it look older)",
-        f"{number(most, digits, signed=True)} (made it look younger)",
-    )
-    title = f"change of predicted age (years) when the region is replaced by: {fill}"
-    extra += mosaic.colour_bar(place, colours.legend(_BAR_STEPS), ends, title)
+    extra += age_bar(place, most, f"replaced by: {fill}")
     write_text(out, mosaic.svg(place, canvas, title="Contributions of regions", extra=extra))
 
 
@@ -114,11 +118,11 @@ def plot_segmentation(t1w_path: Path, dseg_path: Path, table_path: Path, out: Pa
     own = np.full((int(max(table["index"].max(), dseg.data.max())) + 1, 3), np.nan)
     own[table["index"]] = [[*bytes.fromhex(color[1:])] for color in table["color"]]
     place = mosaic.layout(t1w, dseg.data > 0)
-    low, high = _grey_window(t1w.data, dseg.data > 0)
+    low, high = mosaic.grey_window(t1w.data, dseg.data > 0)
     pictures = (
         _painted(
             mosaic.window(place.cut(t1w, tile), low, high),
-            own[place.cut(dseg, tile, smooth=False).astype(int)],
+            own[place.cut_labels(dseg, tile)],
         )
         for tile in place.tiles
     )
@@ -144,7 +148,7 @@ def _write_anatomy(
     title: str,
     extra: Sequence[str] | None = None,
 ) -> None:
-    low, high = _grey_window(volume.data, inside)
+    low, high = mosaic.grey_window(volume.data, inside)
     canvas = mosaic.assemble(
         place, (mosaic.window(place.cut(volume, tile), low, high) for tile in place.tiles)
     )
@@ -154,13 +158,5 @@ def _write_anatomy(
     write_text(out, mosaic.svg(place, canvas, title=title, paths=outlines, extra=extra))
 
 
-def _grey_window(values: np.ndarray, inside: np.ndarray) -> tuple[float, float]:
-    """Intensities shown as black and white: from air to a little above bright brain."""
-    known = values[inside] if inside.any() else values.ravel()
-    top = float(np.percentile(known, 99.0))
-    bottom = float(min(np.percentile(values, 2.0), np.percentile(known, 1.0)))
-    return bottom, bottom + 1.12 * (top - bottom)
-
-
 def _levels(top: int) -> list[int]:
-    return [int(level) for level in np.linspace(0, top, _BAR_STEPS)]
+    return [int(level) for level in np.linspace(0, top, BAR_STEPS)]

@@ -22,7 +22,7 @@ from bidsapp_brainage.reports.individual.method_tables import Part, method_table
 from bidsapp_brainage.reports.individual.results import RegionResult, ScanResult
 from bidsapp_brainage.reports.tables import Show, tabulate, with_values, without_told_sides
 from bidsapp_brainage.reports.wording import Notice
-from bidsapp_brainage.stats.regional.signs import Verdict, signs, verdict
+from bidsapp_brainage.stats.regional.signs import Verdict, all_baselines, signs, verdict
 from bidsapp_brainage.stats.verdicts import Verdict as Judged
 from bidsapp_brainage.stats.verdicts import region_verdict
 
@@ -84,14 +84,7 @@ def region_rows(result: RegionResult) -> pd.DataFrame | None:
 def _all_baselines(rows: pd.DataFrame, result: RegionResult) -> pd.DataFrame:
     """Contributions with every baseline, that of the table of regions first."""
     file = result.tables.get("baselines")
-    if (
-        file is None
-        or file.rows is None
-        or not {"index", "baseline", "delta_age"} <= set(file.rows)
-    ):
-        return rows
-    others = file.rows[~file.rows["baseline"].isin(rows["baseline"])]
-    return pd.concat([rows, others], ignore_index=True)
+    return all_baselines(rows, None if file is None else file.rows)
 
 
 def _verdict(rows: pd.DataFrame, result: RegionResult) -> Verdict:

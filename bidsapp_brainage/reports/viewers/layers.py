@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from bidsapp_brainage.reports.figures import colours
-from bidsapp_brainage.reports.figures.overlays import PAINT, SHOWN_REGIONS
+from bidsapp_brainage.reports.figures.overlays import PAINT
+from bidsapp_brainage.reports.figures.regions import SHOWN_REGIONS
 from bidsapp_brainage.reports.html import is_missing
 from bidsapp_brainage.reports.viewers.grid import Grid
 from bidsapp_brainage.reports.viewers.packing import Packed

@@ -73,6 +73,22 @@ def signs(
     return found
 
 
+def all_baselines(rows: pd.DataFrame, others: pd.DataFrame | None) -> pd.DataFrame:
+    """Contributions with every baseline, those of the main table first.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Main table: ``index``, ``baseline``, ``delta_age``.
+    others : DataFrame or None
+        The same with every baseline; left out where it has not these columns.
+    """
+    if others is None or not {"index", "baseline", "delta_age"} <= set(others):
+        return rows
+    more = others[~others["baseline"].isin(rows["baseline"])]
+    return pd.concat([rows, more], ignore_index=True)
+
+
 def _wide(rows: pd.DataFrame, column: str, by: Sequence[str]) -> pd.DataFrame:
     """Regions by baselines, in the order of the rows."""
     numbers = rows.assign(**{column: pd.to_numeric(rows[column], errors="coerce")})
