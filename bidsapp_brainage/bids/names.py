@@ -189,6 +189,12 @@ def runs_path(output_dir: Path) -> Path:
     return Path(output_dir) / "runs.html"
 
 
+def cohort_path(output_dir: Path) -> Path:
+    """HTML page of all scans."""
+    card = output("cohort_page")
+    return Path(output_dir) / f"{card.suffix}{card.extension}"
+
+
 def log_dir(output_dir: Path, subject: str, run_uuid: str) -> Path:
     """Folder for the log, configuration and crash files of one run of one participant."""
     return Path(output_dir) / f"sub-{subject}" / "log" / run_uuid

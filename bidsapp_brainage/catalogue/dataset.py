@@ -75,6 +75,10 @@ OUTPUTS: tuple[Output, ...] = (
         level="dataset", columns=PARTICIPANTS, bids=True,
     ),
     Output(
+        "cohort_page", "index", ".html", "all scans on one page, also those that failed: open it "
+        "first", level="dataset",
+    ),
+    Output(
         "atlas", "description", ".json", "source, licence and citation of the atlas",
         level="atlas", entities=("atlas",), required=("atlas",), bids=True,
     ),

@@ -214,6 +214,8 @@ FIGURES: tuple[Output, ...] = (
     _figure("age_figure", "agedist", "the distribution over ages", "{model}", optional=()),
     _figure("map_figure", "occlusionmap", "contributions of regions", "{model}", "space", "atlas",
         optional=("seg", "scale")),
+    Output("thumbnails", "thumbnails", ".jpg", "small pictures of the scan for `index.html`: mask, "
+        "segmentation, registration, what each network saw", level="figures"),
 )  # fmt: skip
 
 OUTPUTS: tuple[Output, ...] = (*IMAGES, *TABLES, *FIGURES)

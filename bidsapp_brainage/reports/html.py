@@ -29,7 +29,43 @@ if TYPE_CHECKING:
 
 MISSING = "n/a"
 _PLURALS = {"person": "people"}
-_SCRIPTS = ("report.js", "volumes.js", "painting.js", "viewer.js", "rating.js", "points.js")
+
+
+@dataclass(frozen=True)
+class Assets:
+    """What goes into a page beside its text, and which pictures it may load.
+
+    Attributes
+    ----------
+    scripts, styles : tuple of str
+        Files of ``reports/static``, in their order.
+    pictures : str
+        Sources of pictures, as in a content security policy.
+    """
+
+    scripts: tuple[str, ...] = (
+        "report.js",
+        "volumes.js",
+        "painting.js",
+        "viewer.js",
+        "rating.js",
+        "points.js",
+    )
+    styles: tuple[str, ...] = ("report.css",)
+    pictures: str = "data:"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link to a page beside this one; `rel` as in HTML, for example ``next``."""
+
+    text: str
+    href: str
+    rel: str = ""
+
+
+#: Pages that need nothing beside them.
+SELF_CONTAINED = Assets()
 
 
 @dataclass(frozen=True)
@@ -230,16 +266,18 @@ def render(
     sections: Iterable[tuple[str, str]] = (),
     synthetic: bool = False,
     written: str = "",
+    assets: Assets = SELF_CONTAINED,
+    links: Iterable[Link] = (),
     **context: object,
 ) -> str:
     """Fill a template of ``reports/templates`` that extends ``base.html.jinja``.
 
     The title also names the window, sections (id, text) are the navigation, and the context is for
     the template's blocks. A page about `synthetic` people says so under its title, and `written`
-    (UTC, ``2026-01-31T12:00:00Z``) dates it. Everything is
-    escaped, except ``Markup``; same input, same text.
+    (UTC, ``2026-01-31T12:00:00Z``) dates it; links lead to pages beside it.
+    Everything is escaped, except ``Markup``; same input, same text.
     """
-    script = "".join(_static(name) for name in _SCRIPTS)
+    script = "".join(map(_static, assets.scripts))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         environment()
@@ -251,7 +289,9 @@ def render(
             synthetic=synthetic,
             written=moment(written),
             version=bidsapp_brainage.__version__,
-            css=Markup(_static("report.css")),
+            css=Markup("".join(map(_static, assets.styles))),
+            pictures=assets.pictures,
+            links=list(links),
             js=Markup(script),
             script_hash=Markup(f"'sha256-{digest}'"),
             **context,

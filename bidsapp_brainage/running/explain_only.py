@@ -161,15 +161,18 @@ class _Level:
     def _explain(
         self, scans: Sequence[FinishedScan], labels: Path, refused: Sequence[Failure]
     ) -> int:
+        from bidsapp_brainage.running.pages import write_cohort
+
         jobs = deque(self._jobs(scans, labels))
         waiting = Counter(each.scan.subject for each in scans)
         outcomes: dict[str, dict[str, Outcome]] = {subject: {} for subject in waiting}
         subjects = {each.scan.label: each.scan.subject for each in scans}
-        progress, bad_pages = _Progress(len(scans)), 0
+        progress, bad_pages, pages = _Progress(len(scans)), 0, 0
         for done in self.workers.run(jobs):
             label = done.job.label
             if label not in subjects:
                 bad_pages += _page_failed(done)
+                pages += 1
                 continue
             outcome, subject = _outcome_of(done), subjects[label]
             progress.count(label, outcome)
@@ -179,6 +182,8 @@ class _Level:
                 jobs.clear()
             if not waiting[subject]:
                 jobs.extendleft(self._finish(subject, outcomes[subject]))
+        if pages:
+            bad_pages += write_cohort(self.settings)
         return self._sum_up(scans, outcomes, refused, bad_pages)
 
     def _jobs(self, scans: Sequence[FinishedScan], labels: Path) -> list[Job]:

@@ -43,6 +43,7 @@ def write_pages(settings: Settings, subjects: Iterable[str], methods: str) -> in
     int
         How many pages could not be written.
     """
+    from bidsapp_brainage.reports.cohort.scans import write_subject_thumbnails
     from bidsapp_brainage.reports.individual.page import write_individual_report
 
     failed = 0
@@ -51,6 +52,7 @@ def write_pages(settings: Settings, subjects: Iterable[str], methods: str) -> in
         facts = page_facts(settings, subject, places)
         facts["methods_md"] = methods
         try:
+            write_subject_thumbnails(settings.output_dir, subject)
             page = write_individual_report(settings.output_dir, subject, run=facts)
         except Exception as error:  # one broken page must not hide the others
             LOGGER.error("sub-%s: the report could not be written: %s", subject, error)
@@ -58,6 +60,19 @@ def write_pages(settings: Settings, subjects: Iterable[str], methods: str) -> in
         else:
             LOGGER.info("sub-%s: report %s", subject, page.name)
     return failed
+
+
+def write_cohort(settings: Settings) -> int:
+    """Write the page of all scans; 1 if this failed, else 0."""
+    from bidsapp_brainage.reports.cohort.page import write_cohort_page
+
+    try:
+        page = write_cohort_page(settings.output_dir)
+    except Exception as error:  # results are complete without it
+        LOGGER.error("The page of all scans could not be written: %s", error)
+        return 1
+    LOGGER.info("All scans: %s", page)
+    return 0
 
 
 def rewrite_pages(settings: Settings) -> int:
@@ -89,7 +104,8 @@ def rewrite_pages(settings: Settings) -> int:
         LOGGER.error("sub-%s: no run has left anything in %s.", subject, output_dir)
     citation = output_dir / "logs" / "CITATION.md"
     methods = citation.read_text("utf-8") if citation.is_file() else ""
-    return int(write_pages(settings, subjects, methods) > 0 or bool(absent))
+    failed = write_pages(settings, subjects, methods) + write_cohort(settings)
+    return int(failed > 0 or bool(absent))
 
 
 def page_facts(settings: Settings, subject: str, places: Mapping[str, str]) -> RunFacts:

@@ -81,6 +81,7 @@ def test_all_files_with_dictionaries_and_the_same_bytes_again(tmp_path):
     assert {"agescatter", "agegap", "agehistogram", "regioncontribution", "meanmap"} <= kinds
     assert len(drawn) == 2 * len(kinds)  # SVG and PNG
     assert files - drawn == {
+        "index.html",
         *(f"group_desc-sfcn2mm_{k}.{e}" for k in SAMPLE for e in ("tsv", "json")),
         *(f"group_desc-sfcn2mm_brainage.{e}" for e in ("tsv", "json", "html")),
         *(

@@ -6,9 +6,7 @@ import base64
 import io
 import json
 import re
-import shutil
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +21,19 @@ from bidsapp_brainage.group import analyses
 from bidsapp_brainage.group.collect import collect
 from bidsapp_brainage.group.outputs import write_mean_map, write_tables
 from bidsapp_brainage.io import read_tsv, save_nifti
+from bidsapp_brainage.reports.cohort.page import write_cohort_page
 from bidsapp_brainage.reports.figures import colours, drawing
 from bidsapp_brainage.reports.group.page import write_group_report
 from bidsapp_brainage.reports.individual.page import write_individual_report
 from tests.group.derivatives import AFFINE, TEMPLATE, atlas_labels, write_derivatives
+from tests.reports.browsing import PATIENCE_MS
+from tests.reports.browsing import open_page as _open
+from tests.reports.browsing import violations as _violations
 from tests.reports.synthetic import MODEL, RUN, Person, write_person
 from tests.reports.synthetic_group import write_group_results
 
 pytestmark = pytest.mark.browser
 
-PATIENCE_MS = 120_000  # a machine under load takes long to start a window
 TABLE = f"#regions-sub-01-ses-1-{MODEL}-blocks-24"
 
 
@@ -69,41 +70,9 @@ def group_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_mean_map(root, model.label, model.atlases[0])
         write_tables(root, analyses.summarise(model, read_tsv(root / "participants.tsv"), seed=1))
         write_group_results(root, label="sfcn2mm", atlas=atlas)
-        return write_group_report(root, model.label)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="the Python package playwright is not installed"
-    )
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
-    with playwright.sync_playwright() as driver:
-        options = ["--no-sandbox", "--disable-dev-shm-usage"]
-        opened = driver.chromium.launch(executable_path=found, args=options, timeout=PATIENCE_MS)
-        yield opened
-        opened.close()
-
-
-def _open(browser: Any, path: Path, **options: Any) -> Iterator[Any]:
-    """Give a page in a new window; complaints and requests fail the test at its end."""
-    context = browser.new_context(
-        viewport={"width": 1280, "height": 900}, accept_downloads=True, **options
-    )
-    window = context.new_page()
-    window.set_default_timeout(PATIENCE_MS)
-    complaints: list[str] = []
-    window.on("console", lambda message: complaints.append(message.text))
-    window.on("pageerror", lambda error: complaints.append(str(error)))
-    window.on("request", lambda request: complaints.append(request.url))
-    url = path.as_uri()
-    window.goto(url)
-    yield window
-    context.close()
-    own = ("data:image/", f"blob:{url[:4]}", "blob:null")
-    assert [text for text in complaints if text != url and not text.startswith(own)] == []
+        page = write_group_report(root, model.label)
+        write_cohort_page(root)
+        return page
 
 
 @pytest.fixture
@@ -673,17 +642,6 @@ def test_group_map_and_links_to_files(group_page: Any, group_report: Path) -> No
     )
     assert len(links) > 20
     assert all((group_report.parent / link).is_file() for link in links)
-
-
-def _violations(window: Any) -> list[str]:
-    """What axe-core finds, with the first place of each."""
-    axe = pytest.importorskip(
-        "axe_playwright_python", reason="axe-core (axe-playwright-python) is not installed"
-    )
-    script = resources.files(axe.__name__).joinpath("axe.min.js").read_text("utf-8")
-    window.evaluate(script)
-    found = window.evaluate("axe.run()")["violations"]
-    return [f"{item['id']}: {item['help']}: {item['nodes'][0]['html'][:200]}" for item in found]
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(380, "dark"), (1280, "light")])

@@ -12,6 +12,7 @@ from bidsapp_brainage.bids.run_records import RunRecord
 from bidsapp_brainage.group.analyses import N_BOOT
 from bidsapp_brainage.group.calibration import is_calibrated
 from bidsapp_brainage.io import write_text
+from bidsapp_brainage.reports.cohort.links import group_links
 from bidsapp_brainage.reports.group import accuracy_tables, overview, quality_tables
 from bidsapp_brainage.reports.group.comparisons.second_opinions import population_section
 from bidsapp_brainage.reports.group.pictures import Gallery, report_link
@@ -71,6 +72,7 @@ def write_group_report(
         sections=_sections(atlases, further, maps, rated=ratings is not None),
         synthetic=shows_synthetic_people(results.output_dir),
         banner=banner(verdict_of(results), judged),
+        links=group_links(),
         model=overview.model_facts(results, scans),
         tiles=overview.tiles(metrics, scans),
         counted=overview.counted(metrics, scans),

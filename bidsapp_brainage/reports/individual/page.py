@@ -10,8 +10,9 @@ from bidsapp_brainage.bids.dataset import shows_synthetic_people
 from bidsapp_brainage.bids.names import report_path
 from bidsapp_brainage.io import write_text
 from bidsapp_brainage.reports import wording
+from bidsapp_brainage.reports.cohort.links import person_links
 from bidsapp_brainage.reports.embedded_figures import EmbeddedFigures
-from bidsapp_brainage.reports.html import render
+from bidsapp_brainage.reports.html import SELF_CONTAINED, render
 from bidsapp_brainage.reports.individual import run_facts
 from bidsapp_brainage.reports.individual.history.run_tables import (
     run_table,
@@ -79,6 +80,8 @@ def write_individual_report(
         synthetic=shows_synthetic_people(Path(output_dir)),
         written=run.get("written", ""),
         sessions=sessions,
+        assets=SELF_CONTAINED,
+        links=person_links(subject),
         **_context(Path(output_dir), result, run, figures, viewer_room),
     )
     path = report_path(Path(output_dir), subject)

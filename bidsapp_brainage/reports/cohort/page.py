@@ -1,0 +1,124 @@
+"""``index.html``: all scans of the output folder on one page, beside their small pictures."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from markupsafe import Markup
+
+from bidsapp_brainage.bids.dataset import shows_synthetic_people
+from bidsapp_brainage.bids.names import cohort_path, parse_name
+from bidsapp_brainage.io import folder_lock, write_text
+from bidsapp_brainage.reports.cohort import thumbnails
+from bidsapp_brainage.reports.cohort.columns import columns
+from bidsapp_brainage.reports.cohort.scans import CohortScan, read_cohort
+from bidsapp_brainage.reports.html import Assets, Link, render
+from bidsapp_brainage.reports.ratings import rating_bar, rating_form
+from bidsapp_brainage.stats.verdicts import LEVELS
+
+SECTIONS = (
+    ("summary", "Summary"),
+    ("scans", "Scans"),
+    ("distributions", "Image quality"),
+)
+_STRIPS = ("Brain mask", "Segmentation", "Registration", "What the network saw")
+_ASSETS = Assets(
+    scripts=("report.js", "rating.js", "cohort.js", "distributions.js"),
+    styles=("report.css", "cohort.css"),
+    # Both are needed: some browsers take a file for a source of its own.
+    pictures="data: 'self' file:",
+)
+
+
+def write_cohort_page(output_dir: Path) -> Path:
+    """Write ``index.html`` from what lies in the output folder at this moment.
+
+    Jobs that end at the same time wait for each other, so that the last page to be written knows
+    the scans of all.
+    """
+    output_dir = Path(output_dir)
+    path = cohort_path(output_dir)
+    with folder_lock(output_dir / "logs"):
+        cohort, groups = read_cohort(output_dir), _groups(output_dir)
+        page = render(
+            "cohort.html.jinja",
+            title="All scans",
+            subtitle=_subtitle(cohort.scans),
+            sections=SECTIONS,
+            synthetic=shows_synthetic_people(output_dir),
+            assets=_ASSETS,
+            links=groups,
+            scans=cohort.scans,
+            problems=cohort.problems,
+            tiles=_tiles(cohort.scans),
+            rating_bar=rating_bar(),
+            rating_form=rating_form("chosen"),
+            strips=_STRIPS,
+            data=page_data(cohort.scans),
+        )
+        write_text(path, page)
+    return path
+
+
+def page_data(scans: Sequence[CohortScan]) -> Markup:
+    """JSON for the script of the page, which may stand inside of an HTML element.
+
+    Columns that are empty for all scans are left out, except that of ratings, which the reader
+    fills.
+    """
+    filled = {key for scan in scans for key, value in scan.values.items() if value is not None}
+    known = [column for column in columns() if column.key in filled | {"rating"}]
+    content = {
+        "n": len(scans),
+        "levels": list(LEVELS),
+        "columns": [column.described() for column in known],
+        "metrics": [column.key for column in known if column.metric],
+        "strip": {
+            "width": thumbnails.WIDTH,
+            "height": thumbnails.HEIGHT,
+            "lead": sum(width for _, _, width in thumbnails.SLICES[:3]),
+            "input": len(thumbnails.KINDS),
+        },
+        "scan": [scan.scan for scan in scans],
+        "page": [scan.page for scan in scans],
+        "picture": [scan.thumbnails for scan in scans],
+        "input": [scan.strip for scan in scans],
+        "values": {column.key: [scan.values.get(column.key) for scan in scans] for column in known},
+    }
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(text)
+
+
+def _subtitle(scans: Sequence[CohortScan]) -> str:
+    people, pictures = len({s.subject for s in scans}), len({s.scan for s in scans})
+    told = [_count(people, "participant"), _count(pictures, "T1w image")]
+    runs = {str(scan.values["started"]) for scan in scans if scan.values.get("started")}
+    return ", ".join([*told, f"newest run {max(runs)}"] if runs else told)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def _tiles(scans: Sequence[CohortScan]) -> list[tuple[str, str, str]]:
+    """How many scans there are, by verdict, failed and rated: title, number, note."""
+    verdicts = Counter(scan.values.get("verdict") for scan in scans)
+    failed = sum(scan.values.get("step") is not None for scan in scans)
+    rated = sum(scan.values.get("rating") is not None for scan in scans)
+    return [
+        ("Scans", str(len(scans)), "one row per scan and model"),
+        *((level.capitalize(), str(verdicts[level]), "") for level in LEVELS),
+        ("Failed", str(failed), "not complete in the newest run"),
+        ("Rated by people", str(rated), f"of {len(scans)}"),
+    ]
+
+
+def _groups(output_dir: Path) -> list[Link]:
+    """Pages of the group level."""
+    paths = sorted(output_dir.glob("group_*_brainage.html"))
+    return [Link(f"Group, {parse_name(path).get('desc', '')}", path.name) for path in paths]
