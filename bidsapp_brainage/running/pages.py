@@ -17,11 +17,10 @@ from bidsapp_brainage.bids.run_records import (
 )
 from bidsapp_brainage.configuration import private_places
 from bidsapp_brainage.errors import NoInputError
-from bidsapp_brainage.running.outcome import Crash, read_crashes
-from bidsapp_brainage.workflows.scan import scan_workflow_name
 
 if TYPE_CHECKING:
     from bidsapp_brainage.reports.individual.run_facts import RunFacts
+    from bidsapp_brainage.running.outcome import Crash
     from bidsapp_brainage.settings import Settings
 
 LOGGER = logging.getLogger("bidsapp_brainage")
@@ -141,6 +140,8 @@ def _errors(
     settings: Settings, run: RunRecord, scans: frozenset[str], places: Mapping[str, str]
 ) -> list[dict[str, str]]:
     """Failed steps of those scans: from the crash files, and what has none from the record."""
+    from bidsapp_brainage.running.outcome import read_crashes
+
     shared = run_folder(settings.output_dir, run.run_uuid)
     crashes = [
         crash
@@ -163,6 +164,8 @@ def _errors(
 
 def _concerns(crash: Crash, all_scans: Sequence[str], scans: frozenset[str]) -> bool:
     """Whether a crash is about one of these scans, or about what they share."""
+    from bidsapp_brainage.workflows.scan import scan_workflow_name
+
     parts = crash.node.split(".")
     others = {scan_workflow_name(scan) for scan in all_scans if scan not in scans}
     return not (scans and others & set(parts))

@@ -126,4 +126,7 @@ def test_wanted_participants_of_whom_there_is_nothing(tmp_path: Path, caplog) ->
     code = rewrite_pages(settings(tmp_path, reports_only=True, participant_label=wanted))
     assert code == 1
     assert "sub-77: no run has left anything" in caplog.text
-    assert [path.name for path in (tmp_path / "out").glob("*.html")] == ["sub-01.html"]
+    assert {path.name for path in (tmp_path / "out").glob("*.html")} == {
+        "index.html",
+        "sub-01.html",
+    }
