@@ -10,7 +10,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from bidsapp_brainage.bids.dataset import shows_synthetic_people
-from bidsapp_brainage.bids.names import cohort_path, parse_name
+from bidsapp_brainage.bids.names import cohort_path, parse_name, runs_path
 from bidsapp_brainage.io import folder_lock, write_text
 from bidsapp_brainage.reports.cohort import thumbnails
 from bidsapp_brainage.reports.cohort.columns import columns
@@ -42,7 +42,7 @@ def write_cohort_page(output_dir: Path) -> Path:
     output_dir = Path(output_dir)
     path = cohort_path(output_dir)
     with folder_lock(output_dir / "logs"):
-        cohort, groups = read_cohort(output_dir), _groups(output_dir)
+        cohort = read_cohort(output_dir)
         page = render(
             "cohort.html.jinja",
             title="All scans",
@@ -50,7 +50,7 @@ def write_cohort_page(output_dir: Path) -> Path:
             sections=SECTIONS,
             synthetic=shows_synthetic_people(output_dir),
             assets=_ASSETS,
-            links=groups,
+            links=_other_pages(output_dir),
             scans=cohort.scans,
             problems=cohort.problems,
             tiles=_tiles(cohort.scans),
@@ -118,7 +118,9 @@ def _tiles(scans: Sequence[CohortScan]) -> list[tuple[str, str, str]]:
     ]
 
 
-def _groups(output_dir: Path) -> list[Link]:
-    """Pages of the group level."""
+def _other_pages(output_dir: Path) -> list[Link]:
+    """Pages of the group level and of the runs."""
     paths = sorted(output_dir.glob("group_*_brainage.html"))
-    return [Link(f"Group, {parse_name(path).get('desc', '')}", path.name) for path in paths]
+    links = [Link(f"Group, {parse_name(path).get('desc', '')}", path.name) for path in paths]
+    runs = runs_path(output_dir)
+    return [*links, Link("Runs", runs.name)] if runs.is_file() else links
