@@ -67,7 +67,8 @@ def accuracy_table(metrics: pd.DataFrame) -> Table | None:
     columns.append(Show("meaning", "What it says", "long"))
     caption = (
         f"Accuracy of {_WORDS[kind]} predictions of {who(everybody)} of known age, each scan "
-        "counted; intervals from a bootstrap over people, each with all of their scans."
+        "counted; intervals from a bootstrap over people, each with all of their scans, that of "
+        "the coverage by Wilson with people as observations."
         + (f" Without flagged: {who(without)}." if not without.empty else "")
     )
     return tabulate("accuracy-table", caption, columns, rows, sortable=False)
