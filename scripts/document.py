@@ -92,14 +92,36 @@ def outputs_page() -> str:
 
 
 def intervals_page() -> str:
-    """Return the page about intervals and flags with its table made anew."""
+    """Return the page about intervals and flags with its tables made anew."""
     from bidsapp_brainage.catalogue.flags import FLAGS
 
     page = (DOCS / "intervals.md").read_text(encoding="utf-8")
     head = ["| flag | meaning | may stand in `ood_flag` |", "|---|---|---|"]
     rows = [f"| `{f.key}` | {f.meaning} | {'yes' if f.of_model else 'no'} |" for f in FLAGS]
-    before, start, rest = page.partition("<!-- table: flags -->\n")
-    return before + start + "\n".join([*head, *rows, ""]) + rest[rest.index("<!-- end -->") :]
+    return _filled(_filled(page, "flags", [*head, *rows]), "quality", _quality_rows())
+
+
+def _quality_rows() -> list[str]:
+    """Measures of quality with their limits and what was seen in reference people."""
+    from bidsapp_brainage.catalogue.lookup import output
+    from bidsapp_brainage.imaging.expected import FAIL, REFERENCE, REFERENCE_PEOPLE, WARN
+
+    lines = [
+        f"| column | asks for a look | fails | seen in {REFERENCE_PEOPLE} |",
+        "|---|---|---|---|",
+    ]
+    for name in (column.name for column in output("qc").columns):
+        seen = REFERENCE.get(name)
+        between = f"{seen[0]:g} to {seen[-1]:g}" if seen else ""
+        cells = [_limit(WARN.get(name)), _limit(FAIL.get(name)), between]
+        if any(cells):
+            lines.append(f"| `{name}` | {' | '.join(cells)} |")
+    return lines
+
+
+def _limit(limits: tuple[float | None, float | None] | None) -> str:
+    low, high = limits or (None, None)
+    return f"below {low:g}" if low is not None else f"above {high:g}" if high is not None else ""
 
 
 _BLOCKS: dict[str, Callable[[Output], object]] = {

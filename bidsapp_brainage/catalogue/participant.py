@@ -151,6 +151,11 @@ QC: tuple[Column, ...] = (
     Column("inhomogeneity", "Inhomogeneity", "Coefficient of variation of the estimated bias field "
         "inside the brain."),
     Column("brain_volume_ml", "Brain volume", "Volume of the brain mask.", units="mL", minimum=0),
+    Column("brain_volume_min_ml", "Smallest brain volume expected", "4 SD below the mean of people "
+        "of this age and sex (of all ages from 3 to 90, of both sexes, where it is not known); n/a "
+        "below 3 years.", units="mL", minimum=0),
+    Column("brain_volume_max_ml", "Largest brain volume expected", "4 SD above this mean.",
+        units="mL", minimum=0),
     Column("mask_overlap_dice", "Mask overlap", "Dice overlap of the brain mask brought to the "
         "template with the template's mask.", minimum=0, maximum=1),
     Column("template_correlation", "Template correlation",

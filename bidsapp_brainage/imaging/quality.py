@@ -6,6 +6,7 @@ intensity classes inside the brain mask and from the air around the head.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypedDict
 
 import nibabel as nib
@@ -15,21 +16,7 @@ from scipy import ndimage
 from bidsapp_brainage.errors import DataError
 
 from .conform import ImageFacts
-
-# Affinely aligned scans of healthy adults correlate with the template at 0.44 to 0.66 inside its
-# brain mask (141 of IXI; ds000011 lies within); noise and wrong organs stay near zero.
-FAIL_CORRELATION = 0.30
-WARN_CORRELATION = 0.45
-FAIL_DICE = 0.75
-WARN_DICE = 0.88
-WARN_VOLUME_ML = (900.0, 2100.0)
-WARN_CLIPPED = 0.02
-WARN_RESOLUTION_MM = 3.0
-# Good masks and the first weights of muse2mm agree at 0.961 to 0.979 (25 scans of IXI, ds000011,
-# ds002748); masks cut or grown by 4 to 10 mm at 0.917 to 0.954, half a mask at 0.89.
-FAIL_SEGMENTATION_DICE = 0.50
-WARN_SEGMENTATION_DICE = 0.95
-TISSUES = 3
+from .expected import FAIL, VOLUME_LIMITS, WARN, Limits, brain_volume_limits, expected, outside
 
 
 class SegmentationFacts(TypedDict):
@@ -46,14 +33,18 @@ def quality_metrics(
     facts: ImageFacts,
     registration: dict[str, float],
     segmentation: SegmentationFacts | None = None,
+    *,
+    age: float | None = None,
+    sex: str = "n/a",
 ) -> dict[str, Any]:
     """Return the columns of ``*_qc.tsv``.
 
     `conformed` and `corrected` are the T1w before and after bias correction, `mask` the brain mask
     on the same grid, `facts` from :func:`~.conform.conform_t1w` and `registration` from
     :func:`~.registration.registration_quality`, `segmentation` the second opinion on
-    the mask, where there is one. A metric is None where it cannot be computed, such as noise
-    measures of a stripped image; ``decision`` is ``pass``, ``warn`` or ``fail``.
+    the mask, where there is one. Limits of the brain volume depend on `age` (years) and `sex`
+    (``F`` or ``M``), as far as they are known. A metric is None where it cannot be computed, such
+    as noise measures of a stripped image; ``decision`` is ``pass``, ``warn`` or ``fail``.
     """
     raw = np.asarray(conformed.dataobj, dtype=np.float32)
     data = np.asarray(corrected.dataobj, dtype=np.float32)
@@ -63,6 +54,7 @@ def quality_metrics(
         **_noise_metrics(data, inside),
         "inhomogeneity": _inhomogeneity(raw, data, inside),
         "brain_volume_ml": float(inside.sum()) * voxel_ml,
+        **dict(zip(VOLUME_LIMITS, brain_volume_limits(age, sex), strict=True)),
         **{key: registration[key] for key in _REGISTRATION_KEYS},
         "input_intensity_p1": float(np.percentile(raw[inside], 1)),
         "p50": float(np.percentile(raw[inside], 50)),
@@ -88,22 +80,20 @@ _REGISTRATION_KEYS = (
 
 def decide(row: dict[str, Any]) -> tuple[str, str]:
     """Return ``pass``, ``warn`` or ``fail`` with the reasons in plain words (``n/a`` if none)."""
-    low, high = WARN_VOLUME_ML
-    dice, tissues = row["dice_mask_segmentation"], row["tissues_found"]
     failures = {
-        "does not resemble the template": row["template_correlation"] < FAIL_CORRELATION,
-        "brain mask does not overlap the template's": row["mask_overlap_dice"] < FAIL_DICE,
-        "no brain inside the brain mask": dice is not None and dice < FAIL_SEGMENTATION_DICE,
+        "does not resemble the template": _beyond(row, "template_correlation", FAIL),
+        "brain mask does not overlap the template's": _beyond(row, "mask_overlap_dice", FAIL),
+        "no brain inside the brain mask": _beyond(row, "dice_mask_segmentation", FAIL),
     }
     warnings = {
-        "weak resemblance to the template": row["template_correlation"] < WARN_CORRELATION,
-        "brain mask overlaps the template's poorly": row["mask_overlap_dice"] < WARN_DICE,
-        "brain mask and segmentation disagree": dice is not None and dice < WARN_SEGMENTATION_DICE,
-        "grey matter, white matter or fluid not found": tissues is not None and tissues < TISSUES,
-        "unusual brain volume": not low <= row["brain_volume_ml"] <= high,
-        "brain cut by the field of view": row["fov_clipped_fraction"] > WARN_CLIPPED,
-        "coarse voxels": row["resolution_mm"] > WARN_RESOLUTION_MM,
-        "NaN or infinite voxels set to zero": row["n_nan"] > 0,
+        "weak resemblance to the template": _beyond(row, "template_correlation", WARN),
+        "brain mask overlaps the template's poorly": _beyond(row, "mask_overlap_dice", WARN),
+        "brain mask and segmentation disagree": _beyond(row, "dice_mask_segmentation", WARN),
+        "grey matter, white matter or fluid not found": _beyond(row, "tissues_found", WARN),
+        "unusual brain volume": outside(row["brain_volume_ml"], expected(row, "brain_volume_ml")),
+        "brain cut by the field of view": _beyond(row, "fov_clipped_fraction", WARN),
+        "coarse voxels": _beyond(row, "resolution_mm", WARN),
+        "NaN or infinite voxels set to zero": _beyond(row, "n_nan", WARN),
     }
     for decision, reasons in (("fail", failures), ("warn", warnings)):
         if any(reasons.values()):
@@ -111,14 +101,20 @@ def decide(row: dict[str, Any]) -> tuple[str, str]:
     return "pass", "n/a"
 
 
+def _beyond(row: Mapping[str, Any], name: str, limits: Mapping[str, Limits]) -> bool:
+    value = row[name]
+    return value is not None and outside(value, limits[name])
+
+
 def mask_doubt(dice: float | None) -> str:
     """How brain mask and segmentation disagree, in words; empty if they do not.
 
     `dice` is the column ``dice_mask_segmentation``; None without a segmentation.
     """
-    if dice is None or not dice < WARN_SEGMENTATION_DICE:
+    limits = WARN["dice_mask_segmentation"]
+    if dice is None or not outside(dice, limits):
         return ""
-    return f"overlap (Dice) {dice:.2f}, expected at least {WARN_SEGMENTATION_DICE:.2f}"
+    return f"overlap (Dice) {dice:.2f}, expected at least {limits[0]:.2f}"
 
 
 def usable_quality(decision: str, reason: str, label: str) -> str:

@@ -18,6 +18,8 @@ class _QualityInputSpec(StageInputSpec):
     template = File(exists=True, mandatory=True, desc="template T1w")
     template_mask = File(exists=True, mandatory=True, desc="brain mask of the template")
     facts = traits.Dict(mandatory=True, desc="what Conform found")
+    age = traits.Either(None, traits.Float(), usedefault=True, desc="chronological age in years")
+    sex = traits.Str("n/a", usedefault=True, desc="F or M")
     segmentation = traits.Dict(desc="what Segment found; undefined without segmentation")
 
 
@@ -56,6 +58,8 @@ class MeasureQuality(StageInterface):
             self.inputs.facts,
             registration,
             self.inputs.segmentation if isdefined(self.inputs.segmentation) else None,
+            age=self.inputs.age,
+            sex=self.inputs.sex,
         )
         self._results["table"] = self._file(runtime, "qc.tsv")
         io.write_tsv(Path(self._results["table"]), pd.DataFrame([row]))

@@ -57,17 +57,12 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     """
     workflow = Workflow(name="prediction_wf")
     workflow.__desc__ = _describe(run_plan.card)
-    template = run_plan.template
     seen = ["t1w_conformed", "t1w_preproc", "facts", "stripped", "mask", "affine", *SEGMENTED]
     made = ["volume", "volume_mask", "brainage", "agedist", "qc", "ood_flag", "predicted_age"]
     inputnode = pe.Node(niu.IdentityInterface(fields=seen), name="inputnode")
     outputnode = pe.Node(niu.IdentityInterface(fields=made), name="outputnode")
     model_input = pe.Node(ModelInput(card=str(run_plan.card_path)), name="model_input", mem_gb=1.0)
-    quality = pe.Node(
-        MeasureQuality(template=str(template.t1w), template_mask=str(template.mask)),
-        name="quality",
-        mem_gb=1.5,
-    )
+    quality = _quality_node(scan, run_plan)
     predict = pe.Node(
         Predict(
             **network_inputs(scan, run_plan),
@@ -106,6 +101,17 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
         workflow.connect(inputnode, "volumes", predict, "volumes")
     _connect_input(workflow, asks=needs_segmentation(run_plan.card.input))
     return workflow
+
+
+def _quality_node(scan: Scan, run_plan: RunPlan) -> pe.Node:
+    template = run_plan.template
+    measure = MeasureQuality(
+        template=str(template.t1w),
+        template_mask=str(template.mask),
+        age=scan.age.value,
+        sex=scan.sex,
+    )
+    return pe.Node(measure, name="quality", mem_gb=1.5)
 
 
 def _connect_input(workflow: Workflow, *, asks: bool) -> None:

@@ -423,6 +423,21 @@ def test_quality_decision_and_reason_are_shown(tmp_path, scan):
     assert "An image that fails the quality checks gets no age." in page.text
 
 
+def test_values_of_quality_stand_beside_what_is_expected(plain, tmp_path, scan):
+    path = derivative_path(plain, scan, suffix="qc", extension=".tsv", desc=MODEL)
+    limits = {"brain_volume_min_ml": 1021.4, "brain_volume_max_ml": 1917.2}
+    rows = read_tsv(path).assign(template_correlation=0.41, brain_volume_ml=1500.0, **limits)
+    write_tsv(tmp_path / path.relative_to(plain), rows)
+    write_text(
+        sidecar_path(tmp_path / path.relative_to(plain)), sidecar_path(path).read_text("utf-8")
+    )
+    page = _report(tmp_path)
+    for words in ("1500 mL 1021 to 1917", "0.41 0.45 or more", "(5.01 to 6.07)", "41 adults"):
+        assert words in page.text, words
+    assert "brain_volume_min_ml" not in page.text
+    assert {"class": "badge warn"} in page.all("span"), "the value beyond its limit is marked"
+
+
 @pytest.mark.parametrize("decision", ["warn", "fail"])
 def test_every_reason_of_the_quality_checks_has_a_remedy(decision):
     """The reasons are those of :func:`bidsapp_brainage.imaging.quality.decide`."""
@@ -441,6 +456,8 @@ def test_every_reason_of_the_quality_checks_has_a_remedy(decision):
             "template_correlation": 0.9,
             "mask_overlap_dice": 0.97,
             "brain_volume_ml": 1400.0,
+            "brain_volume_min_ml": 1000.0,
+            "brain_volume_max_ml": 1900.0,
             "fov_clipped_fraction": 0.0,
             "resolution_mm": 1.0,
             "n_nan": 0,

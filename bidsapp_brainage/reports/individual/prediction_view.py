@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from bidsapp_brainage.bids.derivatives import TableFile
+from bidsapp_brainage.imaging.expected import (
+    REFERENCE,
+    REFERENCE_PEOPLE,
+    VOLUME_LIMITS,
+    expected,
+    outside,
+)
 from bidsapp_brainage.model.provenance import TrainingCohort
 from bidsapp_brainage.reports import wording
 from bidsapp_brainage.reports.html import (
@@ -153,11 +160,44 @@ def quality_table(scan: ScanResult, result: PredictionResult) -> Table | None:
     """Metrics with what they mean; None when there are none."""
     if result.quality is None or not result.quality.first:
         return None
-    return _dictionary_table(
-        result.quality,
-        slug("quality", scan.label, result.model),
-        f"Image quality and registration ({result.quality.path.name}).",
+    caption = (
+        f"Image quality and registration ({result.quality.path.name}). Expected: beyond it the "
+        f"checks ask for a look. In brackets: what was seen in {REFERENCE_PEOPLE}; no limits, for "
+        "other scanners have other values."
     )
+    row = result.quality.first
+    own = [name for name in row if name not in VOLUME_LIMITS]
+    table = _dictionary_table(
+        result.quality, slug("quality", scan.label, result.model), caption, own
+    )
+    names = [name for name in own if name not in _ELSEWHERE]
+    rows = [
+        [cells[0], _value_cell(cells[1], row, name), _expected_cell(row, name), *cells[2:]]
+        for cells, name in zip(table.rows, names, strict=True)
+    ]
+    columns = [*table.columns[:2], Column("Expected"), *table.columns[2:]]
+    return replace(table, columns=columns, rows=rows)
+
+
+def _value_cell(cell: Cell, row: Mapping[str, object], name: str) -> Cell:
+    """A value with a badge where it lies beyond its limits."""
+    value = row[name]
+    beyond = isinstance(value, (int, float)) and outside(value, expected(row, name))
+    return replace(cell, level="warn") if beyond else cell
+
+
+def _expected_cell(row: Mapping[str, object], name: str) -> Cell:
+    low, high = expected(row, name)
+    if low is not None and high is not None:
+        return Cell(f"{significant(low)} to {significant(high)}")
+    if low is not None:
+        return Cell(f"{significant(low)} or more")
+    if high is not None:
+        return Cell(f"{significant(high)} or less")
+    if name in REFERENCE:
+        seen = REFERENCE[name]
+        return Cell(f"({significant(seen[0], 3)} to {significant(seen[-1], 3)})")
+    return Cell("")
 
 
 def scan_table(scans: Sequence[tuple[ScanResult, str, PredictionView | None]]) -> Table:
@@ -224,12 +264,15 @@ def _age_line(
     )
 
 
-def _dictionary_table(table: TableFile, identifier: str, caption: str) -> Table:
-    """Columns of a one-row table as rows, explained by its data dictionary."""
+def _dictionary_table(
+    table: TableFile, identifier: str, caption: str, names: Sequence[str] = ()
+) -> Table:
+    """Columns (all, or the named ones) of a one-row table as rows, with their data dictionary."""
     rows = []
-    for name, value in table.first.items():
+    for name in names or table.first:
         if name in _ELSEWHERE:
             continue
+        value = table.first[name]
         facts = table.sidecar.get(name)
         facts = facts if isinstance(facts, dict) else {}
         title = str(facts.get("LongName") or name)
