@@ -1,7 +1,8 @@
 """Print the constants of bidsapp_brainage/imaging/expected.py, made anew from data.
 
-Usage: python -m scripts.expected_quality volumes TABLE      a table with columns age, sex and MaskVol (mm3)
-       python -m scripts.expected_quality ranges FOLDER...   output folders of the app
+Usage: python -m scripts.expected_quality volumes TABLE      (columns age, sex and MaskVol in mm3)
+       python -m scripts.expected_quality masks FOLDER...    (output folders with participants.tsv)
+       python -m scripts.expected_quality ranges FOLDER...   (output folders)
 
 TABLE may be that of FreeSurfer's volumes of OpenNeuroDerivatives (docs/intervals.md).
 """
@@ -11,10 +12,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from bidsapp_brainage.imaging.expected import QUANTILES, REFERENCE, shape_of_ages
+from bidsapp_brainage.imaging.expected import NORMS, QUANTILES, REFERENCE, shape_of_ages
 
 
 def volumes(path: Path) -> None:
@@ -43,8 +45,27 @@ def ranges(folders: list[Path]) -> None:
         print(f'"{name}": ({", ".join(f"{value:.4g}" for value in values)}),')
 
 
+def masks(folders: list[Path]) -> None:
+    """Where the brain masks of the app lie among the people of the norm, in its SD."""
+    z = []
+    for folder in folders:
+        people = pd.read_csv(folder / "participants.tsv", sep="\t").set_index("participant_id")
+        for path in sorted(folder.glob("sub-*/**/sub-*desc-brain_mask.nii.gz")):
+            who = people.loc[path.name.split("_")[0]]
+            if "space-" in path.name or who["sex"] not in NORMS:
+                continue
+            norm, image = NORMS[who["sex"]], nib.load(path)
+            ml = (np.asarray(image.dataobj) > 0).sum() * np.prod(image.header.get_zooms()) / 1000
+            mean = shape_of_ages(who["age"]) @ [norm.level, norm.childhood, norm.adulthood]
+            z.append((np.log(ml) - mean[0]) / norm.sd)
+    spread = f"from {min(z):.2f} to {max(z):.2f}"
+    print(f"{len(z)} masks, z: mean {np.mean(z):.2f}, SD {np.std(z, ddof=1):.2f}, {spread}")
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "volumes":
         volumes(Path(sys.argv[2]))
+    elif sys.argv[1] == "masks":
+        masks([Path(name) for name in sys.argv[2:]])
     else:
         ranges([Path(name) for name in sys.argv[2:]])

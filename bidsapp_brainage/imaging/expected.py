@@ -51,10 +51,10 @@ class Norm:
     sd: float
 
 
-# Fitted to MaskVol of FreeSurfer (whole brain with the fluid in it) of 2,166 people of 48 datasets
-# of OpenNeuroDerivatives (CC0, PDDL) by `python -m scripts.expected_quality volumes`. The app's masks of
-# 163 people of IXI, ds002748 and ds000011 lie around it (mean z 0.0, SD 1.1, from -3.0 to 3.6).
-_NORMS: Mapping[str, Norm] = MappingProxyType(
+#: By sex. Fitted to MaskVol of FreeSurfer (whole brain with the fluid in it) of 2,166 people of 48
+#: datasets of OpenNeuroDerivatives (CC0, PDDL) by `python -m scripts.expected_quality volumes`; the
+#: app's masks of 163 people of IXI, ds002748 and ds000011 lie around it (`masks`).
+NORMS: Mapping[str, Norm] = MappingProxyType(
     {
         "F": Norm(7.24341, 0.00989, -0.00198, 0.07884),
         "M": Norm(7.35585, 0.02098, -0.00113, 0.08040),
@@ -86,7 +86,7 @@ def brain_volume_limits(age: float | None, sex: str) -> Limits:
     if age is not None and age < _YOUNGEST:
         return None, None
     ages = [_YOUNGEST, 12.0, _OLDEST] if age is None else [age]
-    wanted = [_NORMS[sex]] if sex in _NORMS else list(_NORMS.values())
+    wanted = [NORMS[sex]] if sex in NORMS else list(NORMS.values())
     middle = [
         shape_of_ages(ages) @ np.array([norm.level, norm.childhood, norm.adulthood])
         for norm in wanted
@@ -100,8 +100,8 @@ def brain_volume_limits(age: float | None, sex: str) -> Limits:
 VOLUME_LIMITS = ("brain_volume_min_ml", "brain_volume_max_ml")
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 #: These quantiles in people whose scans were good. They are no limits: another scanner has other
-#: values. By `python -m scripts.expected_quality ranges`; 7 people of ds000011 (voxels of 1.3 mm), 16 of
-#: ds002748 (1 mm) and 18 of IXI (2 mm).
+#: values. 7 people of ds000011 (voxels of 1.3 mm), 16 of ds002748 (1 mm) and 18 of IXI (2 mm), by
+#: `python -m scripts.expected_quality ranges`.
 REFERENCE_PEOPLE = "41 adults, three scanners"
 REFERENCE: Mapping[str, tuple[float, ...]] = MappingProxyType(
     {
