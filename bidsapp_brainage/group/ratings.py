@@ -158,11 +158,11 @@ def rating_tables(ratings: Ratings) -> Findings:
     if scans.empty:
         return Findings({})
     who = ", ".join(sorted(set(ratings.table["rater"])))
-    told = f"{len(scans)} scans were rated, by {who}; scans that nobody rated are used."
+    told = f"Scans rated: {len(scans)}, by {who}. Those that nobody rated are used."
     notes = [Note("ratings", told)]
     if ratings.minimum > EXCLUDE:
-        left_out = int(scans["left_out"].sum())
-        told = f"Left out of all results: {left_out} scans rated below {ratings.minimum}."
+        names = ", ".join(scans.loc[scans["left_out"], "scan"]) or "no scan"
+        told = f"Rated below {ratings.minimum} and left out of all results: {names}."
         notes.append(Note("ratings", told))
     apart = scans[scans["highest"] - scans["lowest"] >= FAR_APART]
     if len(apart):

@@ -49,14 +49,14 @@ def test_ratings_change_verdicts_and_who_is_left_out(root: Path, tmp_path: Path)
     assert after["verdict"].iloc[3:].equals(before.iloc[3:])
     assert dict(after["rating"].dropna()) == {"sub-01": 1, "sub-02": 2, "sub-03": 4}
     page = (root / "group_desc-sfcn2mm_brainage.html").read_text()
-    assert "3 scans were rated, by Ann" in page
+    assert "Scans rated: 3, by Ann." in page
     assert "without scans rated below 2" in page
     path.unlink()  # what was taken in stays
     assert run(root, "--min-rating", "2") == 0
     assert list(table(root).index) == list(before.index[1:])
     assert table(root, "exclusions").loc["sub-01", "reason"] == "rated 1 by Ann, below 2"
     page = (root / "group_desc-sfcn2mm_brainage.html").read_text()
-    assert "Left out of all results: 1 scans rated below 2" in page
+    assert "Rated below 2 and left out of all results: sub-01." in page
     assert "whatever the rating" in page
 
 

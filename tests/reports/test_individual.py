@@ -322,7 +322,11 @@ def test_ratings_of_the_scan_are_shown(plain, tmp_path):
     write_tsv(tmp_path / "ratings" / "r.tsv", pd.DataFrame([rating, *others]))
     page = _report(tmp_path)
     assert page.text.count("rated this scan") == 2
-    for words in ("rated this scan 1, exclude", "S rated this scan 4, excellent", "2026-01-31T12"):
+    for words in (
+        "rated this scan 1, exclude",
+        "S rated this scan 4, excellent",
+        "On 2026-01-31 12:00:00 UTC.",
+    ):
         assert words in page.text
     assert "Brain mask: wrong. Seen: head motion. Notes:" in page.text
     assert len(page.all("script")) == 1

@@ -120,7 +120,7 @@ def rating_table(ratings: pd.DataFrame, link: Link) -> Table | None:
     caption = "Ratings from 1 (exclude) to 4 (excellent); of several the median, of two the lower."
     described = describe_columns("scanratings", [show.name for show in columns])
     shown = with_values(ratings, columns)
-    return tabulate("rating-table", caption, shown, ratings, described=described, searchable=True)
+    return tabulate("rating-table", caption, shown, ratings, described=described)
 
 
 def _left_out_cell(value: object) -> Cell:

@@ -12,8 +12,8 @@ def rating_notice(rating: Rating) -> Notice:
     """One row of a table of ratings in words."""
     names = {grade.value: grade.name for grade in GRADES}
     grade = int(str(rating["rating"]))
-    told = f"Rated {rating['rated_at']}." if not is_missing(rating.get("rated_at")) else ""
-    said = [told]
+    when = str(rating.get("rated_at")).removesuffix("Z").replace("T", " ")
+    said = [f"On {when} UTC."] if not is_missing(rating.get("rated_at")) else []
     said += [f"{title}: {rating[key]}." for key, title in STEPS if not is_missing(rating.get(key))]
     seen = [item.title for item in ARTEFACTS if rating.get(item.key) is True]
     said += [f"Seen: {', '.join(seen)}."] if seen else []
