@@ -27,6 +27,7 @@ from bidsapp_brainage.settings import in_flags
 
 if TYPE_CHECKING:
     from bidsapp_brainage.bids.finished import Finished, FinishedScan
+    from bidsapp_brainage.reports.cohort.percentiles import QualityOfAll
     from bidsapp_brainage.running.monitor import StageRecord
     from bidsapp_brainage.settings import Settings
     from bidsapp_brainage.workflows.plan import RunPlan
@@ -110,6 +111,7 @@ def run_explain_only(settings: Settings, home: Path, log_level: int) -> int:
         Before anything is computed: no prediction, a model or an atlas that cannot be used.
     """
     from bidsapp_brainage.bids.finished import find_finished
+    from bidsapp_brainage.reports.cohort.percentiles import read_quality
     from bidsapp_brainage.workflows.plan import make_plan
 
     plan = make_plan(settings, home)
@@ -130,8 +132,10 @@ def run_explain_only(settings: Settings, home: Path, log_level: int) -> int:
         heard = level if level > logging.INFO else logging.DEBUG
         LOGGER.log(heard, "%s: %s", label, text)
 
+    quality = read_quality(plan.output_dir)
     with Workers(count, log_level=log_level, relay=relay) as workers:
-        return _Level(settings, plan, methods, workers, recorder).run(found.scans, refused)
+        level = _Level(settings, plan, methods, workers, recorder, quality)
+        return level.run(found.scans, refused)
 
 
 @dataclass
@@ -143,6 +147,7 @@ class _Level:
     methods: str
     workers: Workers
     recorder: Recorder
+    quality: QualityOfAll
 
     def run(self, scans: Sequence[FinishedScan], refused: Sequence[Failure]) -> int:
         (atlas,) = self.workers.run(deque([Job("atlas", prepare_atlas, (self._for_atlas(),))]))
@@ -210,7 +215,7 @@ class _Level:
             self.recorder.finish(list(done), failures, subject=subject)
             folder = log_dir(self.plan.output_dir, subject, self.plan.run_uuid)
             write_timings(folder, [record for each in done.values() for record in each.records])
-        arguments = (self.settings, [subject], self.methods)
+        arguments = (self.settings, [subject], self.methods, self.quality)
         return [Job(f"sub-{subject} (page)", write_page, arguments)]
 
     def _sum_up(
@@ -308,11 +313,13 @@ def _remove(paths: Sequence[Path]) -> None:
         LOGGER.warning("removed, because other choices made them: %s", ", ".join(tables))
 
 
-def write_page(settings: Settings, subjects: Sequence[str], methods: str) -> int:
+def write_page(
+    settings: Settings, subjects: Sequence[str], methods: str, quality: QualityOfAll
+) -> int:
     """Write the page of a person; how many could not be written."""
     from bidsapp_brainage.running.pages import write_pages
 
-    return write_pages(settings, subjects, methods)
+    return write_pages(settings, subjects, methods, quality)
 
 
 def _page_failed(done: Done) -> int:

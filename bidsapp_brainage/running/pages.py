@@ -19,6 +19,7 @@ from bidsapp_brainage.configuration import private_places
 from bidsapp_brainage.errors import NoInputError
 
 if TYPE_CHECKING:
+    from bidsapp_brainage.reports.cohort.percentiles import QualityOfAll
     from bidsapp_brainage.reports.individual.run_facts import RunFacts
     from bidsapp_brainage.running.outcome import Crash
     from bidsapp_brainage.settings import Settings
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("bidsapp_brainage")
 
 
-def write_pages(settings: Settings, subjects: Iterable[str], methods: str) -> int:
+def write_pages(
+    settings: Settings,
+    subjects: Iterable[str],
+    methods: str,
+    quality: QualityOfAll | None = None,
+) -> int:
     """Write the page of every participant.
 
     Parameters
@@ -36,20 +42,24 @@ def write_pages(settings: Settings, subjects: Iterable[str], methods: str) -> in
         Labels.
     methods : str
         Text of the methods section (Markdown).
+    quality : mapping, optional
+        From :func:`bidsapp_brainage.reports.cohort.percentiles.read_quality`, where it is known.
 
     Returns
     -------
     int
         How many pages could not be written.
     """
+    from bidsapp_brainage.reports.cohort.percentiles import read_quality
     from bidsapp_brainage.reports.cohort.scans import write_subject_thumbnails
     from bidsapp_brainage.reports.individual.page import write_individual_report
 
     failed = 0
     places = private_places(settings)
+    quality = read_quality(settings.output_dir) if quality is None else quality
     for subject in subjects:
         facts = page_facts(settings, subject, places)
-        facts["methods_md"] = methods
+        facts |= {"methods_md": methods, "quality": quality}
         try:
             write_subject_thumbnails(settings.output_dir, subject)
             page = write_individual_report(settings.output_dir, subject, run=facts)

@@ -18,6 +18,7 @@ from bidsapp_brainage.bids.dataset import bids_ignore
 from bidsapp_brainage.bids.names import output_path
 from bidsapp_brainage.reports.cohort.columns import columns, quality_metrics
 from bidsapp_brainage.reports.cohort.page import page_data, write_cohort_page
+from bidsapp_brainage.reports.cohort.percentiles import percentile, read_quality, with_percentiles
 from bidsapp_brainage.reports.cohort.scans import CohortScan, read_cohort, write_subject_thumbnails
 from bidsapp_brainage.reports.cohort.thumbnails import (
     HEIGHT,
@@ -26,6 +27,8 @@ from bidsapp_brainage.reports.cohort.thumbnails import (
     WIDTH,
     write_thumbnails,
 )
+from bidsapp_brainage.reports.html import Cell, Column, Table
+from tests.derivatives import write_table
 from tests.reports.synthetic_cohort import REASON, write_cohort, write_run
 
 
@@ -111,6 +114,35 @@ def test_every_quality_metric_has_a_column_with_its_words() -> None:
     for name in quality_metrics():
         assert by_key[name].metric
         assert by_key[name].help
+
+
+def test_percentiles_count_equal_values_half() -> None:
+    values = np.array([1.0, 2.0, 2.0, 3.0, 4.0])
+    assert [percentile(value, values) for value in (0.0, 2.0, 4.0, 9.0)] == [0, 40, 90, 100]
+    assert percentile(1.0, values[:4]) is None  # too few
+
+
+def test_the_table_of_quality_says_where_a_scan_lies(tmp_path: Path) -> None:
+    for number in range(6):
+        row = {"cnr": 1.0 + number, "decision": "pass"}
+        write_table(tmp_path, "qc", [row], (("sub", f"{number:02d}"),))
+    broken = output_path(tmp_path, "qc", (("sub", "99"),), model="sfcn2mm")
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(b"\xff")
+    others = read_quality(tmp_path)["sfcn2mm"]
+    cells = [
+        [Cell("Contrast"), Cell("5.5"), Cell("?"), Cell("cnr")],
+        [Cell("x")] * 3 + [Cell("n_nan")],
+    ]
+    columns = [Column(name) for name in ("Measure", "Value", "Meaning", "Column")]
+    table = with_percentiles(Table("id", "", columns, cells), {"cnr": 5.511}, others)
+    assert [column.title for column in table.columns][2:4] == [
+        "Percentile here",
+        "Reference percentile",
+    ]
+    assert "6 scans" in table.columns[2].help
+    assert [cell.text for cell in table.rows[0][2:4]] == ["83", "50"]
+    assert [cell.text for cell in table.rows[1][2:4]] == ["", ""]
 
 
 def content(page: str) -> dict:

@@ -8,9 +8,10 @@ from typing import Literal
 
 from bidsapp_brainage.catalogue.cards import Column
 from bidsapp_brainage.catalogue.lookup import output
+from bidsapp_brainage.imaging.expected import VOLUME_LIMITS
 
 Kind = Literal["text", "number", "level", "words"]
-_NO_METRICS = frozenset({"decision", "decision_reason"})
+_NO_METRICS = frozenset({"decision", "decision_reason", *VOLUME_LIMITS})
 
 
 @dataclass(frozen=True)
@@ -98,14 +99,14 @@ def _described(
     cards: Mapping[str, Column], titles: Mapping[str, str], *, visible: bool = False,
     metric: bool = False,
 ) -> list[Shown]:  # fmt: skip
-    """Columns of numbers by the words of their cards; years have one digit and no unit."""
+    """Columns of numbers by the words of their cards; ages and gaps need no unit."""
     return [
         Shown(
             key,
             title or cards[key].long_name,
             "number",
             1 if cards[key].units == "year" else None,
-            "" if cards[key].units == "year" else cards[key].units,
+            cards[key].units.replace("year", "years" if metric else ""),
             cards[key].description,
             visible,
             metric,

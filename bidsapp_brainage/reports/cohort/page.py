@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from bidsapp_brainage.bids.dataset import shows_synthetic_people
 from bidsapp_brainage.bids.names import cohort_path, parse_name, runs_path
+from bidsapp_brainage.imaging.expected import REFERENCE, REFERENCE_PEOPLE
 from bidsapp_brainage.io import folder_lock, write_text
 from bidsapp_brainage.reports.cohort import thumbnails
 from bidsapp_brainage.reports.cohort.columns import columns
@@ -57,6 +58,7 @@ def write_cohort_page(output_dir: Path) -> Path:
             rating_bar=rating_bar(),
             rating_form=rating_form("chosen"),
             strips=_STRIPS,
+            reference_people=REFERENCE_PEOPLE,
             data=page_data(cohort.scans),
         )
         write_text(path, page)
@@ -76,6 +78,9 @@ def page_data(scans: Sequence[CohortScan]) -> Markup:
         "levels": list(LEVELS),
         "columns": [column.described() for column in known],
         "metrics": [column.key for column in known if column.metric],
+        "reference": {
+            name: [low, middle, high] for name, (_, low, _, middle, _, high, _) in REFERENCE.items()
+        },
         "strip": {
             "width": thumbnails.WIDTH,
             "height": thumbnails.HEIGHT,

@@ -11,8 +11,9 @@ from bidsapp_brainage.bids.names import report_path
 from bidsapp_brainage.io import write_text
 from bidsapp_brainage.reports import wording
 from bidsapp_brainage.reports.cohort.links import person_links
+from bidsapp_brainage.reports.cohort.percentiles import QualityOfAll, with_percentiles
 from bidsapp_brainage.reports.embedded_figures import EmbeddedFigures
-from bidsapp_brainage.reports.html import SELF_CONTAINED, render
+from bidsapp_brainage.reports.html import SELF_CONTAINED, Table, render
 from bidsapp_brainage.reports.individual import run_facts
 from bidsapp_brainage.reports.individual.history.run_tables import (
     run_table,
@@ -105,7 +106,7 @@ def _context(
     viewers = PersonViewers(len(result.scans), viewer_room)
     views = [[prediction_view(scan, model) for model in scan.models] for scan in result.scans]
     scans = [
-        _scan_context(scan, own, figures, viewers)
+        _scan_context(scan, own, figures, viewers, run.get("quality") or {})
         for scan, own in zip(result.scans, views, strict=True)
     ]
     pairs = [
@@ -149,6 +150,7 @@ def _scan_context(
     views: Sequence[PredictionView | None],
     figures: EmbeddedFigures,
     viewers: PersonViewers,
+    quality: QualityOfAll,
 ) -> dict[str, object]:
     """Everything that the template shows of one scan."""
     sources = scan.t1w_sidecar.get("Sources") or []
@@ -170,6 +172,7 @@ def _scan_context(
         "rated": [rating_notice(rating) for rating in scan.ratings],
         "models": [
             _model_context(scan, model, view, figures, viewers)
+            | {"quality": _quality(scan, model, quality)}
             for model, view in zip(scan.models, views, strict=True)
         ],
     }
@@ -204,10 +207,17 @@ def _model_context(
         "distribution": model.distribution is not None,
         "regions": regions,
         "map_figures": [(card, figures.get(path)) for card, path in model.map_figures],
-        "quality": quality_table(scan, model),
         "decision": checks.get("decision", row.get("qc_flag")),
         "quality_notices": wording.quality(checks or row),
     }
+
+
+def _quality(scan: ScanResult, model: PredictionResult, quality: QualityOfAll) -> Table | None:
+    """Table of quality metrics, with where they lie among other scans."""
+    table = quality_table(scan, model)
+    if table is None or model.quality is None:
+        return None
+    return with_percentiles(table, model.quality.first, quality.get(model.model, {}))
 
 
 def _overall(

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from bidsapp_brainage.bids.citation import render_html
 from bidsapp_brainage.bids.run_records import RunRecord, newest
 from bidsapp_brainage.catalogue.lookup import baseline_title
+from bidsapp_brainage.reports.cohort.percentiles import QualityOfAll
 from bidsapp_brainage.reports.embedded_figures import read_text
 from bidsapp_brainage.reports.html import is_missing
 from bidsapp_brainage.reports.individual.prediction_view import age_range
@@ -27,6 +28,7 @@ class RunFacts(TypedDict, total=False):
     methods_md: str  # methods text with citation keys
     errors: Sequence[object]  # mappings with node, scan, message, traceback
     warnings: Sequence[str]
+    quality: QualityOfAll  # of all scans in the folder
 
 
 def methods(output_dir: Path, run: RunFacts) -> Mapping[str, object]:

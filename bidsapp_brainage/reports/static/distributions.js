@@ -35,7 +35,8 @@
     points.sort((a, b) => a.value - b.value);
     points.forEach((point, at) => { point.at = at; });
     const sorted = points.map((point) => point.value);
-    const [low, high] = [sorted[0], sorted.at(-1)];
+    const others = data.reference[key] ?? [];
+    const [low, high] = [Math.min(sorted[0], ...others), Math.max(sorted.at(-1), ...others)];
     const span = high - low || Math.abs(high) || 1;
     sideways(points, low, span);
     const column = columns.get(key);
@@ -55,7 +56,7 @@
     const words = (number) => Number(number.toPrecision(4)).toString().replace("-", "\u2212");
     foot.textContent = `median ${words(quantile(sorted, 0.5))}, middle 90 % ${words(quantile(sorted, 0.05))} to ${words(quantile(sorted, 0.95))}`;
     figure.append(title, canvas, foot);
-    const plot = { key, points, sorted, low, span, canvas, at: -1, drawn: false };
+    const plot = { key, points, sorted, low, span, others, flat: low === high, canvas, at: -1, drawn: false };
     listen(plot);
     say(plot, Math.floor((points.length - 1) / 2));
     return plot;
@@ -71,7 +72,7 @@
   const where = (plot, point) => {
     const { clientWidth: width, clientHeight: height } = plot.canvas;
     const y = height - 14 - (point.value - plot.low) / plot.span * (height - 28);
-    return [width * (0.5 + 0.8 * point.x), plot.sorted[0] === plot.sorted.at(-1) ? height / 2 : y];
+    return [width * (0.47 + 0.76 * point.x), plot.flat ? height / 2 : y];
   };
   const draw = (plot) => {
     const { canvas } = plot;
@@ -84,7 +85,7 @@
     const width = canvas.clientWidth;
     pen.strokeStyle = style("--muted");
     pen.fillStyle = style("--line");
-    pen.fillRect(width * 0.34, height(0.75), width * 0.32, height(0.25) - height(0.75));
+    pen.fillRect(width * 0.31, height(0.75), width * 0.32, height(0.25) - height(0.75));
     const colours = { ok: style("--ok"), warn: style("--warn"), bad: style("--bad"), "": style("--muted") };
     const size = plot.points.length > 400 ? 1.7 : 2.8;
     const dot = (point, radius) => {
@@ -102,10 +103,16 @@
       }
     }
     pen.globalAlpha = 1;
+    if (plot.others.length) {
+      const [from, middle, to] = plot.others.map((other) => where(plot, { x: 0, value: other })[1]);
+      pen.fillStyle = style("--accent");
+      pen.fillRect(width * 0.93 - 1.5, to, 3, from - to);
+      pen.fillRect(width * 0.93 - 6, middle - 1.5, 12, 3);
+    }
     pen.lineWidth = 2;
     pen.beginPath();
-    pen.moveTo(width * 0.34, height(0.5));
-    pen.lineTo(width * 0.66, height(0.5));
+    pen.moveTo(width * 0.31, height(0.5));
+    pen.lineTo(width * 0.63, height(0.5));
     pen.stroke();
     for (const point of plot.points.filter((other) => other.i === lit || other.i === cohort.current())) {
       pen.fillStyle = style("--focus");
