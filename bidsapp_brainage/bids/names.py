@@ -186,7 +186,8 @@ def report_path(output_dir: Path, subject: str) -> Path:
 
 def runs_path(output_dir: Path) -> Path:
     """HTML page of all runs."""
-    return Path(output_dir) / "runs.html"
+    card = output("runs_page")
+    return Path(output_dir) / f"{card.suffix}{card.extension}"
 
 
 def cohort_path(output_dir: Path) -> Path:

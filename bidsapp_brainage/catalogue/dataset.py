@@ -79,6 +79,10 @@ OUTPUTS: tuple[Output, ...] = (
         "first", level="dataset",
     ),
     Output(
+        "runs_page", "runs", ".html", "all runs: how long, what failed and why, memory, energy",
+        level="dataset",
+    ),
+    Output(
         "atlas", "description", ".json", "source, licence and citation of the atlas",
         level="atlas", entities=("atlas",), required=("atlas",), bids=True,
     ),

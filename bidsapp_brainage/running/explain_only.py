@@ -121,8 +121,7 @@ def run_explain_only(settings: Settings, home: Path, log_level: int) -> int:
         LOGGER.error("%s: %s", failure.scan, failure.reason)
     recorder = Recorder(settings, "participant")
     if not found.scans:
-        recorder.finish([], refused)
-        return _conclude(0, refused, 0)
+        return _conclude(0, refused, _finish_run(settings, recorder, [], refused))
     methods = _write_root_files(settings, plan, found)
     recorder.start([each.scan.label for each in found.scans])
     count = _n_workers(settings, plan)
@@ -154,8 +153,10 @@ class _Level:
         if atlas.error:
             LOGGER.debug("%s", atlas.traceback)
             failures = [Failure(each.scan.label, "atlas", atlas.error) for each in scans]
-            self.recorder.finish([each.scan.label for each in scans], [*refused, *failures])
-            return _conclude(0, [*refused, *failures], 0)
+            failures += refused
+            return _conclude(
+                0, failures, _finish_run(self.settings, self.recorder, scans, failures)
+            )
         return self._explain(scans, Path(atlas.result), refused)
 
     def _for_atlas(self) -> RunPlan:
@@ -166,18 +167,15 @@ class _Level:
     def _explain(
         self, scans: Sequence[FinishedScan], labels: Path, refused: Sequence[Failure]
     ) -> int:
-        from bidsapp_brainage.running.pages import write_cohort
-
         jobs = deque(self._jobs(scans, labels))
         waiting = Counter(each.scan.subject for each in scans)
         outcomes: dict[str, dict[str, Outcome]] = {subject: {} for subject in waiting}
         subjects = {each.scan.label: each.scan.subject for each in scans}
-        progress, bad_pages, pages = _Progress(len(scans)), 0, 0
+        progress, bad_pages = _Progress(len(scans)), 0
         for done in self.workers.run(jobs):
             label = done.job.label
             if label not in subjects:
                 bad_pages += _page_failed(done)
-                pages += 1
                 continue
             outcome, subject = _outcome_of(done), subjects[label]
             progress.count(label, outcome)
@@ -187,8 +185,6 @@ class _Level:
                 jobs.clear()
             if not waiting[subject]:
                 jobs.extendleft(self._finish(subject, outcomes[subject]))
-        if pages:
-            bad_pages += write_cohort(self.settings)
         return self._sum_up(scans, outcomes, refused, bad_pages)
 
     def _jobs(self, scans: Sequence[FinishedScan], labels: Path) -> list[Job]:
@@ -232,9 +228,10 @@ class _Level:
             for each in scans
             if each.scan.label not in by_label
         ]
-        self.recorder.finish([each.scan.label for each in scans], [*refused, *failures])
+        failures += refused
+        bad_pages += _finish_run(self.settings, self.recorder, scans, failures)
         complete = sum(not outcome.failures for outcome in by_label.values())
-        return _conclude(complete, [*refused, *failures], bad_pages)
+        return _conclude(complete, failures, bad_pages)
 
 
 def prepare_atlas(plan: RunPlan) -> str:
@@ -376,6 +373,19 @@ def _recorded(settings: Settings, subject: str) -> dict[str, Any]:
             if not options.get("explain_only"):
                 return options
     return {}
+
+
+def _finish_run(
+    settings: Settings,
+    recorder: Recorder,
+    scans: Sequence[FinishedScan],
+    failures: Sequence[Failure],
+) -> int:
+    """Record what the run came to and write the pages that show it; how many of them failed."""
+    from bidsapp_brainage.running.pages import write_overviews
+
+    recorder.finish([each.scan.label for each in scans], failures)
+    return write_overviews(settings)
 
 
 def _conclude(complete: int, failures: Sequence[Failure], bad_pages: int) -> int:

@@ -52,7 +52,7 @@ def run_group(settings: Settings) -> int:
     from bidsapp_brainage.group.collect import collect
     from bidsapp_brainage.group.outputs import write_mean_map, write_phenotype, write_tables
     from bidsapp_brainage.group.population import write_population_maps
-    from bidsapp_brainage.running.pages import write_cohort
+    from bidsapp_brainage.running.pages import write_overviews
     from bidsapp_brainage.running.recording.recorder import Recorder
 
     output_dir, selection = settings.output_dir, settings.selection
@@ -82,7 +82,7 @@ def run_group(settings: Settings) -> int:
     recorder.finish(scans, warnings=collection.unreadable)
     for summary in summaries:
         _write_page(settings, summary.model.label)
-    failed = write_cohort(settings)
+    failed = write_overviews(settings)
     return 1 if collection.unreadable or failed else 0
 
 
@@ -90,7 +90,7 @@ def _reports_only(settings: Settings) -> int:
     """Make the pages again from the tables of the group."""
     from bidsapp_brainage.errors import NoInputError
     from bidsapp_brainage.reports.group.stored import stored_models
-    from bidsapp_brainage.running.pages import write_cohort
+    from bidsapp_brainage.running.pages import write_overviews
 
     labels = stored_models(settings.output_dir)
     if not labels:
@@ -100,7 +100,7 @@ def _reports_only(settings: Settings) -> int:
         )
     for label in labels:
         _write_page(settings, label)
-    return write_cohort(settings)
+    return int(write_overviews(settings) > 0)
 
 
 def _write_page(settings: Settings, label: str) -> None:

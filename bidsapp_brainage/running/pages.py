@@ -71,17 +71,27 @@ def write_pages(
     return failed
 
 
-def write_cohort(settings: Settings) -> int:
-    """Write the page of all scans; 1 if this failed, else 0."""
-    from bidsapp_brainage.reports.cohort.page import write_cohort_page
+def write_overviews(settings: Settings) -> int:
+    """Write the page of all scans and that of all runs.
 
-    try:
-        page = write_cohort_page(settings.output_dir)
-    except Exception as error:  # results are complete without it
-        LOGGER.error("The page of all scans could not be written: %s", error)
-        return 1
-    LOGGER.info("All scans: %s", page)
-    return 0
+    Returns
+    -------
+    int
+        How many of them could not be written.
+    """
+    from bidsapp_brainage.reports.cohort.page import write_cohort_page
+    from bidsapp_brainage.reports.runs.page import write_runs_page
+
+    failed = 0
+    for what, write in (("runs", write_runs_page), ("scans", write_cohort_page)):
+        try:
+            page = write(settings.output_dir, written=io.now())
+        except Exception as error:  # results are complete without it
+            LOGGER.error("The page of all %s could not be written: %s", what, error)
+            failed += 1
+        else:
+            LOGGER.info("All %s: %s", what, page)
+    return failed
 
 
 def rewrite_pages(settings: Settings) -> int:
@@ -113,7 +123,7 @@ def rewrite_pages(settings: Settings) -> int:
         LOGGER.error("sub-%s: no run has left anything in %s.", subject, output_dir)
     citation = output_dir / "logs" / "CITATION.md"
     methods = citation.read_text("utf-8") if citation.is_file() else ""
-    failed = write_pages(settings, subjects, methods) + write_cohort(settings)
+    failed = write_pages(settings, subjects, methods) + write_overviews(settings)
     return int(failed > 0 or bool(absent))
 
 

@@ -140,7 +140,7 @@ def _execute(run: _Run, absent: Sequence[str], log_level: int) -> int:
     from bidsapp_brainage.running.execute import configure, run_workflow
     from bidsapp_brainage.running.monitor import Monitor
     from bidsapp_brainage.running.outcome import Failure, find_failures
-    from bidsapp_brainage.running.pages import write_cohort, write_pages
+    from bidsapp_brainage.running.pages import write_overviews, write_pages
     from bidsapp_brainage.running.recording.recorder import Recorder
 
     settings, plan = run.settings, run.plan
@@ -178,7 +178,7 @@ def _execute(run: _Run, absent: Sequence[str], log_level: int) -> int:
         Failure(f"sub-{label}", "input", "No T1w image matches the selection.") for label in absent
     ]
     recorder.finish_all(run.labels, failures, run.warnings)
-    bad_reports = write_pages(settings, run.subjects, run.methods) + write_cohort(settings)
+    bad_reports = write_pages(settings, run.subjects, run.methods) + write_overviews(settings)
     _remove_shared_nodes(run)
     return _conclude(run, failures, bad_reports)
 

@@ -11,35 +11,9 @@ from bidsapp_brainage.bids.run_records import (
     logged_subjects,
     newest,
     read_runs,
-    run_folder,
     scan_runs,
 )
-from bidsapp_brainage.io import write_json, write_text
-
-STAGES = "scan\tstage\tnode\tcached\twall_s\tcpu_s\tpeak_rss_mb\n"
-
-
-def write_run(
-    root: Path, number: int, *scans: str, explain_only: bool = False, failed: str = ""
-) -> str:
-    """Write the record of one run of sub-01; runs follow each other by the hour."""
-    run_uuid = f"20260101-{number:02d}0000_x"
-    folder = run_folder(root, run_uuid, "01")
-    command = f"app {number}"
-    run = f'[run]\napp_version = "0.{number}"\ncommand_line = "{command}"\n'
-    run += 'analysis_level = ["participant"]\n'
-    write_text(folder / "app.toml", f"{run}[execution]\nexplain_only = {explain_only}".lower())
-    record = {
-        "Started": f"2026-01-01T{number:02d}:00:00Z",
-        "Ended": f"2026-01-01T{number:02d}:30:00Z",
-        "Scans": list(scans),
-        "Failures": [{"Scan": failed, "Step": "conform", "Reason": "no image"}] if failed else [],
-    }
-    write_json(folder / "participant.json", record)
-    rows = [f"{scan}\tconform\tx.conform\tfalse\t{number}.5\t1\t{100 * number}\n" for scan in scans]
-    rows += [f"{scan}\tprediction\tx.predict\ttrue\t10\t1\t50\n" for scan in scans]
-    write_text(folder / "timings.tsv", STAGES + "".join(rows))
-    return run_uuid
+from tests.run_logs import write_run
 
 
 def test_everything_that_a_run_wrote(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def written(root):
         path.relative_to(root).as_posix()
         for path in root.rglob("*")
         if path.is_file() and not path.relative_to(root).as_posix().startswith(("sub-", "logs/"))
-    } - {"participants.tsv", "dataset_description.json"}
+    } - {"participants.tsv", "dataset_description.json", "runs.html"}
 
 
 def test_an_asymmetry_that_turns_with_the_image_is_the_brains(tmp_path):

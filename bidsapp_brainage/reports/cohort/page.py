@@ -34,8 +34,8 @@ _ASSETS = Assets(
 )
 
 
-def write_cohort_page(output_dir: Path) -> Path:
-    """Write ``index.html`` from what lies in the output folder at this moment.
+def write_cohort_page(output_dir: Path, *, written: str = "") -> Path:
+    """Write ``index.html`` from what lies in the output folder now; `written` (UTC) dates it.
 
     Jobs that end at the same time wait for each other, so that the last page to be written knows
     the scans of all.
@@ -50,6 +50,7 @@ def write_cohort_page(output_dir: Path) -> Path:
             subtitle=_subtitle(cohort.scans),
             sections=SECTIONS,
             synthetic=shows_synthetic_people(output_dir),
+            written=written,
             assets=_ASSETS,
             links=_other_pages(output_dir),
             scans=cohort.scans,

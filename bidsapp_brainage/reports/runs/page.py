@@ -9,7 +9,8 @@ import pandas as pd
 
 from bidsapp_brainage.bids.dataset import shows_synthetic_people
 from bidsapp_brainage.bids.names import runs_path
-from bidsapp_brainage.io import write_text
+from bidsapp_brainage.io import folder_lock, write_text
+from bidsapp_brainage.reports.cohort.links import group_links
 from bidsapp_brainage.reports.html import MISSING, Cell, Table, moment, render
 from bidsapp_brainage.reports.runs.summary import RunsSummary, WholeRun, summarise_runs
 from bidsapp_brainage.reports.runs.words import (
@@ -40,6 +41,11 @@ def write_runs_page(output_dir: Path, *, written: str = "") -> Path:
     Same logs and same date, same bytes.
     """
     output_dir = Path(output_dir)
+    with folder_lock(output_dir / "logs"):  # jobs may end at the same time
+        return _write(output_dir, written)
+
+
+def _write(output_dir: Path, written: str) -> Path:
     summary = summarise_runs(output_dir)
     newest = summary.runs[0] if summary.runs else None
     page = render(
@@ -49,6 +55,7 @@ def write_runs_page(output_dir: Path, *, written: str = "") -> Path:
         sections=SECTIONS,
         synthetic=shows_synthetic_people(output_dir),
         written=written,
+        links=group_links(),
         newest=None if newest is None else _tiles(newest),
         unfinished=newest is not None and outcome(newest.record).text == "broke off",
         about=[*(about_run(newest.record) if newest else ()), *about_page(written)],
@@ -188,9 +195,9 @@ def _runs(summary: RunsSummary) -> Table | None:
         Show("run", "Outcome", cell=outcome),
         Show("scans", "Scans", "count"),
         Show("took", "Took", "name"),
-        Show("cpu", "Processor time", "name"),
-        Show("peak", "Memory of one process", "name"),
-        Show("together", "Stages at once, at most", "name"),
+        Show("cpu", "Processors", "name"),
+        Show("peak", "Memory, one process", "name"),
+        Show("together", "Memory, all at once", "name"),
         Show("energy", "Energy", "name"),
         Show("version", "Version", "name"),
         Show("command", "Command", "long"),

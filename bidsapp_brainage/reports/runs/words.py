@@ -8,6 +8,7 @@ from bidsapp_brainage.reports.html import MISSING, Cell, as_float, is_missing, m
 
 _MB_PER_GB = 1000.0
 _WH = 3600.0
+_ROUGH = 10  # so many of a unit are told without the next smaller one
 NOT_MEASURED = "not measured"
 
 
@@ -50,16 +51,18 @@ def duration(seconds: object) -> str:
 
     Examples
     --------
-    >>> duration(8.3), duration(95), duration(3725), duration(200000), duration(None)
-    ('8 s', '1 min 35 s', '1 h 2 min', '2 d 7 h', 'n/a')
+    >>> duration(8.3), duration(95), duration(1104), duration(3725), duration(200000)
+    ('8 s', '1 min 35 s', '18 min', '1 h 2 min', '2 d 7 h')
+    >>> duration(None)
+    'n/a'
     """
     if is_missing(seconds):
         return MISSING
     total = round(as_float(seconds))
     for large, small, size in (("d", "h", 86400), ("h", "min", 3600), ("min", "s", 60)):
         if total >= size:
-            rest = total % size // {"h": 3600, "min": 60, "s": 1}[small]
-            return f"{total // size} {large}" + (f" {rest} {small}" if rest else "")
+            whole, rest = total // size, total % size // {"h": 3600, "min": 60, "s": 1}[small]
+            return f"{whole} {large}" + (f" {rest} {small}" if rest and whole < _ROUGH else "")
     return f"{total} s"
 
 
