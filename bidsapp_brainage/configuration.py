@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.options import Option
 from bidsapp_brainage.settings import Settings, all_options, did_you_mean, sections
 
 #: Stands in a configuration file for a folder that it must not tell.
@@ -112,7 +113,8 @@ def read_toml(path: Path, *, bids_dir: Path, output_dir: Path) -> dict[str, Any]
     Raises
     ------
     UsageError
-        The file is missing or not TOML, or has an unknown section or option.
+        The file is missing or not TOML, or has an unknown section or option, or a value that
+        the option cannot have.
     """
     import tomllib
 
@@ -140,7 +142,16 @@ def read_toml(path: Path, *, bids_dir: Path, output_dir: Path) -> dict[str, Any]
                 )
             if known[key].recorded and value != "<work_dir>":
                 options[key] = _private(value, {"<bids_dir>": bids_dir, "<output_dir>": output_dir})
+                _check(path, known[key], options[key])
     return options
+
+
+def _check(path: Path, option: Option, value: Any) -> None:
+    """Refuse a value of a file that the option cannot have."""
+    try:
+        option.take(value)
+    except UsageError as error:
+        raise UsageError(f"`config_file` {path}: {error}") from error
 
 
 def _private(value: Any, roots: Mapping[str, Path]) -> Any:

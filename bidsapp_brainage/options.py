@@ -20,6 +20,16 @@ from bidsapp_brainage.errors import UsageError
 
 _MEMORY = re.compile(r"^(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?$", re.IGNORECASE)
 _METAVARS: Mapping[Any, str] = types.MappingProxyType({int: "N", "file": "FILE", "folder": "DIR"})
+#: How a type is written in a configuration file.
+_IN_WORDS: Mapping[Any, str] = types.MappingProxyType(
+    {
+        int: "a whole number, without quotes",
+        float: "a number, without quotes",
+        bool: "true or false, without quotes",
+        str: "a text, in quotes",
+        Path: "a path, in quotes",
+    }
+)
 _GB_PER_UNIT = {"K": 1 / 1024**2, "M": 1 / 1024, "": 1 / 1024, "G": 1.0, "T": 1024.0}
 
 
@@ -148,7 +158,7 @@ class Option:
         if not self.several:
             return self._item(value)
         if not isinstance(value, (list, tuple)):
-            raise UsageError(f"{self.name} = {value!r}: expected a list.")
+            raise UsageError(f"{self.name} = {value!r}: expected a list, in square brackets.")
         return tuple(self._item(item) for item in value)
 
     def _item(self, value: Any) -> Any:
@@ -202,14 +212,16 @@ def _typed(name: str, kind: Any, value: Any) -> Any:
     if typing.get_origin(kind) is tuple:
         kinds = typing.get_args(kind)
         if not isinstance(value, (list, tuple)) or len(value) != len(kinds):
-            raise UsageError(f"{name} = {value!r}: expected {len(kinds)} values.")
+            raise UsageError(
+                f"{name} = {value!r}: expected {len(kinds)} values, in square brackets."
+            )
         return tuple(_typed(name, *pair) for pair in zip(kinds, value, strict=True))
-    if kind is Path and isinstance(value, (str, Path)):
+    if kind is Path and isinstance(value, (str, Path)) and "\0" not in str(value):
         return Path(value).expanduser().absolute()
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
-        raise UsageError(f"{name} = {value!r}: expected {kind.__name__}.")
+        raise UsageError(f"{name} = {value!r}: expected {_IN_WORDS[kind]}.")
     return value
 
 
@@ -268,7 +280,7 @@ def positive(what: str, highest: float = math.inf) -> Callable[[Any], float]:
     """Check of numbers above zero and up to `highest`; `what` says it in words."""
 
     def check(value: Any) -> float:
-        if not isinstance(value, float) or not 0 < value <= highest:
+        if not isinstance(value, float) or not 0 < value <= highest or math.isinf(value):
             raise ValueError(f"{value!r} is not {what}")
         return value
 

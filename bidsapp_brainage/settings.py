@@ -47,6 +47,8 @@ LrpRules = Literal[
     "epsilon_alpha2_beta1_flat",
 ]
 _PREPROCESSING = "preprocessing"
+#: A template with its cohort and the index of its resolution, in the words of TemplateFlow.
+SPACE = re.compile(r"(?P<name>[a-zA-Z0-9]+)(:cohort-(?P<cohort>[a-zA-Z0-9]+))?(:res-(?P<res>\d+))?")
 #: Heading of options that exclude each other.
 MODES = "instead of a full run"
 _METHODS = tuple(card for card in METHODS if card.chosen != "automatic")
@@ -271,8 +273,8 @@ class Processing:
     output_spaces: tuple[str, ...] = option(
         (),
         heading=_PREPROCESSING,
-        check=matching(r"[a-zA-Z0-9]+(:(cohort|res)-[a-zA-Z0-9]+)*", "SPACE[:cohort-X][:res-N]"),
-        metavar="SPACE[:res-N]",
+        check=matching(SPACE.pattern, "SPACE[:cohort-X][:res-N], where N is a whole number"),
+        metavar="SPACE[:cohort-X][:res-N]",
         help="TemplateFlow spaces for extra copies of the T1w; the model's own is always written",
     )
     random_seed: int = option(
@@ -396,6 +398,21 @@ def explanations(processing: Processing) -> tuple[str, ...]:
     return tuple(card.key for card in _METHODS if card.chosen == "always" or card.key in chosen)
 
 
+def spaces(processing: Processing) -> list[tuple[str, str, int | None]]:
+    """Name, cohort ("" for none) and resolution of each of the extra spaces.
+
+    Examples
+    --------
+    >>> spaces(Processing(output_spaces=("MNIInfant:cohort-2", "MNI152NLin6Asym:res-2")))
+    [('MNIInfant', '2', None), ('MNI152NLin6Asym', '', 2)]
+    """
+    matches = [match for text in processing.output_spaces if (match := SPACE.fullmatch(text))]
+    return [
+        (match["name"], match["cohort"] or "", int(match["res"]) if match["res"] else None)
+        for match in matches
+    ]
+
+
 def method_options(processing: Processing, method: str) -> dict[str, Any]:
     """What one method of explanation reads beyond the common choices: keywords of its function."""
     return {
@@ -485,6 +502,17 @@ def build_settings(
 
 
 def did_you_mean(name: str) -> str:
-    """A sentence with the option that is spelled nearly so; empty if there is none."""
-    close = difflib.get_close_matches(name, all_options(), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    """A sentence with the option that is spelled nearly so; empty if there is none.
+
+    Examples
+    --------
+    >>> did_you_mean("mem")  # the command line calls it so
+    " Did you mean 'memory_gb'?"
+    """
+    spoken = {
+        spelling.removeprefix("--"): item.name
+        for item in all_options().values()
+        for spelling in item.spellings
+    } | {field: field for field in all_options()}
+    close = difflib.get_close_matches(name, spoken, n=1)
+    return f" Did you mean {spoken[close[0]]!r}?" if close else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,27 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 MakeDataset = Callable[..., Path]
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Refuse every connection that leaves the machine; whoever tried is listed."""
+    tried: list[str] = []
+    connect = socket.socket.connect
+
+    def refuse(*arguments: Any, **_options: Any) -> None:
+        tried.append(str(arguments[:2]))
+        raise OSError("no network here")
+
+    def only_local(this: socket.socket, address: Any) -> None:
+        if this.family == socket.AF_UNIX:
+            return connect(this, address)
+        return refuse(address)
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", only_local)
+    monkeypatch.setattr(socket.socket, "connect_ex", refuse)
+    return tried
 
 
 @pytest.hookimpl(trylast=True)

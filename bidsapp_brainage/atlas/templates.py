@@ -8,17 +8,20 @@ the work folder: links to every ``tpl-*`` folder of the user's home, and beside 
 
 from __future__ import annotations
 
+import difflib
 import filecmp
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from bidsapp_brainage import io
@@ -30,10 +33,21 @@ if TYPE_CHECKING:
 
 EMBEDDED_TEMPLATE = "MNI152NLin2009aSym"
 _MARKER = ".bidsapp-brainage-home.json"
-_PREFERRED_RESOLUTIONS = (1, 2)
+_PREFERRED_RESOLUTIONS = (1, 2, None)  # None: the template has one grid, without a name
 # A skull-stripped template has nothing outside its mask; a whole head has 30 % and more.
 _MAX_OUTSIDE_FRACTION = 0.1
 _IMAGE_EXTENSIONS = [".nii.gz", ".nii"]
+_NEEDED = ("T1w", "mask")
+#: What a query may say of a file, with the key in file names.
+_SHORT: Mapping[str, str] = MappingProxyType(
+    {
+        "cohort": "cohort",
+        "atlas": "atlas",
+        "suffix": "suffix",
+        "desc": "desc",
+        "resolution": "res",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,12 @@ class TemplateFiles:
     t1w: Path  # three-dimensional
     mask: Path  # brain mask on the same grid
     skull_stripped: bool  # whether the T1w shows only the brain
+    cohort: str = ""  # of templates that have several, for example of ages
+
+    @property
+    def label(self) -> str:
+        """Value of ``space-`` and the like in output names: ``MNIPediatricAsym+2``."""
+        return f"{self.name}+{self.cohort}" if self.cohort else self.name
 
     @property
     def spacing_mm(self) -> float:
@@ -214,61 +234,90 @@ def _embedded_description() -> dict[str, object]:
 
 
 def get_template(
-    name: str, *, resolution: int | None = None, home: Path | None = None
+    name: str, *, cohort: str = "", resolution: int | None = None, home: Path | None = None
 ) -> TemplateFiles:
-    """Find the T1w and the brain mask of a template, through ``templateflow.api.get`` only.
+    """Find the T1w and the brain mask of a template, through TemplateFlow but never online.
 
-    The files exist, are complete and share one grid. `name` has no ``tpl-``; `resolution` is
-    TemplateFlow's ``res`` index, by default 1 (1 mm in the adult human templates), and 2 where 1
-    lacks a T1w or a mask; `home` is asked instead of ``TEMPLATEFLOW_HOME``.
+    The files exist, are complete and share one grid. `name` has no ``tpl-``; `cohort` is needed
+    for templates that have several; `resolution` is TemplateFlow's ``res`` index, by default 1
+    (1 mm in the adult human templates), and 2 where 1 lacks a T1w or a mask; `home` is asked
+    instead of ``TEMPLATEFLOW_HOME``.
 
     Raises
     ------
     ResourceError
         If a file is missing, empty, damaged, or T1w and mask do not fit each other. The message
-        holds the command that fetches them.
+        holds the command that fetches them, where TemplateFlow has them.
     """
+    which = {"cohort": cohort} if cohort else {}
     resolutions = _PREFERRED_RESOLUTIONS if resolution is None else (resolution,)
     misfits = []
     for index in resolutions:
-        mask = query_one(name, home=home, resolution=index, desc="brain", suffix="mask")
+        mask = query_one(name, home=home, **which, resolution=index, desc="brain", suffix="mask")
         for desc in (None, "brain") if mask else ():
-            t1w = query_one(name, home=home, resolution=index, desc=desc, suffix="T1w")
+            t1w = query_one(name, home=home, **which, resolution=index, desc=desc, suffix="T1w")
             if t1w is None:
                 continue
             files = _fitting(name, t1w, mask, home)
             if files is not None:
-                return files
+                return replace(files, cohort=cohort)
             misfits.append(str(t1w))
-    wanted = " or ".join(f"res-{index}" for index in resolutions)
+    grids = " or ".join(f"res-{index}" for index in resolutions if index)
+    wanted = f"cohort-{cohort}, {grids}" if cohort else grids
+    query = {"suffix": _NEEDED, **which, "resolution": resolution}
     note = f" (found, but not on the grid of its brain mask: {', '.join(misfits)})"
     raise ResourceError(
         f"Template {name} ({wanted}, T1w and brain mask) is not in TEMPLATEFLOW_HOME "
         f"({user_home(home)}){note if misfits else ''}. "
-        f"{fetch_hint(name, {'suffix': ('T1w', 'mask')}, home=home)}"
+        f"{fetch_hint(name, query, home=home)}"
     )
 
 
-def templates_of(spaces: Iterable[str], *, besides: str) -> tuple[TemplateFiles, ...]:
-    """Find the templates of ``NAME[:res-N]``, each once and without the one named `besides`.
+def templates_of(
+    spaces: Iterable[tuple[str, str, int | None]], *, besides: str
+) -> tuple[TemplateFiles, ...]:
+    """Find templates by name, cohort and resolution, each once, without the one named `besides`.
 
     Raises
     ------
+    UsageError
+        A template is asked for in two resolutions, or neither on this machine nor offered by
+        TemplateFlow.
     ResourceError
         As :func:`get_template`.
     """
-    templates = {}
-    for space in spaces:
-        name, *modifiers = space.split(":")
-        wanted = [part.removeprefix("res-") for part in modifiers if part.startswith("res-")]
-        if name != besides:
-            resolution = int(wanted[0]) if wanted else None
-            templates[name] = get_template(name, resolution=resolution)
-    return tuple(templates.values())
+    resolutions: dict[tuple[str, str], int | None] = {}
+    for name, cohort, resolution in spaces:
+        if resolutions.setdefault((name, cohort), resolution) != resolution:
+            raise UsageError(f"`output_spaces`: {name} stands there in two resolutions: give one.")
+    return tuple(
+        _extra_template(name, cohort, resolution)
+        for (name, cohort), resolution in resolutions.items()
+        if name != besides
+    )
+
+
+def _extra_template(name: str, cohort: str, resolution: int | None) -> TemplateFiles:
+    query = {"suffix": _NEEDED, "cohort": cohort or None, "resolution": resolution}
+    try:
+        return get_template(name, cohort=cohort, resolution=resolution)
+    except ResourceError as error:
+        if _offers(offered().get(name, ()), query):
+            raise
+        raise UsageError(f"`output_spaces`: {error}") from error
 
 
 def fetch_hint(name: str, entities: Mapping[str, object], *, home: Path | None = None) -> str:
-    """One sentence with the command that fetches files of template `name`."""
+    """Say how to get files of template `name`: the command that fetches them, if one can."""
+    known = offered()
+    if not _offers(known.get(name, ()), entities):
+        what = f"{name} ({_plain(entities)})" if name in known else name
+        close = difflib.get_close_matches(name, known, n=3)
+        similar = f" Did you mean {' or '.join(close)}?" if close and name not in known else ""
+        return (
+            f"TemplateFlow does not offer {what}.{similar} Correct the name, or set "
+            "TEMPLATEFLOW_HOME to a folder that holds the files under TemplateFlow's names."
+        )
     return (
         f"On a machine with network run `TEMPLATEFLOW_HOME={user_home(home)} templateflow get "
         f"{name}{_as_options(entities)}`, or set TEMPLATEFLOW_HOME to a folder that holds the "
@@ -276,55 +325,89 @@ def fetch_hint(name: str, entities: Mapping[str, object], *, home: Path | None =
     )
 
 
+@cache
+def offered() -> Mapping[str, tuple[Mapping[str, str], ...]]:
+    """Templates that TemplateFlow has: the entities of every file, from the list in its package."""
+    from zipfile import ZipFile
+
+    from templateflow.conf import load_data
+
+    found: dict[str, list[Mapping[str, str]]] = {}
+    with ZipFile(load_data("templateflow-skel.zip")) as skeleton:
+        for path in map(PurePosixPath, skeleton.namelist()):
+            stem = path.name.partition(".")[0]
+            pairs = re.findall(r"(?:^|_)([a-z]+)-0*([a-zA-Z0-9+]+)", stem)
+            entities = {**dict(pairs), "suffix": stem.rpartition("_")[2]}
+            found.setdefault(path.parts[0].removeprefix("tpl-"), []).append(entities)
+    return {name: tuple(files) for name, files in found.items()}
+
+
+def _offers(files: Iterable[Mapping[str, str]], entities: Mapping[str, object]) -> bool:
+    """Whether there are files for a query, of every suffix that it names."""
+    wanted = {key: _values(value) for key, value in entities.items() if key in _SHORT}
+    suffixes = set(wanted.pop("suffix", ()))
+    found = {
+        file["suffix"]
+        for file in files
+        if all(file.get(_SHORT[key]) in values for key, values in wanted.items() if values)
+    }
+    return bool(found) and found >= suffixes
+
+
+def _values(wanted: object) -> tuple[str, ...]:
+    """Values of an entity in a query as texts, without leading zeros; None is none."""
+    values = wanted if isinstance(wanted, (list, tuple)) else () if wanted is None else (wanted,)
+    return tuple(str(value).lstrip("0") for value in values)
+
+
 def query_one(name: str, *, home: Path | None = None, **entities: object) -> Path | None:
-    """One image or table of a template; None if TemplateFlow does not know of any.
+    """One image or table of a template that is on this machine; None if there is no such file.
 
     Raises
     ------
     ResourceError
-        If the file is known but cannot be fetched (no network, empty stub), or the query is
-        ambiguous.
+        If the file is known but was not fetched (an empty stub, a link without target), or the
+        query is ambiguous.
     """
     entities.setdefault("extension", _IMAGE_EXTENSIONS)
-    hint = fetch_hint(name, entities, home=home)
-    try:
-        match = _template_get(name, home, **entities)
-    except (OSError, RuntimeError) as error:  # requests' ConnectionError is an OSError
-        raise ResourceError(
-            f"A file of template {name} ({_plain(entities)}) could not be fetched: "
-            f"{type(error).__name__}. {hint}"
-        ) from error
-    if not match:
+    matches = _list_files(name, home, **entities)
+    if not matches:
         return None
-    if isinstance(match, list):
-        names = ", ".join(path.name for path in match[:4])
+    if len(matches) > 1:
+        names = ", ".join(path.name for path in matches[:4])
+        remedy = f"Keep one of them in TEMPLATEFLOW_HOME ({user_home(home)})."
+        if "_cohort-" in names and not entities.get("cohort"):
+            remedy = f"Name a cohort, for example {name}:cohort-1."
         raise ResourceError(
-            f"Template {name} has {len(match)} files for ({_plain(entities)}): {names}. Keep one "
-            f"of them in TEMPLATEFLOW_HOME ({user_home(home)})."
+            f"Template {name} has {len(matches)} files for ({_plain(entities)}): {names}. {remedy}"
         )
-    if match.stat().st_size == 0:
-        raise ResourceError(f"{match} is empty. {hint}")
+    (match,) = matches
+    if not match.is_file() or match.stat().st_size == 0:
+        raise ResourceError(
+            f"{match} is only a place holder: it was not fetched. "
+            f"{fetch_hint(name, entities, home=home)}"
+        )
     return match
 
 
 def _plain(entities: Mapping[str, object]) -> str:
     """A query in words, for messages."""
-    shown = {key: value for key, value in entities.items() if key != "extension"}
-    return ", ".join(f"{key}: {value}" for key, value in shown.items() if value is not None)
+    shown = {key: " and ".join(_values(value)) for key, value in entities.items() if key in _SHORT}
+    return ", ".join(f"{key}: {value}" for key, value in shown.items() if value)
 
 
 def _as_options(entities: Mapping[str, object]) -> str:
     """A query as options of ``templateflow get``, each after a space."""
     options = ""
-    for key in ("atlas", "suffix", "desc", "resolution"):
-        wanted = entities.get(key)
-        values = wanted if isinstance(wanted, tuple) else () if wanted is None else (wanted,)
-        options += "".join(f" --{key} {value}" for value in values)
+    for key in _SHORT:
+        options += "".join(f" --{key} {value}" for value in _values(entities.get(key)))
     return options
 
 
-def _template_get(name: str, home: Path | None, **entities: object) -> Path | list[Path]:
-    """``templateflow.api.get`` on `home`, or on what ``TEMPLATEFLOW_HOME`` names *now*.
+def _list_files(name: str, home: Path | None, **entities: object) -> list[Path]:
+    """``templateflow.api.ls`` on `home`, or on what ``TEMPLATEFLOW_HOME`` names *now*.
+
+    Its ``get`` would go online for what was not fetched, in the middle of a run.
 
     TemplateFlow keeps the home that it saw when it was first imported. In a process that
     imported it earlier (another run in one Python session) a client of its own is asked.
@@ -334,10 +417,8 @@ def _template_get(name: str, home: Path | None, **entities: object) -> Path | li
 
     wanted = home or os.environ.get("TEMPLATEFLOW_HOME")
     if wanted is None or Path(wanted).absolute() == Path(conf.TF_HOME):
-        match = templateflow.api.get(name, **entities)
-    else:
-        match = _client(Path(wanted).absolute()).get(name, **entities)
-    return list(match) if isinstance(match, (list, tuple)) else Path(match)
+        return [Path(path) for path in templateflow.api.ls(name, **entities)]
+    return [Path(path) for path in _client(Path(wanted).absolute()).ls(name, **entities)]
 
 
 @lru_cache(maxsize=4)

@@ -42,6 +42,8 @@ def run_environment(settings: Settings, home: Path) -> AbstractContextManager[No
     threads = str(settings.resources.omp_nthreads)
     return environment(
         TEMPLATEFLOW_HOME=str(home),
+        TEMPLATEFLOW_AUTOUPDATE="0",
+        TEMPLATEFLOW_USE_DATALAD="0",
         NO_ET="1",  # nipype must not ask the network for its newest version
         OMP_NUM_THREADS=threads,
         OPENBLAS_NUM_THREADS=threads,

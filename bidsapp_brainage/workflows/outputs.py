@@ -127,7 +127,7 @@ def init_ds_std_wf(
         niu.IdentityInterface(fields=["t1w_std", "mask_std", "stripped"]), name="inputnode"
     )
     spacing = template.spacing_mm
-    space = {"space": template.name, "res": resolution_label(spacing)}
+    space = {"space": template.label, "res": resolution_label(spacing)}
     metadata = {
         "Resolution": f"{spacing:g} mm isotropic, the template's grid",
         "SpatialReference": template_uri(template),
@@ -328,4 +328,5 @@ def _on_grid(run_plan: RunPlan) -> dict[str, str]:
 
 def template_uri(template: TemplateFiles) -> str:
     """BIDS URI of a template's T1w in the dataset link ``templateflow``."""
-    return f"bids:templateflow:tpl-{template.name}/{template.t1w.name}"
+    cohort = f"cohort-{template.cohort}/" if template.cohort else ""
+    return f"bids:templateflow:tpl-{template.name}/{cohort}{template.t1w.name}"

@@ -19,6 +19,7 @@ from bidsapp_brainage.settings import (
     explanations,
     method_options,
     participant_correction,
+    spaces,
 )
 
 if TYPE_CHECKING:
@@ -283,7 +284,7 @@ def make_plan(settings: Settings, home: Path) -> RunPlan:
         atlas_template=atlas_template,
         segmentation=find_run_segmentation(card),
         segmentation_images=processing.level == "full",
-        extra_templates=templates_of(processing.output_spaces, besides=template.name),
+        extra_templates=templates_of(spaces(processing), besides=template.name),
         skull_strip=processing.skull_strip,
         explanation=Explanation(processing),
         bias_correction=bias_correction,

@@ -200,7 +200,7 @@ def _connect_extra_space(
     parts: Mapping[str, Workflow],
 ) -> None:
     """Register to one more template and keep image, mask and transforms."""
-    prefix = f"{template.name}_norm_"
+    prefix = f"{template.name}{template.cohort}_norm_"
     norm = init_norm_fit_wf(
         template,
         precomputed=Precomputed(),
@@ -213,8 +213,8 @@ def _connect_extra_space(
     _connect_std(workflow, dest, template, parts, norm)
     metadata = {"Sources": [dest.uri("t1w_preproc")]}
     for field, start, end in (
-        ("forward", "T1w", template.name),
-        ("inverse", template.name, "T1w"),
+        ("forward", "T1w", template.label),
+        ("inverse", template.label, "T1w"),
     ):
         node = sink(
             f"{prefix}ds_{field}",

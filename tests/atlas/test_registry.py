@@ -106,7 +106,7 @@ def test_users_card_for_templateflow(tiny_home: Path, tmp_path: Path) -> None:
     assert "Box-3" in list_atlases(tmp_path)
     (tiny_home / "tpl-Tiny" / "tpl-Tiny_atlas-Box_dseg.tsv").unlink()
     fresh = shutil.copytree(tiny_home, tmp_path / "fresh")
-    with pytest.raises(ResourceError, match=r"label table.*templateflow get Tiny --atlas Box"):
+    with pytest.raises(ResourceError, match=r"label table.*TemplateFlow does not offer Tiny"):
         load_atlas("Box-3", atlases_dir=tmp_path, home=fresh)
 
 

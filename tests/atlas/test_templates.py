@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ import pytest
 
 from bidsapp_brainage import io
 from bidsapp_brainage.atlas import templates
-from bidsapp_brainage.atlas.templates import get_template, prepare_home
+from bidsapp_brainage.atlas.templates import get_template, prepare_home, templates_of
 from bidsapp_brainage.errors import ResourceError, UsageError
 from tests.atlas.boxes import AFFINE, brain, image
 
@@ -159,22 +160,81 @@ def test_whole_head_is_recognised(tiny_home: Path) -> None:
 
 
 @pytest.mark.usefixtures("tiny_home")
-def test_unknown_template_names_the_command() -> None:
-    with pytest.raises(ResourceError, match="templateflow get Nowhere --suffix T1w"):
-        get_template("Nowhere")
+def test_missing_template_names_the_command() -> None:
+    words = r"cohort-2.*templateflow get MNIInfant --cohort 2 --suffix T1w --suffix mask`"
+    with pytest.raises(ResourceError, match=words):
+        get_template("MNIInfant", cohort="2")
+    with pytest.raises(ResourceError, match="templateflow get MNIColin27 --suffix T1w --suffix m"):
+        get_template("MNIColin27")
 
 
-def test_empty_file_offline(tiny_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stub of 0 bytes makes TemplateFlow fetch; without network that is requests' OSError."""
-    import requests
+@pytest.mark.usefixtures("tiny_home")
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        (("bogus", "", None), r"TemplateFlow does not offer bogus\. Correct the name"),
+        (("MNI152NLin6Asm", "", None), "Did you mean MNI152NLin6Asym or MNI152NLin6Sym"),
+        (
+            ("MNI152NLin6Asym", "2", None),
+            r"offer MNI152NLin6Asym \(suffix: T1w and mask, cohort: 2\)",
+        ),
+        (
+            ("MNI152NLin6Asym", "", 9),
+            r"offer MNI152NLin6Asym \(suffix: T1w and mask, resolution: 9",
+        ),
+        (("MNI152NLin2009bAsym", "", None), "does not offer"),  # it has no brain mask
+    ],
+)
+def test_no_fetch_that_cannot_work_is_suggested(space, words: str) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        templates_of([space], besides="Other")
+    assert "templateflow get" not in str(caught.value)
 
-    def offline(*_args: object, **_options: object) -> None:
-        raise requests.exceptions.ConnectionError("no network")
 
-    monkeypatch.setattr(requests, "get", offline)
-    (tiny_home / "tpl-Tiny" / "tpl-Tiny_res-01_T1w.nii.gz").write_bytes(b"")
-    with pytest.raises(ResourceError, match=r"could not be fetched.*templateflow get Tiny"):
+@pytest.mark.usefixtures("tiny_home")
+def test_spaces_are_found_once_and_the_models_own_is_left_out() -> None:
+    (found,) = templates_of([("Tiny", "", 1), ("Own", "", None), ("Tiny", "", 1)], besides="Own")
+    assert (found.name, found.label) == ("Tiny", "Tiny")
+    with pytest.raises(UsageError, match="two resolutions"):
+        templates_of([("Tiny", "", 1), ("Tiny", "", 2)], besides="Own")
+
+
+def test_template_with_cohorts(tiny_home: Path) -> None:
+    folder = tiny_home / "tpl-Tiny"
+    for cohort in ("1", "2"):
+        for path in list(folder.glob("*_res-01_[Td]*.nii.gz")):
+            target = (
+                folder / f"cohort-{cohort}" / path.name.replace("_res", f"_cohort-{cohort}_res")
+            )
+            target.parent.mkdir(exist_ok=True)
+            shutil.copy(path, target)
+    for path in folder.glob("*_res-01_[Td]*.nii.gz"):
+        path.unlink()
+    found = get_template("Tiny", cohort="2")
+    assert found.t1w.parent.name == "cohort-2"
+    assert found.label == "Tiny+2"
+    with pytest.raises(ResourceError, match="Name a cohort, for example Tiny:cohort-1"):
         get_template("Tiny")
+
+
+def test_template_with_one_grid_that_has_no_name(tiny_home: Path) -> None:
+    for path in list((tiny_home / "tpl-Tiny").glob("*_res-01_*")):
+        path.rename(path.with_name(path.name.replace("_res-01", "")))
+    assert get_template("Tiny").t1w.name == "tpl-Tiny_T1w.nii.gz"
+
+
+@pytest.mark.parametrize("stub", ["empty", "link"])
+def test_what_was_not_fetched_is_not_fetched_in_a_run(tiny_home: Path, no_network, stub) -> None:
+    """TemplateFlow fetches what is a stub of 0 bytes when it is asked for; we must not."""
+    path = tiny_home / "tpl-Tiny" / "tpl-Tiny_res-01_T1w.nii.gz"
+    path.unlink()
+    if stub == "empty":
+        path.touch()
+    else:
+        path.symlink_to(tiny_home / ".git" / "annex" / "absent")
+    with pytest.raises(ResourceError, match=r"T1w\.nii\.gz is only a place holder"):
+        get_template("Tiny")
+    assert no_network == []
 
 
 def test_truncated_file(tiny_home: Path) -> None:
