@@ -74,11 +74,11 @@ def test_command_line_and_files_are_checked_alike(arguments, words, capsys):
     ("name", "value", "words"),
     [
         ("how_many", 1, "`how_many`: 1 is not a whole number of 2 or more."),
-        ("how_many", True, "expected int"),
+        ("how_many", True, "expected a whole number"),
         ("mode", "slow", "`mode`: 'slow' is not one of fast, exact."),
         ("words", "a", "expected a list"),
         ("words", ["c"], "`words`: 'c' is not one of a, b."),
-        ("folder", 3, "expected Path"),
+        ("folder", 3, "expected a path"),
     ],
 )
 def test_values_from_elsewhere(name, value, words):
