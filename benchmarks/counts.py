@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 
@@ -27,7 +28,7 @@ def needed_by_layer(plan: OcclusionPlan, network: Network) -> Counter[int]:
     those weights are zeros. Other convolutions multiply changed rows by taps that at the border
     belong to no output, or tiles, which share products: then less is executed than needed.
     """
-    return _by_layer(OcclusionPlan(network, plan.patches, tiles=False), network, _needed)
+    return _by_layer(OcclusionPlan(network, plan.patches, form="rows"), network, _needed)
 
 
 def executed_by_layer(plan: OcclusionPlan, network: Network) -> Counter[int]:
@@ -81,6 +82,9 @@ def _needed(layer: Layer, table: LayerTable, channels: int) -> int:
 def _executed(layer: Layer, table: LayerTable, channels: int) -> int:
     if layer.kind is Kind.STEM:
         return table.n_rows * layer.products
+    if table.boxes is not None:
+        n_products = table.boxes.n_boxes * math.prod(table.boxes.before) * layer.window.size
+        return _sums(layer, table, channels, n_products)
     return _sums(layer, table, channels, sum(block.n_products for block in table.blocks))
 
 

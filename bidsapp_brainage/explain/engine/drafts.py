@@ -13,7 +13,7 @@ from .geometry import Shape, Window
 from .graph import Kind, Layer, Network, Operation, PointFunction, is_kept
 
 # A stem computes this many taps per output at most; beyond it, propagating changes is cheaper.
-MAX_STEM_TAPS = 512
+MAX_STEM_TAPS = 128
 
 
 @dataclass(eq=False)

@@ -7,17 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from .geometry import Window
+from .geometry import Shape, Window
 from .graph import Kind, Layer, Network, Operation, PointFunction
+from .windows import as_rows, as_volume, max_pool, padded, window_sums
 
 STEM_SLAB = 8192  # patches that are laid out at a time
 STEM_BYTES = 1 << 20  # of their products at a time: what the second cache of a core holds
-_CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
-_MAX_POOLS = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
-_MEAN_POOLS = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
 
 
 @dataclass
@@ -58,7 +55,7 @@ def pad_for_stems(network: Network, rows: Tensor) -> Tensor | None:
     """The one-channel input as a grid with the stem's padding around it."""
     # Stems of different padding share the widest one.
     widest = stem_padding(network)
-    return _padded(rows.reshape(network.shape[1:]), widest, 0.0) if widest else None
+    return padded(rows.reshape(network.shape[1:]), widest, 0.0) if widest else None
 
 
 def stem_padding(network: Network) -> tuple[int, ...]:
@@ -99,7 +96,7 @@ def _layer(
     volume = as_volume(sources[0], layer.source_grid)
     sums = window_sums(layer, operation, volume)
     if layer.pool is not None and not keep:
-        pooled = _max_pool(apply_all(operation.early, sums), layer.pool)
+        pooled = max_pool(apply_all(operation.early, sums), layer.pool)
         return apply_all(operation.late, as_rows(pooled)), None
     total = as_rows(sums)
     if layer.pool is not None:
@@ -128,49 +125,17 @@ def voxel_sums(operation: Operation, rows: Tensor) -> Tensor:
     return sums
 
 
-def window_sums(layer: Layer, operation: Operation, volume: Tensor) -> Tensor:
-    """A convolution or pooling of a volume (1, channels, *grid), before any function."""
-    window, axis = layer.window, len(layer.source_grid) - 1
-    if operation.weight is not None:
-        return _CONVOLUTIONS[axis](
-            volume, operation.weight, operation.bias, window.stride, window.padding,
-            window.dilation, layer.groups,
-        )  # fmt: skip
-    if layer.kind is Kind.MEAN:
-        return _MEAN_POOLS[axis](volume, window.kernel, window.stride, window.padding)
-    return _max_pool(volume, window)
+def group_children(sums: Tensor, layer: Layer, before: Shape | None = None) -> Tensor:
+    """Rows of a convolution put side by side for each output of the absorbed pool.
 
-
-def _max_pool(volume: Tensor, window: Window) -> Tensor:
-    padding = tuple(window.padding)
-    if any(2 * p > k for p, k in zip(padding, window.kernel, strict=True)):
-        volume, padding = _padded(volume, padding, float("-inf")), (0,) * len(padding)
-    pool = _MAX_POOLS[len(window.kernel) - 1]
-    return pool(volume, window.kernel, window.stride, padding, window.dilation)
-
-
-def _padded(values: Tensor, widths: Sequence[int], fill: float) -> Tensor:
-    """Pad the last axes on both sides."""
-    return F.pad(values, [n for width in reversed(widths) for n in (width, width)], value=fill)
-
-
-def as_volume(rows: Tensor, grid: tuple[int, ...]) -> Tensor:
-    """Rows as (1, channels, *grid), channels innermost in memory, without a copy."""
-    return rows.reshape(*grid, rows.shape[1]).movedim(-1, 0)[None]
-
-
-def as_rows(volume: Tensor) -> Tensor:
-    """(1, channels, *grid) as rows; no copy when channels are innermost already."""
-    return volume[0].movedim(0, -1).reshape(-1, volume.shape[1])
-
-
-def group_children(sums: Tensor, layer: Layer) -> Tensor:
-    """Rows of a convolution put side by side for each output of the absorbed pool."""
+    They lie on the grid `before` the pool, the layer's own unless given.
+    """
     assert layer.pool is not None
     kernel, channels = layer.pool.kernel, layer.channels
-    grid = sums.reshape(*layer.before, channels)
-    covered = grid[tuple(slice(0, n * k) for n, k in zip(layer.grid, kernel, strict=True))]
-    parts = [size for n, k in zip(layer.grid, kernel, strict=True) for size in (n, k)]
+    before = layer.before if before is None else before
+    grid, pooled = sums.reshape(*before, channels), layer.pool.grid(before)
+    covered = grid[tuple(slice(0, n * k) for n, k in zip(pooled, kernel, strict=True))]
+    parts = [size for n, k in zip(pooled, kernel, strict=True) for size in (n, k)]
     n_dims = len(kernel)
     order = [*range(0, 2 * n_dims, 2), *range(1, 2 * n_dims, 2), 2 * n_dims]
     split = covered.reshape(*parts, channels).permute(order)

@@ -102,6 +102,31 @@ class Window:
             for n, p, e, s in zip(grid, self.padding, self.extent, self.stride, strict=True)
         )
 
+    def taps_inside(self, axis: int, n: int) -> int:
+        """Taps of all windows along an axis of `n` inputs that meet one of them."""
+        n_outputs = self.grid((n,) * len(self.kernel))[axis]
+        starts = np.arange(n_outputs) * self.stride[axis] - self.padding[axis]
+        places = starts[:, None] + np.arange(self.kernel[axis]) * self.dilation[axis]
+        return int(((places >= 0) & (places < n)).sum())
+
+    def reach(
+        self, low: Coordinates, high: Coordinates, grid: Shape
+    ) -> tuple[Coordinates, Coordinates]:
+        """First outputs, and those behind the last, that reach inputs ``low <= input < high``.
+
+        Outputs lie on a grid of shape `grid`; there are none where the second is not the larger.
+        """
+        extent, stride, padding = map(np.asarray, (self.extent, self.stride, self.padding))
+        first = -((extent - 1 - padding - low) // stride)  # ceil((low + p - (e - 1)) / s)
+        last = (high - 1 + padding) // stride + 1
+        return np.maximum(first, 0), np.minimum(last, grid)
+
+    def results(self, sides: Shape) -> Shape:
+        """Outputs along each axis of a box of inputs with zeros around it."""
+        return tuple(
+            (n + e - 2) // s + 1 for n, e, s in zip(sides, self.extent, self.stride, strict=True)
+        )
+
     def then(self, pool: Window) -> Window:
         """The dense window that one output of `pool` spans on the input of this window."""
         stride = tuple(a * b for a, b in zip(self.stride, pool.stride, strict=True))
@@ -179,12 +204,9 @@ def reached(patch: Patch | None, window: Window, grid: Shape) -> Patch | None:
     """
     if patch is None or (window.is_single and patch.fits(grid)):
         return patch
-    first, last = [], []
-    for a, b, e, s, p, n in zip(
-        patch.origin, patch.end, window.extent, window.stride, window.padding, grid, strict=True
-    ):
-        first.append(max(0, -((e - 1 - p - a) // s)))  # ceil((a + p - (e - 1)) / s)
-        last.append(min(n, (b - 1 + p) // s + 1))
+    first, last = (
+        bound.tolist() for bound in window.reach(np.array(patch.origin), np.array(patch.end), grid)
+    )
     if any(b <= a for a, b in zip(first, last, strict=True)):
         return None
     low = [a * s - p for a, s, p in zip(first, window.stride, window.padding, strict=True)]

@@ -8,6 +8,7 @@ integers, hashable), so that plans made from it serve every network of that shap
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -98,12 +99,41 @@ class Layer:
         return self.kind in (Kind.CONV, Kind.MEAN) and not (self.covers_grid or self.pointwise)
 
     @property
+    def slides(self) -> bool:
+        """Whether windows, being many, slide over the rows of another layer."""
+        return self.adds_up or self.kind is Kind.MAX
+
+    @property
     def covers_grid(self) -> bool:
         """Whether this is a convolution whose one window is the whole grid: a linear layer."""
         return (
             self.kind is Kind.CONV
             and self.window.size > 1
             and self.window == Window.tiling(self.source_grid)
+        )
+
+    def spans(self, shape: Shape) -> Shape:
+        """Shape of what the windows of a box of outputs span on the input.
+
+        For the whole grid that is the whole input.
+        """
+        if shape == self.grid:
+            return self.source_grid
+        steps = zip(shape, self.patch.stride, self.patch.kernel, strict=True)
+        return tuple((n - 1) * stride + kernel for n, stride, kernel in steps)
+
+    def before_pool(self, shape: Shape) -> Shape:
+        """Shape before the absorbed pool of a box of outputs."""
+        if shape == self.grid or self.pool is None:
+            return self.before if shape == self.grid else shape
+        return tuple(n * k for n, k in zip(shape, self.pool.kernel, strict=True))
+
+    @property
+    def inner_part(self) -> float:
+        """Part of all taps of all windows that meet the input, and not its padding."""
+        return math.prod(
+            self.window.taps_inside(axis, n) / (m * self.window.kernel[axis])
+            for axis, (n, m) in enumerate(zip(self.source_grid, self.before, strict=True))
         )
 
     @property

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from bidsapp_brainage.errors import UsageError
 
+from .costs import Extent, Form, changes_cost, output_boxes_cost
 from .geometry import Patch
 from .graph import Kind, Layer, Network
+from .grouping import alike_regions
 from .spreads import SMALL_GRID, Spread, count, spread
-from .sums.blocks import sums_cost
 from .tables import Chunk, make_chunk
 
 CHUNK_REGIONS = 16
@@ -46,9 +47,8 @@ class OcclusionPlan:
         Size of the workspace for products.
     kept_bytes : int
         Tables are kept up to this size; the others are made again whenever they are needed.
-    tiles : bool, optional
-        Whether inputs are multiplied in tiles where that can be done; where it is quicker unless
-        given.
+    form : {"rows", "tiles", "boxes"}, optional
+        How sums over windows are computed wherever that can be done; as is quicker unless given.
     small_grid : int
         Tables of grids with at most so many positions are made for all regions of a chunk at once.
     """
@@ -61,7 +61,7 @@ class OcclusionPlan:
         chunk_regions: int = CHUNK_REGIONS,
         block_bytes: int = BLOCK_BYTES,
         kept_bytes: int = KEPT_BYTES,
-        tiles: bool | None = None,
+        form: Form | None = None,
         small_grid: int = SMALL_GRID,
     ) -> None:
         self.layers = network.layers
@@ -69,13 +69,13 @@ class OcclusionPlan:
         self.patches = tuple(patches)
         self._block_values = block_bytes // torch.empty(0, dtype=network.dtype).element_size()
         self._kept_bytes = kept_bytes
-        self._tiles = tiles
+        self._form = form
         self._small_grid = small_grid
         self._chunks: dict[tuple[int, ...], Chunk] = {}
         self._moved: dict[tuple[tuple[int, ...], str], Chunk] = {}
         self.n_bytes = 0  # size of the tables that are kept
         #: Numbers of the regions of each chunk.
-        self.groups = tuple(_groups(self.patches, chunk_regions))
+        self.groups = tuple(_groups(self.layers, self.patches, chunk_regions))
 
     @classmethod
     def from_labels(
@@ -125,7 +125,7 @@ class OcclusionPlan:
             chunk = Chunk(regions, ())
         else:
             chunk = make_chunk(
-                self.layers, regions, spreads, block_values=self._block_values, tiles=self._tiles
+                self.layers, regions, spreads, block_values=self._block_values, form=self._form
             )
         self._keep(regions, chunk)
         return chunk
@@ -157,7 +157,7 @@ class OcclusionPlan:
 
     def _spread(self, regions: Sequence[int]) -> list[Spread]:
         patches = [self.patches[region] for region in regions]
-        return spread(self.layers, patches, small_grid=self._small_grid)
+        return spread(self.layers, patches, small_grid=self._small_grid, form=self._form)
 
 
 @dataclass(frozen=True)
@@ -177,15 +177,18 @@ class Work:
         for number, layer in enumerate(layers):
             if not layer.products:
                 continue
-            stem = layer.kind is Kind.STEM
-            (rows,) = spreads[number if stem else layer.inputs[0]].counts
+            own, source = spreads[number], spreads[layer.inputs[0]]
+            stem, channels = layer.kind is Kind.STEM, layers[layer.inputs[0]].channels
+            (rows,) = (own if stem else source).counts
             grid = layer.grid if stem else layer.source_grid
             dense += math.prod(grid) * layer.products / layer.window.n_phases
-            sparse += (
-                sums_cost(layer, layers[layer.inputs[0]].channels, rows)
-                if layer.kind is Kind.CONV and layer.adds_up
-                else rows * layer.products
-            )
+            if own.shape is not None:
+                sparse += output_boxes_cost(layer, channels, 1, own.shape)
+            elif layer.kind is Kind.CONV and layer.adds_up:
+                extent = Extent.of(source.read, source.counts, len(layer.source_grid))
+                sparse += changes_cost(layer, channels, extent, sum(own.counts))
+            else:
+                sparse += rows * layer.products
         return Work(sparse, dense)
 
     @property
@@ -210,20 +213,22 @@ def label_patches(labels: NDArray[np.integer], indices: Sequence[int]) -> list[P
     return patches
 
 
-def _groups(patches: Sequence[Patch | None], chunk_regions: int) -> Iterator[tuple[int, ...]]:
-    """Neighbours in the list go together until a chunk is full; empty regions go nowhere."""
-    group: list[int] = []
-    voxels = 0
-    for number, patch in enumerate(patches):
-        size = count(patch)
-        if size == 0:
-            continue
-        if group and (len(group) == chunk_regions or voxels + size > chunk_regions * CHUNK_VOXELS):
-            yield tuple(group)
-            group, voxels = [], 0
-        group.append(number)
-        voxels += size
-    if group:
+def _groups(
+    layers: Sequence[Layer], patches: Sequence[Patch | None], chunk_regions: int
+) -> Iterator[tuple[int, ...]]:
+    """Regions that are alike go together until a chunk is full; empty regions go nowhere."""
+    for alike in alike_regions(layers, patches):
+        n_chunks = -(-len(alike) // chunk_regions)
+        most = -(-len(alike) // n_chunks)
+        group: list[int] = []
+        voxels = 0
+        for number in alike:
+            size = count(patches[number])
+            if group and (len(group) == most or voxels + size > chunk_regions * CHUNK_VOXELS):
+                yield tuple(group)
+                group, voxels = [], 0
+            group.append(number)
+            voxels += size
         yield tuple(group)
 
 

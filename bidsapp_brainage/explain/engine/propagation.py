@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .full_pass import Activations, finish, stem_rows
+from .boxes import BoxTable
+from .full_pass import Activations, apply_all, finish, group_children, stem_rows
 from .graph import Kind, Layer, Operation
+from .lookups import Lookup
 from .state import Fill, State
-from .sums.products import block_change, columns_of
-from .tables import Chunk, LayerTable, Lookup, StemPatches
+from .sums.layouts import BoxBlock
+from .sums.products import block_change, box_change, columns_of
+from .tables import Chunk, LayerTable, StemPatches
+from .windows import as_rows, max_pool, window_sums
 from .workspace import Workspace
 
 STEM_PATCHES = 4096
+BOX_VALUES = 1 << 21  # sums of boxes that are computed at a time
 
 
 class Propagation:
     """Goes through the layers of a network, with what has changed in the layers before.
 
-    The regions of the chunk are occluded from the state, each by itself.
+    The regions of the chunk are occluded from the state, each by itself. The sums of boxes are
+    kept for a commit only.
     """
 
-    def __init__(self, state: State, chunk: Chunk, fill: Fill, workspace: Workspace) -> None:
+    def __init__(
+        self,
+        state: State,
+        chunk: Chunk,
+        fill: Fill,
+        workspace: Workspace,
+        *,
+        keep_sums: bool = False,
+    ) -> None:
         self._state = state
         self._layers = state.network.layers
         self._intact = state.intact
         self._tables = chunk.layers
         self._fill = fill
         self._workspace = workspace
+        self._keep_sums = keep_sums
         self._outputs: list[Tensor | None] = []
         self._deltas: dict[int, Tensor] = {}
 
@@ -37,8 +54,11 @@ class Propagation:
         sums: list[Tensor | None] = []
         for number, layer in enumerate(self._layers):
             operation, table = self._state.network.operations[number], self._tables[number]
-            total = None
+            total: Tensor | None = None
+            rows: Tensor | None
             match layer.kind:
+                case _ if table.boxes is not None:
+                    rows, total = self._boxed(layer, operation, table.boxes)
                 case Kind.INPUT:
                     rows = self._filled(table) if layer.kept else None
                 case Kind.STEM:
@@ -133,9 +153,13 @@ class Propagation:
             return total + _linear_changes(layer, operation, own, self._tables[source], table)
         by_child = total.view(-1, layer.channels)
         for block in table.blocks:
+            target = by_child[slice(*block.outputs)]
+            if isinstance(block, BoxBlock):
+                target.add_(box_change(layer, operation, block, delta, self._workspace))
+                continue
             for group in range(layer.groups):
                 change = block_change(layer, operation, block, delta, group, self._workspace)
-                columns_of(by_child[slice(*block.outputs)], group, layer.groups).add_(change)
+                columns_of(target, group, layer.groups).add_(change)
         return total
 
     def _delta(self, source: int) -> Tensor:
@@ -151,6 +175,32 @@ class Propagation:
             self._deltas[source] = delta
         return self._deltas[source]
 
+    # -- boxes ---------------------------------------------------------------------------------
+
+    def _boxed(
+        self, layer: Layer, operation: Operation, boxes: BoxTable
+    ) -> tuple[Tensor, Tensor | None]:
+        """Outputs of a layer in boxes, and their sums if they are to be kept."""
+        outside = float("-inf") if layer.kind is Kind.MAX else 0.0
+        source = layer.inputs[0]
+        values = self._operand(source, boxes.lookup, outside, self._workspace)
+        volumes = values.view(-1, *boxes.read, values.shape[1]).movedim(-1, 1)
+        most = max(1, BOX_VALUES // (layer.channels * math.prod(boxes.before)))
+        rows, totals = [], []
+        for part in volumes.split(most):
+            sums = window_sums(layer, operation, part, boxes.padding)
+            if self._keep_sums or layer.pool is None:
+                total = as_rows(sums)
+                if layer.pool is not None:
+                    total = group_children(total, layer, boxes.before)
+                rows.append(finish(layer, operation, total))
+                totals.append(total)
+            else:
+                pooled = max_pool(apply_all(operation.early, sums), layer.pool)
+                rows.append(apply_all(operation.late, as_rows(pooled)))
+        together = rows[0] if len(rows) == 1 else torch.cat(rows)
+        return together, torch.cat(totals) if self._keep_sums and layer.keeps_sums else None
+
     # -- overlapping maxima and functions of tensors -------------------------------------------
 
     def _looked_up(self, layer: Layer, operation: Operation, table: LayerTable) -> Tensor:
@@ -161,15 +211,26 @@ class Propagation:
         assert operation.function is not None
         return finish(layer, operation, operation.function(*values))
 
-    def _operand(self, source: int, lookup: Lookup | None) -> Tensor:
+    def _operand(
+        self,
+        source: int,
+        lookup: Lookup | None,
+        outside: float = float("-inf"),
+        workspace: Workspace | None = None,
+    ) -> Tensor:
+        """Values of a layer, some of them changed; in the workspace if there is one."""
         intact, changed = self._intact.outputs[source], self._outputs[source]
         assert intact is not None and changed is not None
         if lookup is None:
             return changed
-        values = intact.index_select(0, lookup.intact)
-        values[lookup.at.long()] = changed.index_select(0, lookup.by)
+        shape = (len(lookup.intact), intact.shape[1])
+        values = (
+            intact.new_empty(shape) if workspace is None else workspace.take("boxes", shape, intact)
+        )
+        torch.index_select(intact, 0, lookup.intact, out=values)
+        values.index_copy_(0, lookup.at.long(), changed.index_select(0, lookup.by))
         if len(lookup.outside):
-            values[lookup.outside.long()] = float("-inf")
+            values.index_fill_(0, lookup.outside.long(), outside)
         return values
 
 

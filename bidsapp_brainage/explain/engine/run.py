@@ -179,8 +179,8 @@ class Run:
         rows = self._state.occluded(self.plan.patches[chunk.regions[0]], fill)
         return full_pass(self.network, rows, keep=False)
 
-    def _propagate(self, chunk: Chunk, fill: Fill) -> Activations:
-        return Propagation(self._state, chunk, fill, self._workspace).run()
+    def _propagate(self, chunk: Chunk, fill: Fill, *, keep_sums: bool = False) -> Activations:
+        return Propagation(self._state, chunk, fill, self._workspace, keep_sums=keep_sums).run()
 
     def _commit(self, region: int, fill: Fill) -> None:
         patch = self.plan.patches[region]
@@ -190,7 +190,8 @@ class Run:
         chunk = self.plan.chunk_on((region,), self.network.device)
         if chunk.layers:
             self._state.prepare(fill)
-            self._state.commit_rows(patch, fill, chunk, self._propagate(chunk, fill))
+            changed = self._propagate(chunk, fill, keep_sums=True)
+            self._state.commit_rows(patch, fill, chunk, changed)
         else:
             self._state.commit_full_pass(patch, fill)
 

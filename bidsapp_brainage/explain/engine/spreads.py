@@ -9,15 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .geometry import Patch, Window, reached, union
+from .boxes import box_shape
+from .costs import Extent, Form
+from .geometry import Patch, Shape, Window, reached, union
 from .graph import Kind, Layer
-
-Patches: TypeAlias = tuple[Patch | None, ...]
+from .regions import Patches, apart, bounds, boxes, counts, side_by_side
 
 SMALL_GRID = 1 << 14
 
@@ -37,25 +36,33 @@ class Spread:
         Positions of each region.
     joint : bool
         Whether the layer's inputs and ``own`` have an axis of regions.
+    shape : tuple of int or None
+        Of the boxes that ``own`` are, in grid positions; None where it is what changes, no more.
     """
 
     own: Patches
     read: Patches
     counts: tuple[int, ...]
     joint: bool
+    shape: Shape | None = None
 
 
 def spread(
-    layers: Sequence[Layer], patches: Sequence[Patch | None], *, small_grid: int = SMALL_GRID
+    layers: Sequence[Layer],
+    patches: Sequence[Patch | None],
+    *,
+    small_grid: int = SMALL_GRID,
+    form: Form | None = None,
 ) -> list[Spread]:
     """Positions of every layer's output that change when the inputs in some patches change.
 
-    Grids of at most `small_grid` positions are small.
+    Grids of at most `small_grid` positions are small. `form` is that of sums over windows wherever
+    it can be; None: where it is quicker.
     """
     found: list[Spread] = []
     n_regions = len(patches)
     for layer in layers:
-        joint = _is_joint(layer, small_grid)
+        joint, shape = _is_joint(layer, small_grid), None
         if layer.kind is Kind.INPUT:
             own: Patches = tuple(patches)
         else:
@@ -63,11 +70,19 @@ def spread(
                        for k in layer.inputs]  # fmt: skip
             seen = with_regions(layer, n_regions) if joint else layer
             own = tuple(_changed(seen, parts) for parts in zip(*sources, strict=True))
+            source = layer.inputs[0]
+            channels, inputs = layers[source].channels, found[source]
+            if layer.slides:
+                shape = _box_shape(layer, channels, inputs, own, joint=joint, form=form)
+            if shape is not None:
+                low, _ = bounds(own, n_regions, len(shape))
+                fits = np.asarray(layer.grid) - shape
+                own = boxes(np.minimum(low, fits), shape, joint=joint)
         small = math.prod(layer.grid) <= small_grid
         read = own
         if small != joint:
             read = (side_by_side(own),) if small else apart(own[0], n_regions)
-        found.append(Spread(own, read, _counts(read, n_regions, joint=small), joint))
+        found.append(Spread(own, read, counts(read, n_regions, joint=small), joint, shape))
     return found
 
 
@@ -81,29 +96,6 @@ def with_regions(layer: Layer, n_regions: int) -> Layer:
         before=(n_regions, *layer.before),
         grid=(n_regions, *layer.grid),
     )
-
-
-def side_by_side(patches: Patches) -> Patch | None:
-    """Patches as one, with an axis of regions in front."""
-    present = [patch for patch in patches if patch is not None]
-    if not present:
-        return None
-    low = [min(values) for values in zip(*(patch.origin for patch in present), strict=True)]
-    high = [max(values) for values in zip(*(patch.end for patch in present), strict=True)]
-    box = np.zeros((len(patches), *(b - a for a, b in zip(low, high, strict=True))), dtype=bool)
-    for number, patch in enumerate(patches):
-        if patch is not None:
-            start = [o - a for o, a in zip(patch.origin, low, strict=True)]
-            place = tuple(slice(a, a + n) for a, n in zip(start, patch.box.shape, strict=True))
-            box[number][place] = patch.box
-    return Patch((0, *low), box)
-
-
-def apart(patch: Patch | None, n_regions: int) -> Patches:
-    """The patches of regions, from one with an axis of regions in front."""
-    if patch is None:
-        return (None,) * n_regions
-    return tuple(Patch(patch.origin[1:], box) if box.any() else None for box in patch.box)
 
 
 def count(patch: Patch | None) -> int:
@@ -127,6 +119,24 @@ def _changed(layer: Layer, sources: Sequence[Patch | None]) -> Patch | None:
     return reached(reached(sources[0], window, layer.before), layer.pool, layer.grid)
 
 
+def _box_shape(
+    layer: Layer,
+    channels: int,
+    inputs: Spread,
+    own: Patches,
+    *,
+    joint: bool,
+    form: Form | None,
+) -> Shape | None:
+    """Shape of boxes for the outputs of a layer; None where its changes are computed without."""
+    n_regions, n_dims = len(inputs.counts), len(layer.grid)
+    n_outputs = counts(own, n_regions, joint=joint)
+    if not all(n_outputs):
+        return None
+    changed = Extent.of(inputs.read, inputs.counts, n_dims)
+    return box_shape(layer, channels, changed, Extent.of(own, n_outputs, n_dims), form)
+
+
 def _is_joint(layer: Layer, small_grid: int) -> bool:
     """Whether the inputs of a layer have an axis of regions in front."""
     own_way = layer.kind is Kind.INPUT or layer.reads_input_alone
@@ -137,13 +147,3 @@ def _along_regions(window: Window) -> Window:
     return Window(
         (1, *window.kernel), (1, *window.stride), (0, *window.padding), (1, *window.dilation)
     )
-
-
-def _counts(patches: Patches, n_regions: int, *, joint: bool) -> tuple[int, ...]:
-    if not joint:
-        return tuple(count(patch) for patch in patches)
-    (everything,) = patches
-    if everything is None:
-        return (0,) * n_regions
-    sums: NDArray[np.int64] = np.count_nonzero(everything.box.reshape(n_regions, -1), axis=1)
-    return tuple(sums.tolist())

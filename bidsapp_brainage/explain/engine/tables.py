@@ -7,33 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .boxes import BoxTable, make_boxes
+from .costs import Form
 from .geometry import Patch, RowNumbers, Shape, flat_positions, moved
 from .graph import Kind, Layer
-from .spreads import Patches, Spread, with_regions
-from .sums.blocks import Block, Change, TileBlock, make_blocks
-
-Numbers: TypeAlias = tuple[RowNumbers | None, ...]
-
-
-@dataclass(frozen=True)
-class Lookup:
-    """Values taken from the intact rows, some of them replaced by changed rows.
-
-    ``intact`` are positions in the intact rows; values ``at`` are replaced by rows ``by``; values
-    ``outside`` lie in the padding.
-    """
-
-    intact: Tensor
-    at: Tensor
-    by: Tensor
-    outside: Tensor
+from .lookups import Lookup, int32
+from .regions import Numbers, Patches
+from .spreads import Spread, with_regions
+from .sums.blocks import Blocks, make_blocks
+from .sums.layouts import ChangedInputs
 
 
 @dataclass(frozen=True)
@@ -60,9 +49,10 @@ class LayerTable:
 
     starts: tuple[int, ...]
     positions: Tensor
-    blocks: tuple[Block, ...] | tuple[TileBlock, ...] = ()
+    blocks: Blocks = ()
     lookups: tuple[Lookup | None, ...] = ()
     stems: tuple[StemPatches | None, ...] = ()
+    boxes: BoxTable | None = None
 
     @property
     def n_rows(self) -> int:
@@ -122,12 +112,12 @@ def make_chunk(
     spreads: Sequence[Spread],
     *,
     block_values: int,
-    tiles: bool | None = None,
+    form: Form | None = None,
 ) -> Chunk:
     """Make the tables of some regions, with their :func:`~.spreads.spread`.
 
-    `block_values` is how many numbers a block's products may hold; `tiles` says whether inputs
-    are multiplied in tiles where they can be, None: where that is quicker.
+    `block_values` is how many numbers a block's products may hold; `form` is that of
+    :func:`~.spreads.spread`.
     """
     numbers = _row_numbers(layers, spreads)
     tables: list[LayerTable] = []
@@ -135,15 +125,16 @@ def make_chunk(
         starts = tuple(int(n) for n in np.concatenate([[0], np.cumsum(spreads[k].counts)]))
         positions = _positions(layer, spreads[k].read)
         seen = with_regions(layer, len(regions)) if spreads[k].joint else layer
-        if layer.adds_up:
+        shape = spreads[k].shape
+        if shape is not None:
             source = layer.inputs[0]
+            boxes = make_boxes(layer, spreads[k].own, numbers[source], tables[source].starts, shape)
+            tables.append(LayerTable(starts, positions, boxes=boxes))
+        elif layer.adds_up:
+            source = layer.inputs[0]
+            inputs = ChangedInputs(spreads[source].read, numbers[source], tables[source].starts)
             blocks = make_blocks(
-                seen,
-                layers[source].channels,
-                _changes(spreads[source], spreads[k], numbers[source], tables[source].starts),
-                tables[source].n_rows,
-                block_values,
-                tiles=tiles,
+                layer, seen, layers[source].channels, inputs, spreads[k].own, block_values, form
             )
             tables.append(LayerTable(starts, positions, blocks=blocks))
         elif layer.kind is Kind.STEM:
@@ -169,28 +160,12 @@ def _row_numbers(layers: Sequence[Layer], spreads: Sequence[Spread]) -> list[Num
     ]
 
 
-def _changes(
-    source: Spread, own: Spread, numbers: Numbers, starts: tuple[int, ...]
-) -> list[Change]:
-    """What a layer has to add up in each region, if anything."""
-    parts = zip(source.read, numbers, starts, own.own, strict=False)
-    return [
-        Change(changed, number, first, outputs)
-        for changed, number, first, outputs in parts
-        if changed is not None and outputs is not None and number is not None
-    ]
-
-
 def _positions(layer: Layer, patches: Patches) -> Tensor:
     n_dims = len(layer.grid)
     parts = [
         flat_positions(p.coordinates()[:, -n_dims:], layer.grid) for p in patches if p is not None
     ]
-    return _int32(np.concatenate(parts) if parts else np.zeros(0, np.int64))
-
-
-def _int32(values: NDArray[np.generic]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int32))
+    return int32(np.concatenate(parts) if parts else np.zeros(0, np.int64))
 
 
 def _lookups(
@@ -230,13 +205,7 @@ def _lookup(
     rows = np.concatenate(reads).ravel()
     if rows.size == starts[-1] and np.array_equal(rows, np.arange(rows.size)):
         return None
-    replaced = np.flatnonzero(rows >= 0)
-    return Lookup(
-        intact=_int32(np.concatenate(intact).ravel()),
-        at=_int32(replaced),
-        by=_int32(rows[replaced]),
-        outside=_int32(np.flatnonzero(rows == -2)),
-    )
+    return Lookup.of(rows, np.concatenate(intact))
 
 
 def _input_positions(
@@ -264,7 +233,7 @@ def _stem(layer: Layer, own: Patch, source: Patch) -> StemPatches:
     return StemPatches(
         low=tuple(low.tolist()),
         high=tuple(high.tolist()),
-        corners=_int32((start - low) @ steps),
-        offsets=_int32(patch.taps() @ steps),
+        corners=int32((start - low) @ steps),
+        offsets=int32(patch.taps() @ steps),
         mask=torch.from_numpy(mask),
     )

@@ -43,7 +43,7 @@ def check(seed: int) -> float:
         chunk_regions=builder.rng.choice([1, 3, 16]),
         block_bytes=builder.rng.choice([8, 8000, 8 << 20]),
         kept_bytes=builder.rng.choice([0, 1 << 20]),
-        tiles=builder.rng.choice([None, True]),
+        form=builder.rng.choice([None, "tiles", "boxes"]),
         small_grid=builder.rng.choice([0, 40, 1 << 14]),
     )
     run = Run(plan, network, volume)

@@ -18,7 +18,7 @@ from bidsapp_brainage.explain.engine import (
     tables,
     vocabulary,
 )
-from bidsapp_brainage.explain.engine.sums import tiling
+from bidsapp_brainage.explain.engine.sums import layouts, tiling
 
 from .comparison import check
 
@@ -55,9 +55,9 @@ def only_last_operand_spreads(monkeypatch):
 def padding_is_zero_for_max(monkeypatch):
     honest = propagation.Propagation._operand
 
-    def wrong(self, source, lookup):
+    def wrong(self, source, lookup, *options):
         nothing = torch.zeros(0, dtype=torch.int32)
-        return honest(self, source, lookup and replace(lookup, outside=nothing))
+        return honest(self, source, lookup and replace(lookup, outside=nothing), *options)
 
     monkeypatch.setattr(propagation.Propagation, "_operand", wrong)
 
@@ -69,8 +69,8 @@ def cached_rows_are_overwritten(monkeypatch):
 def commit_forgets_the_sums(monkeypatch):
     honest = run.Run._propagate
 
-    def wrong(self, chunk, fill):
-        changed = honest(self, chunk, fill)
+    def wrong(self, chunk, fill, **options):
+        changed = honest(self, chunk, fill, **options)
         return replace(changed, sums=[None] * len(changed.sums))
 
     monkeypatch.setattr(run.Run, "_propagate", wrong)
@@ -133,7 +133,32 @@ def padding_does_not_shift_phases(monkeypatch):
     monkeypatch.setattr(geometry.Window, "phase", wrong)
 
 
+def boxes_begin_at_any_phase(monkeypatch):
+    monkeypatch.setattr(layouts, "corners", lambda window, low: low)
+
+
+def outputs_that_no_box_reaches_change(monkeypatch):
+    honest = propagation.box_change
+
+    def wrong(layer, operation, block, *rest):
+        nothing = torch.zeros(0, dtype=torch.int32)
+        return honest(layer, operation, replace(block, absent=nothing), *rest)
+
+    monkeypatch.setattr(propagation, "box_change", wrong)
+
+
+def sums_of_boxes_are_not_grouped_for_the_pool(monkeypatch):
+    monkeypatch.setattr(
+        propagation,
+        "group_children",
+        lambda sums, layer, _: sums.reshape(-1, layer.n_children * layer.channels),
+    )
+
+
 BUGS = [
+    boxes_begin_at_any_phase,
+    outputs_that_no_box_reaches_change,
+    sums_of_boxes_are_not_grouped_for_the_pool,
     outputs_of_tiles_change_places,
     rest_of_a_tile_is_not_zero,
     padding_does_not_shift_phases,

@@ -27,7 +27,7 @@ def blocks_of(conv, **options):
 
 def test_tiles_share_products():
     conv = nn.Conv3d(48, 48, 3, padding=1)
-    (tiles,), (rows,) = blocks_of(conv), blocks_of(conv, tiles=False)
+    (tiles,), (rows,) = blocks_of(conv), blocks_of(conv, form="rows")
     assert isinstance(tiles, TileBlock)
     assert isinstance(rows, Block)
     assert tiles.n_products == 64 * 8**3 // 8  # the cube's parity is found

@@ -117,7 +117,7 @@ def test_a_stack_gives_what_its_members_give(builder_of, seed):
         network,
         masks,
         block_bytes=builder.rng.choice([8, 8 << 20]),
-        tiles=builder.rng.choice([None, True]),
+        form=builder.rng.choice([None, "tiles", "boxes"]),
         small_grid=builder.rng.choice([0, 40, 1 << 14]),
     )
     run = Run(plan, network, volume)

@@ -1,29 +1,28 @@
 """Tables of the products that a sum over windows needs, block by block.
 
 A block is so many changed inputs that their products fit into the workspace. They are multiplied
-row by row with all taps (:class:`Block`), or tile by tile (:class:`TileBlock`).
+row by row with all taps (:class:`Block`), tile by tile (:class:`TileBlock`), or box by box
+(:class:`~.layouts.BoxBlock`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bidsapp_brainage.explain.engine.costs import Extent, Form, sums_costs
 from bidsapp_brainage.explain.engine.geometry import Patch, RowNumbers, children
 from bidsapp_brainage.explain.engine.graph import Kind, Layer
+from bidsapp_brainage.explain.engine.lookups import int32
+from bidsapp_brainage.explain.engine.regions import Patches
 
-from .tiling import PRODUCTS, SIDE, Tiling, tiled_axes
-
-# Time of tiles and of rows in multiply-adds of a large matrix product: for each value that goes in
-# and comes out, beside the products themselves. Measured with 16 to 256 channels.
-TILE_IN, TILE_OUT, ROW_OUT = 24, 33, 18
-# Part of the positions of tiles that have changed, in regions of compact shape.
-USUAL_PART = 0.72
+from .layouts import BoxBlock, ChangedInputs, make_box_blocks
+from .tiling import PRODUCTS, Tiling, tiled_axes
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,9 @@ class TileBlock:
         return self.n_tiles * PRODUCTS**self.n_axes
 
 
+Blocks: TypeAlias = tuple[Block, ...] | tuple[TileBlock, ...] | tuple[BoxBlock, ...]
+
+
 @dataclass(frozen=True)
 class Change:
     """What changes the sums of one region.
@@ -99,46 +101,47 @@ class Change:
 
 def make_blocks(
     layer: Layer,
+    seen: Layer,
     channels: int,
-    changes: Sequence[Change],
-    n_rows: int,
+    inputs: ChangedInputs,
+    outputs: Patches,
     block_values: int,
-    *,
-    tiles: bool | None,
-) -> tuple[Block, ...] | tuple[TileBlock, ...]:
-    """Tables of a CONV or MEAN layer that reads `n_rows` rows of so many channels, in groups.
+    form: Form | None,
+) -> Blocks:
+    """Tables of a CONV or MEAN layer for its changed inputs of so many channels, in groups.
 
-    `tiles` says whether tiles are used where they can be; None: where they are quicker.
+    `seen` is the layer with the axis of regions that `inputs` and `outputs` have, if they do.
+    `form` is what blocks have if they can; None: the quickest.
     """
+    changes = _changes(inputs, outputs)
     if not changes:
         return ()
-    axes = tiled_axes(layer.window) if layer.kind is Kind.CONV else ()
-    if axes and tiles is not False:
-        tilings = [Tiling.of(change.source, axes) for change in changes]
-        n_tiles = sum(tiling.n_tiles for tiling in tilings)
-        cost = _tiles_cost(layer, channels, n_tiles, len(axes))
-        if tiles or cost < _rows_cost(layer, channels, n_rows):
-            return _TileBlocks(layer, channels, changes, tilings, n_rows).blocks(block_values)
-    return _RowBlocks(layer, changes, n_rows).blocks(block_values)
+    n_rows = inputs.starts[-1]
+    if layer.kind is Kind.CONV:
+        form = form or _quickest(layer, channels, inputs)
+        axes = tiled_axes(seen.window)
+        if form == "boxes":
+            return make_box_blocks(layer, channels, inputs, outputs, block_values)
+        if form == "tiles" and axes:
+            tilings = [Tiling.of(change.source, axes) for change in changes]
+            return _TileBlocks(seen, channels, changes, tilings, n_rows).blocks(block_values)
+    return _RowBlocks(seen, changes, n_rows).blocks(block_values)
 
 
-def sums_cost(layer: Layer, channels: int, n_rows: int) -> float:
-    """Estimated time in multiply-adds of a large matrix product, with tiles if they are quicker."""
-    axes = tiled_axes(layer.window)
-    n_tiles = n_rows / (USUAL_PART * SIDE ** len(axes))
-    by_rows = _rows_cost(layer, channels, n_rows)
-    return min(by_rows, _tiles_cost(layer, channels, n_tiles, len(axes))) if axes else by_rows
+def _quickest(layer: Layer, channels: int, inputs: ChangedInputs) -> Form:
+    counts = tuple(np.diff(inputs.starts).tolist())
+    costs = sums_costs(layer, channels, Extent.of(inputs.patches, counts, len(layer.grid)))
+    return min(costs, key=costs.__getitem__)
 
 
-def _rows_cost(layer: Layer, channels: int, n_rows: int) -> float:
-    products = n_rows * layer.window.size / layer.window.n_phases
-    return products * layer.channels * (channels / layer.groups + ROW_OUT)
-
-
-def _tiles_cost(layer: Layer, channels: int, n_tiles: float, n_axes: int) -> float:
-    out = layer.channels
-    one = channels * out / layer.groups + TILE_IN * channels + TILE_OUT * out
-    return n_tiles * PRODUCTS**n_axes * one
+def _changes(inputs: ChangedInputs, outputs: Patches) -> list[Change]:
+    """What a layer has to add up in each region, if anything."""
+    parts = zip(inputs.patches, inputs.numbers, inputs.starts, outputs, strict=False)
+    return [
+        Change(changed, number, first, own)
+        for changed, number, first, own in parts
+        if changed is not None and own is not None and number is not None
+    ]
 
 
 def _outputs(layer: Layer, change: Change) -> NDArray[np.int64]:
@@ -174,7 +177,7 @@ class _Entries:
         if len(bounds) == 2:
             offsets = np.concatenate([[0], np.cumsum(counts)])
             entries = place(0, units, inner)
-            return [(0, (0, len(counts)), _int32(entries), _int32(offsets))]
+            return [(0, (0, len(counts)), int32(entries), int32(offsets))]
         number = np.searchsorted(np.asarray(bounds[1:]), units, side="right")
         order = np.argsort(number, kind="stable")
         owner = np.repeat(np.arange(len(counts), dtype=np.int32), counts)[order]
@@ -187,7 +190,7 @@ class _Entries:
                 lengths = np.bincount(owner[a:b] - low, minlength=high - low)
                 offsets = np.concatenate([[0], np.cumsum(lengths)])
                 entries = place(k, units[a:b], inner[a:b])
-                found.append((k, (low, high), _int32(entries), _int32(offsets)))
+                found.append((k, (low, high), int32(entries), int32(offsets)))
         return found
 
 
@@ -239,7 +242,7 @@ class _RowBlocks:
                 rows = first + np.flatnonzero(phase[first:last] == k)
                 width = int(taps[k + 1] - taps[k])
                 if len(rows) and width:
-                    own.append(Part((first, last), (int(taps[k]), int(taps[k + 1])), _int32(rows)))
+                    own.append(Part((first, last), (int(taps[k]), int(taps[k + 1])), int32(rows)))
                     # columns are counted from the first tap of the phase
                     place[rows] = start + np.arange(len(rows)) * width - taps[k]
                     start += len(rows) * width
@@ -284,7 +287,7 @@ class _TileBlocks:
         sizes = np.diff(bounds).astype(np.int32)
         return tuple(
             TileBlock(
-                _int32(tiles[:, bounds[k] : bounds[k + 1]]), self._n_axes, outputs, found, offsets
+                int32(tiles[:, bounds[k] : bounds[k + 1]]), self._n_axes, outputs, found, offsets
             )
             for k, outputs, found, offsets in entries.split(
                 bounds, lambda k, units, inner: inner * sizes[k] + (units - bounds[k])
@@ -300,7 +303,3 @@ def _bounds(n: int, most: int) -> list[int]:
 
 def _n_rows(part: Part) -> int:
     return part.rows[1] - part.rows[0] if part.pick is None else len(part.pick)
-
-
-def _int32(values: NDArray[np.generic]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int32))

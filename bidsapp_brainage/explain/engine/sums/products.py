@@ -7,9 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bidsapp_brainage.explain.engine.graph import Kind, Layer, Operation
+from bidsapp_brainage.explain.engine.windows import as_rows, convolve
 from bidsapp_brainage.explain.engine.workspace import Workspace
 
 from .blocks import Block, TileBlock
+from .layouts import BoxBlock
 from .tiling import PRODUCTS, SIDE, contract, expand
 
 
@@ -39,6 +41,22 @@ def block_change(
     return F.embedding_bag(
         block.entries, products, block.offsets, mode="sum", include_last_offset=True
     )
+
+
+def box_change(
+    layer: Layer, operation: Operation, block: BoxBlock, delta: Tensor, space: Workspace
+) -> Tensor:
+    """Change (outputs, channels) of the sums of the outputs of a block of boxes, of all groups.
+
+    `delta` as for :func:`block_change`.
+    """
+    assert operation.weight is not None
+    boxes = space.take("boxes", (len(block.inputs), delta.shape[1]), delta)
+    torch.index_select(delta, 0, block.inputs, out=boxes)
+    volumes = boxes.view(*block.shape, delta.shape[1]).movedim(-1, 1)
+    results = as_rows(convolve(layer, volumes, operation.weight, None, block.padding))
+    change = results.index_select(0, block.entries)
+    return change.index_fill_(0, block.absent.long(), 0) if len(block.absent) else change
 
 
 def _row_products(
