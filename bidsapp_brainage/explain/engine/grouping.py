@@ -13,7 +13,7 @@ from .graph import Kind, Layer
 # Time to begin with another group in one layer, in multiply-adds of a large matrix product: a
 # dozen operations of torch, and a plan of oneDNN for boxes of another shape.
 GROUP_COST = 8e6
-FEW = 4  # regions of a group at least: products of fewer rows are slow
+FEW = 8  # regions of a group at least: products of fewer rows are slow
 
 
 def alike_regions(layers: Sequence[Layer], patches: Sequence[Patch | None]) -> list[list[int]]:
