@@ -76,7 +76,7 @@ def columns() -> list[Shown]:
         Shown("verdict", "Verdict", "level", help="Of all that is known of the scan: flags, image "
             "quality, interval, ratings.", visible=True),
         Shown("rating", "Rating", "number", 0, help="By people, 1 (exclude) to 4 (excellent); the "
-            "lowest, if several rated.", visible=True),
+            "median, if several rated, of two the lower.", visible=True),
         Shown("raters", "Rated by"),
         Shown("doubts", "What speaks against it", "words", visible=True),
         *_described(prediction, {"chronological_age": "Age"}, visible=True),

@@ -16,6 +16,7 @@ from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.reports.cohort.columns import columns
 from bidsapp_brainage.reports.cohort.thumbnails import KINDS, write_thumbnails
 from bidsapp_brainage.reports.html import moment
+from bidsapp_brainage.stats.agreement.raters import consensus
 from bidsapp_brainage.stats.verdicts import Reason, scan_verdict
 
 Value = str | float | None
@@ -177,7 +178,9 @@ def _results(
     return {
         **told,
         "model": model or None,
-        "rating": min((float(str(rating["rating"])) for rating in ratings), default=None),
+        "rating": consensus([int(str(rating["rating"])) for rating in ratings])
+        if ratings
+        else None,
         "raters": ", ".join(str(rating["rater"]) for rating in ratings) or None,
         "verdict": verdict.level,
         "doubts": "; ".join(map(_doubt, verdict.doubts)) or None,

@@ -104,7 +104,6 @@ const ratings = (() => {
     } else if (key === "n") page.step(1);
     else if (key === "p") page.step(-1);
     else if (key === "t") page.notes();
-    else if (key === "x") save();
     else return false;
     return true;
   };
@@ -112,6 +111,10 @@ const ratings = (() => {
     if (!page || !state.keys || event.ctrlKey || event.metaKey || event.altKey) return;
     if (writes(event.target)) {
       if (event.key === "Escape") event.target.blur();
+      return;
+    }
+    if (event.key === "x") {
+      save();
       return;
     }
     const scan = page.scan();
