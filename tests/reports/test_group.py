@@ -257,6 +257,14 @@ def test_flags_are_counted_on_the_first_lines():
     assert flag_notice(_flagged(5)) == Notice("ok", "No scan has a flag")
 
 
+def test_scans_without_a_flag_are_listed_where_a_rater_doubts_them():
+    verdicts = ["do not use", "usable", "look closer", "usable"]
+    scans = _flagged(4, verdict=verdicts, flag_reasons=None)
+    table = flag_table(scans, pd.DataFrame(), lambda _: "")
+    cells = [(row[0].text, row[1].text, row[1].level) for row in table.rows]
+    assert cells == [("sub-00", "do not use", "bad"), ("sub-02", "look closer", "warn")]
+
+
 def test_flagged_scans_of_one_person_are_told_apart_from_people():
     people = ["sub-00", "sub-00", "sub-01", "sub-02", "sub-02"]
     scans = _flagged(5, participant_id=people, qc_flag=["warn", "warn", "warn", "pass", "pass"])

@@ -15,6 +15,7 @@ import pytest
 
 from bidsapp_brainage.bids import derivatives
 from bidsapp_brainage.bids.names import derivative_path, sidecar_path
+from bidsapp_brainage.bids.run_records import Failed
 from bidsapp_brainage.catalogue import flags as catalogue
 from bidsapp_brainage.catalogue.cards import Column, Output
 from bidsapp_brainage.catalogue.lookup import output
@@ -609,9 +610,12 @@ def test_nothing_but_errors(tmp_path):
         "message": "all voxels are zero",
         "traceback": "Traceback\nDataError: sub-09_T1w.nii.gz: all voxels are zero",
     }
-    page = _report(tmp_path, "09", run={**RUN, "errors": [error]})
+    failed = Failed("sub-09", "conform", "all voxels are zero")
+    record = replace(RECORD, scans=("sub-09",), failures=(failed,))
+    page = _report(tmp_path, "09", run={**RUN, "runs": [record], "errors": [error]})
     assert [attributes["id"] for attributes in page.all("section")] == [n for n, _ in SECTIONS]
-    assert "Nothing was computed for this participant" in page.text
+    assert "Do not use this number" in page.text
+    assert "No age was predicted. Conform: all voxels are zero." in page.text
     assert "sub-09 conform: all voxels are zero" in page.text
     assert "DataError: sub-09_T1w.nii.gz" in page.text
     assert "No errors to report!" not in page.text

@@ -103,10 +103,13 @@ def _context(
     figures: EmbeddedFigures,
     viewer_room: int,
 ) -> dict[str, object]:
+    failed = run_facts.failures(run.get("runs") or ())
     viewers = PersonViewers(len(result.scans), viewer_room)
     views = [[prediction_view(scan, model) for model in scan.models] for scan in result.scans]
     scans = [
-        _scan_context(scan, own, figures, viewers, run.get("quality") or {})
+        _scan_context(
+            scan, own, figures, viewers, run.get("quality") or {}, failed.get(scan.label, "")
+        )
         for scan, own in zip(result.scans, views, strict=True)
     ]
     pairs = [
@@ -124,7 +127,8 @@ def _context(
         "scans": scans,
         "scan_table": scan_table(pairs) if pairs else None,
         "facts": run_facts.summary_facts(result, errors),
-        "overall": _overall(pairs, rows, errors, run),
+        "nothing": None if scans else banner(scan_verdict(None, failure=" ".join(failed.values()))),
+        "overall": _overall(rows, errors, run),
         "errors": errors,
         "methods": run_facts.methods(output_dir, run),
         "about": run_facts.about(result, run),
@@ -151,12 +155,13 @@ def _scan_context(
     figures: EmbeddedFigures,
     viewers: PersonViewers,
     quality: QualityOfAll,
+    failure: str,
 ) -> dict[str, object]:
     """Everything that the template shows of one scan."""
     sources = scan.t1w_sidecar.get("Sources") or []
     return {
         "label": scan.label,
-        "banner": banner(scan_verdict(None, ratings=scan.ratings)),
+        "banner": banner(verdict_of(scan, failure=failure)),
         "stripped": scan.t1w_sidecar.get("SkullStripped"),
         "sources": [str(source) for source in sources] if isinstance(sources, list) else [],
         "viewer": viewers.anatomy(scan),
@@ -171,7 +176,7 @@ def _scan_context(
         "rating": rating_form(scan.label),
         "rated": [rating_notice(rating) for rating in scan.ratings],
         "models": [
-            _model_context(scan, model, view, figures, viewers)
+            _model_context(scan, model, view, figures, viewers, failure)
             | {"quality": _quality(scan, model, quality)}
             for model, view in zip(scan.models, views, strict=True)
         ],
@@ -184,6 +189,7 @@ def _model_context(
     view: PredictionView | None,
     figures: EmbeddedFigures,
     viewers: PersonViewers,
+    failure: str,
 ) -> dict[str, object]:
     checks = model.quality.first if model.quality else {}
     row = view.row if view else {}
@@ -198,7 +204,7 @@ def _model_context(
     return {
         "name": model.model,
         "banner": banner(
-            verdict_of(scan, model), [(part.title, part.judged) for part, _, _ in regions]
+            verdict_of(scan, model, failure), [(part.title, part.judged) for part, _, _ in regions]
         ),
         "view": view,
         "input_figure": figures.get(model.input_figure),
@@ -221,7 +227,6 @@ def _quality(scan: ScanResult, model: PredictionResult, quality: QualityOfAll) -
 
 
 def _overall(
-    pairs: Sequence[tuple[ScanResult, str, PredictionView | None]],
     rows: Sequence[Mapping[str, object]],
     errors: Sequence[object],
     run: RunFacts,
@@ -230,15 +235,6 @@ def _overall(
     heading = "A warning about the input of this participant"
     notices = [wording.Notice("warn", heading, str(text)) for text in run.get("warnings") or ()]
     notices += wording.same_age_in_sessions(rows)
-    if not pairs:
-        notices.append(
-            wording.Notice(
-                "bad",
-                "Nothing was computed for this participant",
-                "No derivatives of this participant were found.",
-                "See Errors below; then run the participant level again.",
-            )
-        )
     if errors:
         some = "One step" if len(errors) == 1 else f"{len(errors)} steps"
         notices.append(

@@ -101,13 +101,16 @@ def prediction_view(scan: ScanResult, result: PredictionResult) -> PredictionVie
     )
 
 
-def verdict_of(scan: ScanResult, result: PredictionResult) -> Verdict:
-    """What is to be thought of the prediction of one model."""
-    return scan_verdict(
-        result.prediction.first if result.prediction else None,
-        result.quality.first if result.quality else None,
-        scan.ratings,
-    )
+def verdict_of(
+    scan: ScanResult, result: PredictionResult | None = None, failure: str = ""
+) -> Verdict:
+    """What is to be thought of the prediction of one model, if there is one.
+
+    `failure` says which step failed and why, empty where none did.
+    """
+    tables = (None, None) if result is None else (result.prediction, result.quality)
+    row, checks = (table.first if table else None for table in tables)
+    return scan_verdict(row, checks, scan.ratings, failure=failure)
 
 
 def _expected(result: PredictionResult, row: Mapping[str, object]) -> tuple[float, float] | None:

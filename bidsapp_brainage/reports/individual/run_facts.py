@@ -9,7 +9,7 @@ from typing import TypedDict
 from markupsafe import Markup
 
 from bidsapp_brainage.bids.citation import render_html
-from bidsapp_brainage.bids.run_records import RunRecord, newest
+from bidsapp_brainage.bids.run_records import RunRecord, newest, scan_runs
 from bidsapp_brainage.catalogue.lookup import baseline_title
 from bidsapp_brainage.reports.cohort.percentiles import QualityOfAll
 from bidsapp_brainage.reports.embedded_figures import read_text
@@ -18,6 +18,7 @@ from bidsapp_brainage.reports.individual.prediction_view import age_range
 from bidsapp_brainage.reports.individual.results import PredictionResult, SubjectResult
 from bidsapp_brainage.reports.methods_text import methods_forms, raised
 from bidsapp_brainage.reports.runs.words import about_page, about_run
+from bidsapp_brainage.stats.verdicts import sentence
 
 
 class RunFacts(TypedDict, total=False):
@@ -130,6 +131,15 @@ def _model_title(model: PredictionResult) -> str:
     version = card.get("Version", "") if isinstance(card, dict) else ""
     trained = "" if span is None else f" (trained on ages {span[0]:g} to {span[1]:g})"
     return f"{model.model} {version}".strip() + trained
+
+
+def failures(runs: Sequence[RunRecord]) -> dict[str, str]:
+    """Where and why scans failed in the newest run that should have made them, by their names."""
+    return {
+        scan: " ".join(sentence(f"{failed.step}: {failed.reason}") for failed in run.failures)
+        for scan, run in scan_runs(runs).items()
+        if run.failures
+    }
 
 
 def error(item: object) -> dict[str, str]:
