@@ -15,7 +15,7 @@ from bidsapp_brainage.bids.derivatives import Derivatives
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.imaging.expected import REFERENCE_PEOPLE, reference_percentile
 from bidsapp_brainage.reports.cohort.columns import quality_metrics
-from bidsapp_brainage.reports.html import Cell, Column, Table, as_float, is_missing, number_cell
+from bidsapp_brainage.reports.html import Cell, Column, Table, is_missing, number_cell
 
 #: Ascending values of every metric, by model.
 QualityOfAll = Mapping[str, Mapping[str, NDArray[np.float64]]]
@@ -87,7 +87,9 @@ def _percentiles(
 ) -> tuple[Cell, Cell]:
     if name not in quality_metrics() or is_missing(row.get(name)):
         return Cell(""), Cell("")
-    value = as_float(row[name])
+    value = _number(str(row[name]))
+    if value is None:  # a resolution of three axes
+        return Cell(""), Cell("")
     known = percentile(value, others.get(name, np.empty(0)))
     reference = reference_percentile(name, value)
     return _cell(known), _cell(reference)
