@@ -48,8 +48,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def single_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Page of a person with one scan, which has no heading of its own."""
+    """Page of a synthetic person with one scan, which has no heading of its own."""
     root = write_person(tmp_path_factory.mktemp("single"), Person())
+    (root / "dataset_description.json").write_text('{"Keywords": ["synthetic"]}')
     return write_individual_report(root, "01", run=RUN)
 
 
