@@ -27,8 +27,10 @@ from bidsapp_brainage.bids.names import (
     log_dir,
     parse_name,
     report_path,
+    runs_path,
     sidecar_path,
 )
+from bidsapp_brainage.bids.run_records import run_folder
 from bidsapp_brainage.catalogue.cards import Column
 from bidsapp_brainage.catalogue.lookup import OUTPUTS
 from tests.bids.output_names import NAMES, ROOT_NAMES
@@ -113,6 +115,12 @@ def tree(tmp_path: Path) -> Path:
         folder = log_dir(out, scan.subject, "20250101-000000_x")
         io.write_text(folder / "app.toml", "[run]\n")
         io.write_text(folder / "run.log", "x\n")
+        io.write_json(folder / "participant.json", {"Scans": []})
+    whole = run_folder(out, "20250101-000000_x")
+    io.write_text(whole / "app.toml", "[run]\n")
+    io.write_json(whole / "participant.json", {"Scans": []})
+    io.write_json(whole / "group.json", {"Scans": []})
+    runs_path(out).write_text("<html></html>")
     for wanted, _ in ROOT_NAMES:
         made = derivative_path(out, (), **{"extension": ".nii.gz", **wanted})
         if wanted["suffix"] != "description" and not made.exists():

@@ -175,6 +175,19 @@ def test_of_many_scans_the_first_and_the_last_are_drawn() -> None:
     assert list(contributions._chosen(scans[:3])) == [0, 1, 2]
 
 
+def test_regions_without_a_stable_sign_are_striped(twice: Path) -> None:
+    """Every third sign of the made-up contributions depends on the fill."""
+    (atlas,) = view_of(twice).atlases
+    assert atlas.picture is not None
+    assert "Striped: the sign is not stable" in atlas.picture.caption
+    values = np.zeros((2, 2, 2), np.float32)
+    values[0, 0] = 0.5, -0.25
+    rows = pd.DataFrame({"delta_age": [-0.25, 0.5, None], "doubtful": [True, False, True]})
+    marked = contributions._doubtful(Volume(values, np.eye(4)), rows).data
+    assert marked[0, 0].tolist() == [False, True]
+    assert marked.sum() == 1
+
+
 def test_rows_share_greys_and_colours() -> None:
     """The same value has the same colour in a row whose own largest value it is."""
     grey = np.zeros((30, 30, 30), np.float32)
@@ -189,7 +202,7 @@ def test_rows_share_greys_and_colours() -> None:
         Row("one", Volume(grey, affine), Volume(effect, affine)),
         Row("two", Volume(bright, affine), Volume(strong, affine)),
     ]
-    text = side_by_side(rows, title="test", scale="years")
+    text = side_by_side(rows, title="test", how="gone")
     code = re.search(r"base64,([A-Za-z0-9+/=]+)", text)
     assert code is not None
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(code[1]))).convert("RGB"), float)

@@ -8,28 +8,31 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bidsapp_brainage.reports.figures import colours, mosaic
-from bidsapp_brainage.reports.html import decimals, number
+from bidsapp_brainage.reports.figures.regions import age_bar
 
 _PLANES = ((2, 4), (1, 3), (0, 2))  # axis and how many: axial, coronal, sagittal
 _HEAD = 30  # pixels above a row, for its name
-_BAR_STEPS = 41
 
 
 @dataclass(frozen=True)
 class Row:
-    """One scan (or a difference): its name, anatomy, and contributions painted over it."""
+    """One scan (or a difference): its name, anatomy, and contributions painted over it.
+
+    ``striped`` is not 0 in regions whose sign is not stable.
+    """
 
     title: str
     anatomy: mosaic.Volume
     effect: mosaic.Volume | None = None
+    striped: mosaic.Volume | None = None
 
 
-def side_by_side(rows: Sequence[Row], *, title: str, scale: str = "") -> str:
+def side_by_side(rows: Sequence[Row], *, title: str, how: str = "") -> str:
     """SVG with one row of slices per scan, in RAS planes with left on the left.
 
     All rows are on one grid. Greys of all rows have the same window, colours the same scale, from
-    minus to plus the largest contribution. `title` is for people who cannot see the picture,
-    `scale` stands below the bar of colours.
+    minus to plus the largest contribution. `title` is for people who cannot see the picture, `how`
+    says below the bar of colours how regions were hidden.
     """
     inside = np.any([_brain(row.anatomy.data) for row in rows], axis=0)
     first = mosaic.row(rows[0].anatomy, inside, _PLANES)
@@ -55,7 +58,7 @@ def side_by_side(rows: Sequence[Row], *, title: str, scale: str = "") -> str:
         replace(place, tiles=place.tiles[: len(first.tiles)]), rows[0].anatomy, millimetres=True
     )
     if effects:
-        words += _bar(place, most, scale)
+        words += age_bar(place, most, how)
     return mosaic.svg(place, mosaic.assemble(place, pictures), title=title, extra=words)
 
 
@@ -77,13 +80,8 @@ def _picture(
     grey = mosaic.window(place.cut(row.anatomy, tile), *window)
     if row.effect is None:
         return np.repeat(grey[..., None], 3, axis=2)
-    return colours.paint(grey, place.cut(row.effect, tile, smooth=False) / most)
-
-
-def _bar(place: mosaic.Layout, most: float, scale: str) -> list[str]:
-    digits = decimals(most)
-    ends = (
-        f"{number(-most, digits)} (made it look older)",
-        f"{number(most, digits, signed=True)} (made it look younger)",
-    )
-    return mosaic.colour_bar(place, colours.legend(_BAR_STEPS), ends, scale)
+    share = place.cut(row.effect, tile, smooth=False) / most
+    if row.striped is not None:
+        doubtful = place.cut(row.striped, tile, smooth=False) > 0
+        share = np.where(doubtful & place.stripes(row.anatomy, tile), 0.0, share)
+    return colours.paint(grey, share)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +28,11 @@ SHOWN = 20  # regions with the largest differences
 
 #: From the least to the most doubtful.
 _DOUBT: tuple[Sign, ...] = ("stable", "negligible", "uncertain", "opposite")
+
+_STRIPED = " Striped: the sign is not stable; in the last row, in one of both scans."
+
+#: A scan with its label, and the contributions of one atlas with their table.
+_Explained = tuple[str, PredictionResult, RegionResult, pd.DataFrame]
 
 #: Scans with their labels, in the order of the ages.
 Scans = Sequence[tuple[str, PredictionResult]]
@@ -84,11 +89,10 @@ def atlas_history(output_dir: Path, model: str, atlas: str, scans: Scans) -> Atl
     limits = detectable.of_regions(output_dir, model, regions.table.path)
     joined = _differences(before, after, limits)
     fill = ", ".join(baseline_title(str(name)) for name in sorted(fills[0]))
-    maps = [(label, result, own) for label, result, own, _ in found]
     return AtlasHistory(
         title=atlas or "Atlas",
         sentence=_sentence(joined, limits, (first, last)),
-        picture=_maps_picture(maps, fill),
+        picture=_maps_picture(found, fill),
         table=_table(slug("differences", model, atlas), joined, (first, last)),
     )
 
@@ -156,35 +160,52 @@ def _table(identifier: str, joined: pd.DataFrame, ends: tuple[str, str]) -> Tabl
     return tabulate(identifier, caption, columns, shown)
 
 
-def _maps_picture(
-    scans: Sequence[tuple[str, PredictionResult, RegionResult]], fill: str
-) -> Picture | None:
+def _maps_picture(found: Sequence[_Explained], fill: str) -> Picture | None:
     """Contributions over the inputs, one row per scan and one for the difference."""
-    chosen = _chosen(scans)
-    anatomy = _rows(
-        [(label, model) for label, model, _ in chosen],
-        [model.input_image for _, model, _ in chosen],
-    )
+    chosen = _chosen(found)
+    scans = [(label, model) for label, model, _, _ in chosen]
+    anatomy = _rows(scans, [model.input_image for _, model in scans])
     if anatomy is None:
         return None
+    rows = []
     try:
-        effects = [_volume(own.map_file, anatomy[0].anatomy) for _, _, own in chosen]
+        for row, (_, _, own, regions) in zip(anatomy, chosen, strict=True):
+            effect = _volume(own.map_file, row.anatomy)
+            if effect is None:
+                return None
+            rows.append(replace(row, effect=effect, striped=_doubtful(effect, regions)))
     except DataError:
         return None
-    known = [effect for effect in effects if effect is not None]
-    if len(known) < len(chosen):
-        return None
-    rows = [Row(row.title, row.anatomy, effect) for row, effect in zip(anatomy, known, strict=True)]
-    difference = Volume(known[-1].data - known[0].data, known[0].affine)
-    rows.append(Row("difference, last minus first", rows[-1].anatomy, difference))
+    rows.append(_difference_row(rows[0], rows[-1]))
+    striped = any(row.striped is not None and row.striped.data.any() for row in rows)
     caption = (
         f"Contributions of regions, from top to bottom: {_listed(rows)}. Same slices and same "
         "colours in every row. Red: the region made the brain look older (in the last row, "
-        "older than before); blue: younger."
+        f"older than before); blue: younger.{_STRIPED if striped else ''}"
     )
-    scale = f"change of predicted age (years) when the region is replaced by: {fill}"
-    text = side_by_side(rows, title="Contributions of regions, one row per scan", scale=scale)
+    text = side_by_side(
+        rows, title="Contributions of regions, one row per scan", how=f"replaced by: {fill}"
+    )
     return Picture(svg_uri(text), "Contributions of regions, one row of slices per scan", caption)
+
+
+def _difference_row(first: Row, last: Row) -> Row:
+    assert first.effect is not None
+    assert last.effect is not None
+    volumes = [row.striped.data for row in (first, last) if row.striped is not None]
+    striped = Volume(np.any([values > 0 for values in volumes], axis=0), last.effect.affine)
+    difference = Volume(last.effect.data - first.effect.data, last.effect.affine)
+    return Row("difference, last minus first", last.anatomy, difference, striped)
+
+
+def _doubtful(effect: Volume, rows: pd.DataFrame) -> Volume:
+    """Where a map, painted with one value per region, shows regions without a stable sign."""
+    known = rows.dropna(subset=["delta_age"]).sort_values("delta_age")
+    if known.empty:
+        return Volume(np.zeros(effect.data.shape, bool), effect.affine)
+    values, flags = known["delta_age"].to_numpy(), known["doubtful"].to_numpy(dtype=bool)
+    nearest = np.searchsorted((values[1:] + values[:-1]) / 2, effect.data)
+    return Volume(flags[nearest] & (effect.data != 0), effect.affine)
 
 
 def _rows(chosen: Scans, paths: Sequence[Path | None]) -> list[Row] | None:
