@@ -287,6 +287,17 @@ def positive(what: str, highest: float = math.inf) -> Callable[[Any], float]:
     return check
 
 
+def from_zero(what: str, highest: float) -> Callable[[Any], float]:
+    """Check of numbers from zero up to `highest`; `what` says it in words."""
+
+    def check(value: Any) -> float:
+        if not isinstance(value, float) or not 0 <= value <= highest:
+            raise ValueError(f"{value!r} is not {what}")
+        return value
+
+    return check
+
+
 def one_of(words: tuple[str, ...]) -> Callable[[str], str]:
     """Check of words."""
 

@@ -27,6 +27,7 @@ from bidsapp_brainage.options import (
     Option,
     at_least,
     between,
+    from_zero,
     label,
     matching,
     one_of,
@@ -350,6 +351,13 @@ class Execution:
         False,
         help="explain finished predictions again, from existing derivatives, with the atlas, the "
         "baselines and the methods given here; no image is preprocessed",
+    )
+    viewer_mb: float = option(
+        3.5,
+        check=from_zero("a size in MB from 0 to 100", 100),
+        metavar="MB",
+        help="room for the viewers of a person's images in the page; with less they get coarser, "
+        "with 0 the page has pictures of slices alone",
     )
     write_graph: bool = option(False, help="draw the workflow's graph")
     debug: bool = option(False, help="keep everything for finding faults")

@@ -57,12 +57,15 @@ def write_pages(
     failed = 0
     places = private_places(settings)
     quality = read_quality(settings.output_dir) if quality is None else quality
+    room = round(settings.execution.viewer_mb * 1e6)
     for subject in subjects:
         facts = page_facts(settings, subject, places)
         facts |= {"methods_md": methods, "quality": quality}
         try:
             write_subject_thumbnails(settings.output_dir, subject)
-            page = write_individual_report(settings.output_dir, subject, run=facts)
+            page = write_individual_report(
+                settings.output_dir, subject, run=facts, viewer_room=room
+            )
         except Exception as error:  # one broken page must not hide the others
             LOGGER.error("sub-%s: the report could not be written: %s", subject, error)
             failed += 1

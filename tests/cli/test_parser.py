@@ -113,6 +113,7 @@ def test_every_option_has_a_field():
         (["--skull-strip", "maybe"], "auto"),
         (["--explain", "occlusion,shap"], "'shap' is not one of none"),
         (["--cube-size", "0"], "between 0 and 100"),
+        (["--viewer-mb", "-1"], "from 0 to 100"),
         (["--shapley-permutations", "1"], "2 or more"),
         (["--dry-run", "--reports-only"], "not allowed with"),
         (["--unknown"], "unrecognized"),

@@ -23,10 +23,11 @@ from bidsapp_brainage.group.outputs import write_mean_map, write_tables
 from bidsapp_brainage.group.sample import with_numbers
 from bidsapp_brainage.io import read_tsv, save_nifti, write_tsv
 from bidsapp_brainage.reports.figures import drawing
+from bidsapp_brainage.reports.figures.colours import STRIPE_MM
 from bidsapp_brainage.reports.figures.drawing import Point, interactive_svg, marked_svg
 from bidsapp_brainage.reports.group import figures as group_figures
 from bidsapp_brainage.reports.group.page import write_group_report
-from bidsapp_brainage.reports.group.pictures import report_link
+from bidsapp_brainage.reports.group.pictures import report_link, with_gaps
 from bidsapp_brainage.reports.group.quality_tables import flag_notice, flag_table
 from bidsapp_brainage.reports.group.stored import StoredResults
 from bidsapp_brainage.reports.verdicts.sample import sample_facts
@@ -344,17 +345,33 @@ def test_map_to_move_through_has_the_regions_of_the_atlas(tmp_path):
     save_nifti(labels, path)
     text = next(iter(page_text(tmp_path)))
     facts = json.loads(html.unescape(re.search(r'data-facts="([^"]*)"', text)[1]))
-    packed = zlib.decompress(base64.b64decode(re.search(r'data-labels="([^"]*)"', text)[1]))
-    found = np.frombuffer(packed, "<u2").reshape(facts["shape"], order="F")
-    names = [facts["regions"][i - 1] for i in np.unique(found) if i]
+    regions = facts["regions"]
+    code = re.search(rf'id="{regions["volume"]}" data-width="1" data-volume="([^"]*)"', text)[1]
+    packed = zlib.decompress(base64.b64decode(code))
+    found = np.frombuffer(packed, np.uint8).reshape(facts["shape"], order="F")
+    by_label = dict(zip(regions["indices"], regions["names"], strict=True))
+    names = [by_label[label] for label in np.unique(found) if label]
     table = read_tsv(next(tmp_path.glob("group_*_occlusionstats.tsv")))
     wanted = table[(table["level"] == "region") & table["mean_delta_age"].notna()]["name"]
     assert sorted(names) == sorted(wanted)
     # the first region's voxels are where the atlas has them, in mm
-    inside = np.argwhere(found == 1 + facts["regions"].index("Region 1 L"))
-    centre = facts["origin"] + np.array(facts["step"]) * inside.mean(axis=0)
+    inside = np.argwhere(found == regions["indices"][regions["names"].index("Region 1 L")])
+    to_mm = np.array(facts["affine"])
+    centre = to_mm[:, :3] @ inside.mean(axis=0) + to_mm[:, 3]
     own = np.argwhere(atlas_labels(12) == 1).mean(axis=0)
     assert centre == pytest.approx(nib.affines.apply_affine(AFFINE, own))
+
+
+def test_stripes_leave_every_other_gap_empty_and_the_rest_as_it_is():
+    affine = np.diag([1.0, 1, 1, 1])
+    image = nib.Nifti1Image(np.full((24, 24, 3), 2.0, "f4"), affine)
+    where = np.zeros((24, 24, 3), bool)
+    where[:, :12] = True
+    values = with_gaps(image, where).get_fdata()
+    assert (values[:, 12:] == 2).all()
+    assert (values[:, :12] == 0).mean() == pytest.approx(0.5, abs=0.05)
+    width = 2 * STRIPE_MM
+    assert (values[: int(24 - width), 0, 0] == values[int(width) :, 0, 0]).all()
 
 
 ATLAS = {"atlas": "Blocks", "scale": "12"}

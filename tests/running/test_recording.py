@@ -15,6 +15,7 @@ from bidsapp_brainage.running.pages import rewrite_pages
 from bidsapp_brainage.running.recording.energy import EnergyMeter
 from bidsapp_brainage.running.recording.recorder import Recorder
 from bidsapp_brainage.settings import Settings, build_settings
+from tests.reports.synthetic import Person, write_person
 
 SCANS = {"01": ["sub-01_ses-1"], "02": ["sub-02"]}
 CRASH = "Node: bidsapp_brainage_wf.sub_01_ses_1_wf.conform\nbidsapp_brainage.errors.DataError: {}\n"
@@ -94,6 +95,14 @@ def test_pages_made_again_tell_of_the_run_that_computed(tmp_path: Path) -> None:
     assert "sub-01 is empty" in runs
     assert "stopped early" in runs
     assert "sub-01: age of another unit" in runs
+
+
+def test_the_room_for_viewers_can_be_chosen(tmp_path: Path) -> None:
+    write_person(tmp_path / "out", Person(explain=False))
+    page = tmp_path / "out" / "sub-01.html"
+    for room, there in ((3.5, True), (0.0, False)):
+        rewrite_pages(settings(tmp_path, reports_only=True, viewer_mb=room))
+        assert ("data-volume=" in page.read_text("utf-8")) == there
 
 
 def test_errors_of_a_scan_stay_until_that_scan_is_processed_again(tmp_path: Path) -> None:

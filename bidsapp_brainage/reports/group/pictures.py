@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from bidsapp_brainage.catalogue.lookup import baseline_title
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import load_nifti
 from bidsapp_brainage.reports.figures import drawing
+from bidsapp_brainage.reports.figures.colours import STRIPE_MM
 from bidsapp_brainage.reports.figures.mosaic import Volume, read_volume
 from bidsapp_brainage.reports.group import figures as group_figures
 from bidsapp_brainage.reports.group.stored import MeanMap, StoredResults
@@ -172,9 +173,33 @@ def anatomies(
     return images
 
 
-def mean_map_figure(results: StoredResults, mean_map: MeanMap, how: str) -> Figure:
-    """Slices of the mean map over the mean anatomy; `how` it was made stands beside the colours."""
+def with_gaps(image: nib.Nifti1Image, where: np.ndarray) -> nib.Nifti1Image:
+    """Leave every other oblique stripe (from above) of some voxels empty, as the viewers do."""
+    across, along, _ = np.indices(where.shape)
+    sizes = image.header.get_zooms()
+    stripe = np.floor((across * sizes[0] + along * sizes[1]) / STRIPE_MM) % 2 == 1
+    values = np.where(where & stripe, 0, image.get_fdata(dtype=np.float32))
+    return type(image)(values, image.affine)
+
+
+def mean_map_figure(
+    results: StoredResults,
+    entities: Mapping[str, str],
+    mean_map: MeanMap,
+    doubtful: Collection[int],
+    how: str,
+) -> tuple[Figure, bool]:
+    """Slices of the mean map over the mean anatomy; `how` it was made stands beside the colours.
+
+    Regions (labels) that are `doubtful` are striped, where the atlas lies on the map's grid; says
+    whether any is.
+    """
     image = load_nifti(mean_map.path)
+    labels = _atlas_labels(results, entities, mean_map)
+    striped = np.zeros(image.shape, bool)
+    if labels is not None and labels.data.shape == image.shape:
+        striped = np.isin(labels.data, list(doubtful))
+        image = with_gaps(image, striped)
     below = anatomies(results, mean_map.space, image.shape, image.affine)
     anatomy = group_figures.mean_anatomy(below) if below else None
-    return group_figures.map_slices(image, anatomy, how)
+    return group_figures.map_slices(image, anatomy, how), bool(striped.any())

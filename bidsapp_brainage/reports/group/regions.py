@@ -81,7 +81,7 @@ def atlas_section(
         "viewer": group_viewer(
             results, entities, first[first["level"] == "region"], f"{identifier}-brain"
         ),
-        "map": _map_picture(results, entities, gallery, how),
+        "map": _map_picture(results, entities, gallery, first, how),
         "baselines": [
             _baseline(str(name), part, f"{identifier}-{fill}", entities, gallery)
             for fill, (name, part) in enumerate(parts)
@@ -218,19 +218,26 @@ def _group_levels(table: pd.DataFrame) -> list[str]:
 
 
 def _map_picture(
-    results: StoredResults, entities: Mapping[str, str], gallery: Gallery, how: str
+    results: StoredResults,
+    entities: Mapping[str, str],
+    gallery: Gallery,
+    rows: pd.DataFrame,
+    how: str,
 ) -> Picture | None:
     mean_map = results.mean_map(entities)
     if mean_map is None:
         return None
+    turning = rows[(rows["level"] == words.REGION.key) & rows["stable"].eq(False)]
+    figure, striped = mean_map_figure(results, entities, mean_map, turning["index"].to_list(), how)
+    stripes = " Striped: the mean has another sign with another baseline." if striped else ""
     people = count(mean_map.n_participants, "participant")
     return gallery.picture(
-        mean_map_figure(results, mean_map, how),
+        figure,
         "meanmap",
         "Axial slices of the mean occlusion map",
         f"Mean change of predicted age over {people}, aligned affinely to {mean_map.space}. "
         "Red: the region makes the brain look older; blue: younger. Left of the picture is left "
-        f"of the brain. {_sentence(how)}",
+        f"of the brain. {_sentence(how)}{stripes}",
         entities=entities,
         data="occlusionstats",
         look="brain",
