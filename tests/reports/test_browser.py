@@ -17,6 +17,7 @@ from PIL import Image
 
 from bidsapp_brainage.bids.names import derivative_path
 from bidsapp_brainage.bids.ratings import read_ratings
+from bidsapp_brainage.catalogue.ratings import ARTEFACTS
 from bidsapp_brainage.group import analyses
 from bidsapp_brainage.group.collect import collect
 from bidsapp_brainage.group.outputs import write_mean_map, write_tables
@@ -428,12 +429,12 @@ def test_keys_move_the_cross_and_the_slice(page: Any) -> None:
         page.keyboard.press(key)
         assert tuple(np.subtract(_voxel(viewer), before)) == step, key
     before = _voxel(viewer)
-    page.keyboard.press("x")  # right of the brain is on the left now
+    page.keyboard.press("s")  # right of the brain is on the left now
     page.keyboard.press("ArrowRight")
     assert tuple(np.subtract(_voxel(viewer), before)) == (-1, 0, 0)
     page.evaluate("new Promise(requestAnimationFrame)")
     picture = _picture(viewer, "axial")
-    for key in ("m", "+"):
+    for key in ("e", "+"):
         page.keyboard.press(key)
         page.evaluate("new Promise(requestAnimationFrame)")
         assert _picture(viewer, "axial") != picture
@@ -442,6 +443,17 @@ def test_keys_move_the_cross_and_the_slice(page: Any) -> None:
     assert viewer.locator("[data-part=zoom]").inner_text().startswith("1.5")
     page.keyboard.press("Shift+PageUp")
     assert _voxel(viewer)[2] > before[2] + 3
+
+
+def test_keys_that_rate_a_scan_do_nothing_in_a_slice(page: Any) -> None:
+    viewer = _viewer(page, IMAGE)
+    _canvas(viewer, "coronal").focus()
+    page.evaluate("new Promise(requestAnimationFrame)")
+    before = _picture(viewer, "coronal")
+    for letter in (*(item.letter for item in ARTEFACTS), *"nptx1234"):
+        page.keyboard.press(letter)
+    page.evaluate("new Promise(requestAnimationFrame)")
+    assert _picture(viewer, "coronal") == before
 
 
 def test_pointing_is_right_when_magnified(page: Any) -> None:

@@ -345,8 +345,8 @@
       ArrowLeft: [plane.across, flipped(plane) ? 1 : -1], ArrowRight: [plane.across, flipped(plane) ? -1 : 1],
       ArrowDown: [plane.up, -1], ArrowUp: [plane.up, 1], PageDown: [plane.axis, -1], PageUp: [plane.axis, 1],
     });
-    const actions = {
-      x: () => turn(!state.radiological), m: () => mask && outline(!state.outlined),
+    const actions = { // letters that rate a scan are others
+      s: () => turn(!state.radiological), e: () => mask && outline(!state.outlined),
       "+": () => magnify(1), "=": () => magnify(1), "-": () => magnify(-1),
     };
     const press = (plane, event) => {

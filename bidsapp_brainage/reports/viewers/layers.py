@@ -45,6 +45,8 @@ class Viewer:
         JSON: grid, identifiers of the volumes, and what they mean.
     volumes : tuple of Packed
         Those that stand in the page with this viewer; it may show others, too.
+    thin : int
+        Every so many voxels of the image are in the page along each axis.
     regional : bool
         It shows numbers of regions.
     striped : bool
@@ -54,6 +56,7 @@ class Viewer:
     identifier: str
     facts: str
     volumes: tuple[Packed, ...]
+    thin: int = 1
     regional: bool = False
     striped: bool = False
 
@@ -76,6 +79,7 @@ def viewer(
         identifier=identifier,
         facts=json.dumps(facts, ensure_ascii=False, allow_nan=False, separators=(",", ":")),
         volumes=tuple(volumes),
+        thin=grid.thin,
         regional=regions is not None,
         striped=isinstance(regions, dict) and any(regions["marks"]),
     )
