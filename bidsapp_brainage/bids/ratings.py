@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from bidsapp_brainage import io
 from bidsapp_brainage.bids.derivatives import Derivatives, scan_name
 from bidsapp_brainage.bids.dictionaries import sidecar
-from bidsapp_brainage.bids.names import output_path, parse_name, sidecar_path
+from bidsapp_brainage.bids.names import output_path, sidecar_path
 from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.catalogue.ratings import ARTEFACTS, BEST, EXCLUDE, STEP_GRADES, STEPS
 from bidsapp_brainage.errors import DataError
@@ -33,8 +33,10 @@ _MOST_NAMED = 5  # of wrong rows or scans in a message
 _YES_NO = {"true": True, "false": False}
 
 
-def read_ratings(path: Path) -> pd.DataFrame:
+def read_ratings(path: Path, participant: str = "") -> pd.DataFrame:
     """Read one table of ratings; scans are named as in the other tables.
+
+    With a participant (``sub-01``) only the rows of this one are checked and given.
 
     Missing columns other than ``rater``, ``rating`` and those that name the scan (``scan``, or
     ``participant_id`` with ``session_id`` and ``run_id``) are filled with what is unknown; columns
@@ -54,6 +56,8 @@ def read_ratings(path: Path) -> pd.DataFrame:
     table = io.read_tsv(path, as_text=True)
     _check_columns(path, table)
     table = table.assign(scan=_scans(table)).reindex(columns=columns_of("ratings"))
+    if participant:
+        table = table[table["scan"].astype(str).str.split("_").str[0] == participant]
     table = table.astype(object).apply(lambda column: column.str.strip())
     grades = [str(grade) for grade in range(EXCLUDE, BEST + 1)]
     _refuse(path, table, ~table["rating"].isin(grades), f"rating is not {_listed(grades)}")
@@ -71,8 +75,8 @@ def read_ratings(path: Path) -> pd.DataFrame:
     return table.assign(rating=table["rating"].astype(int), **_labels(table))
 
 
-def stored_ratings(output_dir: Path) -> pd.DataFrame:
-    """All ratings in ``ratings/`` of the output, one row per scan and rater.
+def stored_ratings(output_dir: Path, participant: str = "") -> pd.DataFrame:
+    """All ratings in ``ratings/`` of the output, or of a participant; a row per scan and rater.
 
     Raises
     ------
@@ -80,10 +84,11 @@ def stored_ratings(output_dir: Path) -> pd.DataFrame:
         A table cannot be used, or two contradict each other and no time says which is later.
     """
     paths = sorted((Path(output_dir) / FOLDER).glob("*.tsv"))
-    tables = [read_ratings(path).assign(file=path.name) for path in paths]
+    tables = [read_ratings(path, participant).assign(file=path.name) for path in paths]
     merged = _merged(tables)
     times = merged[_DATE].fillna("")
-    latest = merged[times == times.groupby([merged[name] for name in KEY]).transform("max")]
+    # "last" of what is sorted by time: quick, unlike "max" of texts
+    latest = merged[times == times.groupby([merged[name] for name in KEY]).transform("last")]
     unclear = latest[latest.groupby(KEY)["rating"].transform("nunique") > 1]
     if not unclear.empty:
         first = unclear.iloc[0]
@@ -154,10 +159,9 @@ def _with_prefix(labels: pd.Series, key: str) -> pd.Series:
 
 def _labels(table: pd.DataFrame) -> dict[str, pd.Series]:
     """Columns of labels as the name of the scan has them."""
-    names = table["scan"].map(lambda scan: parse_name(Path(f"{scan}_x.tsv")))
     columns = {"participant_id": "sub", "session_id": "ses", "run_id": "run"}
     return {
-        column: names.map(lambda name, key=key: f"{key}-{name[key]}" if key in name else None)
+        column: table["scan"].str.extract(f"(?:^|_)({key}-[a-zA-Z0-9+]+)(?:_|$)", expand=False)
         for column, key in columns.items()
     }
 

@@ -58,12 +58,23 @@ _CONTRIBUTIONS = (
 )
 
 
-def group_methods(*, n_boot: int, calibrated: bool, contributions: bool) -> str:
+_RATINGS = (
+    "People rated scans from 1 (exclude) to 4 (excellent); of several ratings of a scan the median "
+    "counted, of two the lower. Results with and without scans of low ratings stand side by side. "
+    "Agreement of raters is Cohen's kappa [@cohen], with quadratic weights [@weightedkappa] and "
+    "without, with a jackknife interval over participants [@kappajackknife]."
+)
+
+
+def group_methods(
+    *, n_boot: int, calibrated: bool, contributions: bool, ratings: bool = False
+) -> str:
     """Methods section of the page of a group, with citation keys (Markdown)."""
     parts = [
         f"{_READ} {_ACCURACY.format(n_boot=n_boot)}",
         _CALIBRATION if calibrated else "",
         _CONTRIBUTIONS if contributions else "",
+        _RATINGS if ratings else "",
     ]
     return "\n\n".join(filter(None, parts))
 

@@ -141,3 +141,18 @@ def test_files_put_there_by_hand_count_and_may_not_contradict(output: Path) -> N
         stored_ratings(output)
     write(output / "ratings" / "again.tsv", ("sub-02", "A", "3", "2026-01-31T12:00:00Z"))
     assert dict(stored_ratings(output).set_index("rater")["rating"]) == {"A": 3, "B": 2}
+
+
+def test_ratings_of_one_participant(output: Path) -> None:
+    rows = [("sub-01_ses-1", "A", "1", "n/a"), ("sub-02", "A", "2", "n/a")]
+    write(output / "ratings" / "a.tsv", *rows, ("sub-010", "A", "3", "n/a"))
+    (row,) = stored_ratings(output, "sub-01").to_dict("records")
+    assert (row["scan"], row["participant_id"], row["session_id"], row["rating"]) == (
+        "sub-01_ses-1",
+        "sub-01",
+        "ses-1",
+        1,
+    )
+    assert stored_ratings(output, "sub-03").empty
+    write(output / "ratings" / "empty.tsv")
+    assert len(stored_ratings(output)) == 3

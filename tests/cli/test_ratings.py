@@ -51,6 +51,7 @@ def test_ratings_change_verdicts_and_who_is_left_out(root: Path, tmp_path: Path)
     page = (root / "group_desc-sfcn2mm_brainage.html").read_text()
     assert "Scans rated: 3, by Ann." in page
     assert "without scans rated below 2" in page
+    assert "Fleiss" in page  # the methods text says how raters are compared
     path.unlink()  # what was taken in stays
     assert run(root, "--min-rating", "2") == 0
     assert list(table(root).index) == list(before.index[1:])

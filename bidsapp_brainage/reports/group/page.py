@@ -92,7 +92,10 @@ def write_group_report(
         ratings=ratings,
         methods=methods_forms(
             group_methods(
-                n_boot=N_BOOT, calibrated=is_calibrated(scans), contributions=bool(atlases)
+                n_boot=N_BOOT,
+                calibrated=is_calibrated(scans),
+                contributions=bool(atlases),
+                ratings=ratings is not None,
             )
         ),
         calibrated=is_calibrated(scans),

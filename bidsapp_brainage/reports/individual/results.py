@@ -112,7 +112,7 @@ def read_subject(output_dir: Path, subject: str) -> SubjectResult:
     """
     derivatives = Derivatives(output_dir, participants=[subject])
     try:
-        rated = _records(stored_ratings(output_dir))
+        rated = _records(stored_ratings(output_dir, f"sub-{subject}"))
     except DataError as error:
         rated = []
         derivatives.problems.append(str(error))
