@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bidsapp_brainage.settings import Selection
 
 _FILTER_KEY = "t1w"
+_FILTER_FORM = '{"t1w": {"acquisition": "mprage"}}'
 #: What pybids calls the entities that a T1w file may have.
 _FILTER_ENTITIES = (  # fmt: skip
     "acquisition",
@@ -184,18 +185,23 @@ def build_query(selection: Selection) -> dict[str, object]:
 
 
 def read_filter_file(path: Path) -> dict[str, object]:
-    """The ``t1w`` part of a ``bids_filter_file``."""
-    try:
-        content = json.loads(Path(path).read_text("utf-8-sig"))
-    except FileNotFoundError as error:
-        raise UsageError(f"`bids_filter_file` {path} does not exist.") from error
-    except (OSError, ValueError) as error:
-        raise UsageError(f"`bids_filter_file` {path} is not valid JSON ({error}).") from error
-    if not isinstance(content, dict) or not isinstance(content.get(_FILTER_KEY, {}), dict):
-        raise UsageError(
-            f'`bids_filter_file` {path} must look like {{"t1w": {{"acquisition": "mprage"}}}}.'
-        )
+    """The ``t1w`` part of a ``bids_filter_file``.
+
+    Raises
+    ------
+    UsageError
+        The file is missing or no JSON, has filters but none for T1w images, or has entities that
+        they do not have.
+    """
+    content = _filters(path)
     filters = content.get(_FILTER_KEY, {})
+    if content and _FILTER_KEY not in content:
+        raise UsageError(
+            f"`bids_filter_file` {path} has {_shorten(sorted(content))}, and nothing for "
+            f'"{_FILTER_KEY}" (in small letters), which alone is read here: {_FILTER_FORM}.'
+        )
+    if not isinstance(filters, dict):
+        raise UsageError(f"`bids_filter_file` {path} must look like {_FILTER_FORM}.")
     unknown = sorted(set(filters) - set(_FILTER_ENTITIES))
     if unknown:
         raise UsageError(
@@ -203,6 +209,24 @@ def read_filter_file(path: Path) -> dict[str, object]:
             f"known: {', '.join(_FILTER_ENTITIES)}."
         )
     return dict(filters)
+
+
+def unread_filters(path: Path) -> list[str]:
+    """Keys of a ``bids_filter_file`` that are for images of other kinds."""
+    return sorted(set(_filters(path)) - {_FILTER_KEY})
+
+
+def _filters(path: Path) -> dict[str, object]:
+    """Content of a ``bids_filter_file``."""
+    try:
+        content = json.loads(Path(path).read_text("utf-8-sig"))
+    except FileNotFoundError as error:
+        raise UsageError(f"`bids_filter_file` {path} does not exist.") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"`bids_filter_file` {path} is not valid JSON ({error}).") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"`bids_filter_file` {path} must look like {_FILTER_FORM}.")
+    return content
 
 
 def _pybids_value(value: object) -> object:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bidsapp_brainage import __version__
 from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.io import read_json
 from bidsapp_brainage.options import Option
 from bidsapp_brainage.settings import (
     EVERYBODY,
@@ -34,6 +35,19 @@ _OF_RAW_DATA = (
     "output_spaces",
     "plugin_file",
     "write_graph",
+)
+#: What decides on explanations alone, beside the options of single methods.
+_OF_EXPLANATIONS = ("atlas", "atlases_dir", "occlusion_baseline", "null_parcels")
+#: What the participant level alone reads.
+_OF_PARTICIPANTS = (
+    *_OF_RAW_DATA,
+    *_OF_EXPLANATIONS,
+    "model",
+    "explain",
+    "level",
+    "sloppy",
+    "stop_on_first_crash",
+    "clean_workdir",
 )
 
 
@@ -137,9 +151,37 @@ def _named_paths(settings: Settings) -> Iterator[tuple[Option, Path]]:
 
 
 def _explanation_possible(settings: Settings) -> str | None:
-    chosen = settings.processing.explain
+    chosen, level = settings.processing.explain, settings.processing.level
     if "none" in chosen and len(set(chosen)) > 1:
         return f"--explain {','.join(chosen)}: none excludes the other methods."
+    if level == "minimal" and chosen not in (all_options()["explain"].default, ("none",)):
+        return (
+            f"--level minimal explains nothing, so it excludes --explain {','.join(chosen)}: give "
+            "one of them (or --explain none, if the other stands in --config-file)."
+        )
+    return None
+
+
+def _memory_suffices(settings: Settings) -> str | None:
+    """Nothing is computed where only pages or tables are made."""
+    from bidsapp_brainage.running.machine import too_little_memory
+
+    memory_gb = settings.resources.memory_gb
+    if not _computes(settings) or memory_gb is None:
+        return None
+    return too_little_memory(memory_gb)
+
+
+def _derivatives_are_derived(settings: Settings) -> str | None:
+    """Raw data among ``--derivatives`` would be searched in vain."""
+    for _, root in settings.selection.derivatives:
+        described = read_json(root / "dataset_description.json")
+        derived = {"GeneratedBy", "PipelineDescription"} & set(described)  # the latter: before 1.4
+        if described and described.get("DatasetType", "derivative" if derived else "raw") == "raw":
+            return (
+                f"--derivatives {root} is a raw dataset, as its dataset_description.json says: "
+                "name a folder of derivatives, for example of fMRIPrep."
+            )
     return None
 
 
@@ -189,6 +231,8 @@ CHECKS: tuple[Callable[[Settings], str | None], ...] = (
     _work_dir_outside_input,
     _work_dir_writable,
     _paths_exist,
+    _memory_suffices,
+    _derivatives_are_derived,
     _explanation_possible,
     _reference_named,
     _one_mode,
@@ -212,22 +256,48 @@ def _filters_usable(settings: Settings) -> None:
         read_filter_file(settings.selection.bids_filter_file)
 
 
+def _plugin_usable(settings: Settings) -> None:
+    """A plugin file that is no YAML, or names what nipype does not have."""
+    if settings.resources.plugin_file is not None and _computes(settings):
+        from bidsapp_brainage.running.execute import read_plugin
+
+        read_plugin(settings.resources.plugin_file)
+
+
 def _model_known(settings: Settings) -> None:
-    """A misspelt model."""
+    """A misspelt model, or one of which the group level has no predictions."""
+    name, folder = settings.processing.model, settings.processing.models_dir
     if "participant" not in settings.analysis_level:
+        _predictions_known(name, settings.output_dir)
         return
     from bidsapp_brainage.model.cards import list_cards
 
-    name, folder = settings.processing.model, settings.processing.models_dir
     if not name.endswith(".json") and name not in list_cards(folder):
         known = ", ".join(list_cards(folder)) or "none"
         raise UsageError(f"--model {name}: there is no such model card. Known: {known}.")
+
+
+def _predictions_known(model: str, output_dir: Path) -> None:
+    """The group level summarises all models; who names one must find it there."""
+    from bidsapp_brainage.bids.derivatives import Derivatives
+
+    if model == all_options()["model"].default:
+        return  # nobody named it
+    label = Path(model).name.removesuffix(".json")
+    there = sorted({file.model for file in Derivatives(output_dir).select("brainage")})
+    if there and label not in there:  # without any, the level itself says so
+        raise UsageError(
+            f"--model {model}: {output_dir} has no predictions of it, but of {', '.join(there)}. "
+            "The group level summarises all that are there: leave --model out, or run the "
+            "participant level with it first."
+        )
 
 
 #: Checks that raise their own error; still without heavy imports.
 PRECHECKS: tuple[Callable[[Settings], None], ...] = (
     _labels_known,
     _filters_usable,
+    _plugin_usable,
     _model_known,
 )
 
@@ -242,13 +312,39 @@ def _warnings(settings: Settings) -> Iterator[str]:
         )
     if settings.processing.sloppy:
         yield "--sloppy is for testing only: do not use these results."
-    if settings.execution.explain_only and (idle := _given_of(_OF_RAW_DATA, settings)):
-        yield f"{', '.join(idle)}: without effect, because --explain-only reads derivatives only."
+    yield from _without_effect(settings)
     if settings.resources.omp_nthreads > settings.resources.nprocs:
         yield "--omp-nthreads is larger than --nprocs; one process may use more than you wanted."
     description = settings.bids_dir / "dataset_description.json"
     if settings.bids_dir.is_dir() and not description.is_file():
         yield f"{description} is missing: BIDS requires it."
+
+
+def _without_effect(settings: Settings) -> Iterator[str]:
+    """Options that the run does not read, with the reason."""
+    from bidsapp_brainage.bids.collect import unread_filters
+
+    of_methods = {item.name: item.method for item in all_options().values() if item.method}
+    if "participant" not in settings.analysis_level:
+        if idle := _given_of((*_OF_PARTICIPANTS, *of_methods), settings):
+            yield f"{', '.join(idle)}: without effect on the group level, which summarises all."
+        return
+    if settings.execution.explain_only and (idle := _given_of(_OF_RAW_DATA, settings)):
+        yield f"{', '.join(idle)}: without effect, because --explain-only reads derivatives only."
+    chosen = explanations(settings.processing)
+    if not chosen and (idle := _given_of((*_OF_EXPLANATIONS, *of_methods), settings)):
+        yield f"{', '.join(idle)}: without effect, because nothing is explained."
+    for name, method in of_methods.items() if chosen else ():
+        if method not in chosen and (idle := _given_of((name,), settings)):
+            yield f"{idle[0]}: without effect, because --explain does not name {method}."
+    filters = settings.selection.bids_filter_file
+    if filters is not None and (others := unread_filters(filters)):
+        yield f"--bids-filter-file {filters}: without effect are {', '.join(others)}; t1w counts."
+
+
+def _computes(settings: Settings) -> bool:
+    """Whether images are processed."""
+    return "participant" in settings.analysis_level and not settings.execution.reports_only
 
 
 def _given_of(names: Iterable[str], settings: Settings) -> list[str]:

@@ -3,25 +3,50 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from bidsapp_brainage.settings import explanations, in_flags
+from bidsapp_brainage.settings import in_flags
 
 if TYPE_CHECKING:
     from bidsapp_brainage.bids.collect import Scan
     from bidsapp_brainage.settings import Settings
+    from bidsapp_brainage.workflows.plan import RunPlan
 
 LOGGER = logging.getLogger("bidsapp_brainage")
 
 
 def list_work(settings: Settings, level: str) -> int:
-    """Print the images (or, for the group level, the tables) that a run would process."""
+    """Print the images (or, for the group level, the tables) that a run would process.
+
+    Raises
+    ------
+    BrainageError
+        What would end the run before anything is computed: a selection, model, template, atlas or
+        device that cannot be used.
+    """
     if level == "group":
         return _list_tables(settings)
     return (_list_finished if settings.execution.explain_only else _list_scans)(settings)
+
+
+@contextmanager
+def _planned(settings: Settings) -> Iterator[RunPlan]:
+    """Plan of the run, made and checked as in the run itself; nothing is written elsewhere."""
+    from bidsapp_brainage.atlas.templates import prepare_home
+    from bidsapp_brainage.running.execute import run_environment
+    from bidsapp_brainage.workflows.plan import make_plan
+
+    with TemporaryDirectory() as folder:
+        work_dir = Path(folder)
+        elsewhere = replace(settings, execution=replace(settings.execution, work_dir=work_dir))
+        home = prepare_home(work_dir)
+        with run_environment(elsewhere, home):
+            yield make_plan(elsewhere, home)
 
 
 def _list_scans(settings: Settings) -> int:
@@ -29,50 +54,41 @@ def _list_scans(settings: Settings) -> int:
 
     scans, warnings = collect_scans(settings.bids_dir, settings.selection)
     for warning in warnings:
-        LOGGER.warning("%s", warning)
-    processing = settings.processing
-    explained = bool(explanations(processing))
-    print(f"{len(scans)} T1w images would be processed with model {processing.model}", end="")
-    print(f" and explained with atlas {processing.atlas}:" if explained else ":")
+        LOGGER.warning("%s", in_flags(warning))
+    with _planned(settings) as plan:
+        model, atlas = plan.card.name, plan.atlas
+    print(f"{len(scans)} T1w images would be processed with model {model}", end="")
+    print(":" if atlas is None else f" and explained with atlas {settings.processing.atlas}:")
     print("image\tage\tage_source\talready_done\tfile")
     for scan in scans:
-        print("\t".join(_row(scan, settings)))
+        print("\t".join(_row(scan, settings.output_dir, model)))
     return 1 if without_scans(settings.selection.participant_label, scans) else 0
 
 
 def _list_finished(settings: Settings) -> int:
     """List the predictions that ``--explain-only`` finds; 1 if one cannot be explained."""
-    from bidsapp_brainage.atlas.templates import prepare_home
     from bidsapp_brainage.bids.finished import find_finished
-    from bidsapp_brainage.running.execute import run_environment
     from bidsapp_brainage.workflows.finished import init_finished_wf, is_explained
-    from bidsapp_brainage.workflows.plan import make_plan
 
-    with TemporaryDirectory() as folder:  # nothing is written elsewhere
-        work_dir = Path(folder)
-        elsewhere = replace(settings, execution=replace(settings.execution, work_dir=work_dir))
-        home = prepare_home(work_dir)
-        with run_environment(elsewhere, home):
-            plan = make_plan(elsewhere, home)
-            assert plan.atlas is not None
-            found = find_finished(plan.output_dir, settings.selection, plan.card)
-            count, model, atlas = len(found.scans), plan.card.name, plan.atlas.name
-            print(f"{count} predictions of model {model} would be explained with atlas {atlas}:")
-            print("image\tpredicted_age\talready_done\tproblem")
-            for each in found.scans:
-                workflow = init_finished_wf(each, plan, plan.atlas.dseg)
-                done = "yes" if is_explained(workflow, each.predicted_age) else "no"
-                print(f"{each.scan.label}\t{each.predicted_age:g}\t{done}\tn/a")
+    with _planned(settings) as plan:
+        assert plan.atlas is not None
+        found = find_finished(plan.output_dir, settings.selection, plan.card)
+        count, model, atlas = len(found.scans), plan.card.name, plan.atlas.name
+        print(f"{count} predictions of model {model} would be explained with atlas {atlas}:")
+        print("image\tpredicted_age\talready_done\tproblem")
+        for each in found.scans:
+            workflow = init_finished_wf(each, plan, plan.atlas.dseg)
+            done = "yes" if is_explained(workflow, each.predicted_age) else "no"
+            print(f"{each.scan.label}\t{each.predicted_age:g}\t{done}\tn/a")
     for label, reason in found.refused.items():
         print(f"{label}\tn/a\tno\t{in_flags(reason)}")
     return 1 if found.refused else 0
 
 
-def _row(scan: Scan, settings: Settings) -> list[str]:
+def _row(scan: Scan, output_dir: Path, model: str) -> list[str]:
     from bidsapp_brainage.bids.names import output_path
 
-    model = settings.processing.model
-    done = output_path(settings.output_dir, "brainage", scan.entities, model=model).is_file()
+    done = output_path(output_dir, "brainage", scan.entities, model=model).is_file()
     age = "n/a" if scan.age.value is None else f"{scan.age.value:g}"
     return [scan.label, age, scan.age.source, "yes" if done else "no", scan.relative_path]
 
@@ -81,12 +97,20 @@ def _list_tables(settings: Settings) -> int:
     from bidsapp_brainage.bids.derivatives import Derivatives
     from bidsapp_brainage.errors import NoInputError
 
-    tables = Derivatives(settings.output_dir).select("brainage")
-    if not tables:
+    output_dir, selection = settings.output_dir, settings.selection
+    tables = Derivatives(
+        output_dir,
+        participants=selection.participant_label,
+        sessions=selection.session_label,
+        runs=selection.run_label,
+    ).select("brainage")
+    first = "participant" in settings.analysis_level
+    if not tables and not first:
         raise NoInputError(
-            f"{settings.output_dir} has no predictions: run the participant level first."
+            f"{output_dir} has no predictions of the selection: run the participant level first."
         )
-    print(f"{len(tables)} predictions would be summarised:")
+    more = ", beside those that the participant level makes" if first else ""
+    print(f"{len(tables)} predictions that are there would be summarised{more}:")
     for file in tables:
-        print(file.path.relative_to(settings.output_dir).as_posix())
+        print(file.path.relative_to(output_dir).as_posix())
     return 0

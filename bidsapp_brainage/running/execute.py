@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.bids.names import log_dir
 from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.running.machine import LEAST_MEMORY_GB
+from bidsapp_brainage.settings import all_options
 from bidsapp_brainage.workflows.scan import scan_workflow_name
 
 if TYPE_CHECKING:
@@ -20,6 +23,10 @@ if TYPE_CHECKING:
     from bidsapp_brainage.settings import Resources, Settings
 
 LOGGER = logging.getLogger("bidsapp_brainage")
+#: Arguments of MultiProc, with the options that are checked alike.
+_PLUGIN_ARGUMENTS = MappingProxyType(
+    {"n_procs": "nprocs", "memory_gb": "memory_gb", "n_gpu_procs": "n_gpus"}
+)
 
 
 @contextmanager
@@ -154,7 +161,8 @@ def read_plugin(path: Path | None) -> tuple[str, dict[str, Any]]:
     Raises
     ------
     UsageError
-        The file is missing, is no YAML, or names no plugin.
+        The file is missing, is no YAML, or names no plugin of nipype, or an argument is
+        impossible.
     """
     import yaml
 
@@ -162,12 +170,33 @@ def read_plugin(path: Path | None) -> tuple[str, dict[str, Any]]:
         return "MultiProc", {}
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return str(content["plugin"]), dict(content.get("plugin_args") or {})
+        name, arguments = str(content["plugin"]), dict(content.get("plugin_args") or {})
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise UsageError(
             f"--use-plugin {path}: expected YAML with `plugin: NAME` and `plugin_args:` "
             f"({type(error).__name__})."
         ) from error
+    if problem := _plugin_problem(name, arguments):
+        raise UsageError(f"--use-plugin {path}: {problem}")
+    return name, arguments
+
+
+def _plugin_problem(name: str, arguments: Mapping[str, Any]) -> str | None:
+    """What is wrong with a plugin or its arguments, with the remedy."""
+    from nipype.pipeline import plugins
+
+    known = sorted(word.removesuffix("Plugin") for word in dir(plugins) if word.endswith("Plugin"))
+    if name not in known:
+        return f"nipype has no plugin {name!r}; it has {', '.join(known)}."
+    for argument, field in _PLUGIN_ARGUMENTS.items():
+        if argument in arguments:
+            try:
+                value = all_options()[field].take(arguments[argument])
+            except UsageError as error:
+                return f"plugin_args, {argument}: {error}"
+            if field == "memory_gb" and (value or 0) < LEAST_MEMORY_GB:
+                return f"plugin_args, {argument}: {value} GB are too little; give at least 1."
+    return None
 
 
 def draw_graph(workflow: Any, folder: Path) -> Path:

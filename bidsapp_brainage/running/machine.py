@@ -9,6 +9,8 @@ from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
+#: Below this not even the network runs: Python with its libraries takes half of it.
+LEAST_MEMORY_GB = 1.0
 _USABLE_MEMORY = 0.9  # the rest is for the system and this process itself
 
 
@@ -48,6 +50,17 @@ def available_memory_gb(cgroup: Path = _CGROUP, membership: Path = _MEMBERSHIP) 
     if slurm.isdigit() and int(slurm) > 0:
         limits.append(int(slurm) * 1024.0**2)
     return round(_USABLE_MEMORY * min(limits) / 1024**3, 2)
+
+
+def too_little_memory(memory_gb: float) -> str | None:
+    """What to do about memory that no scan can be processed with; None if there is enough."""
+    if memory_gb >= LEAST_MEMORY_GB:
+        return None
+    return (
+        f"A scan needs at least {1024 * LEAST_MEMORY_GB:.0f} MB of memory, and this run may use "
+        f"{1024 * memory_gb:.0f} MB (`memory_gb`, or what the job was given). A number without a "
+        "suffix is in megabytes: for gigabytes write for example `memory_gb` 8G."
+    )
 
 
 def _cgroup_folders(root: Path, membership: Path) -> Iterator[Path]:

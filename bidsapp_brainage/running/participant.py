@@ -130,7 +130,10 @@ def _prepare(
     }
     if datasets:
         reused = sum(bool(files.dataset) for files in precomputed.values())
-        LOGGER.info("Earlier derivatives are used for %d of %d scans.", reused, len(scans))
+        level = logging.INFO if reused else logging.WARNING
+        LOGGER.log(
+            level, "Earlier derivatives (-d) are used for %d of %d scans.", reused, len(scans)
+        )
     workflow = init_brainage_wf(scans, plan, precomputed)
     return _Run(settings, scans, plan, workflow, workflow.visit_desc(), warnings)
 

@@ -19,6 +19,9 @@ from scipy import sparse
 
 from bidsapp_brainage.running.children import end, forkserver, obituary, settle_in
 
+LOGGER = logging.getLogger("bidsapp_brainage")
+_LEAST_MEMORY_GB = 0.01  # of MultiProcPlugin._send_procs_to_workers
+
 
 class OneProcessPerNode(MultiProcPlugin):
     """MultiProc with the same arguments, but a process for each node.
@@ -30,6 +33,8 @@ class OneProcessPerNode(MultiProcPlugin):
 
     def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
         super().__init__(plugin_args=plugin_args)
+        # With less than this nipype waits for ever, even when nothing runs.
+        self.memory_gb: float = max(self.memory_gb, _LEAST_MEMORY_GB)
         self._context = forkserver()
 
     def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
@@ -42,6 +47,18 @@ class OneProcessPerNode(MultiProcPlugin):
         finally:
             self._stop_children()
             gc.unfreeze()
+
+    def _prerun_check(self, graph: Any) -> None:
+        """Say if a stage may need more memory than the run may use: it then runs alone."""
+        super()._prerun_check(graph)
+        needed = max((node.mem_gb for node in graph.nodes()), default=0.0)
+        if needed > self.memory_gb:
+            LOGGER.warning(
+                "A stage may need %.1f GB of memory, and this run may use %.1f GB (--mem): the "
+                "largest stages run one at a time, and may be killed for want of memory.",
+                needed,
+                self.memory_gb,
+            )
 
     def _generate_dependency_list(self, graph: Any) -> None:
         super()._generate_dependency_list(graph)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +55,7 @@ def test_missing_bids_dir(bids, card):
 
 
 def test_group_needs_no_raw_data(bids, card):
-    settings = make(bids / "nope", card, ("group",), output_dir=bids.parent / "out")
+    settings = make(bids / "nope", card, ("group",), model="sfcn2mm")
     assert validate(settings) == []
 
 
@@ -137,6 +138,9 @@ def test_work_dir_inside_output_is_a_warning(bids, card):
         ({"bias_correction": "file:/no/b.json"}, "--bias-correction /no/b.json"),
         ({"bias_correction": "reference"}, "belongs to the group level"),
         ({"explain": ["none", "cubes"]}, "none excludes the other methods"),
+        ({"explain": ["lrp"], "level": "minimal"}, "--level minimal explains nothing, so it excl"),
+        ({"memory_gb": 8 / 1024}, "this run may use 8 MB (`memory_gb`, or what the job was given"),
+        ({"memory_gb": 1 / 1024, "dry_run": True}, "for gigabytes write for example"),
         ({"atlas": "/no/a_dseg.nii.gz"}, "--atlas /no/a_dseg.nii.gz"),
         ({"models_dir": "/no/models"}, "--models-dir /no/models"),
         ({"atlases_dir": "/no/atlases"}, "--atlases-dir /no/atlases"),
@@ -178,6 +182,95 @@ def test_filter_file_is_read_early(bids, card, tmp_path):
     path = tmp_path / "filter.json"
     path.write_text("{")
     assert "not valid JSON" in problem(make(bids, card, bids_filter_file=path))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"T1w": {"acquisition": "mprage"}}', 'has T1w, and nothing for "t1w" (in small letters)'),
+        ('{"acquisition": "mprage"}', 'is read here: {"t1w": {"acquisition": "mprage"}}'),
+        ('{"bold": {}}', "has bold"),
+        ('{"t1w": "mprage"}', "must look like"),
+        ('{"t1w": {"Acquisition": "mprage"}}', "Acquisition is not an entity of a T1w image"),
+    ],
+)
+def test_filters_that_would_be_passed_over(bids, card, tmp_path, text, words):
+    path = tmp_path / "filter.json"
+    path.write_text(text)
+    assert words in problem(make(bids, card, bids_filter_file=path))
+
+
+def test_filters_for_other_images_are_named(bids, card, tmp_path):
+    path = tmp_path / "filter.json"
+    path.write_text('{"t1w": {"run": null}, "bold": {}}')
+    (warning,) = validate(make(bids, card, bids_filter_file=path))
+    assert "without effect are bold" in warning
+
+
+@pytest.mark.parametrize(
+    ("described", "refused"),
+    [
+        ({"DatasetType": "raw"}, True),
+        ({"Name": "no type means raw"}, True),
+        ({"DatasetType": "derivative"}, False),
+        ({"PipelineDescription": {"Name": "fmriprep"}}, False),
+        ({"GeneratedBy": [{"Name": "fMRIPrep"}]}, False),
+    ],
+)
+def test_raw_data_are_no_derivatives(bids, card, tmp_path, described, refused):
+    root = tmp_path / "other"
+    root.mkdir()
+    (root / "dataset_description.json").write_text(json.dumps(described))
+    settings = make(bids, card, derivatives=[["other", str(root)]])
+    if refused:
+        assert f"--derivatives {root} is a raw dataset" in problem(settings)
+    else:
+        assert validate(settings) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("plugin: Nosuch", "nipype has no plugin 'Nosuch'; it has "),
+        ("plugin: MultiProc\nplugin_args: {memory_gb: 0.5}", "give at least 1"),
+        ("plugin: MultiProc\nplugin_args: {n_procs: four}", "n_procs: nprocs = 'four': expected"),
+        ("- MultiProc", "expected YAML with"),
+    ],
+)
+def test_plugin_files(bids, card, tmp_path, text, words):
+    path = tmp_path / "plugin.yml"
+    path.write_text(text)
+    assert words in problem(make(bids, card, plugin_file=path))
+
+
+def test_good_plugin_file(bids, card, tmp_path):
+    path = tmp_path / "plugin.yml"
+    path.write_text("plugin: MultiProc\nplugin_args: {n_procs: 2, memory_gb: 4}")
+    assert validate(make(bids, card, plugin_file=path)) == []
+
+
+def test_group_level_of_a_model_without_predictions(bids, card, tmp_path):
+    folder = tmp_path / "out" / "sub-01" / "anat"
+    folder.mkdir(parents=True)
+    (folder / "sub-01_desc-tiny_brainage.tsv").touch()
+    assert "has no predictions of it, but of tiny" in problem(
+        make(bids, card, ("group",), model="nosuch")
+    )
+    (warning,) = validate(make(bids, card, ("group",), model="tiny", explain=("lrp",)))
+    assert warning.startswith("--model, --explain: without effect on the group level")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"level": "minimal", "atlas": "Nope"}, "--atlas: without effect, because nothing is exp"),
+        ({"explain": ("none",), "cube_mm": 4.0}, "--cube-size: without effect, because nothing"),
+        ({"cube_mm": 4.0}, "--cube-size: without effect, because --explain does not name cubes"),
+    ],
+)
+def test_options_without_effect_are_named(bids, card, options, words):
+    (warning,) = validate(make(bids, card, **options))
+    assert warning.startswith(words)
 
 
 def test_empty_dataset_is_no_input(tmp_path, card):

@@ -95,6 +95,16 @@ def test_one_scan_after_the_other(tmp_path: Path) -> None:
     assert ended == ["first2", "second2", "first1", "second1", "first0", "second0"]
 
 
+@pytest.mark.timeout(60)
+def test_too_little_memory_is_told_and_does_not_hang(tmp_path: Path, caplog) -> None:
+    workflow = make_workflow(tmp_path, [add_one, add_one])
+    recorder = Recorder()
+    arguments = {"n_procs": 2, "raise_insufficient": False, "status_callback": recorder}
+    workflow.run(plugin=OneProcessPerNode({**arguments, "memory_gb": 0.001, "log_level": 50}))
+    assert [status for _, status in recorder.events] == ["start", "end"] * 4  # one at a time
+    assert "may use 0.0 GB (--mem): the largest stages run one at a time" in caplog.text
+
+
 def test_what_a_node_says_is_relayed_with_its_name(tmp_path: Path) -> None:
     heard: list[tuple[int, str, str]] = []
     arguments = {"n_procs": 1, "memory_gb": 4, "status_callback": Recorder(), "log_level": 50}
