@@ -219,10 +219,11 @@ def _scans(facts: SampleFacts) -> list[Reason]:
     parts = [f"{bad} should not be used"] if bad else []
     parts += [f"{doubtful} should be looked at closer"] if doubtful else []
     title = f"Of {n} scans {' and '.join(parts)}"
-    text = "They are in all numbers of this page; none was dropped."
+    text = "They are in all numbers of this page."
     remedy = (
-        "Look at the pages of the scans that the table under Quality names, rate them, and compare "
-        "results with and without them."
+        "Look at the pages of the scans that the table under Quality names and rate them "
+        "(--ratings): results with and without those rated low stand under Sensitivity then, and "
+        "--min-rating leaves them out."
     )
     return [Reason("scans", level, title, text, remedy)]
 
