@@ -313,6 +313,7 @@ def _warnings(settings: Settings) -> Iterator[str]:
     if settings.processing.sloppy:
         yield "--sloppy is for testing only: do not use these results."
     yield from _without_effect(settings)
+    yield from _of_later_tables(settings)
     if settings.resources.omp_nthreads > settings.resources.nprocs:
         yield "--omp-nthreads is larger than --nprocs; one process may use more than you wanted."
     description = settings.bids_dir / "dataset_description.json"
@@ -340,6 +341,16 @@ def _without_effect(settings: Settings) -> Iterator[str]:
     filters = settings.selection.bids_filter_file
     if filters is not None and (others := unread_filters(filters)):
         yield f"--bids-filter-file {filters}: without effect are {', '.join(others)}; t1w counts."
+
+
+def _of_later_tables(settings: Settings) -> Iterator[str]:
+    """Ratings that no table of the group knows after this run."""
+    if "group" in settings.analysis_level and not settings.execution.reports_only:
+        return
+    if idle := _given_of(("min_rating",), settings):
+        yield f"{idle[0]}: without effect until the group level computes its tables."
+    if "group" in settings.analysis_level and settings.selection.ratings:
+        yield "--ratings: kept; tables of the group follow when it runs without --reports-only."
 
 
 def _computes(settings: Settings) -> bool:

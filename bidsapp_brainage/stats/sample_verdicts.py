@@ -221,9 +221,8 @@ def _scans(facts: SampleFacts) -> list[Reason]:
     title = f"Of {n} scans {' and '.join(parts)}"
     text = "They are in all numbers of this page."
     remedy = (
-        "Look at the pages of the scans that the table under Quality names and rate them "
-        "(--ratings): results with and without those rated low stand under Sensitivity then, and "
-        "--min-rating leaves them out."
+        "Look at the pages of the scans that the table under Quality names, and rate them: then "
+        "results with and without those rated low stand under Sensitivity."
     )
     return [Reason("scans", level, title, text, remedy)]
 

@@ -80,6 +80,24 @@ def test_what_explain_only_cannot_change_is_said(bids, card):
     assert warning.startswith("--skull-strip: without effect")
 
 
+def test_where_ratings_change_no_table_of_the_group_is_said(bids, card, tmp_path):
+    table = tmp_path / "ratings.tsv"
+    table.touch()
+    given = {"ratings": (table,), "min_rating": 2}
+
+    def told(*levels: str, **more: object) -> list[str]:
+        warnings = validate(make(bids, card, levels, **given, **more))
+        return [warning for warning in warnings if "rating" in warning]
+
+    assert told("group") == []
+    assert [warning.partition(":")[0] for warning in told("group", reports_only=True)] == [
+        "--min-rating",
+        "--ratings",
+    ]
+    (warning,) = told("participant")
+    assert warning.startswith("--min-rating: without effect")
+
+
 def test_same_input_and_output_suggests_derivatives(bids, card):
     assert "derivatives/bidsapp_brainage-" in problem(make(bids, card, output_dir=bids))
 

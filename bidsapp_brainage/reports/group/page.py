@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from bidsapp_brainage.bids.dataset import shows_synthetic_people
 from bidsapp_brainage.bids.names import output_path
@@ -33,6 +34,17 @@ from bidsapp_brainage.reports.verdicts.banner import banner
 from bidsapp_brainage.reports.verdicts.sample import verdict_of
 from bidsapp_brainage.stats.verdicts import Verdict
 
+#: Tables that are shown as they are, by their place on the page.
+_FURTHER = MappingProxyType(
+    {
+        "sample": SAMPLE_RESULTS,
+        "gaps": GAP_RESULTS,
+        "repeats": REPEAT_RESULTS,
+        "sensitivity": (SENSITIVITY,),
+        "agreement": (RATER_AGREEMENT,),
+    }
+)
+
 
 def write_group_report(
     output_dir: Path, label: str, *, run: RunRecord | None = None, written: str = ""
@@ -56,13 +68,7 @@ def write_group_report(
         if isinstance(found := atlas["judged"], Verdict)
     ]
     maps = population_section(results, gallery)
-    further = {
-        "sample": shown_tables(results, SAMPLE_RESULTS),
-        "gaps": shown_tables(results, GAP_RESULTS),
-        "repeats": shown_tables(results, REPEAT_RESULTS),
-        "sensitivity": shown_tables(results, (SENSITIVITY,)),
-        "agreement": shown_tables(results, (RATER_AGREEMENT,)),
-    }
+    further = {part: shown_tables(results, kinds) for part, kinds in _FURTHER.items()}
     notes = results.notes()
     ratings = quality_tables.rating_table(results.rows("scanratings"), link)
     page = render(
