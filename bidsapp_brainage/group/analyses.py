@@ -268,11 +268,12 @@ def summarise(
     study = replace(study, ratings=ratings)
     kept = without_scans(model, ratings.below(ratings.minimum))
     prepared, notes = prepare(kept, participants, study, seed=seed)
-    others = {
-        minimum: without_scans(model, ratings.below(minimum)) for minimum in ratings.other_minimums
-    }
+    others = ratings.other_minimums(frozenset(model.brainage["scan"]))
     by_rating = {
-        n: prepare(other, participants, study, seed=seed)[0] for n, other in others.items()
+        minimum: prepare(
+            without_scans(model, ratings.below(minimum)), participants, study, seed=seed
+        )[0]
+        for minimum in others
     }
     prepared = replace(prepared, by_rating=by_rating)
     notes = [*notes_of("unreadable", unreadable, "warning"), *notes]

@@ -96,13 +96,12 @@ class Ratings:
             for row in left_out.to_dict("records")
         }
 
-    @property
-    def other_minimums(self) -> list[int]:
-        """Lowest ratings that would leave out other scans than the one that was chosen."""
+    def other_minimums(self, scans: Set[str]) -> list[int]:
+        """Lowest ratings that would leave out others of the scans than the chosen one, not all."""
         seen = [self.below(self.minimum)]
         others = []
         for minimum in range(EXCLUDE, BEST):
-            if self.below(minimum) not in seen:
+            if self.below(minimum) not in seen and not scans <= self.below(minimum):
                 seen.append(self.below(minimum))
                 others.append(minimum)
         return others

@@ -108,7 +108,7 @@ def test_a_minimum_that_changes_nothing_is_not_told(root):
     assert not {"min_rating=3", "min_rating=4"} & analysed
 
 
-def test_all_left_out_is_an_error_with_a_remedy(root):
+def test_all_left_out_is_an_error_with_a_remedy_only_where_that_was_chosen(root):
     scans = [f"sub-{n:02d}" for n in range(1, N_PEOPLE + 1)]
     table = stored_ratings(root).iloc[:1].reindex([0] * N_PEOPLE).assign(scan=scans, rating=1)
     with pytest.raises(NoInputError, match="below `min_rating`: give a lower one"):

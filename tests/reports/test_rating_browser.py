@@ -12,6 +12,7 @@ from bidsapp_brainage.bids.ratings import read_ratings
 from bidsapp_brainage.cli.run import main
 from bidsapp_brainage.group import analyses
 from bidsapp_brainage.io import read_tsv
+from bidsapp_brainage.reports.cohort.page import write_cohort_page
 from bidsapp_brainage.reports.figures import drawing
 from bidsapp_brainage.reports.individual.page import write_individual_report
 from tests.group.derivatives import write_derivatives
@@ -130,3 +131,22 @@ def test_the_bar_of_ratings_has_no_barrier(person: Any) -> None:
     _start(person, "Ann")
     person.keyboard.press("2")
     assert violations(person) == []
+
+
+def test_keys_lead_from_person_to_person_and_drafts_come_along(
+    browser: Any, tmp_path: Path
+) -> None:
+    for subject in ("01", "02"):
+        write_person(tmp_path, Person(subject, explain=False))
+        write_individual_report(tmp_path, subject, run=RUN)
+    write_cohort_page(tmp_path)
+    pages = (".html", "#after=sub-01", "_thumbnails.jpg")
+    for page in open_page(browser, tmp_path / "sub-01.html", beside=pages):
+        _start(page, "Ann")
+        for key in "3n":
+            page.keyboard.press(key)
+        page.wait_for_url("**/sub-02.html")
+        bar = page.locator("[data-rating-bar]")
+        bar.get_by_text("sub-02: no grade").wait_for()
+        page.keyboard.press("1")
+        bar.get_by_text("Export all ratings (2)").wait_for()
