@@ -7,15 +7,17 @@ have reached the whole grid.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from .costs import Extent, Form, changes_cost, output_boxes_cost
-from .geometry import Shape
+from .geometry import Shape, flat_positions
 from .graph import Kind, Layer
-from .lookups import Lookup
-from .regions import Numbers, Patches, bounds, rows_in, window_positions
+from .lookups import Lookup, int32
+from .regions import Numbers, Patches, bounds, positions, rows_in, window_positions
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class BoxTable:
         What lies around ``read``: that of the window where boxes are the whole grid, else none.
     lookup : Lookup or None
         Values of all boxes in order; None when they are the rows of the input, in order.
+    entries : Tensor or None
+        Positions of boxes that are outputs; None when all are, in order.
     """
 
     n_boxes: int
@@ -40,6 +44,7 @@ class BoxTable:
     before: Shape
     padding: Shape
     lookup: Lookup | None
+    entries: Tensor | None
 
 
 def box_shape(
@@ -59,7 +64,7 @@ def box_shape(
 def make_boxes(
     layer: Layer, own: Patches, numbers: Numbers, starts: tuple[int, ...], shape: Shape
 ) -> BoxTable:
-    """Make the table of a layer of which `own` are boxes of a shape, one for each region.
+    """Make the table of a layer of which `own` is computed in boxes of a shape.
 
     `numbers` are the changed rows of its input, those of each region begin at `starts`; behind them
     stands the number of all.
@@ -69,9 +74,13 @@ def make_boxes(
     padding = window.padding if shape == layer.grid else (0,) * len(shape)
     before = layer.before_pool(shape)
     origin, _ = bounds(own, len(starts) - 1, len(shape))
+    origin = np.minimum(origin, np.asarray(layer.grid) - shape)
     low = origin * layer.patch.stride - np.asarray(window.padding) + padding
     places, inside = window_positions(low, read, layer.source_grid)
     rows = np.where(inside, rows_in(numbers, starts, low, read), np.int32(-2)).ravel()
     in_order = np.array_equal(rows, np.arange(starts[-1]))
     lookup = None if in_order else Lookup.of(rows, places)
-    return BoxTable(len(low), read, before, padding, lookup)
+    regions, outputs = positions(own, len(shape))
+    entries = flat_positions(outputs - origin[regions], shape) + regions * math.prod(shape)
+    everything = len(entries) == len(low) * math.prod(shape)
+    return BoxTable(len(low), read, before, padding, lookup, None if everything else int32(entries))

@@ -16,13 +16,14 @@ from .sums.tiling import PRODUCTS, SIDE, tiled_axes
 Form: TypeAlias = Literal["rows", "tiles", "boxes"]
 """How sums over windows are computed: from changed rows, from tiles, or from boxes of them."""
 
-# Beside the products themselves, for each value that goes in and comes out: of tiles, rows and
-# boxes. Measured with 12 to 256 channels.
-TILE_IN, TILE_OUT, ROW_OUT, BOX_IN, BOX_OUT = 24, 33, 18, 16, 64
-BOX_PRODUCT = 0.85  # of a multiply-add of oneDNN
+# Of a multiply-add, and for each value that goes in and comes out: of tiles, rows and boxes.
+# Measured with 12 to 256 channels.
+TILE_PRODUCT, TILE_IN, TILE_OUT = 1.3, 36, 50
+ROW_PRODUCT, ROW_OUT = 1, 60
+BOX_PRODUCT, BOX_IN, BOX_OUT = 1, 32, 96
 LANES = 16  # channels that oneDNN computes together
 MOVED = 32  # to move a value from or to a table's place
-TAKEN = 128  # to take a value of a window by a table
+TAKEN = 128  # to take a value of a maximum by a table
 # Part of the positions of tiles that have changed, in regions of compact shape.
 USUAL_PART = 0.72
 
@@ -69,7 +70,8 @@ def sums_costs(layer: Layer, channels: int, inputs: Extent) -> dict[Form, float]
 def changes_cost(layer: Layer, channels: int, inputs: Extent, n_outputs: int) -> float:
     """Time of the outputs that change, and of no others."""
     if layer.kind is not Kind.CONV:
-        return TAKEN * n_outputs * layer.window.size * channels
+        taken = n_outputs * layer.window.size * channels
+        return taken * (TAKEN if layer.kind is Kind.MAX else 2 * MOVED)
     moves = MOVED * (inputs.n_positions * channels + n_outputs * layer.channels)
     return moves + min(sums_costs(layer, channels, inputs).values())
 
@@ -87,12 +89,12 @@ def output_boxes_cost(layer: Layer, channels: int, n_boxes: int, shape: Shape) -
 
 def _rows_cost(layer: Layer, channels: int, inputs: Extent) -> float:
     products = inputs.n_positions * layer.window.size / layer.window.n_phases
-    return products * layer.channels * (channels / layer.groups + ROW_OUT)
+    return products * layer.channels * (ROW_PRODUCT * channels / layer.groups + ROW_OUT)
 
 
 def _tiles_cost(layer: Layer, channels: int, n_tiles: float, n_axes: int) -> float:
     out = layer.channels
-    one = channels * out / layer.groups + TILE_IN * channels + TILE_OUT * out
+    one = TILE_PRODUCT * channels * out / layer.groups + TILE_IN * channels + TILE_OUT * out
     return n_tiles * PRODUCTS**n_axes * one
 
 

@@ -198,8 +198,12 @@ class Propagation:
             else:
                 pooled = max_pool(apply_all(operation.early, sums), layer.pool)
                 rows.append(apply_all(operation.late, as_rows(pooled)))
+        kept = torch.cat(totals) if self._keep_sums and layer.keeps_sums else None
         together = rows[0] if len(rows) == 1 else torch.cat(rows)
-        return together, torch.cat(totals) if self._keep_sums and layer.keeps_sums else None
+        if boxes.entries is None:
+            return together, kept
+        picked = None if kept is None else kept.index_select(0, boxes.entries)
+        return together.index_select(0, boxes.entries), picked
 
     # -- overlapping maxima and functions of tensors -------------------------------------------
 

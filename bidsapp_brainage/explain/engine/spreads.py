@@ -16,7 +16,7 @@ from .boxes import box_shape
 from .costs import Extent, Form
 from .geometry import Patch, Shape, Window, reached, union
 from .graph import Kind, Layer
-from .regions import Patches, apart, bounds, boxes, counts, side_by_side
+from .regions import Patches, apart, boxes, counts, side_by_side
 
 SMALL_GRID = 1 << 14
 
@@ -37,7 +37,8 @@ class Spread:
     joint : bool
         Whether the layer's inputs and ``own`` have an axis of regions.
     shape : tuple of int or None
-        Of the boxes that ``own`` are, in grid positions; None where it is what changes, no more.
+        Of boxes in which the layer is computed, in grid positions; None where only changes are.
+        With boxes as large as the grid ``own`` is everything.
     """
 
     own: Patches
@@ -74,10 +75,8 @@ def spread(
             channels, inputs = layers[source].channels, found[source]
             if layer.slides:
                 shape = _box_shape(layer, channels, inputs, own, joint=joint, form=form)
-            if shape is not None:
-                low, _ = bounds(own, n_regions, len(shape))
-                fits = np.asarray(layer.grid) - shape
-                own = boxes(np.minimum(low, fits), shape, joint=joint)
+            if shape == layer.grid:
+                own = boxes(np.zeros((n_regions, len(shape)), np.int64), shape, joint=joint)
         small = math.prod(layer.grid) <= small_grid
         read = own
         if small != joint:
