@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .geometry import Shape, Window
 from .graph import Kind, Layer, Network, Operation, PointFunction
-from .windows import as_rows, as_volume, max_pool, padded, window_sums
+from .windows import as_rows, as_volume, convolve, max_pool, padded, window_sums
 
 STEM_SLAB = 8192  # patches that are laid out at a time
+SLAB_BYTES = 16 << 20  # of the sums before a pool at a time
 STEM_BYTES = 1 << 20  # of their products at a time: what the second cache of a core holds
 
 
@@ -94,14 +96,47 @@ def _layer(
         assert operation.function is not None
         return apply_all(operation.late, operation.function(*sources)), None
     volume = as_volume(sources[0], layer.source_grid)
-    sums = window_sums(layer, operation, volume)
-    if layer.pool is not None and not keep:
-        pooled = max_pool(apply_all(operation.early, sums), layer.pool)
-        return apply_all(operation.late, as_rows(pooled)), None
-    total = as_rows(sums)
     if layer.pool is not None:
-        total = group_children(total, layer)
+        return _pooled(layer, operation, volume, keep=keep)
+    total = as_rows(window_sums(layer, operation, volume))
     return finish(layer, operation, total), total if layer.keeps_sums else None
+
+
+def _pooled(
+    layer: Layer, operation: Operation, volume: Tensor, *, keep: bool
+) -> tuple[Tensor, Tensor | None]:
+    """A convolution and its pool in slabs along the first axis, which stay in the cache."""
+    assert layer.pool is not None
+    children, plane = layer.n_children * layer.channels, math.prod(layer.grid[1:])
+    out = volume.new_empty(math.prod(layer.grid), layer.channels)
+    totals = volume.new_empty(len(out), children) if keep else None
+    most = max(1, SLAB_BYTES // (plane * children * volume.element_size()))
+    per_slab = most if volume.device.type == "cpu" else layer.grid[0]
+    for first in range(0, layer.grid[0], per_slab):
+        last = min(first + per_slab, layer.grid[0])
+        rows = slice(first * plane, last * plane)
+        sums = _slab_sums(layer, operation, volume, first, last)
+        if totals is None:
+            pooled = max_pool(apply_all(operation.early, sums), layer.pool)
+            out[rows] = apply_all(operation.late, as_rows(pooled))
+        else:
+            totals[rows] = group_children(as_rows(sums), layer, tuple(sums.shape[2:]))
+            out[rows] = finish(layer, operation, totals[rows])
+    return out, totals
+
+
+def _slab_sums(layer: Layer, operation: Operation, volume: Tensor, first: int, last: int) -> Tensor:
+    """Sums of a convolution for the planes `first` to `last` behind its pool."""
+    window, patch = layer.window, layer.patch
+    assert operation.weight is not None and layer.pool is not None
+    low = first * patch.stride[0] - window.padding[0]
+    high = (last - 1) * patch.stride[0] + patch.kernel[0] - window.padding[0]
+    n = layer.source_grid[0]
+    part = volume[:, :, max(low, 0) : min(high, n)]
+    margins = (max(-low, 0), max(high - n, 0))
+    if any(margins):
+        part = F.pad(part, [*(0,) * (2 * len(layer.grid) - 2), *margins])
+    return convolve(layer, part, operation.weight, operation.bias, (0, *window.padding[1:]))
 
 
 def finish(layer: Layer, operation: Operation, sums: Tensor) -> Tensor:
@@ -125,14 +160,10 @@ def voxel_sums(operation: Operation, rows: Tensor) -> Tensor:
     return sums
 
 
-def group_children(sums: Tensor, layer: Layer, before: Shape | None = None) -> Tensor:
-    """Rows of a convolution put side by side for each output of the absorbed pool.
-
-    They lie on the grid `before` the pool, the layer's own unless given.
-    """
+def group_children(sums: Tensor, layer: Layer, before: Shape) -> Tensor:
+    """Rows of a convolution, on a grid `before` the absorbed pool, side by side for each output."""
     assert layer.pool is not None
     kernel, channels = layer.pool.kernel, layer.channels
-    before = layer.before if before is None else before
     grid, pooled = sums.reshape(*before, channels), layer.pool.grid(before)
     covered = grid[tuple(slice(0, n * k) for n, k in zip(pooled, kernel, strict=True))]
     parts = [size for n, k in zip(pooled, kernel, strict=True) for size in (n, k)]

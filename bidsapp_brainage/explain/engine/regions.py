@@ -57,11 +57,11 @@ def bounds(patches: Patches, n_regions: int, n_dims: int) -> tuple[Coordinates, 
     return low, high
 
 
-def boxes(low: Coordinates, shape: Shape, *, joint: bool) -> Patches:
-    """Full boxes of one shape that begin at `low` (regions, axes)."""
-    box = np.ones(shape, dtype=bool)
-    apart = tuple(Patch(tuple(origin.tolist()), box) for origin in low)
-    return (side_by_side(apart),) if joint else apart
+def everything(grid: Shape, n_regions: int, *, joint: bool) -> Patches:
+    """All positions of a grid for each region."""
+    if joint:
+        return (Patch((0,) * (len(grid) + 1), np.ones((n_regions, *grid), dtype=bool)),)
+    return (Patch((0,) * len(grid), np.ones(grid, dtype=bool)),) * n_regions
 
 
 def positions(patches: Patches, n_dims: int) -> tuple[NDArray[np.int64], Coordinates]:

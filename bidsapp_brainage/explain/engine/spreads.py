@@ -16,7 +16,7 @@ from .boxes import box_shape
 from .costs import Extent, Form
 from .geometry import Patch, Shape, Window, reached, union
 from .graph import Kind, Layer
-from .regions import Patches, apart, boxes, counts, side_by_side
+from .regions import Patches, apart, counts, everything, side_by_side
 
 SMALL_GRID = 1 << 14
 
@@ -76,7 +76,7 @@ def spread(
             if layer.slides:
                 shape = _box_shape(layer, channels, inputs, own, joint=joint, form=form)
             if shape == layer.grid:
-                own = boxes(np.zeros((n_regions, len(shape)), np.int64), shape, joint=joint)
+                own = everything(layer.grid, n_regions, joint=joint)
         small = math.prod(layer.grid) <= small_grid
         read = own
         if small != joint:

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from bidsapp_brainage.explain.engine import OcclusionPlan, trace
+from bidsapp_brainage.explain.engine import OcclusionPlan, Run, trace
 from bidsapp_brainage.explain.engine.full_pass import full_pass
 from bidsapp_brainage.explain.engine.sums.blocks import Block, TileBlock
+from bidsapp_brainage.explain.engine.sums.layouts import BoxBlock
 from bidsapp_brainage.explain.engine.sums.tiling import tiled_axes
 
 GRID = (20, 20, 20)
@@ -69,6 +70,56 @@ def test_blocks_hold_what_the_workspace_holds():
     blocks = blocks_of(conv, block_bytes=4 * 10 * values)
     assert sum(block.n_tiles for block in blocks) == 64
     assert max(block.n_tiles for block in blocks) <= 10
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [
+        nn.Conv3d(2, 4, 3, padding=1),
+        nn.Conv3d(2, 4, 3, stride=2, padding=2),
+        nn.Conv3d(2, 4, (5, 3, 1), padding=(4, 0, 0), dilation=(2, 1, 1)),
+    ],
+)
+def test_slabs_give_what_the_whole_volume_gives(conv, monkeypatch):
+    monkeypatch.setattr("bidsapp_brainage.explain.engine.full_pass.SLAB_BYTES", 1)
+    net = nn.Sequential(nn.Conv3d(2, 2, 1), nn.Tanh(), conv, nn.MaxPool3d(2)).double().eval()
+    network = trace(net, (2, *GRID))
+    volume = torch.randn(2, *GRID, dtype=torch.float64)
+    with torch.inference_mode():
+        expected = net(volume[None])[0].flatten(1).t()
+        for keep in (True, False):
+            values = full_pass(network, volume.flatten(1).t(), keep=keep)
+            found = values.outputs[network.outputs[0]]
+            torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_boxes_of_the_whole_grid_are_computed_in_parts(monkeypatch):
+    monkeypatch.setattr("bidsapp_brainage.explain.engine.propagation.BOX_VALUES", 1)
+    net = nn.Sequential(
+        nn.Conv3d(2, 4, 3, padding=1), nn.GELU(), nn.MaxPool3d(2), nn.MaxPool3d(3, 1, 1),
+        nn.Conv3d(4, 3, 3, padding=1), nn.AdaptiveAvgPool3d(1), nn.Flatten(),
+    ).double().eval()  # fmt: skip
+    volume, masks = torch.randn(2, *GRID, dtype=torch.float64), np.zeros((3, *GRID), dtype=bool)
+    for k, mask in enumerate(masks):
+        mask[k : 17 + k, 2:18, 1:19] = True
+    network = trace(net, (2, *GRID))
+    plan = OcclusionPlan.from_masks(network, list(masks), form="boxes")
+    boxed = [table.boxes for table in plan.chunk((0, 1, 2)).layers]
+    assert sum(boxes is not None and boxes.n_boxes == 3 for boxes in boxed) >= 3
+    (found,) = Run(plan, network, volume).occlude(0.0)
+    with torch.inference_mode():
+        hidden = [volume.masked_fill(torch.from_numpy(mask), 0.0) for mask in masks]
+        expected = net(torch.stack(hidden))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("conv", [nn.Conv3d(48, 8, 3, 2, 1), nn.Conv3d(48, 8, 3, dilation=2)])
+def test_boxes_hold_every_changed_input_once(conv):
+    (boxes,) = blocks_of(conv, form="boxes")
+    assert isinstance(boxes, BoxBlock)
+    rows = boxes.inputs[boxes.inputs < 8**3]
+    assert sorted(rows.tolist()) == list(range(8**3))
+    assert len(boxes.absent) == 0
 
 
 def test_large_regions_pool_as_torch_does():
