@@ -253,10 +253,9 @@ def quality_reasons(decision: object, told: object) -> list[Reason]:
         return []
     found = [part.strip() for part in str(told).split(";")] if _is_known(told) else []
     remedies = [text for text in dict.fromkeys(map(flags.quality_remedy, found)) if text]
-    failed = decision == "fail"
-    title = "The quality checks failed" if failed else "The quality checks ask for a look"
-    text = " ".join(sentence(part) for part in found if part)
-    return [Reason("quality", level, title, text, " ".join(remedies))]
+    what = "Quality checks failed" if decision == "fail" else "Quality checks"
+    title = f"{what}: {', '.join(found) or 'look at the image'}"
+    return [Reason("quality", level, title, remedy=" ".join(remedies))]
 
 
 def _remarks(row: Mapping[str, object]) -> list[Reason]:

@@ -50,7 +50,7 @@ def test_quality_checks_count_with_their_remedy(check):
     row = {"decision": check.decision, "decision_reason": f"{check.reason}; something new"}
     found = scan_verdict(GOOD, row)
     assert found.level == {"warn": "look closer", "fail": "do not use"}[check.decision]
-    assert found.reasons[0].text == f"{check.reason[0].upper()}{check.reason[1:]}. Something new."
+    assert found.summary.endswith(f": {check.reason}, something new")
     assert check.remedy in found.advice
 
 
@@ -69,7 +69,9 @@ def test_an_image_that_failed_the_checks_says_so_where_its_age_is_missing():
     failed = {"decision": "fail", "decision_reason": "does not resemble the template"}
     found = scan_verdict(None, failed)
     assert "fails the quality checks" in found.reasons[0].text
-    assert found.summary == "No age was predicted; The quality checks failed"
+    assert found.summary == (
+        "No age was predicted; Quality checks failed: does not resemble the template"
+    )
 
 
 def test_an_age_that_is_not_known_is_a_remark_and_a_missing_interval_a_doubt():

@@ -17,7 +17,7 @@ from bidsapp_brainage.reports.cohort.columns import columns
 from bidsapp_brainage.reports.cohort.thumbnails import KINDS, write_thumbnails
 from bidsapp_brainage.reports.html import moment
 from bidsapp_brainage.stats.agreement.raters import consensus
-from bidsapp_brainage.stats.verdicts import Reason, scan_verdict
+from bidsapp_brainage.stats.verdicts import scan_verdict
 
 Value = str | float | None
 Rating = Mapping[str, object]
@@ -183,14 +183,8 @@ def _results(
         else None,
         "raters": ", ".join(str(rating["rater"]) for rating in ratings) or None,
         "verdict": verdict.level,
-        "doubts": "; ".join(map(_doubt, verdict.doubts)) or None,
+        "doubts": verdict.summary or None,
     }
-
-
-def _doubt(reason: Reason) -> str:
-    """What speaks against a scan; of the quality checks what they found."""
-    found = reason.text.rstrip(".") if reason.key == "quality" else ""
-    return found or reason.title
 
 
 def _subject(scan: str) -> str:

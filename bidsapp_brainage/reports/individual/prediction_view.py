@@ -9,6 +9,7 @@ import pandas as pd
 
 from bidsapp_brainage.bids.derivatives import TableFile
 from bidsapp_brainage.imaging.expected import (
+    QUANTILES,
     REFERENCE,
     REFERENCE_PEOPLE,
     VOLUME_LIMITS,
@@ -198,8 +199,10 @@ def _expected_cell(row: Mapping[str, object], name: str) -> Cell:
     if high is not None:
         return Cell(f"{significant(high)} or less")
     if name in REFERENCE:
-        seen = REFERENCE[name]
-        return Cell(f"({significant(seen[0], 3)} to {significant(seen[-1], 3)})")
+        first, last = (
+            significant(float(f"{end:.3g}")) for end in REFERENCE[name][:: len(QUANTILES) - 1]
+        )
+        return Cell(f"({first} to {last})")
     return Cell("")
 
 
