@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -86,35 +86,41 @@ class Clocks:
 def simulate(root: Path, n_scans: int, *, seed: int = 0) -> None:
     """Write what the page reads of so many scans, and as many files as real scans have."""
     rng = np.random.default_rng(seed)
-    figures = draw_figures(root / ".figures")
-    empty = root / ".figures" / "empty"
-    empty.touch()
+    names = _names(draw_figures(root / ".figures"))
     people = []
     numbers = count(1)
     written = 0
     while written < n_scans:
         number = next(numbers)
-        subject = f"{number:04d}"
-        sessions = ("1", "2") if number % TWICE == 0 and n_scans - written > 1 else ("",)
-        scans = [
-            (("sub", subject), *((("ses", session),) if session else ())) for session in sessions
-        ]
+        subject = f"sub-{number:04d}"
+        twice = number % TWICE == 0 and n_scans - written > 1
+        scans = [f"{subject}_ses-{session}" for session in "12"] if twice else [subject]
         age = rng.uniform(18, 85)
         about = {"sex": rng.choice(["F", "M"]), "site": rng.choice(["A", "B", "C"])}
-        people.append({"participant_id": f"sub-{subject}", "age": age, **about})
+        people.append({"participant_id": subject, "age": age, **about})
         failed = number % FAILED == 0
-        _write_log(root, scans, failed=failed, rng=rng)
-        for scan in scans:
-            if not failed:
-                _write_tables(root, scan, age, rng)
-                for key, path in figures.items():
-                    _link(path, _figure_path(root, key, scan))
-                for unread in range(UNREAD):
-                    name = f"{_name(scan)}_desc-x{unread}_T1w.nii.gz"
-                    _link(empty, output_path(root, "qc", scan, model=MODEL).with_name(name))
-        write_text(root / f"sub-{subject}.html", "<!DOCTYPE html><title>a person</title>")
+        _write_log(root / subject, scans, failed=failed, rng=rng)
+        for scan in scans if not failed else ():
+            session = scan.removeprefix(subject).replace("_", "/")
+            folders = {"figures": f"{subject}/figures", "anat": f"{subject}{session}/anat"}
+            _write_tables(f"{root}/{folders['anat']}/{scan}", age, rng)
+            for folder, name, source in names:
+                _link(source, root / folders[folder] / f"{scan}{name}")
+        write_text(root / f"{subject}.html", "<!DOCTYPE html><title>a person</title>")
         written += len(scans)
     write_tsv(root / "participants.tsv", pd.DataFrame(people))
+
+
+def _names(figures: Mapping[str, Path]) -> list[tuple[str, str, Path]]:
+    """Folder, end of the name and content of the files of a scan that are the same for all."""
+    empty = next(iter(figures.values())).with_name("empty")
+    empty.touch()
+    names = []
+    for key, path in figures.items():
+        space = {"space": TEMPLATE} if key in ("before_figure", "after_figure") else {}
+        name = output_path(Path(), key, (("sub", "x"),), model=MODEL, **space).name
+        names.append(("figures", name.removeprefix("sub-x"), path))
+    return names + [("anat", f"_desc-x{unread}_T1w.nii.gz", empty) for unread in range(UNREAD)]
 
 
 def draw_figures(folder: Path) -> dict[str, Path]:
@@ -133,16 +139,7 @@ def draw_figures(folder: Path) -> dict[str, Path]:
     return drawn
 
 
-def _figure_path(root: Path, key: str, scan: Sequence[tuple[str, str]]) -> Path:
-    space = {"space": TEMPLATE} if key in ("before_figure", "after_figure") else {}
-    return output_path(root, key, scan, model=MODEL, **space)
-
-
-def _name(scan: Sequence[tuple[str, str]]) -> str:
-    return "_".join(f"{key}-{value}" for key, value in scan)
-
-
-def _write_tables(root: Path, scan: Sequence[tuple[str, str]], age: float, rng: Any) -> None:
+def _write_tables(stem: str, age: float, rng: Any) -> None:
     predicted = 12 + 0.76 * age + rng.normal(0, 6)
     flag = rng.choice(["none", "unlike_training"], p=[0.97, 0.03])
     decision = rng.choice(["pass", "warn"], p=[0.93, 0.07])
@@ -161,16 +158,13 @@ def _write_tables(root: Path, scan: Sequence[tuple[str, str]], age: float, rng: 
         },
     }  # fmt: skip
     for key, row in rows.items():
-        path = output_path(root, key, scan, model=MODEL)
+        path = Path(f"{stem}_desc-{MODEL}_{key}.tsv")
         write_tsv(path, pd.DataFrame([row]).reindex(columns=columns_of(key)))
         write_json(sidecar_path(path), {"Model": {"Name": MODEL}})
 
 
-def _write_log(
-    root: Path, scans: Sequence[Sequence[tuple[str, str]]], *, failed: bool, rng: Any
-) -> None:
-    folder = root / f"sub-{dict(scans[0])['sub']}" / "log" / "20260131-120000_simulated"
-    names = [_name(scan) for scan in scans]
+def _write_log(person: Path, names: Sequence[str], *, failed: bool, rng: Any) -> None:
+    folder = person / "log" / "20260131-120000_simulated"
     reason = "The affine registration does not converge: look at the image."
     failures = [{"Scan": n, "Step": "affine", "Reason": reason} for n in names if failed]
     times = {"Started": "2026-01-31T12:00:00Z", "Ended": "2026-01-31T12:07:00Z"}

@@ -166,6 +166,7 @@ const cohort = (() => {
     row.setAttribute("aria-rowindex", at + 2);
     if (i === current) row.dataset.current = "";
     row.dataset.row = i;
+    row.dataset.at = at;
     const head = make("th");
     head.scope = "row";
     head.append(link(i, data.scan[i]));
@@ -215,11 +216,24 @@ const cohort = (() => {
     const last = Math.ceil((list.scrollTop + list.clientHeight) / size) + AROUND;
     return [first * per, Math.min(last * per, order.length)];
   };
+  // What is in view already stays; only what comes into view is made.
+  const patch = (parent, first, last, create) => {
+    const at = (child) => Number(child.dataset.at);
+    for (const child of Array.from(parent.children)) {
+      if (at(child) < first || at(child) >= last) child.remove();
+    }
+    for (let k = (parent.firstElementChild ? at(parent.firstElementChild) : last) - 1; k >= first; k -= 1) {
+      parent.prepend(create(order[k], k));
+    }
+    for (let k = parent.lastElementChild ? at(parent.lastElementChild) + 1 : last; k < last; k += 1) {
+      parent.append(create(order[k], k));
+    }
+  };
   const fillTable = (all) => {
     const [first, last] = all ? [0, order.length] : range(ROW, 1);
     space(bodies[0], first * ROW);
     space(bodies[2], Math.max(order.length - last, 0) * ROW);
-    bodies[1].replaceChildren(...order.slice(first, last).map((i, k) => tableRow(i, first + k)));
+    patch(bodies[1], first, last, tableRow);
   };
 
   // The mosaic.
@@ -237,11 +251,11 @@ const cohort = (() => {
     const { width, height, across } = grid();
     const [first, last] = all ? [0, order.length] : range(height, across);
     cells.style.height = `${Math.ceil(order.length / across) * height}px`;
-    cells.replaceChildren(...order.slice(first, last).map((i, k) => {
-      const at = first + k;
+    patch(cells, first, last, (i, at) => {
       const cell = link(i, "");
       cell.classList.add("cell");
       cell.dataset.row = i;
+      cell.dataset.at = at;
       if (i === current) cell.dataset.current = "";
       cell.style.cssText = `left:${(at % across) * width}px;top:${Math.floor(at / across) * height}px;width:${width}px;height:${height}px`;
       const under = make("span", "under");
@@ -250,13 +264,15 @@ const cohort = (() => {
       cell.append(strip(i, state.strip, Number(state.size), Math.min(width - 8, list.clientWidth - 12)), under);
       cell.title = [data.scan[i], value("verdict", i), value("doubts", i)].filter(Boolean).join(": ");
       return cell;
-    }));
+    });
   };
 
   const mosaic = () => state.view === "mosaic";
-  const fill = (all = false) => {
-    const held = document.activeElement?.dataset.item;
-    (mosaic() ? fillMosaic : fillTable)(all);
+  const fill = (all = false) => (mosaic() ? fillMosaic : fillTable)(all);
+  const refill = () => {
+    const held = list.contains(document.activeElement) ? document.activeElement.dataset.item : undefined;
+    (mosaic() ? cells : bodies[1]).replaceChildren();
+    fill();
     if (held !== undefined) list.querySelector(`[data-item="${held}"]`)?.focus({ preventScroll: true });
   };
   const build = () => { (mosaic() ? buildMosaic : buildTable)(); fill(); };
@@ -267,7 +283,7 @@ const cohort = (() => {
     requestAnimationFrame(() => { asked = false; fill(); });
   };
   list.addEventListener("scroll", soon, { passive: true });
-  addEventListener("resize", soon);
+  addEventListener("resize", () => refill());
   addEventListener("beforeprint", () => fill(true));
   addEventListener("afterprint", () => fill());
 
@@ -354,7 +370,7 @@ const cohort = (() => {
     current = i;
     if (i < 0) part("chosen").hidden = true;
     else panel(i);
-    if (mosaic() && wasOpen !== i >= 0) fill(); // the list became narrower or wider
+    if (mosaic() && wasOpen !== i >= 0) refill(); // the list became narrower or wider
     if (i >= 0) { reveal(i); fill(); }
     mark();
     if (focus) list.querySelector(`[data-item="${i}"]`)?.focus({ preventScroll: true });
@@ -517,7 +533,7 @@ const cohort = (() => {
     }
     const form = part("chosen").querySelector("[data-chosen]");
     if (current >= 0) { fillForm(form, current); ratings.now(data.scan[current]); }
-    fill();
+    refill();
   });
 
   arrange();
