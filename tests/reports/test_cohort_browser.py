@@ -130,10 +130,15 @@ def test_the_mosaic_shows_the_chosen_picture(page: Any) -> None:
     place = "cell => getComputedStyle(cell.querySelector('.strip')).backgroundPosition"
     first = page.locator(".cell").first
     assert first.evaluate(place) == "0px 0px"
-    page.locator("[data-part=strip]").select_option("3")
-    assert first.evaluate(place) == "0px -180px"  # 60 pixels a strip
-    page.locator("[data-part=size]").fill("100")
-    assert first.evaluate(place) == "0px -300px"
+    heights = []
+    for size in ("50", "100"):
+        page.locator("[data-part=size]").fill(size)
+        heights.append(first.locator(".strip").bounding_box()["height"])
+        page.locator("[data-part=strip]").select_option("3")
+        assert first.evaluate(place) == f"0px {-3 * heights[-1]:g}px"
+    assert heights[1] > 1.5 * heights[0]
+    box, around = first.bounding_box(), page.locator("[data-part=list]").bounding_box()
+    assert around["width"] % box["width"] < box["width"] / 10  # columns fill the width
 
 
 def test_arrow_keys_walk_and_enter_opens_the_person(page: Any) -> None:

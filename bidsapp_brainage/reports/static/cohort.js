@@ -238,9 +238,13 @@ const cohort = (() => {
 
   // The mosaic.
   const UNDER = 26;
+  // As many columns as come nearest to the size that is wanted; they fill the width.
   const grid = () => {
-    const width = Math.round(data.strip.width * state.size / data.strip.height) + 8;
-    return { width, height: Number(state.size) + UNDER, across: Math.max(Math.floor((list.clientWidth - 2) / width), 1) };
+    const wanted = data.strip.width * state.size / data.strip.height + 8;
+    const across = Math.max(Math.round(list.clientWidth / wanted), 1);
+    const width = Math.floor(list.clientWidth / across);
+    const high = Math.round((width - 8) * data.strip.height / data.strip.width);
+    return { width, high, height: high + UNDER, across };
   };
   let cells = null;
   const buildMosaic = () => {
@@ -248,7 +252,7 @@ const cohort = (() => {
     list.replaceChildren(cells);
   };
   const fillMosaic = (all) => {
-    const { width, height, across } = grid();
+    const { width, high, height, across } = grid();
     const [first, last] = all ? [0, order.length] : range(height, across);
     cells.style.height = `${Math.ceil(order.length / across) * height}px`;
     patch(cells, first, last, (i, at) => {
@@ -261,7 +265,7 @@ const cohort = (() => {
       const under = make("span", "under");
       const grade = value("rating", i);
       under.append(make("span", `dot ${badge(i)}`), make("span", "name", data.scan[i]), make("span", "", grade === null ? "" : `rated ${grade}`));
-      cell.append(strip(i, state.strip, Number(state.size), Math.min(width - 8, list.clientWidth - 12)), under);
+      cell.append(strip(i, state.strip, high, width - 8), under);
       cell.title = [data.scan[i], value("verdict", i), value("doubts", i)].filter(Boolean).join(": ");
       return cell;
     });
