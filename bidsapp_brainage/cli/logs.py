@@ -82,13 +82,17 @@ def messages_kept() -> Iterator[list[str]]:
 def write_run_logs(
     output_dir: Path, run_uuid: str, lines: list[str], roots: Mapping[str, Path]
 ) -> None:
-    """Write ``run.log`` into the log folder of this run of each participant that has one.
+    """Write ``run.log`` into the log folders of this run, as far as there are any.
 
-    Lines that name another participant are left out, and so are the places of folders.
+    That of a participant has no lines that name another one; none tells the places of folders.
     """
     from bidsapp_brainage import io
+    from bidsapp_brainage.bids.run_records import run_folder
 
     text = hide_paths("\n".join(lines), {str(root): name for name, root in roots.items()})
+    whole = run_folder(output_dir, run_uuid)
+    if whole.is_dir():
+        io.write_text(whole / "run.log", text + "\n")
     for folder in output_dir.glob(f"sub-*/log/{run_uuid}"):
         own = folder.parents[1].name.removeprefix("sub-")
         kept = [line for line in text.splitlines() if set(_SUBJECT.findall(line)) <= {own}]

@@ -14,6 +14,7 @@ import pytest
 
 from bidsapp_brainage import errors
 from bidsapp_brainage.bids.names import log_dir
+from bidsapp_brainage.bids.run_records import run_folder
 from bidsapp_brainage.cli import run
 from bidsapp_brainage.cli.logs import library_level, own_level
 from bidsapp_brainage.cli.signals import Terminated
@@ -166,6 +167,7 @@ def test_log_of_a_run_tells_each_participant_only_of_themselves(line, two_people
             folder = log_dir(settings.output_dir, label, settings.execution.run_uuid)
             folder.mkdir(parents=True)
             run.LOGGER.info("sub-%s: done in %s", label, settings.bids_dir)
+        run_folder(settings.output_dir, settings.execution.run_uuid).mkdir(parents=True)
         return 0
 
     monkeypatch.setattr(run, "_run_level", fake)
@@ -174,6 +176,11 @@ def test_log_of_a_run_tells_each_participant_only_of_themselves(line, two_people
     text = path.read_text()
     assert "sub-01: done in <bids_dir>" in text
     assert "sub-02" not in text
+    assert str(two_people.parent) not in text
+    (path,) = (two_people.parent / "out" / "logs").glob("*/run.log")
+    text = path.read_text()
+    assert "sub-01: done in <bids_dir>" in text
+    assert "sub-02: done in <bids_dir>" in text
     assert str(two_people.parent) not in text
 
 
