@@ -18,7 +18,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -250,12 +250,14 @@ def get_template(
         holds the command that fetches them, where TemplateFlow has them.
     """
     which = {"cohort": cohort} if cohort else {}
+    needed = {"suffix": _NEEDED, **which, "resolution": resolution}
+    ask = partial(query_one, name, home=home, needed=needed, **which)
     resolutions = _PREFERRED_RESOLUTIONS if resolution is None else (resolution,)
     misfits = []
     for index in resolutions:
-        mask = query_one(name, home=home, **which, resolution=index, desc="brain", suffix="mask")
+        mask = ask(resolution=index, desc="brain", suffix="mask")
         for desc in (None, "brain") if mask else ():
-            t1w = query_one(name, home=home, **which, resolution=index, desc=desc, suffix="T1w")
+            t1w = ask(resolution=index, desc=desc, suffix="T1w")
             if t1w is None:
                 continue
             files = _fitting(name, t1w, mask, home)
@@ -264,12 +266,11 @@ def get_template(
             misfits.append(str(t1w))
     grids = " or ".join(f"res-{index}" for index in resolutions if index)
     wanted = f"cohort-{cohort}, {grids}" if cohort else grids
-    query = {"suffix": _NEEDED, **which, "resolution": resolution}
     note = f" (found, but not on the grid of its brain mask: {', '.join(misfits)})"
     raise ResourceError(
         f"Template {name} ({wanted}, T1w and brain mask) is not in TEMPLATEFLOW_HOME "
         f"({user_home(home)}){note if misfits else ''}. "
-        f"{fetch_hint(name, query, home=home)}"
+        f"{fetch_hint(name, needed, home=home)}"
     )
 
 
@@ -360,8 +361,16 @@ def _values(wanted: object) -> tuple[str, ...]:
     return tuple(str(value).lstrip("0") for value in values)
 
 
-def query_one(name: str, *, home: Path | None = None, **entities: object) -> Path | None:
+def query_one(
+    name: str,
+    *,
+    home: Path | None = None,
+    needed: Mapping[str, object] | None = None,
+    **entities: object,
+) -> Path | None:
     """One image or table of a template that is on this machine; None if there is no such file.
+
+    `needed` is the query of all files that are fetched together with it.
 
     Raises
     ------
@@ -385,7 +394,7 @@ def query_one(name: str, *, home: Path | None = None, **entities: object) -> Pat
     if not match.is_file() or match.stat().st_size == 0:
         raise ResourceError(
             f"{match} is only a place holder: it was not fetched. "
-            f"{fetch_hint(name, entities, home=home)}"
+            f"{fetch_hint(name, needed or entities, home=home)}"
         )
     return match
 

@@ -237,6 +237,16 @@ def test_what_was_not_fetched_is_not_fetched_in_a_run(tiny_home: Path, no_networ
     assert no_network == []
 
 
+def test_one_command_fetches_image_and_mask(tiny_home: Path) -> None:
+    name = "MNI152NLin6Sym"
+    for rest in ("res-01_desc-brain_mask", "res-01_T1w"):
+        stub = tiny_home / f"tpl-{name}" / f"tpl-{name}_{rest}.nii.gz"
+        stub.parent.mkdir(exist_ok=True)
+        stub.touch()
+    with pytest.raises(ResourceError, match=f"templateflow get {name} --suffix T1w --suffix mask`"):
+        get_template(name)
+
+
 def test_truncated_file(tiny_home: Path) -> None:
     path = tiny_home / "tpl-Tiny" / "tpl-Tiny_res-01_T1w.nii.gz"
     path.write_bytes(path.read_bytes()[:60])
