@@ -298,6 +298,9 @@ def test_the_verdict_on_a_sample_is_made_from_its_tables(tmp_path):
     write_tsv(table, read_tsv(table).drop(columns=["verdict", "verdict_reasons"]))
     older = sample_facts(StoredResults(tmp_path, "sfcn2mm"))
     assert older == facts, "tables of an earlier version are judged anew"
+    path = tmp_path / "group_desc-sfcn2mm_sample.tsv"
+    write_tsv(path, read_tsv(path).assign(n_excluded=3))
+    assert sample_facts(StoredResults(tmp_path, "sfcn2mm")).n_missing == 3
 
 
 def test_a_sample_of_which_nothing_is_known_has_a_verdict(tmp_path):

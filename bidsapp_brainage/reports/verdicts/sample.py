@@ -28,8 +28,6 @@ def sample_facts(results: StoredResults) -> SampleFacts:
     metrics = results.rows("metrics", needs=NEEDED)
     overall = part_of(metrics, main_prediction(metrics), "all")
     slopes = _slopes(results.rows("gaps", needs=("correction", "subset", "age_slope")))
-    left_out = results.rows("exclusions", needs=("left_out_of", "scan"))
-    missing = left_out[left_out["left_out_of"] == "everything"] if len(left_out) else left_out
     notes = results.rows("notes", needs=("topic", "severity", "sentence"))
     warnings = notes[notes["severity"] == "warning"] if len(notes) else notes
     leaks = warnings["topic"] == "leakage" if len(warnings) else pd.Series(dtype=bool)
@@ -40,7 +38,7 @@ def sample_facts(results: StoredResults) -> SampleFacts:
         n_people=scans["participant_id"].nunique(),
         n_unusable=int(levels.get("do not use", 0)),
         n_doubtful=int(levels.get("look closer", 0)),
-        n_missing=missing["scan"].nunique() if len(missing) else 0,
+        n_missing=_n_missing(results.rows("sample", needs=("subset", "n_excluded"))),
         mae=_value(overall, "mae"),
         mean_age_mae=_value(overall, "mae_mean_age"),
         gain=_estimate(overall, "mae_gain"),
@@ -51,6 +49,12 @@ def sample_facts(results: StoredResults) -> SampleFacts:
         leakage=tuple(warnings["sentence"][leaks]) if len(warnings) else (),
         collection=tuple(warnings["sentence"][~leaks]) if len(warnings) else (),
     )
+
+
+def _n_missing(sample: pd.DataFrame) -> int:
+    """People of the folder without a prediction; those left out for a rating are none of them."""
+    whole = sample[sample["subset"] == "all"] if len(sample) else sample
+    return int(whole["n_excluded"].iloc[0]) if len(whole) else 0
 
 
 def _value(metrics: pd.DataFrame, name: str) -> float | None:
