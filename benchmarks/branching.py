@@ -1,7 +1,13 @@
-"""Residual and densely connected networks: the engine against one pass for each region."""
+"""Residual and densely connected networks: the engine against one pass for each region.
+
+    python -m benchmarks.branching
+
+The same rows are part of ``python -m benchmarks.occlusion``.
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections import OrderedDict
 
 import torch
@@ -12,7 +18,7 @@ from bidsapp_brainage.explain.engine import OcclusionPlan, Run, trace
 from . import counts
 from .anatomy import ball, brain, calibrated, compact_regions
 from .cases import QUICK_GRID, labels_of
-from .measure import MAC_PER_GMAC, Row, Said, gemm_rate, paired_seconds
+from .measure import MAC_PER_GMAC, Progress, Row, Said, gemm_rate, paired_seconds, print_rows
 from .rivals import forward
 
 GRID, RESOLUTION_MM = (80, 96, 80), 2
@@ -153,3 +159,18 @@ def _error(module: nn.Module, plan: OcclusionPlan, batch: Tensor, regions) -> fl
     with torch.inference_mode():
         theirs = torch.cat([module(batch.masked_fill(mask, 0.0)) for mask in hidden])
     return float((ours - theirs).abs().max() / theirs.abs().max())
+
+
+def main() -> None:
+    """Measure both networks and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    progress = Progress(1)
+    progress.step("residual and dense networks")
+    print_rows(rows(options.repeats, quick=False, said=progress.part))
+
+
+if __name__ == "__main__":
+    main()

@@ -83,8 +83,10 @@ def _executed(layer: Layer, table: LayerTable, channels: int) -> int:
     if layer.kind is Kind.STEM:
         return table.n_rows * layer.products
     if table.boxes is not None:
-        n_products = table.boxes.n_boxes * math.prod(table.boxes.before) * layer.window.size
-        return _sums(layer, table, channels, n_products)
+        n_outputs = table.boxes.n_boxes * math.prod(table.boxes.before)
+        # oneDNN skips products with the padding around a whole grid
+        inner = layer.inner_part if any(table.boxes.padding) else 1
+        return _sums(layer, table, channels, round(n_outputs * layer.window.size * inner))
     return _sums(layer, table, channels, sum(block.n_products for block in table.blocks))
 
 
