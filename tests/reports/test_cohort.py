@@ -49,6 +49,7 @@ def test_every_scan_has_a_row_also_one_that_left_nothing_but_its_failure(
     failed = cohort["sub-04"]
     assert (failed.values["step"], failed.values["reason"]) == ("conform", REASON)
     assert (failed.values["verdict"], failed.thumbnails) == ("do not use", "")
+    assert failed.values["doubts"] == f"Failed at conform: {REASON}"
     assert failed.page == "sub-04.html"
     assert failed.values["started"] == "2026-01-02 13:05 UTC"
 
@@ -238,8 +239,11 @@ def test_thumbnails_are_made_again_only_when_a_figure_is_newer(tmp_path: Path, r
 def test_a_figure_without_slices_leaves_a_black_strip(tmp_path: Path) -> None:
     figure = tmp_path / "figure.svg"
     figure.write_text("<svg/>")
+    broken = tmp_path / "broken.svg"
+    letters = "".join(f'<text x="1" y="{y}" text-anchor="start">L</text>' for y in (9, 30, 50))
+    broken.write_text(f'<svg><image href="data:image/jpeg;base64,AAAA"/>{letters}</svg>')
     out = tmp_path / "thumbnails.jpg"
-    assert write_thumbnails([figure], out)
+    assert write_thumbnails([figure, broken], out)
     assert np.asarray(Image.open(out)).max() < 5
     out.unlink()
     assert not write_thumbnails([None], out)

@@ -110,6 +110,7 @@ def test_sorting_keeps_missing_values_last(page: Any) -> None:
 def test_columns_are_chosen_and_exported(page: Any, tmp_path: Path) -> None:
     page.locator("details.choose summary").click()
     page.locator("[data-part=columns] input[value=site]").check()
+    page.locator("[data-part=columns] input[value=reason]").check()
     page.locator("[data-part=columns] input[value=predicted_age]").uncheck()
     page.locator("#cohort-search").fill("sub-0")
     with page.expect_download() as waiting:

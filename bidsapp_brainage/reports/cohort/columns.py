@@ -65,7 +65,7 @@ def columns() -> list[Shown]:
     )
     processing = [
         Shown("step", "Failed step", help="Where the newest run of this scan stopped."),
-        Shown("reason", "Why it failed", "words", visible=True),
+        Shown("reason", "Why it failed", "words"),
         Shown("minutes", "Processing", "number", 1, "min", "Sum over all stages; some may have run "
             "side by side.", visible=True),
         Shown("memory_gb", "Memory", "number", 1, "GB", "Peak of the hungriest stage.",

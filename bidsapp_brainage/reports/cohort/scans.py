@@ -17,7 +17,7 @@ from bidsapp_brainage.reports.cohort.columns import columns
 from bidsapp_brainage.reports.cohort.thumbnails import KINDS, write_thumbnails
 from bidsapp_brainage.reports.html import moment
 from bidsapp_brainage.stats.agreement.raters import consensus
-from bidsapp_brainage.stats.verdicts import scan_verdict
+from bidsapp_brainage.stats.verdicts import Verdict, scan_verdict
 
 Value = str | float | None
 Rating = Mapping[str, object]
@@ -171,6 +171,9 @@ def _results(
     quality, prediction = rows.get("qc", {}), rows.get("brainage", {})
     failure = str(known.get("reason") or "")
     verdict = scan_verdict(prediction, quality or None, ratings, failure=failure)
+    # Where a step failed this says why there is no prediction.
+    others = [each for each in verdict.doubts if not (failure and each.key == "no_prediction")]
+    doubts = [*_failure(known), Verdict(tuple(others)).summary]
     told: dict[str, Value] = {
         key: _number(text) if key in _NUMBERS else text
         for key, text in {**quality, **prediction}.items()
@@ -183,8 +186,13 @@ def _results(
         else None,
         "raters": ", ".join(str(rating["rater"]) for rating in ratings) or None,
         "verdict": verdict.level,
-        "doubts": verdict.summary or None,
+        "doubts": "; ".join(filter(None, doubts)) or None,
     }
+
+
+def _failure(known: Mapping[str, Value]) -> list[str]:
+    """Where and why the newest run of a scan stopped, in words."""
+    return [f"Failed at {known['step']}: {known['reason']}"] if known.get("step") else []
 
 
 def _subject(scan: str) -> str:

@@ -56,7 +56,7 @@ def write_thumbnails(figures: Sequence[Path | None], path: Path) -> bool:
         return True
     sheet = Image.new("RGB", (WIDTH, HEIGHT * len(figures)))
     for place, figure in enumerate(figures):
-        picture = None if figure is None else _read(figure.read_text("utf-8"))
+        picture = None if figure is None else _read(figure)
         for left, part in () if picture is None else _cut(*picture):
             sheet.paste(part, (left, HEIGHT * place))
     store = io.BytesIO()
@@ -65,7 +65,15 @@ def write_thumbnails(figures: Sequence[Path | None], path: Path) -> bool:
     return True
 
 
-def _read(svg: str) -> tuple[Image.Image, list[tuple[int, int]]] | None:
+def _read(figure: Path) -> tuple[Image.Image, list[tuple[int, int]]] | None:
+    """Picture of a figure; None if it is broken or has none."""
+    try:
+        return _drawn(figure.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _drawn(svg: str) -> tuple[Image.Image, list[tuple[int, int]]] | None:
     """Picture of a figure with its outlines, and top and height of its rows (pixels).
 
     The words for the sides of the body stand at half the height of each row, which tells where the
