@@ -17,6 +17,7 @@ from bidsapp_brainage.catalogue import lookup
 from bidsapp_brainage.errors import MissingExecutableError
 from bidsapp_brainage.settings import Processing
 from bidsapp_brainage.workflows.base import init_brainage_wf
+from bidsapp_brainage.workflows.outputs import template_uri
 from bidsapp_brainage.workflows.plan import Explanation, RunPlan, check_libraries
 from bidsapp_brainage.workflows.precomputed import Precomputed, collect_derivatives
 from bidsapp_brainage.workflows.scan import scan_workflow_name
@@ -59,6 +60,17 @@ def test_graph_expands(plan, scans, tmp_path, skull_strip, explain, spaces) -> N
     warps = [name for name in per_scan if name.endswith(".warp")]
     assert len(warps) == 1 + len(spaces)
     assert len(names) == len(set(names))
+
+
+def test_two_cohorts_of_one_template_have_names_of_their_own(plan, scans, tmp_path) -> None:
+    template = make_template(tmp_path, "MNIInfant")
+    cohorts = tuple(dataclasses.replace(template, cohort=cohort) for cohort in ("1", "2"))
+    plan = dataclasses.replace(plan, extra_templates=cohorts)
+    workflow = init_brainage_wf(scans, plan)
+    names = [name for name in workflow.list_node_names() if name.endswith(".ds_t1w_std")]
+    spaces = {workflow.get_node(name).inputs.labels["space"] for name in names}
+    assert spaces >= {"MNIInfant+1", "MNIInfant+2"}
+    assert template_uri(cohorts[0]).startswith("bids:templateflow:tpl-MNIInfant/cohort-1/")
 
 
 def test_a_network_without_distribution_writes_no_table_of_it(plan, scans) -> None:
