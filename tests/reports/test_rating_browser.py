@@ -149,4 +149,5 @@ def test_keys_lead_from_person_to_person_and_drafts_come_along(
         bar = page.locator("[data-rating-bar]")
         bar.get_by_text("sub-02: no grade").wait_for()
         page.keyboard.press("1")
-        bar.get_by_text("Export all ratings (2)").wait_for()
+        assert "sub-02: 1 exclude" in bar.inner_text()
+        assert "Export all ratings (2)" in bar.inner_text()
