@@ -104,7 +104,9 @@ def test_complete_sample(tmp_path):
         assert name in got.ids
     assert len(set(got.ids)) == len(got.ids)
     assert all(source.startswith("data:") for source in got.sources)
-    files = [link for link in got.links if not link.startswith("#")]
+    others = [link for link in got.links if not link.startswith("#")]
+    files = [link for link in others if not link.endswith(".html")]
+    assert {link for link in others if link not in files} <= {"index.html", "runs.html"}
     assert {link.rsplit(".", 1)[-1] for link in files} == {"svg", "png", "tsv"}
     assert all((tmp_path / link).is_file() for link in files)
     assert all(link[1:] in got.ids for link in got.links if link.startswith("#"))
@@ -148,13 +150,14 @@ def test_contradictions_between_baselines_stand_above_the_tables_and_figures(tmp
     assert "Berger" in got.text
     table = section[section.index("Mean contribution of every region") :]
     table = table[: table.index("Regions replaced by: blurred brain")]
-    assert "People (%)" in table
+    assert "Stable in people (%)" in table
     assert "q, every baseline" in table
     assert table.count("depends") == 2
     raw = next(tmp_path.glob("group*.html")).read_text("utf-8")
     facts = json.loads(html.unescape(re.search(r'data-facts="([^"]*)"', raw)[1]))
-    assert sum(map(bool, facts["marks"])) == 2
-    assert facts["measures"][0]["title"] == "mean contribution (background)"
+    assert sum(map(bool, facts["regions"]["marks"])) == 2
+    assert facts["regions"]["measures"][0]["title"] == "mean contribution (background)"
+    assert "Striped: the mean has another sign with another baseline." in got.text
     paths = (tmp_path / "figures").glob("group_atlas*.svg")
     figures = {path.name: path.read_text() for path in paths}
     assert len(figures) >= 6
@@ -169,7 +172,7 @@ def test_with_one_baseline_the_page_says_that_signs_may_depend_on_it(tmp_path):
     write_derivatives(tmp_path, n_participants=4)
     text = page(tmp_path).text
     assert "Whether signs depend on what replaces a region is not known" in text
-    assert "People (%)" not in text
+    assert "Stable in people (%)" not in text
 
 
 def test_a_page_about_synthetic_people_says_so(tmp_path):
