@@ -355,13 +355,15 @@ const cohort = (() => {
       input.addEventListener(heard, () => ratings.change(data.scan[i], { [input.dataset.field]: answer(input) }));
     }
     fillForm(form, i);
+    aside.hidden = false; // before it has no width
+    const width = Math.min(data.strip.width, aside.clientWidth - 28);
+    const height = width * data.strip.height / data.strip.width;
     const figures = data.picture[i] ? Array.from(part("strip").options, (option, which) => {
       const figure = make("figure");
-      figure.append(strip(i, which, data.strip.height, data.strip.width), make("figcaption", "muted", option.textContent));
+      figure.append(strip(i, which, height, width), make("figcaption", "muted", option.textContent));
       return figure;
     }) : [];
     aside.replaceChildren(head, steps, ...figures, form, facts(i));
-    aside.hidden = false;
   };
   const mark = () => {
     for (const element of list.querySelectorAll("[data-row]")) {
