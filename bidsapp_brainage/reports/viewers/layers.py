@@ -47,6 +47,8 @@ class Viewer:
         Those that stand in the page with this viewer; it may show others, too.
     thin : int
         Every so many voxels of the image are in the page along each axis.
+    masked : bool
+        It can show the edge of the brain mask.
     regional : bool
         It shows numbers of regions.
     striped : bool
@@ -57,6 +59,7 @@ class Viewer:
     facts: str
     volumes: tuple[Packed, ...]
     thin: int = 1
+    masked: bool = False
     regional: bool = False
     striped: bool = False
 
@@ -80,6 +83,7 @@ def viewer(
         facts=json.dumps(facts, ensure_ascii=False, allow_nan=False, separators=(",", ":")),
         volumes=tuple(volumes),
         thin=grid.thin,
+        masked="mask" in layers,
         regional=regions is not None,
         striped=isinstance(regions, dict) and any(regions["marks"]),
     )
