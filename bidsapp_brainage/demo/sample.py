@@ -82,15 +82,28 @@ class Scan:
 
 @dataclass(frozen=True)
 class Person:
-    """One synthetic person; `label` (a number) also seeds the anatomy."""
+    """One synthetic person.
+
+    Attributes
+    ----------
+    label : str
+        A number, which also seeds the anatomy.
+    sex : str
+    scans : tuple of Scan
+    head : float
+        Length of the head against the template's, which is larger than people are.
+    """
 
     label: str
     sex: str
     scans: tuple[Scan, ...]
+    head: float = 1.0
 
+
+_HEAD = 0.92
 
 PEOPLE = (
-    Person("01", "F", (Scan(24.0, 24, (1.0, 1.0, 1.0), "RAS", tilt=(4, -3, 5)),)),
+    Person("01", "F", (Scan(24.0, 24, (1.0, 1.0, 1.0), "RAS", tilt=(4, -3, 5)),), _HEAD),
     Person(
         "02",
         "M",
@@ -98,10 +111,15 @@ PEOPLE = (
             Scan(46.0, 46, (1.0, 1.0, 1.2), "LAS", session="1", tilt=(-8, 2, -3)),
             Scan(49.5, 49.5, (1.0, 1.0, 1.2), "LAS", session="2", tilt=(3, -5, 8)),
         ),
+        _HEAD,
     ),
-    Person("03", "F", (Scan(61.0, 61, (1.3, 1.3, 1.3), "PSR", "float32", tilt=(10, 4, -6)),)),
-    Person("04", "M", (Scan(74.0, 74, (1.2, 0.94, 0.94), "PIR", tilt=(-5, 20, 12), oblique=12),)),
-    Person("05", "F", (Scan(None, 38, (1.0, 1.0, 1.0), "LIA", "uint8", stripped=True),)),
+    Person(
+        "03", "F", (Scan(61.0, 61, (1.3, 1.3, 1.3), "PSR", "float32", tilt=(10, 4, -6)),), _HEAD
+    ),
+    Person(
+        "04", "M", (Scan(74.0, 74, (1.2, 0.94, 0.94), "PIR", tilt=(-5, 20, 12), oblique=12),), _HEAD
+    ),
+    Person("05", "F", (Scan(None, 38, (1.0, 1.0, 1.0), "LIA", "uint8", stripped=True),), _HEAD),
 )
 
 
@@ -206,7 +224,8 @@ def _pose(
     person: Person, scan: Scan, anatomy: np.random.Generator, acquisition: np.random.Generator
 ) -> Matrix:
     """Scanner mm to template mm: size and shape of the head, its rotation and position."""
-    size = {"F": 0.98, "M": 1.03}.get(person.sex, 1.0) * (1 + anatomy.uniform(-0.02, 0.02))
+    size = person.head * {"F": 0.98, "M": 1.03}.get(person.sex, 1.0)
+    size *= 1 + anatomy.uniform(-0.02, 0.02)
     shape = np.eye(4)
     shape[:3, :3] = np.diag(1 / (size * (1 + anatomy.uniform(-0.025, 0.025, 3))))
     shape[0, 1] = anatomy.uniform(-0.02, 0.02)
