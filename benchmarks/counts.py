@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from bidsapp_brainage.explain.engine import Network, OcclusionPlan
 from bidsapp_brainage.explain.engine.graph import Kind, Layer
-from bidsapp_brainage.explain.engine.tables import Chunk, LayerTable
+from bidsapp_brainage.explain.engine.planning.tables import Chunk, LayerTable
 
 
 def executed(plan: OcclusionPlan, network: Network) -> float:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from bidsapp_brainage.explain.engine import OcclusionPlan, Run, trace
-from bidsapp_brainage.explain.engine.plan import label_patches
+from bidsapp_brainage.explain.engine.planning.plan import label_patches
 from bidsapp_brainage.explain.ensemble import FullPasses
 
 from .cases import Case, ages, decode, labels_of

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bidsapp_brainage.catalogue.lookup import columns_of
 
 from .engine.geometry import Patch
-from .engine.plan import label_patches
+from .engine.planning.plan import label_patches
 
 COLUMNS = tuple(columns_of("controls"))
 SUM = "sum_of_regions"

@@ -120,7 +120,7 @@ class Ensemble:
         volume : ndarray, shape (D, H, W)
             Network input, exactly as the prediction saw it.
         regions : sequence of Patch or None
-            See :func:`bidsapp_brainage.explain.engine.plan.label_patches`; None for empty regions.
+            From :func:`~.engine.planning.plan.label_patches`; None for empty regions.
 
         Raises
         ------

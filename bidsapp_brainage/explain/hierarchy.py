@@ -18,7 +18,7 @@ from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.errors import UsageError
 
 from .engine.geometry import Patch, union
-from .engine.plan import label_patches
+from .engine.planning.plan import label_patches
 
 LEVELS = tuple(level.key for level in GROUPINGS)
 COLUMNS = tuple(columns_of("groups"))

@@ -20,7 +20,7 @@ from bidsapp_brainage.errors import DataError
 from .baselines import Fill, disjoint_layers, make_fill
 from .controls import control_patches
 from .engine.geometry import Patch
-from .engine.plan import label_patches
+from .engine.planning.plan import label_patches
 from .ensemble import Ensemble, Occluder
 from .hierarchy import Group, atlas_groups, group_patches
 from .nulls import NullParcels, compartment_masks, null_parcels

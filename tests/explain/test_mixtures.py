@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bidsapp_brainage.explain.engine.graph import Kind
-from bidsapp_brainage.explain.engine.plan import label_patches
+from bidsapp_brainage.explain.engine.planning.plan import label_patches
 from bidsapp_brainage.explain.ensemble import Ensemble
 from bidsapp_brainage.model.networks.linear import TissueLinear
 from bidsapp_brainage.model.networks.mixture import Mixture

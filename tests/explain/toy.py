@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from bidsapp_brainage.explain.engine.plan import label_patches
-from bidsapp_brainage.explain.engine.spreads import count
+from bidsapp_brainage.explain.engine.planning.plan import label_patches
+from bidsapp_brainage.explain.engine.planning.spreads import count
 from bidsapp_brainage.explain.ensemble import Ensemble, Occluder
 from bidsapp_brainage.explain.methods import find
 from bidsapp_brainage.explain.session import ExplanationInput, ExplanationSession, Results

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bidsapp_brainage.errors import ResourceError
-from bidsapp_brainage.explain.engine.trace import trace
+from bidsapp_brainage.explain.engine.reading.trace import trace
 from bidsapp_brainage.model.networks import build_network
 from bidsapp_brainage.model.networks.linear import TissueLinear
 

@@ -11,8 +11,8 @@ neighbourhood of it. The engine computes one full pass, and for every region onl
 """
 
 from .graph import Network, UnsupportedNetworkError
-from .plan import OcclusionPlan
+from .planning.plan import OcclusionPlan
+from .reading.trace import trace
 from .run import Run
-from .trace import trace
 
 __all__ = ["Network", "OcclusionPlan", "Run", "UnsupportedNetworkError", "trace"]

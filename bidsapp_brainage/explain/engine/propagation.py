@@ -8,18 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .boxes import BoxTable
-from .full_pass import Activations, apply_all, finish, group_children, stem_rows
+from .full_pass import Activations, apply_all, finish, group_children
 from .graph import Kind, Layer, Operation
-from .lookups import Lookup
+from .planning.boxes import BoxTable
+from .planning.lookups import Lookup
+from .planning.tables import Chunk, LayerTable
 from .state import Fill, State
+from .stems import changed_stem
 from .sums.layouts import BoxBlock
 from .sums.products import block_change, box_change, columns_of
-from .tables import Chunk, LayerTable, StemPatches
 from .windows import as_rows, max_pool, window_sums
 from .workspace import Workspace
 
-STEM_PATCHES = 4096
 BOX_VALUES = 1 << 21  # sums of boxes that are computed at a time
 
 
@@ -62,7 +62,7 @@ class Propagation:
                 case Kind.INPUT:
                     rows = self._filled(table) if layer.kept else None
                 case Kind.STEM:
-                    rows = self._stem(layer, operation, table)
+                    rows = changed_stem(self._state, self._fill, layer, operation, table)
                 case Kind.SUM:
                     total = self._voxel_sums(number, table)
                     rows = finish(layer, operation, total.to(self._state.input.dtype))
@@ -77,42 +77,13 @@ class Propagation:
             sums.append(total)
         return Activations(self._outputs, sums, None)
 
-    # -- input and stems -----------------------------------------------------------------------
+    # -- input -----------------------------------------------------------------------------------
 
     def _filled(self, table: LayerTable) -> Tensor:
         if self._fill.rows is not None:
             return self._fill.rows.index_select(0, table.positions)
         rows = self._state.input
         return rows.new_full((table.n_rows, rows.shape[1]), self._fill.constant)
-
-    def _stem(self, layer: Layer, operation: Operation, table: LayerTable) -> Tensor:
-        out = self._state.input.new_empty(table.n_rows, layer.channels)
-        for k, stem in enumerate(table.stems):
-            if stem is not None:
-                own = out[table.starts[k] : table.starts[k + 1]]
-                self._stem_region(layer, operation, stem, own)
-        return out
-
-    def _stem_region(
-        self, layer: Layer, operation: Operation, stem: StemPatches, out: Tensor
-    ) -> None:
-        assert self._intact.padded is not None
-        # The padded input has the widest padding of all stems.
-        padding = layer.window.padding
-        extra = [w - p for w, p in zip(self._state.padding, padding, strict=True)]
-        window = tuple(
-            slice(a + e, b + e) for a, b, e in zip(stem.low, stem.high, extra, strict=True)
-        )
-        seen = self._intact.padded[window]
-        if self._fill.padded is not None:
-            flat = torch.where(stem.mask, self._fill.padded[window], seen).reshape(-1)
-        else:
-            flat = seen.masked_fill(stem.mask, self._fill.constant).reshape(-1)
-        for first in range(0, len(stem.corners), STEM_PATCHES):
-            corners = stem.corners[first : first + STEM_PATCHES]
-            places = (corners[:, None] + stem.offsets).reshape(-1)
-            patches = flat.index_select(0, places).view(len(corners), -1)
-            stem_rows(layer, operation, patches, out[first : first + STEM_PATCHES])
 
     # -- sums over voxels ----------------------------------------------------------------------
 

@@ -16,10 +16,10 @@ from bidsapp_brainage.model.device import cpu_threads
 
 from .full_pass import Activations, full_pass
 from .graph import Network
-from .plan import OcclusionPlan
+from .planning.plan import OcclusionPlan
+from .planning.tables import Chunk
 from .propagation import Propagation
 from .state import Fill, State
-from .tables import Chunk
 from .workspace import Workspace
 
 

@@ -15,7 +15,7 @@ from bidsapp_brainage.errors import UsageError
 from .full_pass import Activations, full_pass, pad_for_stems, stem_padding
 from .geometry import Patch, flat_positions
 from .graph import Network
-from .tables import Chunk
+from .planning.tables import Chunk
 
 
 @dataclass(frozen=True)

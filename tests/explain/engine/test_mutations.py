@@ -9,15 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from bidsapp_brainage.explain.engine import (
-    full_pass,
-    geometry,
-    propagation,
-    run,
-    spreads,
-    tables,
-    vocabulary,
-)
+from bidsapp_brainage.explain.engine import full_pass, geometry, propagation, run
+from bidsapp_brainage.explain.engine.planning import spreads, tables
+from bidsapp_brainage.explain.engine.reading import vocabulary
 from bidsapp_brainage.explain.engine.sums import layouts, tiling
 
 from .comparison import check
@@ -93,7 +87,9 @@ def groups_are_not_separated(monkeypatch):
     def wrong(weight, groups):
         return weight.repeat_interleave(groups, dim=1) if groups > 1 else weight
 
-    module = import_module("bidsapp_brainage.explain.engine.trace")  # not the function of the name
+    module = import_module(
+        "bidsapp_brainage.explain.engine.reading.trace"
+    )  # not the function of the name
     monkeypatch.setattr(module, "_dense_groups", wrong)
 
 

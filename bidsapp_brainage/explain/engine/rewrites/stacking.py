@@ -20,7 +20,7 @@ from bidsapp_brainage.explain.engine.graph import (
     PointFunction,
     VoxelSum,
 )
-from bidsapp_brainage.explain.engine.vocabulary import POINTWISE
+from bidsapp_brainage.explain.engine.reading.vocabulary import POINTWISE
 
 from .additive import VoxelFunction
 

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bidsapp_brainage.explain.engine.costs import Extent, Form, sums_costs
 from bidsapp_brainage.explain.engine.geometry import Patch, RowNumbers, children
 from bidsapp_brainage.explain.engine.graph import Kind, Layer
-from bidsapp_brainage.explain.engine.lookups import int32
-from bidsapp_brainage.explain.engine.regions import Patches
+from bidsapp_brainage.explain.engine.planning.costs import Extent, Form, sums_costs
+from bidsapp_brainage.explain.engine.planning.lookups import int32
+from bidsapp_brainage.explain.engine.planning.regions import Patches
 
 from .layouts import BoxBlock, ChangedInputs, make_box_blocks
 from .tiling import PRODUCTS, Tiling, tiled_axes

@@ -22,8 +22,14 @@ from bidsapp_brainage.explain.engine.geometry import (
     flat_positions,
 )
 from bidsapp_brainage.explain.engine.graph import Layer
-from bidsapp_brainage.explain.engine.lookups import int32
-from bidsapp_brainage.explain.engine.regions import Numbers, Patches, bounds, positions, rows_in
+from bidsapp_brainage.explain.engine.planning.lookups import int32
+from bidsapp_brainage.explain.engine.planning.regions import (
+    Numbers,
+    Patches,
+    bounds,
+    positions,
+    rows_in,
+)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from bidsapp_brainage.explain.engine.geometry import Shape, flat_positions
+from bidsapp_brainage.explain.engine.graph import Kind, Layer
+
 from .costs import Extent, Form, changes_cost, output_boxes_cost
-from .geometry import Shape, flat_positions
-from .graph import Kind, Layer
 from .lookups import Lookup, int32
 from .regions import Numbers, Patches, bounds, positions, rows_in, window_positions
 

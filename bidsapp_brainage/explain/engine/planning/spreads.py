@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bidsapp_brainage.explain.engine.geometry import Patch, Shape, Window, reached, union
+from bidsapp_brainage.explain.engine.graph import Kind, Layer
+
 from .boxes import box_shape
 from .costs import Extent, Form
-from .geometry import Patch, Shape, Window, reached, union
-from .graph import Kind, Layer
 from .regions import Patches, apart, counts, everything, side_by_side
 
 SMALL_GRID = 1 << 14

@@ -8,10 +8,11 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from .geometry import Shape
-from .graph import Kind, Layer
+from bidsapp_brainage.explain.engine.geometry import Shape
+from bidsapp_brainage.explain.engine.graph import Kind, Layer
+from bidsapp_brainage.explain.engine.sums.tiling import PRODUCTS, SIDE, tiled_axes
+
 from .regions import Patches, bounds
-from .sums.tiling import PRODUCTS, SIDE, tiled_axes
 
 Form: TypeAlias = Literal["rows", "tiles", "boxes"]
 """How sums over windows are computed: from changed rows, from tiles, or from boxes of them."""

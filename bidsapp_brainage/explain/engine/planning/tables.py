@@ -14,15 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bidsapp_brainage.explain.engine.geometry import Patch, RowNumbers, Shape, flat_positions, moved
+from bidsapp_brainage.explain.engine.graph import Kind, Layer
+from bidsapp_brainage.explain.engine.sums.blocks import Blocks, make_blocks
+from bidsapp_brainage.explain.engine.sums.layouts import ChangedInputs
+
 from .boxes import BoxTable, make_boxes
 from .costs import Form
-from .geometry import Patch, RowNumbers, Shape, flat_positions, moved
-from .graph import Kind, Layer
 from .lookups import Lookup, int32
 from .regions import Numbers, Patches
 from .spreads import Spread, with_regions
-from .sums.blocks import Blocks, make_blocks
-from .sums.layouts import ChangedInputs
 
 
 @dataclass(frozen=True)

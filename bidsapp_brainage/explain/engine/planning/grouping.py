@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import Patch
-from .graph import Kind, Layer
+from bidsapp_brainage.explain.engine.geometry import Patch
+from bidsapp_brainage.explain.engine.graph import Kind, Layer
 
 # Time to begin with another group in one layer, in multiply-adds of a large matrix product: a
 # dozen operations of torch, and a plan of oneDNN for boxes of another shape.

@@ -1,4 +1,4 @@
-"""From a torch module to a :class:`~.graph.Network`, by torch.fx."""
+"""From a torch module to a :class:`~bidsapp_brainage.explain.engine.graph.Network`, by torch.fx."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from bidsapp_brainage.explain.engine.geometry import Shape, Window
+from bidsapp_brainage.explain.engine.graph import Kind, Network, UnsupportedNetworkError
+from bidsapp_brainage.explain.engine.rewrites.additive import sum_voxels
+
 from . import vocabulary
 from .drafts import Draft, assemble
-from .geometry import Shape, Window
-from .graph import Kind, Network, UnsupportedNetworkError
-from .rewrites.additive import sum_voxels
 
 
 def trace(

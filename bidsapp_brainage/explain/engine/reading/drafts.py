@@ -8,9 +8,17 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from bidsapp_brainage.explain.engine.geometry import Shape, Window
+from bidsapp_brainage.explain.engine.graph import (
+    Kind,
+    Layer,
+    Network,
+    Operation,
+    PointFunction,
+    is_kept,
+)
+
 from . import vocabulary
-from .geometry import Shape, Window
-from .graph import Kind, Layer, Network, Operation, PointFunction, is_kept
 
 # A stem computes this many taps per output at most; beyond it, propagating changes is cheaper.
 MAX_STEM_TAPS = 128

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from .geometry import Shape, Window
-from .graph import PointFunction
+from bidsapp_brainage.explain.engine.geometry import Shape, Window
+from bidsapp_brainage.explain.engine.graph import PointFunction
 
 Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Norm: TypeAlias = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import Coordinates, Patch, RowNumbers, Shape
+from bidsapp_brainage.explain.engine.geometry import Coordinates, Patch, RowNumbers, Shape
 
 Patches: TypeAlias = tuple[Patch | None, ...]
 Numbers: TypeAlias = tuple[RowNumbers | None, ...]

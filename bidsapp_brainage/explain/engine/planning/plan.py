@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.explain.engine.geometry import Patch
+from bidsapp_brainage.explain.engine.graph import Kind, Layer, Network
 
 from .costs import Extent, Form, changes_cost, output_boxes_cost
-from .geometry import Patch
-from .graph import Kind, Layer, Network
 from .grouping import alike_regions
 from .spreads import SMALL_GRID, Spread, count, spread
 from .tables import Chunk, make_chunk
@@ -38,7 +38,7 @@ class OcclusionPlan:
     Parameters
     ----------
     network : Network
-        From :func:`~.trace.trace`; only its geometry is used.
+        From :func:`~bidsapp_brainage.explain.engine.trace`; only its geometry is used.
     patches : sequence of Patch or None
         Voxels of each region; None for regions without voxels. Regions may overlap.
     chunk_regions : int

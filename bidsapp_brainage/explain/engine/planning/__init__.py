@@ -1,0 +1,1 @@
+"""What changes where for every region: tables made once, of geometry alone."""

@@ -1,0 +1,1 @@
+"""From a torch module to a network as the engine sees it."""
