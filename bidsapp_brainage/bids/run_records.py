@@ -145,7 +145,7 @@ def logged_subjects(output_dir: Path) -> list[str]:
 def newest(runs: Sequence[RunRecord]) -> list[tuple[RunRecord, frozenset[str]]]:
     """Runs that no later run of the same kind has replaced, with the scans that they speak for.
 
-    Prediction and ``--explain-only`` are two kinds; a new prediction replaces both. A run that
+    Prediction and explaining again are two kinds; a new prediction replaces both. A run that
     named no scan speaks for all of them (an empty set).
     """
     told: list[tuple[RunRecord, frozenset[str]]] = []
@@ -163,7 +163,7 @@ def newest(runs: Sequence[RunRecord]) -> list[tuple[RunRecord, frozenset[str]]]:
 def scan_runs(runs: Sequence[RunRecord]) -> dict[str, ScanRun]:
     """The newest run of each scan, by its name, from the runs of one participant or more.
 
-    Failures of a later ``--explain-only`` run stand with those of the run that predicted; the costs
+    Failures of a later run that only explains stand with those of the run that predicted; the costs
     are those of the latter, where its record is there.
     """
     found: dict[str, ScanRun] = {}
