@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,10 +81,11 @@ class App:
         return process.wait(timeout=300), "".join(lines) + rest
 
     def outputs(self) -> list[str]:
-        """Files below the output folder, without logs."""
+        """Files below the output folder, without logs of people; all runs are called RUN."""
         found = (path for path in self.out.rglob("*") if path.is_file())
         names = (path.relative_to(self.out).as_posix() for path in found)
-        return sorted(name for name in names if "/log/" not in name)
+        shown = {re.sub(r"^logs/\d{8}-[^/]+/", "logs/RUN/", name) for name in names}
+        return sorted(name for name in shown if "/log/" not in name)
 
 
 @dataclass(frozen=True)
