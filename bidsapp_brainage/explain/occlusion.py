@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .baselines import make_fill
 from .engine.geometry import Patch
 from .engine.planning.plan import label_patches
-from .engine.planning.spreads import count
+from .engine.planning.regions import count
 from .ensemble import Ensemble
 from .predictions import Predictions, Progress, entropy
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from bidsapp_brainage.errors import UsageError
-from bidsapp_brainage.explain.engine.planning.spreads import count
+from bidsapp_brainage.explain.engine.planning.regions import count
 from bidsapp_brainage.explain.nulls.growing import Grower
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bidsapp_brainage.errors import UsageError
-from bidsapp_brainage.explain.engine.planning.spreads import count
+from bidsapp_brainage.explain.engine.planning.regions import count
 from bidsapp_brainage.explain.hierarchy import (
     COLUMNS,
     atlas_groups,

@@ -8,7 +8,7 @@ import pytest
 
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.explain import scores
-from bidsapp_brainage.explain.engine.planning.spreads import count
+from bidsapp_brainage.explain.engine.planning.regions import count
 from bidsapp_brainage.explain.nulls import SizeLaw, null_parcels, null_scores
 from bidsapp_brainage.explain.nulls.scores import COLUMNS
 from bidsapp_brainage.explain.occlusion import effects

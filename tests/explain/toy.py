@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bidsapp_brainage.explain.engine.planning.plan import label_patches
-from bidsapp_brainage.explain.engine.planning.spreads import count
+from bidsapp_brainage.explain.engine.planning.regions import count
 from bidsapp_brainage.explain.ensemble import Ensemble, Occluder
 from bidsapp_brainage.explain.methods import find
 from bidsapp_brainage.explain.session import ExplanationInput, ExplanationSession, Results

@@ -98,8 +98,7 @@ def _layer(
     volume = as_volume(sources[0], layer.source_grid)
     if layer.pool is not None:
         return _pooled(layer, operation, volume, keep=keep)
-    total = as_rows(window_sums(layer, operation, volume))
-    return finish(layer, operation, total), total if layer.keeps_sums else None
+    return finish_volumes(layer, operation, window_sums(layer, operation, volume), keep=keep)
 
 
 def _pooled(
@@ -116,12 +115,9 @@ def _pooled(
         last = min(first + per_slab, layer.grid[0])
         rows = slice(first * plane, last * plane)
         sums = _slab_sums(layer, operation, volume, first, last)
-        if totals is None:
-            pooled = max_pool(apply_all(operation.early, sums), layer.pool)
-            out[rows] = apply_all(operation.late, as_rows(pooled))
-        else:
-            totals[rows] = group_children(as_rows(sums), layer, tuple(sums.shape[2:]))
-            out[rows] = finish(layer, operation, totals[rows])
+        out[rows], total = finish_volumes(layer, operation, sums, keep=keep)
+        if totals is not None and total is not None:
+            totals[rows] = total
     return out, totals
 
 
@@ -151,6 +147,22 @@ def finish(layer: Layer, operation: Operation, sums: Tensor) -> Tensor:
     return apply_all(operation.late, pooled)
 
 
+def finish_volumes(
+    layer: Layer, operation: Operation, sums: Tensor, *, keep: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Rows of the outputs, and of the sums if they are kept, of sums (n, channels, *grid).
+
+    With a pool sums are kept of one volume only.
+    """
+    if layer.pool is not None and not keep:
+        pooled = max_pool(apply_all(operation.early, sums), layer.pool)
+        return apply_all(operation.late, as_rows(pooled)), None
+    total = as_rows(sums)
+    if layer.pool is not None:
+        total = _group_children(total, layer, tuple(sums.shape[2:]))
+    return finish(layer, operation, total), total if keep and layer.keeps_sums else None
+
+
 def voxel_sums(operation: Operation, rows: Tensor) -> Tensor:
     """Sums (1, out), float64, over all voxels."""
     assert operation.bias is not None
@@ -160,7 +172,7 @@ def voxel_sums(operation: Operation, rows: Tensor) -> Tensor:
     return sums
 
 
-def group_children(sums: Tensor, layer: Layer, before: Shape) -> Tensor:
+def _group_children(sums: Tensor, layer: Layer, before: Shape) -> Tensor:
     """Rows of a convolution, on a grid `before` the absorbed pool, side by side for each output."""
     assert layer.pool is not None
     kernel, channels = layer.pool.kernel, layer.channels

@@ -231,13 +231,19 @@ def _any_tap(hit: NDArray[np.bool_], axis: int, window: Window, n: int) -> NDArr
     return out
 
 
+def enclosing(patches: Sequence[Patch]) -> tuple[list[int], list[int]]:
+    """First position of the smallest box that holds all patches, and the one behind the last."""
+    low = [min(values) for values in zip(*(patch.origin for patch in patches), strict=True)]
+    high = [max(values) for values in zip(*(patch.end for patch in patches), strict=True)]
+    return low, high
+
+
 def union(patches: Sequence[Patch | None]) -> Patch | None:
     """All positions that are in at least one patch."""
     present = [patch for patch in patches if patch is not None]
     if len(present) <= 1:
         return present[0] if present else None
-    low = [min(values) for values in zip(*(patch.origin for patch in present), strict=True)]
-    high = [max(values) for values in zip(*(patch.end for patch in present), strict=True)]
+    low, high = enclosing(present)
     box = present[0].within(low, high)
     for patch in present[1:]:
         box |= patch.within(low, high)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .full_pass import Activations, apply_all, finish, group_children
+from .full_pass import Activations, finish, finish_volumes
 from .graph import Kind, Layer, Operation
 from .planning.boxes import BoxTable
 from .planning.lookups import Lookup
@@ -17,7 +17,7 @@ from .state import Fill, State
 from .stems import changed_stem
 from .sums.layouts import BoxBlock
 from .sums.products import block_change, box_change, columns_of
-from .windows import as_rows, max_pool, window_sums
+from .windows import window_sums
 from .workspace import Workspace
 
 BOX_VALUES = 1 << 21  # sums of boxes that are computed at a time
@@ -160,16 +160,11 @@ class Propagation:
         rows, totals = [], []
         for part in volumes.split(most):
             sums = window_sums(layer, operation, part, boxes.padding)
-            if self._keep_sums or layer.pool is None:
-                total = as_rows(sums)
-                if layer.pool is not None:
-                    total = group_children(total, layer, boxes.before)
-                rows.append(finish(layer, operation, total))
+            changed, total = finish_volumes(layer, operation, sums, keep=self._keep_sums)
+            rows.append(changed)
+            if total is not None:
                 totals.append(total)
-            else:
-                pooled = max_pool(apply_all(operation.early, sums), layer.pool)
-                rows.append(apply_all(operation.late, as_rows(pooled)))
-        kept = torch.cat(totals) if self._keep_sums and layer.keeps_sums else None
+        kept = torch.cat(totals) if totals else None
         together = rows[0] if len(rows) == 1 else torch.cat(rows)
         if boxes.entries is None:
             return together, kept

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from bidsapp_brainage.explain.engine import full_pass, geometry, propagation, run
+from bidsapp_brainage.explain.engine import full_pass, geometry, propagation, run, windows
 from bidsapp_brainage.explain.engine.planning import spreads, tables
 from bidsapp_brainage.explain.engine.reading import vocabulary
 from bidsapp_brainage.explain.engine.sums import layouts, tiling
@@ -87,9 +87,8 @@ def groups_are_not_separated(monkeypatch):
     def wrong(weight, groups):
         return weight.repeat_interleave(groups, dim=1) if groups > 1 else weight
 
-    module = import_module(
-        "bidsapp_brainage.explain.engine.reading.trace"
-    )  # not the function of the name
+    # not the function of the name
+    module = import_module("bidsapp_brainage.explain.engine.reading.trace")
     monkeypatch.setattr(module, "_dense_groups", wrong)
 
 
@@ -144,11 +143,15 @@ def outputs_that_no_box_reaches_change(monkeypatch):
 
 
 def sums_of_boxes_are_not_grouped_for_the_pool(monkeypatch):
-    monkeypatch.setattr(
-        propagation,
-        "group_children",
-        lambda sums, layer, _: sums.reshape(-1, layer.n_children * layer.channels),
-    )
+    honest = propagation.finish_volumes
+
+    def wrong(layer, operation, sums, *, keep):
+        if layer.pool is None or not keep:
+            return honest(layer, operation, sums, keep=keep)
+        total = windows.as_rows(sums).reshape(-1, layer.n_children * layer.channels)
+        return full_pass.finish(layer, operation, total), total
+
+    monkeypatch.setattr(propagation, "finish_volumes", wrong)
 
 
 BUGS = [

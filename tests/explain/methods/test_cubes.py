@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bidsapp_brainage.errors import UsageError
-from bidsapp_brainage.explain.engine.planning.spreads import count
+from bidsapp_brainage.explain.engine.planning.regions import count
 from bidsapp_brainage.explain.methods.cubes import cube_map, sliding_cubes
 from bidsapp_brainage.explain.occlusion import effects
 from tests.explain.toy import ENGINES, FILL, make_toy

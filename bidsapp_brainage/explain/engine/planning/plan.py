@@ -19,9 +19,10 @@ from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.explain.engine.geometry import Patch
 from bidsapp_brainage.explain.engine.graph import Kind, Layer, Network
 
-from .costs import Extent, Form, changes_cost, output_boxes_cost
+from .costs import Form, changes_cost, output_boxes_cost
 from .grouping import alike_regions
-from .spreads import SMALL_GRID, Spread, count, spread
+from .regions import count
+from .spreads import SMALL_GRID, Spread, spread
 from .tables import Chunk, make_chunk
 
 CHUNK_REGIONS = 16
@@ -185,8 +186,7 @@ class Work:
             if own.shape is not None:
                 sparse += output_boxes_cost(layer, channels, 1, own.shape)
             elif layer.kind is Kind.CONV and layer.adds_up:
-                extent = Extent.of(source.read, source.counts, len(layer.source_grid))
-                sparse += changes_cost(layer, channels, extent, sum(own.counts))
+                sparse += changes_cost(layer, channels, source.extent, sum(own.counts))
             else:
                 sparse += rows * layer.products
         return Work(sparse, dense)

@@ -9,7 +9,13 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from bidsapp_brainage.explain.engine.geometry import Coordinates, Patch, RowNumbers, Shape
+from bidsapp_brainage.explain.engine.geometry import (
+    Coordinates,
+    Patch,
+    RowNumbers,
+    Shape,
+    enclosing,
+)
 
 Patches: TypeAlias = tuple[Patch | None, ...]
 Numbers: TypeAlias = tuple[RowNumbers | None, ...]
@@ -20,14 +26,11 @@ def side_by_side(patches: Patches) -> Patch | None:
     present = [patch for patch in patches if patch is not None]
     if not present:
         return None
-    low = [min(values) for values in zip(*(patch.origin for patch in present), strict=True)]
-    high = [max(values) for values in zip(*(patch.end for patch in present), strict=True)]
+    low, high = enclosing(present)
     box = np.zeros((len(patches), *(b - a for a, b in zip(low, high, strict=True))), dtype=bool)
     for number, patch in enumerate(patches):
         if patch is not None:
-            start = [o - a for o, a in zip(patch.origin, low, strict=True)]
-            place = tuple(slice(a, a + n) for a, n in zip(start, patch.box.shape, strict=True))
-            box[number][place] = patch.box
+            box[number] = patch.within(low, high)
     return Patch((0, *low), box)
 
 
@@ -121,10 +124,15 @@ def window_positions(
     return places, inside
 
 
+def count(patch: Patch | None) -> int:
+    """Number of positions."""
+    return 0 if patch is None else int(np.count_nonzero(patch.box))
+
+
 def counts(patches: Patches, n_regions: int, *, joint: bool) -> tuple[int, ...]:
     """Number of positions of each region."""
     if not joint:
-        return tuple(0 if p is None else int(np.count_nonzero(p.box)) for p in patches)
+        return tuple(count(patch) for patch in patches)
     (everything,) = patches
     if everything is None:
         return (0,) * n_regions

@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
+from functools import cached_property
 
 from bidsapp_brainage.explain.engine.geometry import Patch, Shape, Window, reached, union
 from bidsapp_brainage.explain.engine.graph import Kind, Layer
@@ -37,6 +36,8 @@ class Spread:
         Positions of each region.
     joint : bool
         Whether the layer's inputs and ``own`` have an axis of regions.
+    n_dims : int
+        Axes of the layer's grid.
     shape : tuple of int or None
         Of boxes in which the layer is computed, in grid positions; None where only changes are.
         With boxes as large as the grid ``own`` is everything.
@@ -46,7 +47,13 @@ class Spread:
     read: Patches
     counts: tuple[int, ...]
     joint: bool
+    n_dims: int
     shape: Shape | None = None
+
+    @cached_property
+    def extent(self) -> Extent:
+        """How much changes, for estimates of time."""
+        return Extent.of(self.read, self.counts, self.n_dims)
 
 
 def spread(
@@ -82,7 +89,9 @@ def spread(
         read = own
         if small != joint:
             read = (side_by_side(own),) if small else apart(own[0], n_regions)
-        found.append(Spread(own, read, counts(read, n_regions, joint=small), joint, shape))
+        found.append(
+            Spread(own, read, counts(read, n_regions, joint=small), joint, len(layer.grid), shape)
+        )
     return found
 
 
@@ -98,18 +107,13 @@ def with_regions(layer: Layer, n_regions: int) -> Layer:
     )
 
 
-def count(patch: Patch | None) -> int:
-    """Number of positions."""
-    return 0 if patch is None else int(np.count_nonzero(patch.box))
-
-
 def _changed(layer: Layer, sources: Sequence[Patch | None]) -> Patch | None:
     """Outputs that change with the inputs in `sources`, one for each input of the layer."""
     if layer.kind is Kind.JOIN:
         return union(sources)
     if layer.kind is Kind.SUM:
-        n_dims = len(layer.grid)
-        return Patch((0,) * n_dims, np.ones((1,) * n_dims, dtype=bool)) if sources[0] else None
+        (single,) = everything(layer.grid, 1, joint=False)
+        return single if sources[0] else None
     window = layer.window
     if layer.pool is None:
         return reached(sources[0], window, layer.grid)
@@ -129,12 +133,12 @@ def _box_shape(
     form: Form | None,
 ) -> Shape | None:
     """Shape of boxes for the outputs of a layer; None where its changes are computed without."""
-    n_regions, n_dims = len(inputs.counts), len(layer.grid)
+    n_regions = len(inputs.counts)
     n_outputs = counts(own, n_regions, joint=joint)
     if not all(n_outputs):
         return None
-    changed = Extent.of(inputs.read, inputs.counts, n_dims)
-    return box_shape(layer, channels, changed, Extent.of(own, n_outputs, n_dims), form)
+    outputs = Extent.of(own, n_outputs, len(layer.grid))
+    return box_shape(layer, channels, inputs.extent, outputs, form)
 
 
 def _is_joint(layer: Layer, small_grid: int) -> bool:

@@ -133,7 +133,9 @@ def make_chunk(
             tables.append(LayerTable(starts, positions, boxes=boxes))
         elif layer.adds_up:
             source = layer.inputs[0]
-            inputs = ChangedInputs(spreads[source].read, numbers[source], tables[source].starts)
+            inputs = ChangedInputs(
+                spreads[source].read, numbers[source], tables[source].starts, spreads[source].extent
+            )
             blocks = make_blocks(
                 layer, seen, layers[source].channels, inputs, spreads[k].own, block_values, form
             )
@@ -180,27 +182,28 @@ def _lookups(
     `sources` are the numbers of the changed rows of each input, and where each region's begin.
     """
     outputs = [None if patch is None else patch.coordinates() for patch in own]
-    return tuple(_lookup(layer, outputs, numbers, starts, n_dims) for numbers, starts in sources)
+    places = [None if each is None else _input_positions(layer, each, n_dims) for each in outputs]
+    return tuple(_lookup(layer, outputs, places, numbers, starts) for numbers, starts in sources)
 
 
 def _lookup(
     layer: Layer,
     outputs: Sequence[NDArray[np.int64] | None],
+    places: Sequence[tuple[NDArray[np.int64], NDArray[np.bool_]] | None],
     numbers: Numbers,
     starts: tuple[int, ...],
-    n_dims: int,
 ) -> Lookup | None:
     """Where values of one input come from; None when all of them are its rows, in order."""
     reads = [np.zeros((0, layer.window.size), np.int32)]
     intact = [np.zeros((0, layer.window.size), np.int64)]
-    for places, known, first in zip(outputs, numbers, starts, strict=False):
-        if places is None:
+    for own, place, known, first in zip(outputs, places, numbers, starts, strict=False):
+        if own is None or place is None:
             continue
-        read = np.full((len(places), layer.window.size), -1, np.int32)
+        read = np.full((len(own), layer.window.size), -1, np.int32)
         if known is not None:
-            read = known.read_by(places, layer.window)
+            read = known.read_by(own, layer.window)
             read = np.where(read >= 0, read + np.int32(first), read)
-        where, inside = _input_positions(layer, places, n_dims)
+        where, inside = place
         reads.append(np.where(inside, read, np.int32(-2)))
         intact.append(where)
     rows = np.concatenate(reads).ravel()

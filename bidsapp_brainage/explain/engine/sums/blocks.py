@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bidsapp_brainage.explain.engine.geometry import Patch, RowNumbers, children
 from bidsapp_brainage.explain.engine.graph import Kind, Layer
-from bidsapp_brainage.explain.engine.planning.costs import Extent, Form, sums_costs
+from bidsapp_brainage.explain.engine.planning.costs import Form, sums_costs
 from bidsapp_brainage.explain.engine.planning.lookups import int32
 from bidsapp_brainage.explain.engine.planning.regions import Patches
 
@@ -129,8 +129,7 @@ def make_blocks(
 
 
 def _quickest(layer: Layer, channels: int, inputs: ChangedInputs) -> Form:
-    counts = tuple(np.diff(inputs.starts).tolist())
-    costs = sums_costs(layer, channels, Extent.of(inputs.patches, counts, len(layer.grid)))
+    costs = sums_costs(layer, channels, inputs.extent)
     return min(costs, key=costs.__getitem__)
 
 

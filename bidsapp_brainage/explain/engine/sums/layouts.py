@@ -22,6 +22,7 @@ from bidsapp_brainage.explain.engine.geometry import (
     flat_positions,
 )
 from bidsapp_brainage.explain.engine.graph import Layer
+from bidsapp_brainage.explain.engine.planning.costs import Extent
 from bidsapp_brainage.explain.engine.planning.lookups import int32
 from bidsapp_brainage.explain.engine.planning.regions import (
     Numbers,
@@ -65,11 +66,12 @@ class BoxBlock:
 
 @dataclass(frozen=True)
 class ChangedInputs:
-    """Changed inputs of a layer: their positions, and their rows, which begin at `starts`."""
+    """Changed inputs of a layer: positions, rows, which begin at `starts`, and how much changes."""
 
     patches: Patches
     numbers: Numbers
     starts: tuple[int, ...]
+    extent: Extent
 
 
 def make_box_blocks(
