@@ -16,7 +16,7 @@ from bidsapp_brainage.io import folder_lock, write_text
 from bidsapp_brainage.reports.cohort import thumbnails
 from bidsapp_brainage.reports.cohort.columns import columns
 from bidsapp_brainage.reports.cohort.scans import CohortScan, read_cohort
-from bidsapp_brainage.reports.html import Assets, Link, render
+from bidsapp_brainage.reports.html import Assets, Link, count, render
 from bidsapp_brainage.reports.ratings import rating_bar, rating_form
 from bidsapp_brainage.stats.verdicts import LEVELS
 
@@ -102,13 +102,9 @@ def page_data(scans: Sequence[CohortScan]) -> Markup:
 
 def _subtitle(scans: Sequence[CohortScan]) -> str:
     people, pictures = len({s.subject for s in scans}), len({s.scan for s in scans})
-    told = [_count(people, "participant"), _count(pictures, "T1w image")]
+    told = [count(people, "participant"), count(pictures, "T1w image")]
     runs = {str(scan.values["started"]) for scan in scans if scan.values.get("started")}
     return ", ".join([*told, f"newest run {max(runs)}"] if runs else told)
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def _tiles(scans: Sequence[CohortScan]) -> list[tuple[str, str, str]]:

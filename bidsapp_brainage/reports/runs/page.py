@@ -11,7 +11,7 @@ from bidsapp_brainage.bids.dataset import shows_synthetic_people
 from bidsapp_brainage.bids.names import runs_path
 from bidsapp_brainage.io import folder_lock, write_text
 from bidsapp_brainage.reports.cohort.links import group_links
-from bidsapp_brainage.reports.html import MISSING, Cell, Table, moment, render
+from bidsapp_brainage.reports.html import MISSING, Cell, Table, count, moment, render
 from bidsapp_brainage.reports.runs.summary import RunsSummary, WholeRun, summarise_runs
 from bidsapp_brainage.reports.runs.words import (
     about_page,
@@ -72,8 +72,7 @@ def _write(output_dir: Path, written: str) -> Path:
 
 
 def _subtitle(summary: RunsSummary) -> str:
-    counts = ((len(summary.runs), "run"), (len(summary.scans), "scan"))
-    return ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for n, what in counts)
+    return f"{count(len(summary.runs), 'run')}, {count(len(summary.scans), 'scan')}"
 
 
 def _tiles(run: WholeRun) -> list[Tile]:
@@ -92,8 +91,8 @@ def _tiles(run: WholeRun) -> list[Tile]:
     ]
 
 
-def _failed(count: int) -> str:
-    return f"{count} failed" if count else "none failed"
+def _failed(n: int) -> str:
+    return f"{n} failed" if n else "none failed"
 
 
 def _scan_tiles(summary: RunsSummary) -> list[Tile]:
