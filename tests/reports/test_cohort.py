@@ -170,6 +170,14 @@ def test_the_page_is_written_again_with_the_same_bytes(root: Path) -> None:
     assert write_cohort_page(root).read_bytes() == before
 
 
+def test_what_is_no_finite_number_leaves_a_gap(tmp_path: Path) -> None:
+    path = write_table(tmp_path, "qc", [{"cnr": 5.5, "snr": 15.5}], (("sub", "01"),))
+    path.write_text(path.read_text().replace("15.5", "inf"))
+    values = content(write_cohort_page(tmp_path).read_text("utf-8"))["values"]
+    assert values["cnr"] == [5.5]
+    assert "snr" not in values
+
+
 def test_data_cannot_end_the_element_that_holds_it() -> None:
     text = page_data([CohortScan("sub-01", "01", {"site": "</script><script>alert(1)"})])
     assert "<" not in text

@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bidsapp_brainage import io
 from bidsapp_brainage.bids.derivatives import Derivatives
-from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.imaging.expected import REFERENCE_PEOPLE, reference_percentile
+from bidsapp_brainage.reports.cohort.cells import finite, read_rows
 from bidsapp_brainage.reports.cohort.columns import quality_metrics
-from bidsapp_brainage.reports.html import Cell, Column, Table, is_missing, number_cell
+from bidsapp_brainage.reports.html import Cell, Column, Table, number_cell
 
 #: Ascending values of every metric, by model.
 QualityOfAll = Mapping[str, Mapping[str, NDArray[np.float64]]]
@@ -27,13 +26,10 @@ def read_quality(output_dir: Path) -> QualityOfAll:
     """Read the quality metrics of all scans in a folder; tables that are broken do not count."""
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for file in Derivatives(output_dir).select("qc"):
-        try:
-            rows = io.read_rows(file.path)
-        except DataError:
-            continue
+        rows = read_rows(file.path)
         for name in quality_metrics():
             for row in rows:
-                if (known := _number(row.get(name))) is not None:
+                if (known := finite(row.get(name))) is not None:
                     values[file.model][name].append(known)
     return {
         model: {name: np.sort(np.array(own)) for name, own in metrics.items()}
@@ -85,10 +81,8 @@ def with_percentiles(
 def _percentiles(
     name: str, row: Mapping[str, object], others: Mapping[str, NDArray[np.float64]]
 ) -> tuple[Cell, Cell]:
-    if name not in quality_metrics() or is_missing(row.get(name)):
-        return Cell(""), Cell("")
-    value = _number(str(row[name]))
-    if value is None:  # a resolution of three axes
+    value = finite(row.get(name)) if name in quality_metrics() else None
+    if value is None:  # also a resolution of three axes
         return Cell(""), Cell("")
     known = percentile(value, others.get(name, np.empty(0)))
     reference = reference_percentile(name, value)
@@ -97,10 +91,3 @@ def _percentiles(
 
 def _cell(value: float | None) -> Cell:
     return Cell("", value="") if value is None else number_cell(value, 0)
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None

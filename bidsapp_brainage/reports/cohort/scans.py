@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bidsapp_brainage import io
 from bidsapp_brainage.bids.derivatives import Derivative, Derivatives, Entities, scan_name
 from bidsapp_brainage.bids.names import output_path, report_path
 from bidsapp_brainage.bids.ratings import stored_ratings
 from bidsapp_brainage.bids.run_records import ScanRun, logged_subjects, read_runs, scan_runs
 from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.reports.cohort.cells import finite, read_rows
 from bidsapp_brainage.reports.cohort.columns import columns
 from bidsapp_brainage.reports.cohort.thumbnails import KINDS, write_thumbnails
 from bidsapp_brainage.reports.html import moment
@@ -72,7 +72,7 @@ def read_cohort(output_dir: Path) -> Cohort:
     runs: dict[str, ScanRun] = {}
     for subject in subjects:
         runs |= scan_runs(read_runs(output_dir, subject))
-    people = {row.get("participant_id"): row for row in _rows(output_dir / "participants.tsv")}
+    people = {row.get("participant_id"): row for row in read_rows(output_dir / "participants.tsv")}
     ratings, problems = _ratings(output_dir)
     pages = {path.name for path in output_dir.glob("sub-*.html")}
     found = []
@@ -167,7 +167,7 @@ def _results(
         for file in files
         if file.model == model and file.output.key in ("brainage", "qc")
     }
-    rows = {key: next(iter(_rows(path)), {}) for key, path in tables.items()}
+    rows = {key: next(iter(read_rows(path)), {}) for key, path in tables.items()}
     quality, prediction = rows.get("qc", {}), rows.get("brainage", {})
     failure = str(known.get("reason") or "")
     verdict = scan_verdict(prediction, quality or None, ratings, failure=failure)
@@ -175,7 +175,7 @@ def _results(
     others = [each for each in verdict.doubts if not (failure and each.key == "no_prediction")]
     doubts = [*_failure(known), Verdict(tuple(others)).summary]
     told: dict[str, Value] = {
-        key: _number(text) if key in _NUMBERS else text
+        key: finite(text) if key in _NUMBERS else text
         for key, text in {**quality, **prediction}.items()
     }
     return {
@@ -197,17 +197,3 @@ def _failure(known: Mapping[str, Value]) -> list[str]:
 
 def _subject(scan: str) -> str:
     return scan.split("_")[0].removeprefix("sub-")
-
-
-def _rows(path: Path) -> list[dict[str, str | None]]:
-    try:
-        return io.read_rows(path)
-    except DataError:
-        return []
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None
