@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from bidsapp_brainage.bids.dataset import shows_synthetic_people
@@ -94,10 +94,7 @@ def page_data(scans: Sequence[CohortScan]) -> Markup:
         "input": [scan.strip for scan in scans],
         "values": {column.key: [scan.values.get(column.key) for scan in scans] for column in known},
     }
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return Markup(text)
+    return htmlsafe_json_dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _subtitle(scans: Sequence[CohortScan]) -> str:
