@@ -22,12 +22,13 @@ from bidsapp_brainage.group.collect import collect
 from bidsapp_brainage.group.outputs import write_mean_map, write_tables
 from bidsapp_brainage.group.sample import with_numbers
 from bidsapp_brainage.io import read_tsv, save_nifti, write_tsv
+from bidsapp_brainage.reports.cohort.links import report_link
 from bidsapp_brainage.reports.figures import drawing
 from bidsapp_brainage.reports.figures.colours import STRIPE_MM
 from bidsapp_brainage.reports.figures.drawing import Point, interactive_svg, marked_svg
 from bidsapp_brainage.reports.group import figures as group_figures
 from bidsapp_brainage.reports.group.page import write_group_report
-from bidsapp_brainage.reports.group.pictures import report_link, with_gaps
+from bidsapp_brainage.reports.group.pictures import with_gaps
 from bidsapp_brainage.reports.group.quality_tables import flag_notice, flag_table
 from bidsapp_brainage.reports.group.stored import StoredResults
 from bidsapp_brainage.reports.verdicts.sample import sample_facts

@@ -13,10 +13,10 @@ from bidsapp_brainage.bids.run_records import RunRecord
 from bidsapp_brainage.group.analyses import N_BOOT
 from bidsapp_brainage.group.calibration import is_calibrated
 from bidsapp_brainage.io import write_text
-from bidsapp_brainage.reports.cohort.links import group_links
+from bidsapp_brainage.reports.cohort.links import group_links, report_link
 from bidsapp_brainage.reports.group import accuracy_tables, overview, quality_tables
 from bidsapp_brainage.reports.group.comparisons.second_opinions import population_section
-from bidsapp_brainage.reports.group.pictures import Gallery, report_link
+from bidsapp_brainage.reports.group.pictures import Gallery
 from bidsapp_brainage.reports.group.regions import atlas_section
 from bidsapp_brainage.reports.group.result_tables import shown_tables
 from bidsapp_brainage.reports.group.results import (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.parse
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +12,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from bidsapp_brainage.bids.derivatives import Derivatives
-from bidsapp_brainage.bids.names import output_path, report_path
+from bidsapp_brainage.bids.names import output_path
 from bidsapp_brainage.catalogue import flags
 from bidsapp_brainage.catalogue.lookup import baseline_title
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import load_nifti
+from bidsapp_brainage.reports.cohort.links import report_link
 from bidsapp_brainage.reports.figures import drawing
 from bidsapp_brainage.reports.figures.colours import STRIPE_MM
 from bidsapp_brainage.reports.figures.mosaic import Volume, read_volume
@@ -94,16 +94,6 @@ class Gallery:
             svg = drawing.interactive_svg(marked, points, identifier=kind, label=alt)
             return Picture("", alt, caption, look, Markup(svg), tuple(links))
         return Picture(svg_uri(plain), alt, caption, look, files=tuple(links))
-
-
-def report_link(output_dir: Path, participant: object) -> str:
-    """Relative link to the page of a participant (``sub-01``); empty if there is none."""
-    page = report_path(output_dir, str(participant).removeprefix("sub-"))
-    try:
-        there = page.parent == output_dir and page.is_file()
-    except (OSError, ValueError):  # a name that no file can have
-        return ""
-    return urllib.parse.quote(page.name) if there else ""
 
 
 def scan_points(output_dir: Path, scans: pd.DataFrame) -> list[drawing.Point]:

@@ -10,7 +10,7 @@ import pandas as pd
 from bidsapp_brainage.bids.dataset import shows_synthetic_people
 from bidsapp_brainage.bids.names import runs_path
 from bidsapp_brainage.io import folder_lock, write_text
-from bidsapp_brainage.reports.cohort.links import group_links
+from bidsapp_brainage.reports.cohort.links import group_links, report_link
 from bidsapp_brainage.reports.html import MISSING, Cell, Table, count, moment, render
 from bidsapp_brainage.reports.runs.summary import RunsSummary, WholeRun, summarise_runs
 from bidsapp_brainage.reports.runs.words import (
@@ -133,8 +133,7 @@ def _failures(output_dir: Path, summary: RunsSummary) -> Table | None:
 
 
 def _link(output_dir: Path, scan: str) -> Cell:
-    name = f"{scan.split('_')[0]}.html"
-    return Cell(scan, href=name if (output_dir / name).is_file() else "")
+    return Cell(scan, href=report_link(output_dir, scan.split("_")[0]))
 
 
 def _as_cell(cell: object) -> Cell:
