@@ -47,17 +47,20 @@ class QualityCheck:
 
     Attributes
     ----------
-    reason : str
-        Words in the column ``decision_reason``; the check itself is in
-        :mod:`bidsapp_brainage.imaging.quality`.
+    column : str
+        Measure of the qc table that is checked; its limits are in
+        :mod:`bidsapp_brainage.imaging.expected`.
     decision : str
         Word of the column ``decision`` where it applies.
+    reason : str
+        Words in the column ``decision_reason``.
     remedy : str
         What to do, for reports.
     """
 
-    reason: str
+    column: str
     decision: Literal["warn", "fail"]
+    reason: str
     remedy: str
 
 
@@ -205,32 +208,41 @@ _MASK = "Look at the outline of the mask; if it is wrong, give one of your own w
 
 #: In this order their reasons stand in tables.
 QUALITY_CHECKS: tuple[QualityCheck, ...] = (
-    QualityCheck("does not resemble the template", "fail", _RESEMBLANCE),
-    QualityCheck("brain mask does not overlap the template's", "fail", _MASK),
-    QualityCheck("no brain inside the brain mask", "fail", _MASK),
-    QualityCheck("weak resemblance to the template", "warn", _RESEMBLANCE),
-    QualityCheck("brain mask overlaps the template's poorly", "warn", _MASK),
-    QualityCheck("brain mask and segmentation disagree", "warn", _MASK),
+    QualityCheck("template_correlation", "fail", "does not resemble the template", _RESEMBLANCE),
+    QualityCheck("mask_overlap_dice", "fail", "brain mask does not overlap the template's", _MASK),
+    QualityCheck("dice_mask_segmentation", "fail", "no brain inside the brain mask", _MASK),
+    QualityCheck("template_correlation", "warn", "weak resemblance to the template", _RESEMBLANCE),
+    QualityCheck("mask_overlap_dice", "warn", "brain mask overlaps the template's poorly", _MASK),
+    QualityCheck("dice_mask_segmentation", "warn", "brain mask and segmentation disagree", _MASK),
     QualityCheck(
-        "grey matter, white matter or fluid not found",
+        "tissues_found",
         "warn",
+        "grey matter, white matter or fluid not found",
         "Check that the file is an MR image of a head, and look at mask and registration.",
     ),
     QualityCheck(
-        "unusual brain volume",
+        "brain_volume_ml",
         "warn",
+        "unusual brain volume",
         "Check the voxel size in the header and the outline of the mask.",
     ),
     QualityCheck(
-        "brain cut by the field of view",
+        "fov_clipped_fraction",
         "warn",
+        "brain cut by the field of view",
         "Part of the brain is not in the image: use another run of this session if there is one, "
         "and do not interpret regions at the cut.",
     ),
-    QualityCheck("coarse voxels", "warn", "Use a 3D T1w image of about 1 mm if there is one."),
     QualityCheck(
-        "NaN or infinite voxels set to zero",
+        "resolution_mm",
         "warn",
+        "coarse voxels",
+        "Use a 3D T1w image of about 1 mm if there is one.",
+    ),
+    QualityCheck(
+        "n_nan",
+        "warn",
+        "NaN or infinite voxels set to zero",
         "Convert the image from DICOM again.",
     ),
 )

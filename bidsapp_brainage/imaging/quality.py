@@ -13,10 +13,11 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
+from bidsapp_brainage.catalogue.flags import QUALITY_CHECKS, QualityCheck
 from bidsapp_brainage.errors import DataError
 
 from .conform import ImageFacts
-from .expected import FAIL, VOLUME_LIMITS, WARN, Limits, brain_volume_limits, expected, outside
+from .expected import FAIL, VOLUME_LIMITS, WARN, brain_volume_limits, expected, outside
 
 
 class SegmentationFacts(TypedDict):
@@ -80,30 +81,18 @@ _REGISTRATION_KEYS = (
 
 def decide(row: dict[str, Any]) -> tuple[str, str]:
     """Return ``pass``, ``warn`` or ``fail`` with the reasons in plain words (``n/a`` if none)."""
-    failures = {
-        "does not resemble the template": _beyond(row, "template_correlation", FAIL),
-        "brain mask does not overlap the template's": _beyond(row, "mask_overlap_dice", FAIL),
-        "no brain inside the brain mask": _beyond(row, "dice_mask_segmentation", FAIL),
-    }
-    warnings = {
-        "weak resemblance to the template": _beyond(row, "template_correlation", WARN),
-        "brain mask overlaps the template's poorly": _beyond(row, "mask_overlap_dice", WARN),
-        "brain mask and segmentation disagree": _beyond(row, "dice_mask_segmentation", WARN),
-        "grey matter, white matter or fluid not found": _beyond(row, "tissues_found", WARN),
-        "unusual brain volume": outside(row["brain_volume_ml"], expected(row, "brain_volume_ml")),
-        "brain cut by the field of view": _beyond(row, "fov_clipped_fraction", WARN),
-        "coarse voxels": _beyond(row, "resolution_mm", WARN),
-        "NaN or infinite voxels set to zero": _beyond(row, "n_nan", WARN),
-    }
-    for decision, reasons in (("fail", failures), ("warn", warnings)):
-        if any(reasons.values()):
-            return decision, "; ".join(reason for reason, applies in reasons.items() if applies)
+    for decision in ("fail", "warn"):
+        checks = [check for check in QUALITY_CHECKS if check.decision == decision]
+        reasons = [check.reason for check in checks if _beyond(row, check)]
+        if reasons:
+            return decision, "; ".join(reasons)
     return "pass", "n/a"
 
 
-def _beyond(row: Mapping[str, Any], name: str, limits: Mapping[str, Limits]) -> bool:
-    value = row[name]
-    return value is not None and outside(value, limits[name])
+def _beyond(row: Mapping[str, Any], check: QualityCheck) -> bool:
+    name, value = check.column, row[check.column]
+    limits = FAIL[name] if check.decision == "fail" else expected(row, name)
+    return value is not None and outside(value, limits)
 
 
 def mask_doubt(dice: float | None) -> str:
