@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from bidsapp_brainage.imaging.expected import NORMS, QUANTILES, REFERENCE, shape_of_ages
+from bidsapp_brainage.io import read_tsv
 
 
 def volumes(path: Path) -> None:
@@ -26,8 +27,9 @@ def volumes(path: Path) -> None:
     for sex, people in table.groupby("sex"):
         design, y = shape_of_ages(people["age"].to_numpy()), np.log(people["MaskVol"] / 1000)
         line = np.linalg.lstsq(design, y, rcond=None)[0]
-        z = (y - design @ line) / np.std(y - design @ line, ddof=3)
-        numbers = ", ".join(f"{value:.5f}" for value in (*line, np.std(y - design @ line, ddof=3)))
+        sd = np.std(y - design @ line, ddof=3)
+        z = (y - design @ line) / sd
+        numbers = ", ".join(f"{value:.5f}" for value in (*line, sd))
         print(
             f'"{sex}": Norm({numbers}),  # {len(people)} people of {people["age"].min():.1f} to '
             f"{people['age'].max():.1f} years, z from {z.min():.2f} to {z.max():.2f}"
@@ -37,7 +39,7 @@ def volumes(path: Path) -> None:
 def ranges(folders: list[Path]) -> None:
     """Quantiles of every measure over the scans of all folders."""
     paths = [path for folder in folders for path in sorted(folder.glob("sub-*/**/*_qc.tsv"))]
-    tables = [pd.read_csv(path, sep="\t") for path in paths if path.stat().st_size > 10]
+    tables = [read_tsv(path) for path in paths if path.stat().st_size > 10]
     pooled = pd.concat(tables, ignore_index=True)
     print(f"# {len(pooled)} scans")
     for name in REFERENCE:
@@ -49,15 +51,14 @@ def masks(folders: list[Path]) -> None:
     """Where the brain masks of the app lie among the people of the norm, in its SD."""
     z = []
     for folder in folders:
-        people = pd.read_csv(folder / "participants.tsv", sep="\t").set_index("participant_id")
+        people = read_tsv(folder / "participants.tsv").set_index("participant_id")
         for path in sorted(folder.glob("sub-*/**/sub-*desc-brain_mask.nii.gz")):
             who = people.loc[path.name.split("_")[0]]
             if "space-" in path.name or who["sex"] not in NORMS:
                 continue
             norm, image = NORMS[who["sex"]], nib.load(path)
             ml = (np.asarray(image.dataobj) > 0).sum() * np.prod(image.header.get_zooms()) / 1000
-            mean = shape_of_ages(who["age"]) @ [norm.level, norm.childhood, norm.adulthood]
-            z.append((np.log(ml) - mean[0]) / norm.sd)
+            z.append((np.log(ml) - norm.mean(who["age"])[0]) / norm.sd)
     spread = f"from {min(z):.2f} to {max(z):.2f}"
     print(f"{len(z)} masks, z: mean {np.mean(z):.2f}, SD {np.std(z, ddof=1):.2f}, {spread}")
 

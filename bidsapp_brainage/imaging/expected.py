@@ -50,6 +50,10 @@ class Norm:
     adulthood: float
     sd: float
 
+    def mean(self, ages: ArrayLike) -> NDArray[np.float64]:
+        """Mean logarithm of the volume (ml) at ages (years), shape (n_ages,)."""
+        return shape_of_ages(ages) @ np.array([self.level, self.childhood, self.adulthood])
+
 
 #: By sex. Fitted to MaskVol of FreeSurfer (whole brain with the fluid in it) of 2,166 people of 48
 #: datasets of OpenNeuroDerivatives (CC0, PDDL) by `python -m scripts.expected_quality volumes`; the
@@ -87,12 +91,8 @@ def brain_volume_limits(age: float | None, sex: str) -> Limits:
         return None, None
     ages = [_YOUNGEST, 12.0, _OLDEST] if age is None else [age]
     wanted = [NORMS[sex]] if sex in NORMS else list(NORMS.values())
-    middle = [
-        shape_of_ages(ages) @ np.array([norm.level, norm.childhood, norm.adulthood])
-        for norm in wanted
-    ]
-    low = min(float(np.min(m)) - _WIDE * norm.sd for m, norm in zip(middle, wanted, strict=True))
-    high = max(float(np.max(m)) + _WIDE * norm.sd for m, norm in zip(middle, wanted, strict=True))
+    low = min(norm.mean(ages).min() - _WIDE * norm.sd for norm in wanted)
+    high = max(norm.mean(ages).max() + _WIDE * norm.sd for norm in wanted)
     return float(np.exp(low)), float(np.exp(high))
 
 
