@@ -71,6 +71,7 @@ VERDICTS = {
     "do not use": "leave the scan out, or mend the cause and run the participant level again",
 }
 NO_FLAG = "none"
+_MASK = "Look at the outline of the mask; if it is wrong, give one of your own with --derivatives."
 #: In this order they stand in tables and reports.
 FLAGS: tuple[Flag, ...] = (
     Flag(
@@ -164,8 +165,7 @@ FLAGS: tuple[Flag, ...] = (
         title="The brain mask and the segmentation do not cover the same brain",
         text="The mask comes from the template, the segmentation from the image alone; where they "
         "differ one of them is wrong, and with it the input of the network.",
-        remedy="Look at the outline of the mask; if it is wrong, give one of your own with "
-        "--derivatives.",
+        remedy=_MASK,
         seen=True,
     ),
 )
@@ -204,7 +204,6 @@ _RESEMBLANCE = (
     "Check that the file is a T1w image of a head, and look at the registration: if the "
     "participant does not sit on the template, the header may hold a wrong orientation."
 )
-_MASK = "Look at the outline of the mask; if it is wrong, give one of your own with --derivatives."
 
 #: In this order their reasons stand in tables.
 QUALITY_CHECKS: tuple[QualityCheck, ...] = (

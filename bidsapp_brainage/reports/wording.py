@@ -10,7 +10,7 @@ from bidsapp_brainage.catalogue.lookup import baseline_title, explanation_title
 from bidsapp_brainage.reports.html import is_missing, number
 from bidsapp_brainage.stats import verdicts
 from bidsapp_brainage.stats.regional.signs import Verdict
-from bidsapp_brainage.stats.verdicts import LOW_AGREEMENT, sentence
+from bidsapp_brainage.stats.verdicts import LOW_AGREEMENT, SIGN_REMEDY, sentence
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,7 @@ def contributions(verdict: Verdict, *, of: str = "the sign", beyond: str = "") -
     others = [f"{explanation_title(name)} {number(rho, 2)}" for name, rho in verdict.agreement]
     if others:
         text += f" Rank correlation over all regions with other explanations: {', '.join(others)}."
-    remedy = "Report single regions only where the sign is stable, with the name of the baseline."
-    return [Notice("warn", title, text, remedy) if doubts else Notice("ok", title, text)]
+    return [Notice("warn", title, text, SIGN_REMEDY) if doubts else Notice("ok", title, text)]
 
 
 def _doubts(verdict: Verdict, of: str) -> list[str]:

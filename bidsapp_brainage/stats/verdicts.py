@@ -17,12 +17,15 @@ from typing import Literal, TypeAlias, get_args
 
 from bidsapp_brainage.catalogue import flags
 from bidsapp_brainage.catalogue.flags import NO_AGE, NO_INTERVAL, NO_PREDICTION, Flag
+from bidsapp_brainage.catalogue.ratings import GRADES, STEP_GRADES, STEPS
 from bidsapp_brainage.stats.regional import signs
 
 Level: TypeAlias = Literal["usable", "look closer", "do not use"]
 LEVELS: tuple[Level, ...] = get_args(Level)  # from the best to the worst
-_GOOD = 3  # of ratings from 1 to 4
+_OF_GRADE: tuple[Level, ...] = ("do not use", "look closer")  # the lowest; better ones are good
+_GOOD = GRADES[len(_OF_GRADE)].value
 LOW_AGREEMENT = 0.3  # of rank correlations between explanations
+SIGN_REMEDY = "Report single regions only where the sign is stable, with the name of the baseline."
 
 _OF_FLAG: Mapping[str, Level] = MappingProxyType(
     {"": "usable", "warn": "look closer", "bad": "do not use"}
@@ -192,8 +195,7 @@ def region_verdict(contributions: signs.Verdict) -> Verdict:
 
 
 def _sign_reason(title: str) -> Reason:
-    remedy = "Report single regions only where the sign is stable, with the name of the baseline."
-    return Reason("signs", "look closer", title, remedy=remedy)
+    return Reason("signs", "look closer", title, remedy=SIGN_REMEDY)
 
 
 def _no_prediction(decision: object, failure: str) -> Reason:
@@ -260,13 +262,10 @@ def quality_reasons(decision: object, told: object) -> list[Reason]:
 
 def _remarks(row: Mapping[str, object]) -> list[Reason]:
     """What is not known, and so could not be checked, and what speaks for the result."""
-    absent = {
-        NO_INTERVAL: _interval(row) is None,
-        NO_AGE: _number(row.get("chronological_age")) is None,
-    }
-    told = [_of_card(card) for card, applies in absent.items() if applies]
     age, interval = _number(row.get("chronological_age")), _interval(row)
-    if age is not None and interval is not None and interval[0] <= age <= interval[1]:
+    absent = {NO_INTERVAL: interval is None, NO_AGE: age is None}
+    told = [_of_card(card) for card, applies in absent.items() if applies]
+    if age is not None and interval is not None and not _outside_interval(row):
         title = "The chronological age lies inside the 95 % interval"
         text = f"{age:.1f}, interval {interval[0]:.1f} to {interval[1]:.1f}."
         told.append(Reason("inside_interval", "usable", title, text))
@@ -277,8 +276,7 @@ def _seen(reasons: Sequence[Reason], ratings: Sequence[Mapping[str, object]]) ->
     """Doubts that a person can settle by a look are remarks where everybody found a good scan."""
     grades = [_number(rating.get("rating")) for rating in ratings]
     good = [grade is not None and grade >= _GOOD for grade in grades]
-    wrong = any("wrong" in (rating.get("mask"), rating.get("registration")) for rating in ratings)
-    if not good or not all(good) or wrong:
+    if not good or not all(good) or any(map(_wrong_steps, ratings)):
         return list(reasons)
     looked = "A person looked at the image and found it good."
     visible = {"quality", *(card.key for card in flags.FLAGS if card.seen)}
@@ -294,16 +292,18 @@ def _rating(rating: Mapping[str, object]) -> list[Reason]:
     """What one person said about the image."""
     who = f" by {rating['rater']}" if _is_known(rating.get("rater")) else ""
     grade = _number(rating.get("rating"))
-    reasons = []
-    if grade in (1, 2):
-        level: Level = "do not use" if grade == 1 else "look closer"
-        word = "exclude" if grade == 1 else "poor"
-        reasons.append(Reason("rating", level, f"Rated {grade:.0f}, {word}{who}"))
-    for field, what in (("mask", "brain mask"), ("registration", "registration")):
-        if rating.get(field) == "wrong":
-            title = f"The {what} was rated wrong{who}"
-            reasons.append(Reason("rating", "do not use", title))
-    return reasons
+    reasons = [
+        Reason("rating", level, f"Rated {card.value}, {card.name}{who}")
+        for card, level in zip(GRADES, _OF_GRADE, strict=False)
+        if card.value == grade
+    ]
+    wrong = [f"The {step} was rated wrong{who}" for step in _wrong_steps(rating)]
+    return reasons + [Reason("rating", "do not use", title) for title in wrong]
+
+
+def _wrong_steps(rating: Mapping[str, object]) -> list[str]:
+    """Steps that one person found wrong, in words."""
+    return [title.lower() for key, title in STEPS if rating.get(key) == STEP_GRADES[0]]
 
 
 def sentence(text: str) -> str:
