@@ -9,6 +9,7 @@ import json
 import math
 import os
 import secrets
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -72,7 +73,12 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
 def now() -> str:
     """Give the present time in UTC, ``2026-01-31T12:00:00Z``."""
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return in_utc(time.time())
+
+
+def in_utc(seconds: float) -> str:
+    """Give a time (seconds since 1970) in UTC, ``2026-01-31T12:00:00Z``."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -143,6 +143,12 @@ def scan_name(scan: Entities) -> str:
     return "_".join(f"{key}-{value}" for key, value in scan)
 
 
+def tried_participants(output_dir: Path) -> set[str]:
+    """Participants (``sub-01``) with a folder or a page, also those who failed."""
+    folders = {path.name for path in Path(output_dir).glob("sub-*") if path.is_dir()}
+    return folders | {path.stem for path in Path(output_dir).glob("sub-*.html")}
+
+
 def _paths(output_dir: Path, participants: Sequence[str]) -> list[tuple[str, Path]]:
     paths = [
         (level, path)

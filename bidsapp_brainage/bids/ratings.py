@@ -10,12 +10,13 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bidsapp_brainage import io
-from bidsapp_brainage.bids.derivatives import Derivatives, scan_name
+from bidsapp_brainage.bids.derivatives import Derivatives, scan_name, tried_participants
 from bidsapp_brainage.bids.dictionaries import sidecar
 from bidsapp_brainage.bids.names import output_path, sidecar_path
 from bidsapp_brainage.catalogue.lookup import columns_of
@@ -30,7 +31,9 @@ FOLDER = "ratings"
 KEY = ["scan", "rater"]
 _DATE = "rated_at"
 _MOST_NAMED = 5  # of wrong rows or scans in a message
-_YES_NO = {"true": True, "false": False}
+#: Words of a table, and what they stand for.
+_YES_NO = MappingProxyType({"true": True, "false": False})
+_STEP_WORDS = MappingProxyType({word: word for word in STEP_GRADES})
 
 
 def read_ratings(path: Path, participant: str = "") -> pd.DataFrame:
@@ -63,13 +66,13 @@ def read_ratings(path: Path, participant: str = "") -> pd.DataFrame:
     _refuse(path, table, ~table["rating"].isin(grades), f"rating is not {_listed(grades)}")
     for name in KEY:
         _refuse(path, table, table[name].isna(), f"{name} is missing")
-    optional: dict[str, Collection[str]] = {key: STEP_GRADES for key, _ in STEPS}
-    optional |= {item.key: tuple(_YES_NO) for item in ARTEFACTS}
+    optional: dict[str, Mapping[str, object]] = {key: _STEP_WORDS for key, _ in STEPS}
+    optional |= {item.key: _YES_NO for item in ARTEFACTS}
     for name, words in optional.items():
         told = table[name].str.lower()
         wrong = told.notna() & ~told.isin(list(words))
         _refuse(path, table, wrong, f"{name} is not {_listed([*words, 'n/a'])}")
-        table[name] = told.map(_YES_NO) if tuple(words) == tuple(_YES_NO) else told
+        table[name] = told.map(words)
     _refuse(path, table, ~_is_time(table[_DATE]), f"{_DATE} is no time like 2026-01-31T12:00:00Z")
     _refuse(path, table, table.duplicated(KEY, keep=False), "one rater rated a scan twice")
     return table.assign(rating=table["rating"].astype(int), **_labels(table))
@@ -98,6 +101,14 @@ def stored_ratings(output_dir: Path, participant: str = "") -> pd.DataFrame:
             "which is later: remove one row."
         )
     return latest.drop_duplicates(KEY, keep="last").drop(columns="file").reset_index(drop=True)
+
+
+def by_scan(ratings: pd.DataFrame) -> dict[str, list[dict[str, object]]]:
+    """What every rater said, by the name of the scan; `ratings` as :func:`stored_ratings`."""
+    said: dict[str, list[dict[str, object]]] = {}
+    for row in ratings.to_dict("records"):
+        said.setdefault(row["scan"], []).append({str(name): value for name, value in row.items()})
+    return said
 
 
 def take_in(output_dir: Path, paths: Sequence[Path]) -> int:
@@ -202,9 +213,7 @@ def _label(rater: str) -> str:
 def _known(output_dir: Path) -> tuple[list[str], set[str]]:
     """Scans with derivatives, and participants without any: all of their scans may be rated."""
     scans = list(dict.fromkeys(scan_name(file.scan) for file in Derivatives(output_dir).files))
-    folders = {path.name for path in Path(output_dir).glob("sub-*") if path.is_dir()}
-    pages = {path.stem for path in Path(output_dir).glob("sub-*.html")}
-    return scans, (folders | pages) - {scan.split("_")[0] for scan in scans}
+    return scans, tried_participants(output_dir) - {scan.split("_")[0] for scan in scans}
 
 
 def _refuse_unknown(path: Path, table: pd.DataFrame, scans: list[str], failed: set[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
+from bidsapp_brainage.bids.ratings import by_scan
 from bidsapp_brainage.group import comparisons, predictions, repeats, sample
 from bidsapp_brainage.group.calibration import (
     CALIBRATED,
@@ -163,7 +164,7 @@ ANALYSES: tuple[OfSample | OfAtlas, ...] = (
     ),
     OfSample(
         ("gapmodel",),
-        lambda s, _: predictions.gap_model(s.people, _gap_design(s), gap_name(s.scans)),
+        lambda s, _: _gap_model(s),
     ),
     OfSample(
         ("reliability", "change"), lambda s, _: repeats.reliability_and_change(s.scans, s.repeats)
@@ -353,6 +354,12 @@ def _calibration(scans: pd.DataFrame, study: Study) -> Calibration | None:
     return calibrate_sites(scans, reference, study.card.bias_correction if study.card else None)
 
 
+def _gap_model(prepared: Sample) -> Findings:
+    """The gap, calibrated where that was done, explained by what is known of the people."""
+    design = _gap_design(prepared)
+    return predictions.gap_model(prepared.people, design, gap_name(prepared.scans))
+
+
 def _gap_design(prepared: Sample) -> Design | None:
     """The design; where sites were refused, that of the fewer people with a calibrated gap."""
     if prepared.calibration is None or not prepared.calibration.refused:
@@ -367,9 +374,8 @@ def _by_rating(prepared: Sample, made: Tables) -> list[dict[str, object]]:
     rows = []
     for minimum, other in prepared.by_rating.items():
         analysis = f"min_rating={minimum}"
-        model = predictions.gap_model(other.people, _gap_design(other), gap_name(other.scans))
         numbers = comparisons.key_numbers(
-            predictions.overall(other.scans), gapmodel=model.tables.get("gapmodel")
+            predictions.overall(other.scans), gapmodel=_gap_model(other).tables.get("gapmodel")
         )
         rows += comparisons.compare_numbers(analysis, main, numbers)
         levels = {atlas.result.title: atlas.levels for atlas in other.atlases}
@@ -386,6 +392,6 @@ def _predictions(prepared: Sample) -> pd.DataFrame:
     names = ("sex", "site", "group", "flagged", "gap_kfold", *CALIBRATED.values(), Z_SCORE)
     known = {name: prepared.scans[name] for name in names if name in prepared.scans}
     ratings = prepared.study.ratings
-    judged = sample.verdicts(prepared.scans, prepared.model.qc, ratings.by_scan)
+    judged = sample.verdicts(prepared.scans, prepared.model.qc, by_scan(ratings.table))
     rated = known_ratings(ratings, prepared.scans["scan"])
     return prepared.model.brainage.assign(**known, **judged, **rated)

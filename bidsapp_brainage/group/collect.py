@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from bidsapp_brainage.bids.derivatives import Derivative, Derivatives, scan_name
+from bidsapp_brainage.bids.derivatives import (
+    Derivative,
+    Derivatives,
+    scan_name,
+    tried_participants,
+)
 from bidsapp_brainage.bids.names import sidecar_path
 from bidsapp_brainage.catalogue.lookup import OUTPUTS, voxel_maps
 from bidsapp_brainage.errors import NoInputError
@@ -147,8 +152,7 @@ def _nothing_found(output_dir: Path, problems: Sequence[str]) -> str:
 
 def _participants(output_dir: Path, wanted: Sequence[str]) -> set[str]:
     """Participants of the folder, among the wanted ones if any are named."""
-    known = {path.name for path in output_dir.glob("sub-*") if path.is_dir()}
-    known |= {path.stem for path in output_dir.glob("sub-*.html")}
+    known = tried_participants(output_dir)
     return known & {f"sub-{label}" for label in wanted} if wanted else known
 
 

@@ -74,14 +74,6 @@ class Ratings:
         order = table.sort_values(["rating", "lowest", "scan"])
         return order.reindex(columns=columns).reset_index(drop=True)
 
-    @property
-    def by_scan(self) -> dict[str, list[dict[str, object]]]:
-        """What every rater said, by scan."""
-        said: dict[str, list[dict[str, object]]] = {}
-        for row in self.table.to_dict("records"):
-            said.setdefault(str(row["scan"]), []).append({str(k): v for k, v in row.items()})
-        return said
-
     def below(self, minimum: int) -> frozenset[str]:
         """Scans with a lower rating."""
         scans = self.scans
@@ -90,10 +82,10 @@ class Ratings:
     @property
     def reasons(self) -> dict[str, str]:
         """Why scans are left out."""
-        left_out = self.scans[self.scans["rating"] < self.minimum]
         return {
             row["scan"]: f"rated {row['rating']} by {row['raters']}, below {self.minimum}"
-            for row in left_out.to_dict("records")
+            for row in self.scans.to_dict("records")
+            if row["left_out"]
         }
 
     def other_minimums(self, scans: Set[str]) -> list[int]:

@@ -9,8 +9,9 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
+
+from bidsapp_brainage import io
 
 # nipype keeps this folder of a node and deletes other files that are no outputs.
 TIMING_FILE = Path("_report") / "timing.json"
@@ -69,7 +70,7 @@ def ended_at(folder: Path) -> str:
         moment = (folder / TIMING_FILE).stat().st_mtime
     except OSError:
         return ""
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return io.in_utc(moment)
 
 
 def _cpu_seconds() -> float:

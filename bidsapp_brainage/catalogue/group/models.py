@@ -5,6 +5,7 @@ from __future__ import annotations
 from bidsapp_brainage.catalogue import columns as c
 from bidsapp_brainage.catalogue import participant
 from bidsapp_brainage.catalogue.cards import Column, Output
+from bidsapp_brainage.catalogue.ratings import BEST, EXCLUDE
 
 
 def table(
@@ -353,7 +354,7 @@ _BRAINAGE = (
     *SITE_VALUES,
     Column("rating", "Rating", "Group table only: what people gave the scan, from 1 (exclude) to 4 "
         "(excellent); median over raters, of two in the middle the lower. n/a if nobody rated it.",
-        minimum=1, maximum=4),
+        minimum=EXCLUDE, maximum=BEST),
     Column("n_raters", "Raters", "Group table only: how many people rated the scan.", minimum=1),
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bidsapp_brainage.bids.derivatives import Derivative, Derivatives, Entities, scan_name
 from bidsapp_brainage.bids.names import output_path, report_path
-from bidsapp_brainage.bids.ratings import stored_ratings
+from bidsapp_brainage.bids.ratings import by_scan, stored_ratings
 from bidsapp_brainage.bids.run_records import ScanRun, logged_subjects, read_runs, scan_runs
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.reports.cohort.cells import finite, read_rows
@@ -143,16 +143,12 @@ def _unique(texts: Iterable[str]) -> str:
     return "; ".join(dict.fromkeys(texts))
 
 
-def _ratings(output_dir: Path) -> tuple[dict[str, list[Rating]], tuple[str, ...]]:
+def _ratings(output_dir: Path) -> tuple[Mapping[str, Sequence[Rating]], tuple[str, ...]]:
     """Rows of ratings by scan, and why they cannot be read."""
     try:
-        rows = stored_ratings(output_dir).to_dict("records")
+        return by_scan(stored_ratings(output_dir)), ()
     except DataError as error:
         return {}, (str(error),)
-    rated: dict[str, list[Rating]] = defaultdict(list)
-    for row in rows:
-        rated[row["scan"]].append({str(key): value for key, value in row.items()})
-    return rated, ()
 
 
 def _results(

@@ -27,7 +27,7 @@ from bidsapp_brainage.reports.same_groups import repeats
 from bidsapp_brainage.reports.wording import Notice
 from bidsapp_brainage.stats.regional.regions import notes
 from bidsapp_brainage.stats.regional.signs import N_LEADING, Verdict, verdict
-from bidsapp_brainage.stats.verdicts import region_verdict
+from bidsapp_brainage.stats.verdicts import region_verdict, sentence
 
 ALPHA = 0.05
 #: Equal in all of these: made of the same regions.
@@ -141,7 +141,7 @@ def _curve_pictures(
         figure = draw(part.replace({"name": words.SIDES}), how)
         title = f"{alt} by {words.level_title(level).lower()}"
         drawn[suffix] = gallery.picture(
-            figure, suffix, title, f"{caption} {_sentence(how)}", entities=entities, data=suffix
+            figure, suffix, title, f"{caption} {sentence(how)}", entities=entities, data=suffix
         )
     return drawn
 
@@ -172,7 +172,7 @@ def _baseline(
                     figures.contribution_bars(part, how),
                     f"{kind}contribution{fill}",
                     f"Bar chart of the mean contribution by {words.level_title(level).lower()}",
-                    _sentence(replaced),
+                    sentence(replaced),
                 ),
                 "table": region_tables.group_table(part, level, identifier=f"{identifier}-{kind}"),
                 "again": again,
@@ -190,10 +190,6 @@ def _baseline(
         "groups": groups,
         "table": region_tables.region_table(regions, identifier=f"{identifier}-table"),
     }
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _groups(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, list[str]]]:
@@ -237,7 +233,7 @@ def _map_picture(
         "Axial slices of the mean occlusion map",
         f"Mean change of predicted age over {people}, aligned affinely to {mean_map.space}. "
         "Red: the region makes the brain look older; blue: younger. Left of the picture is left "
-        f"of the brain. {_sentence(how)}{stripes}",
+        f"of the brain. {sentence(how)}{stripes}",
         entities=entities,
         data="occlusionstats",
         look="brain",

@@ -26,6 +26,7 @@ from bidsapp_brainage.reports.html import (
     text_cell,
 )
 from bidsapp_brainage.reports.individual import comparison_tables, occlusion_tables
+from bidsapp_brainage.stats.verdicts import sentence
 
 TOP_ROWS = 50
 #: Columns of a table that holds one explanation, or several with different baselines.
@@ -117,7 +118,7 @@ def _as_it_is(file: TableFile, identifier: str) -> Part:
     part = f"the first {len(shown)} of " if len(shown) < len(rows) else ""
     caption = f"{output.title or output.key}: {part}{len(rows)} rows ({file.path.name})."
     table = Table(f"{identifier}-{output.suffix}", caption, columns, cells, searchable=True)
-    return output.title or output.key, output.reading or _sentence(output.description), table
+    return output.title or output.key, output.reading or sentence(output.description), table
 
 
 def _cell_maker(values: pd.Series) -> Callable[[object], Cell]:
@@ -132,8 +133,3 @@ def _help(facts: Mapping[str, object]) -> str:
     """Description and unit of a column."""
     units = f"unit: {facts['Units']}" if facts.get("Units") else ""
     return "; ".join(filter(None, [str(facts.get("Description") or "").rstrip("."), units]))
-
-
-def _sentence(text: str) -> str:
-    text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") or not text else ".")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bidsapp_brainage.bids.derivatives import (
     Derivative,
@@ -15,14 +14,11 @@ from bidsapp_brainage.bids.derivatives import (
     scan_name,
 )
 from bidsapp_brainage.bids.names import sidecar_path
-from bidsapp_brainage.bids.ratings import stored_ratings
+from bidsapp_brainage.bids.ratings import by_scan, stored_ratings
 from bidsapp_brainage.catalogue.cards import Output
 from bidsapp_brainage.catalogue.lookup import map_figures
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.reports.viewers.scans import ScanImages
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 #: What one person said about a scan, by the names of the columns.
 Rating = Mapping[str, object]
@@ -112,19 +108,15 @@ def read_subject(output_dir: Path, subject: str) -> SubjectResult:
     """
     derivatives = Derivatives(output_dir, participants=[subject])
     try:
-        rated = _records(stored_ratings(output_dir, f"sub-{subject}"))
+        rated = by_scan(stored_ratings(output_dir, f"sub-{subject}"))
     except DataError as error:
-        rated = []
+        rated = {}
         derivatives.problems.append(str(error))
     scans = tuple(
-        _scan(derivatives, scan, tuple(row for row in rated if row["scan"] == scan_name(scan)))
+        _scan(derivatives, scan, tuple(rated.get(scan_name(scan), ())))
         for scan in sorted({file.scan for file in derivatives.files})
     )
     return SubjectResult(subject, scans, tuple(derivatives.problems))
-
-
-def _records(table: pd.DataFrame) -> list[Rating]:
-    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
 
 def _scan(derivatives: Derivatives, scan: Entities, ratings: tuple[Rating, ...]) -> ScanResult:
