@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bidsapp_brainage import io
-from bidsapp_brainage.bids.names import SCAN_ENTITIES, parse_name, sidecar_path
+from bidsapp_brainage.bids.names import SCAN_ENTITIES, atlas_entities, parse_name, sidecar_path
 from bidsapp_brainage.catalogue.cards import Output
 from bidsapp_brainage.catalogue.lookup import OUTPUTS
 from bidsapp_brainage.errors import DataError
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 #: Ordered labels: ``(("sub", "01"), ("ses", "1"))``.
 Entities = tuple[tuple[str, str], ...]
 
-_ATLAS = ("atlas", "seg", "scale")
 _FOLDERS = {"subject": "anat", "figures": "figures"}
 
 
@@ -196,6 +195,6 @@ def _identify(
         (level, name["suffix"], name["extension"], name.get("desc", "")), ()
     ):
         if set(card.required) <= further <= set(card.entities):
-            atlas = tuple((key, name[key]) for key in _ATLAS if key in name)
+            atlas = tuple(atlas_entities(name).items())
             return Derivative(card, path, scan, model, atlas, name.get("space", ""))
     return None

@@ -15,6 +15,8 @@ from bidsapp_brainage.errors import WorkflowError
 #: Entities of a raw T1w file that its derivatives keep, in the order of the BIDS schema.
 SCAN_ENTITIES = ("sub", "ses", "acq", "ce", "rec", "run", "echo", "part")
 
+_ATLAS = ("atlas", "seg", "scale")
+
 #: How paths begin, by level; all entities follow the last of them.
 _BEGIN = {
     "subject": "sub-{sub}[/ses-{ses}]/anat/",
@@ -171,6 +173,11 @@ def parse_name(path: Path) -> dict[str, str]:
         if match:
             entities[match[1]] = match[2]
     return {**entities, "suffix": suffix, "extension": extension}
+
+
+def atlas_entities(name: Mapping[str, str]) -> dict[str, str]:
+    """Those entities of a parsed file name that name its atlas."""
+    return {key: name[key] for key in _ATLAS if key in name}
 
 
 def scan_entities(path: Path) -> tuple[tuple[str, str], ...]:

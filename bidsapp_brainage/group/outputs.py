@@ -9,7 +9,13 @@ import nibabel as nib
 import numpy as np
 
 from bidsapp_brainage.bids.dictionaries import sidecar
-from bidsapp_brainage.bids.names import bids_uri, output_path, parse_name, sidecar_path
+from bidsapp_brainage.bids.names import (
+    atlas_entities,
+    bids_uri,
+    output_path,
+    parse_name,
+    sidecar_path,
+)
 from bidsapp_brainage.catalogue.lookup import OUTPUTS, columns_of, output
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.group.analyses import Summary, Tables
@@ -93,8 +99,7 @@ def mean_map_path(output_dir: Path, label: str, entities: Mapping[str, str]) -> 
     wanted = {"desc": f"{label}mean", "suffix": "occlusionmap"}
     for path in sorted(Path(output_dir).glob("tpl-*/anat/tpl-*_occlusionmap.nii.gz")):
         name = parse_name(path)
-        atlas = {key: name[key] for key in ("atlas", "seg", "scale") if key in name}
-        if wanted.items() <= name.items() and atlas == dict(entities):
+        if wanted.items() <= name.items() and atlas_entities(name) == dict(entities):
             return path
     return None
 

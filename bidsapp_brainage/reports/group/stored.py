@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from bidsapp_brainage.bids.names import parse_name, sidecar_path
+from bidsapp_brainage.bids.names import atlas_entities, parse_name, sidecar_path
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.group.calibration import calibrated
 from bidsapp_brainage.group.outputs import group_path, mean_map_path
 from bidsapp_brainage.group.sample import with_numbers
 from bidsapp_brainage.io import read_json, read_tsv
 
-_ATLAS = ("atlas", "seg", "scale")
 _TOPICS = {
     "leakage": "people of the training cohort",
     "collection": "scans that were not processed alike",
@@ -102,8 +101,7 @@ class StoredResults:
         """Entities of the atlases with mean contributions."""
         places = []
         for path in sorted(self.output_dir.glob("group_*_occlusionstats.tsv")):
-            name = parse_name(path)
-            entities = {key: name[key] for key in _ATLAS if key in name}
+            entities = atlas_entities(parse_name(path))
             if path == self.path("occlusionstats", entities):
                 places.append(entities)
         return places

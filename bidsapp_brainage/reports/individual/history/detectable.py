@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from bidsapp_brainage.bids.names import output_path, parse_name
+from bidsapp_brainage.bids.names import atlas_entities, output_path, parse_name
 from bidsapp_brainage.catalogue.levels import REGION
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import read_tsv
@@ -24,7 +24,6 @@ _READINGS: Mapping[str, Cell] = MappingProxyType(
         "unknown": Cell("not known", value=""),
     }
 )
-_ATLAS = ("atlas", "seg", "scale")
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,7 @@ def of_regions(output_dir: Path, model: str, table: Path) -> pd.Series:
     `table` is a table of contributions of the participant level with the same atlas. Empty where
     the group level has not measured them.
     """
-    name = parse_name(table)
-    atlas = {key: name[key] for key in _ATLAS if key in name}
+    atlas = atlas_entities(parse_name(table))
     rows = _rows(output_path(output_dir, "occlusionreliability", atlas, model=model), "level")
     if rows.empty or "index" not in rows:
         return pd.Series(dtype=float)
