@@ -203,6 +203,20 @@ def grey_window(values: np.ndarray, inside: np.ndarray) -> tuple[float, float]:
     return bottom, bottom + 1.12 * (top - bottom)
 
 
+def not_background(values: np.ndarray) -> np.ndarray:
+    """Voxels (bool) of a network's input that are not background, which is what the corner holds."""
+    return np.abs(values - values[0, 0, 0]) > 1e-6
+
+
+def input_window(volumes: Sequence[np.ndarray], inside: np.ndarray) -> tuple[float, float]:
+    """Values shown as black and white in inputs of a network on one grid."""
+    known = np.concatenate(
+        [values[inside] if inside.any() else values.ravel() for values in volumes]
+    )
+    low, high = (float(q) for q in np.percentile(known, [0.5, 99.5]))
+    return min(low, *(float(values[0, 0, 0]) for values in volumes)), high
+
+
 def contours(place: Layout, mask: Volume) -> list[str]:
     """Outlines of a mask as SVG path data, one string per tile that shows any."""
     from contourpy import contour_generator

@@ -61,13 +61,9 @@ def plot_registration(template: Head, person: Head, out_before: Path, out_after:
 def plot_model_input(input_path: Path, out: Path) -> None:
     """Draw the volume that the network received, with a bar of its intensities."""
     volume = mosaic.read_volume(input_path)
-    values = volume.data
-    background = values[0, 0, 0]
-    inside = np.abs(values - background) > 1e-6
+    inside = mosaic.not_background(volume.data)
     place = mosaic.layout(volume, inside, bar=True)
-    known = values[inside] if inside.any() else values.ravel()
-    low, high = (float(q) for q in np.percentile(known, [0.5, 99.5]))
-    low = min(low, float(background))
+    low, high = mosaic.input_window([volume.data], inside)
     canvas = mosaic.assemble(
         place, (mosaic.window(place.cut(volume, tile), low, high) for tile in place.tiles)
     )

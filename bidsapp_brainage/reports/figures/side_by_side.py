@@ -34,9 +34,9 @@ def side_by_side(rows: Sequence[Row], *, title: str, how: str = "") -> str:
     minus to plus the largest contribution. `title` is for people who cannot see the picture, `how`
     says below the bar of colours how regions were hidden.
     """
-    inside = np.any([_brain(row.anatomy.data) for row in rows], axis=0)
+    inside = np.any([mosaic.not_background(row.anatomy.data) for row in rows], axis=0)
     first = mosaic.row(rows[0].anatomy, inside, _PLANES)
-    grey = _window([row.anatomy.data for row in rows], inside)
+    grey = mosaic.input_window([row.anatomy.data for row in rows], inside)
     effects = [row.effect.data for row in rows if row.effect is not None]
     most = max((float(np.abs(effect).max()) for effect in effects), default=0.0) or 1.0
     step = first.height + _HEAD
@@ -60,18 +60,6 @@ def side_by_side(rows: Sequence[Row], *, title: str, how: str = "") -> str:
     if effects:
         words += age_bar(place, most, how)
     return mosaic.svg(place, mosaic.assemble(place, pictures), title=title, extra=words)
-
-
-def _brain(values: np.ndarray) -> np.ndarray:
-    """Voxels that are not background, which is what the corner holds."""
-    return np.abs(values - values[0, 0, 0]) > 1e-6
-
-
-def _window(volumes: Sequence[np.ndarray], inside: np.ndarray) -> tuple[float, float]:
-    """Values shown as black and white in all rows."""
-    known = np.concatenate([values[inside] for values in volumes])
-    low, high = (float(q) for q in np.percentile(known, [0.5, 99.5]))
-    return min(low, *(float(values[0, 0, 0]) for values in volumes)), high
 
 
 def _picture(
