@@ -90,7 +90,7 @@ class Layout:
 
     def stripes(self, volume: Volume, tile: Tile) -> np.ndarray:
         """Oblique stripes for a slice (bool), as wide as those of the viewers."""
-        across = 1 if tile.axis == 0 else 0
+        across, _ = _in_plane(tile.axis)
         low, high = self.box[across]
         step = (high - low) * volume.sizes[across] / tile.width  # mm of a pixel
         row, column = np.indices((max(tile.height, 1), max(tile.width, 1)))
@@ -134,19 +134,13 @@ def layout(volume: Volume, inside: np.ndarray, *, bar: bool = False) -> Layout:
     `inside` (bool) is the object on the grid of the volume; if empty, the whole volume. With `bar`
     there is room for a colour bar.
     """
-    sizes = volume.sizes
     extent = _extent(inside)
-    box = _box(extent, volume)
-    span = np.array([high - low for low, high in box]) * sizes  # mm
-    wide = [(axis, count, span[1 if axis == 0 else 0]) for axis, count in _ROWS]
-    scale = WIDTH / max(count * across for _, count, across in wide)
+    box, span = _box(extent, volume)
+    scale = WIDTH / max(count * span[_in_plane(axis)[0]] for axis, count in _ROWS)
     tiles: list[Tile] = []
     top = 0
-    for axis, count, across in wide:
-        width, height = (
-            max(int(across * scale), 1),
-            max(int(span[1 if axis == 2 else 2] * scale), 1),
-        )
+    for axis, count in _ROWS:
+        width, height = _pixels(axis, span * scale)
         for column, index in enumerate(_indices(extent[axis], count)):
             left = round((column + 0.5) * WIDTH / count - width / 2)
             tiles.append(Tile(axis, index, left, top, width, height, column == 0))
@@ -157,21 +151,19 @@ def layout(volume: Volume, inside: np.ndarray, *, bar: bool = False) -> Layout:
 def row(volume: Volume, inside: np.ndarray, planes: Sequence[tuple[int, int]]) -> Layout:
     """Choose slices as for :func:`layout`, all in one row: of each axis so many."""
     extent = _extent(inside)
-    box = _box(extent, volume)
-    span = np.array([high - low for low, high in box]) * volume.sizes  # mm
+    box, span = _box(extent, volume)
     wanted = [
         (axis, index)
         for axis, count in planes
         for index in _indices(extent[axis], count, _ROW_MARGIN)
     ]
-    across = [float(span[1 if axis == 0 else 0]) for axis, _ in wanted]
+    across = [float(span[_in_plane(axis)[0]]) for axis, _ in wanted]
     scale = (WIDTH - _GAP * (len(wanted) - 1)) / sum(across)
     tiles: list[Tile] = []
     left = 0.0
     for (axis, index), wide in zip(wanted, across, strict=True):
-        width, height = int(wide * scale), int(span[1 if axis == 2 else 2] * scale)
         first = not tiles or tiles[-1].axis != axis
-        tiles.append(Tile(axis, index, round(left), 0, max(width, 1), max(height, 1), first))
+        tiles.append(Tile(axis, index, round(left), 0, *_pixels(axis, span * scale), first))
         left += wide * scale + _GAP
     return Layout(tuple(tiles), box, WIDTH, max(tile.height for tile in tiles))
 
@@ -204,7 +196,7 @@ def grey_window(values: np.ndarray, inside: np.ndarray) -> tuple[float, float]:
 
 
 def not_background(values: np.ndarray) -> np.ndarray:
-    """Voxels (bool) of a network's input that are not background, which is what the corner holds."""
+    """Voxels (bool) of a network's input that are not background, as the corner is."""
     return np.abs(values - values[0, 0, 0]) > 1e-6
 
 
@@ -305,13 +297,27 @@ def _same_grid(one: Volume, two: Volume) -> bool:
     return one.data.shape == two.data.shape and np.allclose(one.affine, two.affine, atol=1e-2)
 
 
-def _box(extent: Sequence[tuple[int, int]], volume: Volume) -> tuple[tuple[int, int], ...]:
-    """What is shown of a volume: the object with a margin, in voxels (half open)."""
+def _box(
+    extent: Sequence[tuple[int, int]], volume: Volume
+) -> tuple[tuple[tuple[int, int], ...], np.ndarray]:
+    """The object with a margin, in voxels of the volume (half open), and its size in mm."""
     margin = np.ceil(MARGIN_MM / volume.sizes).astype(int)
-    return tuple(
+    box = tuple(
         (max(low - m, 0), min(high + m, n))
         for (low, high), m, n in zip(extent, margin, volume.data.shape, strict=True)
     )
+    return box, np.array([high - low for low, high in box]) * volume.sizes
+
+
+def _in_plane(axis: int) -> tuple[int, int]:
+    """Axes of the volume that run to the right and upwards in a slice across `axis`."""
+    return (1 if axis == 0 else 0), (1 if axis == 2 else 2)
+
+
+def _pixels(axis: int, span: np.ndarray) -> tuple[int, int]:
+    """Width and height of a slice across `axis` of what spans so many pixels along each axis."""
+    across, up = _in_plane(axis)
+    return max(int(span[across]), 1), max(int(span[up]), 1)
 
 
 def _extent(inside: np.ndarray) -> list[tuple[int, int]]:
