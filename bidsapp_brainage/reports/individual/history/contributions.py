@@ -59,8 +59,7 @@ class AtlasHistory:
 
 def inputs_picture(scans: Scans) -> Picture | None:
     """What the network saw of each scan, in the same slices; None where an image is missing."""
-    chosen = _chosen(scans)
-    rows = _rows(chosen, [model.input_image for _, model in chosen])
+    rows = _rows(_chosen(scans))
     if rows is None:
         return None
     caption = (
@@ -163,8 +162,7 @@ def _table(identifier: str, joined: pd.DataFrame, ends: tuple[str, str]) -> Tabl
 def _maps_picture(found: Sequence[_Explained], fill: str) -> Picture | None:
     """Contributions over the inputs, one row per scan and one for the difference."""
     chosen = _chosen(found)
-    scans = [(label, model) for label, model, _, _ in chosen]
-    anatomy = _rows(scans, [model.input_image for _, model in scans])
+    anatomy = _rows([(label, model) for label, model, _, _ in chosen])
     if anatomy is None:
         return None
     rows = []
@@ -208,12 +206,12 @@ def _doubtful(effect: Volume, rows: pd.DataFrame) -> Volume:
     return Volume(flags[nearest] & (effect.data != 0), effect.affine)
 
 
-def _rows(chosen: Scans, paths: Sequence[Path | None]) -> list[Row] | None:
-    """Anatomies on one grid; None if one is missing, unreadable or on another grid."""
+def _rows(chosen: Scans) -> list[Row] | None:
+    """Inputs of the network on one grid; None if one is missing, unreadable or on another grid."""
     rows: list[Row] = []
     try:
-        for (label, _), path in zip(chosen, paths, strict=True):
-            volume = _volume(path, rows[0].anatomy if rows else None)
+        for label, model in chosen:
+            volume = _volume(model.input_image, rows[0].anatomy if rows else None)
             if volume is None:
                 return None
             rows.append(Row(label, volume))

@@ -86,13 +86,12 @@ def _has_age(model: PredictionResult) -> bool:
 def _view(output_dir: Path, name: str, timed: Sequence[_Timed]) -> SessionsView:
     known = detectable.of_ages(output_dir, name)
     title = "Error of measurement" if known.values else "The error of measurement is not known"
-    labels = [each.label for each in timed]
-    scans = [(label, each.model) for label, each in zip(labels, timed, strict=True)]
+    scans = [(each.label, each.model) for each in timed]
     atlases = {part.atlas for each in timed for part in each.model.regions}
     histories = [atlas_history(output_dir, name, atlas, scans) for atlas in sorted(atlases)]
     return SessionsView(
         model=name,
-        axis=age_axis([(label, each.row) for label, each in zip(labels, timed, strict=True)]),
+        axis=age_axis([(each.label, each.row) for each in timed]),
         error=Notice("", title, known.sentence, known.remedy),
         changes=_changes(name, timed, known),
         inputs=inputs_picture(scans),
