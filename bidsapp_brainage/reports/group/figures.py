@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import TwoSlopeNorm
+from matplotlib.colors import Colormap, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from bidsapp_brainage.reports.figures.colours import MID_GREY, colour_map
@@ -182,13 +182,20 @@ def map_slices(image: nib.Nifti1Image, background: nib.Nifti1Image | None, how: 
             if number == 0:
                 for place, side in ((0.03, "L"), (0.92, "R")):
                     axes.text(place, 0.5, side, transform=axes.transAxes, color="white")
-        scale = ScalarMappable(norm, cmap=colour_map())
-        bar = figure.colorbar(scale, cax=figure.add_subplot(grid[:, 4]))
-        bar.ax.set_facecolor(str(MID_GREY / 255))
-        bar.set_label("; ".join(filter(None, ("years", how))), fontsize=8.5, color="white")
-        bar.ax.tick_params(colors="white", labelsize=8)
-        bar.outline.set_visible(False)
+        unit = "; ".join(filter(None, ("years", how)))
+        colour_scale(figure, figure.add_subplot(grid[:, 4]), (norm, colour_map()), unit)
         return figure
+
+
+def colour_scale(
+    figure: Figure, axes: Axes, colours: tuple[Normalize, str | Colormap], unit: str
+) -> None:
+    """Bar of colours on black, over the grey of anatomy where they are not opaque."""
+    bar = figure.colorbar(ScalarMappable(*colours), cax=axes)
+    bar.ax.set_facecolor(str(MID_GREY / 255))
+    bar.set_label(unit, fontsize=8.5, color="white")
+    bar.ax.tick_params(colors="white", labelsize=8)
+    bar.outline.set_visible(False)
 
 
 def _levels(values: np.ndarray) -> list[int]:

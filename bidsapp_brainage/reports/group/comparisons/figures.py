@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from bidsapp_brainage.reports.figures.colours import MID_GREY, colour_map
+from bidsapp_brainage.reports.figures.colours import colour_map
 from bidsapp_brainage.reports.figures.drawing import STYLE
 from bidsapp_brainage.reports.group.figures import (
     GREEN,
@@ -25,6 +24,7 @@ from bidsapp_brainage.reports.group.figures import (
     ORANGE,
     YOUNGER,
     chart,
+    colour_scale,
     short_name,
 )
 
@@ -124,7 +124,7 @@ def strips(
                     )  # fmt: skip
             if line == 0 or not shared:
                 bar = grid[:, len(levels)] if shared else grid[line, len(levels)]
-                _scale(figure, figure.add_subplot(bar), colours, unit)
+                colour_scale(figure, figure.add_subplot(bar), colours, unit)
         return figure
 
 
@@ -145,16 +145,6 @@ def _slice(
         alpha=0.75 if under is not None and isinstance(colours[1], str) else None,
         interpolation="nearest",
     )
-
-
-def _scale(
-    figure: Figure, axes: Axes, colours: tuple[Normalize, str | Colormap], unit: str
-) -> None:
-    bar = figure.colorbar(ScalarMappable(*colours), cax=axes)
-    bar.ax.set_facecolor(str(MID_GREY / 255))
-    bar.set_label(unit, fontsize=8.5, color="white")
-    bar.ax.tick_params(colors="white", labelsize=8)
-    bar.outline.set_visible(False)
 
 
 def _colours(maps: Sequence[np.ndarray], *, signed: bool) -> tuple[Normalize, str | Colormap]:
