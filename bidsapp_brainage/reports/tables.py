@@ -31,10 +31,10 @@ from bidsapp_brainage.reports.html import (
     significant,
     text_cell,
 )
-from bidsapp_brainage.reports.wording import SIGNS
+from bidsapp_brainage.reports.wording import BADGES, SIGNS
 
 _P_LEAST = 0.001
-_VERDICTS = {"agrees": "ok", "partly": "warn", "differs": "bad"}
+_VERDICTS = {"agrees": "ok", "partly": "warn", "differs": "bad", **BADGES}
 _NUMBERS = {"number", "signed", "count", "rank"}
 #: Kinds of columns whose codes have words.
 _TITLES: Mapping[str, Callable[[str], str]] = MappingProxyType(

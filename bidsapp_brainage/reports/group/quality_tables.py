@@ -11,7 +11,7 @@ from bidsapp_brainage.catalogue import flags
 from bidsapp_brainage.group.sample import UNFLAGGED, doubted
 from bidsapp_brainage.reports.html import Cell, Table, count
 from bidsapp_brainage.reports.tables import Show, tabulate, with_values
-from bidsapp_brainage.reports.wording import BADGES, Notice
+from bidsapp_brainage.reports.wording import Notice
 from bidsapp_brainage.stats.verdicts import LEVELS
 
 #: From a participant (``sub-01``) to a relative link, empty if there is no page.
@@ -28,7 +28,7 @@ def flag_table(scans: pd.DataFrame, qc: pd.DataFrame, link: Link) -> Table | Non
     reasons = dict(zip(qc["scan"], qc["decision_reason"], strict=True)) if known else {}
     columns = [
         _scan(link),
-        *with_values(flagged, [Show("verdict", "Verdict", cell=_verdict_cell)]),
+        *with_values(flagged, [Show("verdict", "Verdict", "verdict")]),
         Show("qc_flag", "Image quality", cell=_flag_cell),
         Show("flags", "Doubt about the prediction", cell=_flags_cell),
         Show("gap", "Gap (years)", "signed", 1),
@@ -49,10 +49,6 @@ def flag_table(scans: pd.DataFrame, qc: pd.DataFrame, link: Link) -> Table | Non
 def _scan(link: Link, title: str = "Scan") -> Show:
     """Name of a scan that leads to the person's page."""
     return Show("scan", title, cell=lambda s: Cell(str(s), href=link(str(s).split("_")[0])))
-
-
-def _verdict_cell(level: object) -> Cell:
-    return Cell(str(level), level=BADGES[level])
 
 
 def _flag_cell(flag: object) -> Cell:
