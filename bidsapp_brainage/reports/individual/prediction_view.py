@@ -28,6 +28,7 @@ from bidsapp_brainage.reports.html import (
     significant,
     slug,
 )
+from bidsapp_brainage.reports.individual.age_places import AgePlaces, age_places, known_ages
 from bidsapp_brainage.reports.individual.results import PredictionResult, ScanResult
 from bidsapp_brainage.reports.tables import Show, tabulate
 from bidsapp_brainage.stats.verdicts import Verdict, scan_verdict
@@ -47,15 +48,11 @@ _ELSEWHERE = (
 
 
 @dataclass(frozen=True)
-class AgeLine:
-    """Marks on a line of ages, in per cent of its width; None where unknown."""
+class AgeLine(AgePlaces):
+    """Marks on a line of ages, with the ages of its ends."""
 
     first: str
     last: str
-    predicted: float
-    actual: float | None
-    low: float | None
-    width: float | None
 
 
 @dataclass(frozen=True)
@@ -242,32 +239,15 @@ def _verdict_cell(level: object) -> Cell:
 def _age_line(
     row: Mapping[str, object], distribution: TableFile | None, known: tuple[float, float] | None
 ) -> AgeLine | None:
-    values = [
-        float(str(row[name]))
-        for name in ("predicted_age", "chronological_age", "ci95_lower", "ci95_upper")
-        if not is_missing(row.get(name))
-    ]
+    values = known_ages(row)
     if distribution is not None and distribution.rows is not None:
         values += [distribution.rows["age_lower"].min(), distribution.rows["age_upper"].max()]
     values += list(known or ())
     first, last = min(values), max(values)
     if last <= first:
         return None
-
-    def share(name: str) -> float | None:
-        if is_missing(row.get(name)):
-            return None
-        return round(100 * (float(str(row[name])) - first) / (last - first), 2)
-
-    low, high = share("ci95_lower"), share("ci95_upper")
-    return AgeLine(
-        first=number(first, 0),
-        last=number(last, 0),
-        predicted=share("predicted_age") or 0.0,
-        actual=share("chronological_age"),
-        low=low,
-        width=None if low is None or high is None else round(high - low, 2),
-    )
+    places = age_places(row, first, last)
+    return AgeLine(**vars(places), first=number(first, 0), last=number(last, 0))
 
 
 def _dictionary_table(
