@@ -103,7 +103,8 @@ def _context(
     figures: EmbeddedFigures,
     viewer_room: int,
 ) -> dict[str, object]:
-    failed = run_facts.failures(run.get("runs") or ())
+    runs = run.get("runs") or ()
+    failed = run_facts.failures(runs)
     viewers = PersonViewers(len(result.scans), viewer_room)
     views = [[prediction_view(scan, model) for model in scan.models] for scan in result.scans]
     scans = [
@@ -121,7 +122,6 @@ def _context(
     errors = [run_facts.error(item) for item in run.get("errors") or ()]
     errors += [{"title": problem, "text": ""} for problem in result.problems]
     rows = [view.row for _, _, view in pairs if view is not None]
-    runs = run.get("runs") or ()
     return {
         "subject": result.subject,
         "scans": scans,

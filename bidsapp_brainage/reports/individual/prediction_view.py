@@ -9,7 +9,6 @@ import pandas as pd
 
 from bidsapp_brainage.bids.derivatives import TableFile
 from bidsapp_brainage.imaging.expected import (
-    QUANTILES,
     REFERENCE,
     REFERENCE_PEOPLE,
     VOLUME_LIMITS,
@@ -92,6 +91,7 @@ def prediction_view(scan: ScanResult, result: PredictionResult) -> PredictionVie
         result.prediction,
         slug("numbers", scan.label, result.model),
         f"All numbers of this prediction ({result.prediction.path.name}).",
+        [name for name in row if name not in _ELSEWHERE],
     )
     line = _age_line(row, result.distribution, known_range)
     return PredictionView(
@@ -167,11 +167,10 @@ def quality_table(scan: ScanResult, result: PredictionResult) -> Table | None:
         "other scanners have other values."
     )
     row = result.quality.first
-    own = [name for name in row if name not in VOLUME_LIMITS]
+    names = [name for name in row if name not in (*VOLUME_LIMITS, *_ELSEWHERE)]
     table = _dictionary_table(
-        result.quality, slug("quality", scan.label, result.model), caption, own
+        result.quality, slug("quality", scan.label, result.model), caption, names
     )
-    names = [name for name in own if name not in _ELSEWHERE]
     rows = [
         [cells[0], _value_cell(cells[1], row, name), _expected_cell(row, name), *cells[2:]]
         for cells, name in zip(table.rows, names, strict=True)
@@ -196,9 +195,7 @@ def _expected_cell(row: Mapping[str, object], name: str) -> Cell:
     if high is not None:
         return Cell(f"{significant(high)} or less")
     if name in REFERENCE:
-        first, last = (
-            significant(float(f"{end:.3g}")) for end in REFERENCE[name][:: len(QUANTILES) - 1]
-        )
+        first, *_, last = (significant(float(f"{value:.3g}")) for value in REFERENCE[name])
         return Cell(f"({first} to {last})")
     return Cell("")
 
@@ -251,13 +248,11 @@ def _age_line(
 
 
 def _dictionary_table(
-    table: TableFile, identifier: str, caption: str, names: Sequence[str] = ()
+    table: TableFile, identifier: str, caption: str, names: Sequence[str]
 ) -> Table:
-    """Columns (all, or the named ones) of a one-row table as rows, with their data dictionary."""
+    """The named columns of a one-row table as rows, with their data dictionary."""
     rows = []
-    for name in names or table.first:
-        if name in _ELSEWHERE:
-            continue
+    for name in names:
         value = table.first[name]
         facts = table.sidecar.get(name)
         facts = facts if isinstance(facts, dict) else {}
