@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +19,7 @@ from bidsapp_brainage.reports.runs.words import (
     gigabytes,
     kind,
     outcome,
+    versions,
     watt_hours,
 )
 from bidsapp_brainage.reports.tables import Show, tabulate
@@ -64,7 +64,7 @@ def _write(output_dir: Path, written: str) -> Path:
         failures=_failures(output_dir, summary),
         stages=_stages(summary),
         runs=_runs(summary),
-        software=_software(newest),
+        software=versions(newest.record) if newest else [],
     )
     path = runs_path(output_dir)
     write_text(path, page)
@@ -201,10 +201,3 @@ def _runs(summary: RunsSummary) -> Table | None:
         Show("command", "Command", "long"),
     ]
     return tabulate("all-runs", "Runs, newest first.", columns, pd.DataFrame(rows))
-
-
-def _software(run: WholeRun | None) -> list[tuple[str, str]]:
-    known = None if run is None else run.record.facts.get("Versions")
-    if not isinstance(known, Mapping):
-        return []
-    return sorted((str(name), str(version)) for name, version in known.items())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bidsapp_brainage import __version__
 from bidsapp_brainage.bids.run_records import RunRecord
 from bidsapp_brainage.reports.html import MISSING, Cell, as_float, is_missing, moment, number
@@ -33,6 +35,14 @@ def kind(run: RunRecord) -> str:
     if run.level == "group":
         return "group"
     return "explanation of finished predictions" if run.explain_only else "participant"
+
+
+def versions(run: RunRecord) -> list[tuple[str, str]]:
+    """Software of a run and its versions, by name; nothing where the run did not note them."""
+    known = run.facts.get("Versions")
+    if not isinstance(known, Mapping):
+        return []
+    return sorted((str(name), str(version)) for name, version in known.items())
 
 
 def outcome(run: object) -> Cell:

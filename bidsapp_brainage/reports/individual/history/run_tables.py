@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
 from bidsapp_brainage.bids.run_records import RunRecord, Stage, newest, total
 from bidsapp_brainage.reports.html import Table, moment
-from bidsapp_brainage.reports.runs.words import duration, gigabytes, kind, outcome
+from bidsapp_brainage.reports.runs.words import duration, gigabytes, kind, outcome, versions
 from bidsapp_brainage.reports.tables import Show, tabulate
 
 
@@ -78,10 +78,8 @@ def software(runs: Sequence[RunRecord]) -> list[tuple[str, list[tuple[str, str]]
     """Versions by what they did: of the newest prediction, and of a later explanation."""
     told: list[tuple[str, list[tuple[str, str]]]] = []
     for run, _ in newest(runs):
-        known = run.facts.get("Versions")
-        if isinstance(known, Mapping):
-            what = "Explained with" if run.explain_only else "Computed with"
-            pairs = [(str(name), str(version)) for name, version in sorted(known.items())]
-            if (what, pairs) not in told:
-                told.append((what, pairs))
+        what = "Explained with" if run.explain_only else "Computed with"
+        pairs = versions(run)
+        if pairs and (what, pairs) not in told:
+            told.append((what, pairs))
     return told
