@@ -9,7 +9,6 @@ from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
-from bidsapp_brainage.interfaces.images import Resample
 from bidsapp_brainage.interfaces.reports import (
     AgeFigure,
     InputFigure,
@@ -46,8 +45,8 @@ def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Outp
     ------
     t1w_preproc, mask
         Image and brain mask.
-    xfm
-        Transform to the template, nonlinear or affine.
+    t1w_std, mask_std
+        Both on the template's grid.
     volume, brainage, agedist
         From the prediction workflow.
     dseg, dseg_table
@@ -58,17 +57,11 @@ def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Outp
     workflow = Workflow(name="reportlets_wf")
     template, model = run_plan.template, run_plan.model_label
     space: dict[str, Any] = {"space": template.name}
-    fields = ["t1w_preproc", "mask", "xfm", "volume", "brainage", "agedist", *REGIONS]
-    fields += ["dseg", "dseg_table"]
+    fields = ["t1w_preproc", "mask", "t1w_std", "mask_std", "volume", "brainage", "agedist"]
+    fields += [*REGIONS, "dseg", "dseg_table"]
     fields += [output.key for output in maps]
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
     outline = pe.Node(MaskFigure(), name="mask")
-    to_template = Resample(reference=str(template.t1w), standard=True, out_name="t1w_std.nii.gz")
-    normalised = pe.Node(to_template, name="normalised")
-    mask_to_template = Resample(
-        reference=str(template.t1w), standard=True, interpolation="nearest", out_name="mask.nii.gz"
-    )
-    normalised_mask = pe.Node(mask_to_template, name="normalised_mask")
     registration = pe.Node(
         RegistrationFigure(template=str(template.t1w), mask=str(template.mask)),
         name="registration",
@@ -77,10 +70,7 @@ def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Outp
     age = pe.Node(AgeFigure(model_facts=run_plan.provenance["Model"]), name="age")
     workflow.connect([
         (inputnode, outline, [("t1w_preproc", "t1w"), ("mask", "mask")]),
-        (inputnode, normalised, [("t1w_preproc", "in_file"), ("xfm", "transforms")]),
-        (inputnode, normalised_mask, [("mask", "in_file"), ("xfm", "transforms")]),
-        (normalised, registration, [("out_file", "t1w")]),
-        (normalised_mask, registration, [("out_file", "t1w_mask")]),
+        (inputnode, registration, [("t1w_std", "t1w"), ("mask_std", "t1w_mask")]),
         (inputnode, seen, [("volume", "volume")]),
         (inputnode, age, [("brainage", "brainage")]),
     ])  # fmt:skip
@@ -141,7 +131,7 @@ def init_map_figures_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Out
     for output in maps:
         space = run_plan.template.name
         in_grid = sink(f"ds_{output.key}", dest, f"{output.key}_figure", space=space, model=model)
-        _draw_map(workflow, (output.key, "volume"), in_grid, fill)
+        _draw_map(workflow, output.key, in_grid, fill)
     return workflow
 
 
@@ -156,12 +146,12 @@ def _draw_segmentation(workflow: Workflow, kept: pe.Node) -> None:
     ])  # fmt:skip
 
 
-def _draw_map(workflow: Workflow, fields: tuple[str, str], kept: pe.Node, fill: str) -> None:
-    """Add the figure of a map over an image; `fields` of the input node hold the two."""
-    figure = pe.Node(MapFigure(fill=fill), name=fields[0])
+def _draw_map(workflow: Workflow, key: str, kept: pe.Node, fill: str) -> None:
+    """Add the figure of a map, which the input node calls `key`, over the network's input."""
+    figure = pe.Node(MapFigure(fill=fill), name=key)
     workflow.connect([
         (workflow.get_node("inputnode"), figure, [
-            (fields[0], "map_file"), (fields[1], "background"),
+            (key, "map_file"), ("volume", "background"),
         ]),
         (figure, kept, [("out_file", "in_file")]),
     ])  # fmt:skip

@@ -96,8 +96,9 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
             (norm, explanation, _between(("inverse",))),
             (prediction, explanation, _between(_PREDICTED)),
         ])  # fmt:skip
+    parts["std"] = _connect_apply(workflow, run_plan.template, parts, norm, warp=warp)
     _connect_sinks(workflow, dest, run_plan, parts, precomputed=precomputed, warp=warp)
-    _connect_reportlets(workflow, dest, run_plan, parts, xfm="forward" if warp else "affine")
+    _connect_reportlets(workflow, dest, run_plan, parts)
     for template in run_plan.extra_templates:
         _connect_extra_space(workflow, dest, run_plan, template, parts)
     return workflow
@@ -158,7 +159,7 @@ def _connect_sinks(
         aligned = [("outputnode.affine", "inputnode.input_affine")]
         workflow.connect([(parts["segmentation"], ds_prediction, aligned)])
     if warp:
-        _connect_std(workflow, dest, run_plan.template, parts, norm)
+        _connect_std(workflow, dest, run_plan.template, parts, parts["std"])
     if "segmentation" in parts:
         ds_segmentation = init_ds_segmentation_wf(dest, run_plan)
         found = _between(("volumes", *run_plan.segmentation_fields))
@@ -172,22 +173,36 @@ def _connect_sinks(
         ])  # fmt:skip
 
 
+def _connect_apply(
+    workflow: Workflow,
+    template: TemplateFiles,
+    parts: Mapping[str, Workflow],
+    norm: Workflow,
+    *,
+    warp: bool = True,
+) -> Workflow:
+    """Resample image and mask onto a template, through the warp of `norm` or its affine alone."""
+    apply_wf = init_norm_apply_wf(template.t1w, name=f"{norm.name.removesuffix('fit_wf')}apply_wf")
+    xfm = "forward" if warp else "affine"
+    workflow.connect([
+        (parts["anat"], apply_wf, _between(("t1w_preproc",))),
+        (parts["mask"], apply_wf, _between(("mask",))),
+        (norm, apply_wf, [(f"outputnode.{xfm}", "inputnode.xfm")]),
+    ])  # fmt:skip
+    return apply_wf
+
+
 def _connect_std(
     workflow: Workflow,
     dest: Destination,
     template: TemplateFiles,
     parts: Mapping[str, Workflow],
-    norm: Workflow,
+    apply_wf: Workflow,
 ) -> None:
-    """Resample image and mask through the warp of `norm` onto a template, and keep them."""
-    prefix = norm.name.removesuffix("fit_wf")
-    apply_wf = init_norm_apply_wf(template.t1w, name=f"{prefix}apply_wf")
-    ds_std = init_ds_std_wf(dest, template, name=f"{prefix}ds_wf")
+    """Keep image and mask on the grid of a template."""
+    ds_std = init_ds_std_wf(dest, template, name=f"{apply_wf.name.removesuffix('apply_wf')}ds_wf")
     workflow.connect([
-        (parts["anat"], apply_wf, _between(("t1w_preproc",))),
         (parts["anat"], ds_std, _between(("stripped",))),
-        (parts["mask"], apply_wf, _between(("mask",))),
-        (norm, apply_wf, [("outputnode.forward", "inputnode.xfm")]),
         (apply_wf, ds_std, _between(("t1w_std", "mask_std"))),
     ])  # fmt:skip
 
@@ -210,7 +225,8 @@ def _connect_extra_space(
         name=f"{prefix}fit_wf",
     )
     workflow.connect([(parts["anat"], norm, _between(("t1w_preproc", "stripped")))])
-    _connect_std(workflow, dest, template, parts, norm)
+    apply_wf = _connect_apply(workflow, template, parts, norm)
+    _connect_std(workflow, dest, template, parts, apply_wf)
     metadata = {"Sources": [dest.uri("t1w_preproc")]}
     for field, start, end in (
         ("forward", "T1w", template.label),
@@ -233,8 +249,6 @@ def _connect_reportlets(
     dest: Destination,
     run_plan: RunPlan,
     parts: Mapping[str, Workflow],
-    *,
-    xfm: str,
 ) -> None:
     """Add the figures of the report."""
     explained = "explanation" in parts
@@ -243,7 +257,7 @@ def _connect_reportlets(
     workflow.connect([
         (parts["anat"], reportlets, _between(("t1w_preproc",))),
         (parts["mask"], reportlets, _between(("mask",))),
-        (parts["norm"], reportlets, [(f"outputnode.{xfm}", "inputnode.xfm")]),
+        (parts["std"], reportlets, _between(("t1w_std", "mask_std"))),
         (parts["prediction"], reportlets, _between(("volume", *run_plan.prediction_tables))),
     ])  # fmt:skip
     if run_plan.segmentation_fields:
