@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -49,6 +49,7 @@ def run_group(settings: Settings) -> int:
     """
     if settings.execution.reports_only:
         return _reports_only(settings)
+    from bidsapp_brainage.bids.ratings import stored_ratings
     from bidsapp_brainage.group.collect import collect
     from bidsapp_brainage.group.outputs import write_mean_map, write_phenotype, write_tables
     from bidsapp_brainage.group.population import write_population_maps
@@ -62,12 +63,13 @@ def run_group(settings: Settings) -> int:
         sessions=selection.session_label,
         runs=selection.run_label,
     )
+    unreadable, rated = collection.unreadable, stored_ratings(output_dir)
     scans = sorted({str(scan) for model in collection.models for scan in model.brainage["scan"]})
     recorder = Recorder(settings, "group")
     recorder.start(scans)
-    for problem in collection.unreadable:
+    for problem in unreadable:
         LOGGER.warning("Left out: %s", problem)
-    summaries = [_summary(settings, model, collection.unreadable) for model in collection.models]
+    summaries = [_summary(settings, model, rated, unreadable) for model in collection.models]
     for note in write_phenotype(output_dir, summaries):
         LOGGER.info("%s", note.sentence)
     for summary in summaries:
@@ -79,11 +81,10 @@ def run_group(settings: Settings) -> int:
         notes += write_population_maps(output_dir, model, model.brainage)
         for note in notes:
             LOGGER.warning("%s", note.sentence)
-    recorder.finish(scans, warnings=collection.unreadable)
-    for summary in summaries:
-        _write_page(settings, summary.model.label)
+    recorder.finish(scans, warnings=unreadable)
+    _write_pages(settings, [summary.model.label for summary in summaries])
     failed = write_overviews(settings)
-    return 1 if collection.unreadable or failed else 0
+    return 1 if unreadable or failed else 0
 
 
 def _reports_only(settings: Settings) -> int:
@@ -98,25 +99,26 @@ def _reports_only(settings: Settings) -> int:
             f"{settings.output_dir} has no tables of the group (group_*_brainage.tsv): run the "
             "group level without `reports_only` first."
         )
-    for label in labels:
-        _write_page(settings, label)
+    _write_pages(settings, labels)
     return int(write_overviews(settings) > 0)
 
 
-def _write_page(settings: Settings, label: str) -> None:
-    """Write the page of one model, which tells of the newest run that computed the tables."""
+def _write_pages(settings: Settings, labels: Iterable[str]) -> None:
+    """Write the page of every model, which tells of the newest run that computed the tables."""
     from bidsapp_brainage import io
     from bidsapp_brainage.bids.run_records import read_runs
     from bidsapp_brainage.reports.group.page import write_group_report
 
     runs = [run for run in read_runs(settings.output_dir, level="group") if run.ended]
     run = runs[-1] if runs else None
-    page = write_group_report(settings.output_dir, label, run=run, written=io.now())
-    LOGGER.info("Group report: %s", page)
+    for label in labels:
+        page = write_group_report(settings.output_dir, label, run=run, written=io.now())
+        LOGGER.info("Group report: %s", page)
 
 
-def _summary(settings: Settings, model: ModelResult, unreadable: tuple[str, ...]) -> Summary:
-    from bidsapp_brainage.bids.ratings import stored_ratings
+def _summary(
+    settings: Settings, model: ModelResult, rated: pd.DataFrame, unreadable: tuple[str, ...]
+) -> Summary:
     from bidsapp_brainage.group.analyses import summarise
     from bidsapp_brainage.group.people import load_people
 
@@ -126,7 +128,7 @@ def _summary(settings: Settings, model: ModelResult, unreadable: tuple[str, ...]
         len(model.brainage),
         model.brainage["participant_id"].nunique(),
     )
-    study = _study(settings, model, stored_ratings(settings.output_dir))
+    study = _study(settings, model, rated)
     people, problems = load_people(
         settings.output_dir, settings.bids_dir, study.columns, scan_columns=model.qc.columns
     )
