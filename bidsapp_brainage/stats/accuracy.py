@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.stats.intervals import MIN_FOR_BOOTSTRAP, Floats, Paired, Statistic, wilson
+from bidsapp_brainage.stats.resampling import Measure, Resampled, Sums
 
 MIN_FOR_LINE = 3  # participants, for correlation, R2 and slope
 COLUMNS = tuple(columns_of("metrics"))
@@ -34,9 +35,12 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class _Metric:
+    """A metric of one sample, and the same from sums for many samples at once."""
+
     name: str
     unit: str
     statistic: Statistic
+    measure: Measure
     needs_line: bool = False
 
 
@@ -125,11 +129,13 @@ def metrics(
         note = f"{_named(subset)}: no participant has a known age, accuracy is unknown."
         return Accuracy(_empty_table(), (note,))
     wanted, notes = _supported(sample, subset)
+    enough = n_boot > 0 and sample.n_participants >= MIN_FOR_BOOTSTRAP
+    resampled = Resampled(sample, n_boot, seed) if enough else None
     rows = []
     for metric in (metric for metric in wanted if not only or metric.name in only):
         rows.append(
             _row(
-                sample.interval(metric.statistic, n_boot, seed),
+                resampled.interval(metric.measure) if resampled else (np.nan, np.nan, "n/a"),
                 subset=subset,
                 metric=metric.name,
                 value=metric.statistic(sample.true, sample.predicted),
@@ -359,13 +365,22 @@ def _all_metrics(age_span: float) -> list[_Metric]:
         return mae(age, predicted) / age_span
 
     return [
-        _Metric("mae", "year", mae),
-        _Metric("weighted_mae", "1", weighted_mae, needs_line=True),
-        _Metric("rmse", "year", rmse),
-        _Metric("r2", "1", r_squared, needs_line=True),
-        _Metric("pearson_r", "1", pearson_r, needs_line=True),
-        _Metric("mean_gap", "year", mean_gap),
-        _Metric("bias_slope", "year/year", bias_slope, needs_line=True),
-        _Metric("mae_mean_age", "year", mae_mean_age, needs_line=True),
-        _Metric("mae_gain", "year", mae_gain, needs_line=True),
+        _Metric("mae", "year", mae, lambda s: s.abs_error / s.n),
+        _Metric("weighted_mae", "1", weighted_mae, lambda s: s.abs_error / s.n / age_span, True),
+        _Metric("rmse", "year", rmse, lambda s: np.sqrt(s.error2 / s.n)),
+        _Metric("r2", "1", r_squared, lambda s: 1 - s.error2 / s.true_spread, True),
+        _Metric("pearson_r", "1", pearson_r, _pearson_r, True),
+        _Metric("mean_gap", "year", mean_gap, lambda s: s.error / s.n),
+        _Metric("bias_slope", "year/year", bias_slope, _bias_slope, True),
+        _Metric("mae_mean_age", "year", mae_mean_age, lambda s: s.distance / s.n, True),
+        _Metric("mae_gain", "year", mae_gain, lambda s: (s.distance - s.abs_error) / s.n, True),
     ]
+
+
+def _pearson_r(sums: Sums) -> Floats:
+    shared = sums.product - sums.true * sums.predicted / sums.n
+    return np.asarray(shared / np.sqrt(sums.true_spread * sums.predicted_spread))
+
+
+def _bias_slope(sums: Sums) -> Floats:
+    return np.asarray((sums.true_error - sums.true * sums.error / sums.n) / sums.true_spread)

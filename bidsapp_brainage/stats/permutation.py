@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from bidsapp_brainage.stats.intervals import Floats
+
+_AT_ONCE = 4_000_000  # weights of people, in all permutations of one product of matrices
 
 
 def false_discovery(p: NDArray[np.floating]) -> Floats:
@@ -52,9 +56,19 @@ def sign_flip_max_t(
     count = np.isfinite(used).sum(axis=0)
     filled = np.nan_to_num(used)
     squares = (filled**2).sum(axis=0)
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(n_permutations, len(values)))
-    t = _t_of_sums(signs @ filled, squares, count)
-    return _exceedance(observed, tested, np.nanmax(np.abs(t), axis=1))
+    rng = np.random.default_rng(seed)
+    largest = [
+        np.nanmax(np.abs(_t_of_sums(signs @ filled, squares, count)), axis=1)
+        for n in _portions(n_permutations, len(values))
+        for signs in [rng.choice([-1.0, 1.0], size=(n, len(values)))]
+    ]
+    return _exceedance(observed, tested, np.concatenate(largest))
+
+
+def _portions(n_permutations: int, n_weights: int) -> list[int]:
+    """Numbers of permutations, each with so many weights, that are made at once."""
+    size = max(1, _AT_ONCE // n_weights)
+    return [min(size, n_permutations - start) for start in range(0, n_permutations, size)]
 
 
 def _exceedance(observed: Floats, tested: NDArray[np.bool_], largest: Floats) -> Floats:
@@ -90,36 +104,71 @@ def freedman_lane_max_t(
     blocks : ndarray, shape (n_people,), optional
         People are exchanged within blocks (sites) only.
     """
-    orthogonal = np.linalg.qr(design)[0]
-    contrast = np.linalg.pinv(design)[term]
-    weights = (contrast / (1 - (orthogonal**2).sum(axis=1))) ** 2
-
-    def statistic(values: Floats) -> Floats:
-        residual = values - orthogonal @ (orthogonal.T @ values)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.abs(contrast @ values) / np.sqrt(weights @ residual**2)
-
+    statistic = _Studentised(design, term)
     reduced = np.linalg.qr(np.delete(design, term, axis=1))[0]
     residuals = outcomes - reduced @ (reduced.T @ outcomes)
-    observed = statistic(outcomes)
+    observed = statistic.of(outcomes)
     tested = np.isfinite(observed)
     if not tested.any():
         return np.full(outcomes.shape[1], np.nan)
     rng = np.random.default_rng(seed)
     labels = np.zeros(len(design), dtype=int) if blocks is None else np.asarray(blocks)
-    largest = np.array(
-        [
-            np.nanmax(statistic(residuals[_shuffled(labels, rng)][:, tested]))
-            for _ in range(n_permutations)
-        ]
-    )
-    return _exceedance(observed, tested, largest)
+    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    used = residuals[:, tested]
+    squares = used**2
+    largest = [
+        np.nanmax(statistic.of_orders(used, squares, orders), axis=1)
+        for n in _portions(n_permutations, statistic.sides.size)
+        for orders in [[_shuffled(members, rng) for _ in range(n)]]
+    ]
+    return _exceedance(observed, tested, np.concatenate(largest))
 
 
-def _shuffled(blocks: NDArray[np.generic], rng: np.random.Generator) -> NDArray[np.intp]:
-    """A random order of people that keeps everybody in the own block."""
-    order = np.arange(len(blocks))
-    for label in np.unique(blocks):
-        members = np.flatnonzero(blocks == label)
-        order[members] = rng.permutation(members)
+class _Studentised:
+    """Size of a coefficient over its HC3 error, for many outcomes and orders of people at once.
+
+    With the orthonormal columns Q of the design, what is left of values v is v - Q a, where
+    a = Q'v, and the weighted sum of its squares is w'v² - 2 a'(Q'Wv) + a'(Q'WQ)a. All of these are
+    sums over people of v or v² with weights that do not depend on v: to permute people it is enough
+    to permute the weights, and many orders are one product of matrices.
+    """
+
+    def __init__(self, design: Floats, term: int) -> None:
+        self._basis = np.linalg.qr(design)[0]
+        contrast = np.linalg.pinv(design)[term]
+        self._weights = (contrast / (1 - (self._basis**2).sum(axis=1))) ** 2
+        weighted = self._basis * self._weights[:, None]
+        self._contrast = contrast @ self._basis  # the contrast lies in the space of the design
+        self._inner = self._basis.T @ weighted
+        self.sides = np.column_stack([self._basis, weighted])
+
+    def of(self, values: Floats) -> Floats:
+        """For values of shape (n_people, n_outcomes); NaN where nothing varies."""
+        explained = self._basis.T @ values
+        residual = values - self._basis @ explained
+        with np.errstate(invalid="ignore", divide="ignore"):
+            error = np.sqrt(self._weights @ residual**2)
+            return np.asarray(np.abs(self._contrast @ explained) / error)
+
+    def of_orders(
+        self, values: Floats, squares: Floats, orders: Sequence[NDArray[np.intp]]
+    ) -> Floats:
+        """For ``values[order]`` of each order, of shape (n_orders, n_outcomes)."""
+        back = np.argsort(orders, axis=1)
+        n_terms = self._basis.shape[1]
+        sides = self.sides[back].transpose(0, 2, 1).reshape(-1, len(values))
+        sums = (sides @ values).reshape(len(orders), 2 * n_terms, -1)
+        explained, weighted = sums[:, :n_terms], sums[:, n_terms:]
+        inner = np.einsum("kl,olv->okv", self._inner, explained)
+        error = self._weights[back] @ squares + (explained * (inner - 2 * weighted)).sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            top = np.abs(np.einsum("k,okv->ov", self._contrast, explained))
+            return np.asarray(top / np.sqrt(error))
+
+
+def _shuffled(members: Sequence[NDArray[np.intp]], rng: np.random.Generator) -> NDArray[np.intp]:
+    """A random order of people that keeps everybody in the own block, one array of places each."""
+    order = np.empty(sum(map(len, members)), dtype=np.intp)
+    for block in members:
+        order[block] = rng.permutation(block)
     return order

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from scipy import stats
 
 from bidsapp_brainage.stats.permutation import (
@@ -85,3 +86,26 @@ def test_constant_outcomes_have_no_p():
     design = np.column_stack([np.ones(8), np.arange(8.0)])
     assert np.isnan(freedman_lane_max_t(np.zeros((8, 2)), design, 1, n_permutations=9)).all()
     assert np.isnan(sign_flip_max_t(np.zeros((8, 2)), n_permutations=9)).all()
+
+
+def test_sums_of_permuted_weights_are_the_statistic_of_permuted_people():
+    """Each order by its definition: the values themselves are permuted and fitted again."""
+    rng = np.random.default_rng(8)
+    design = np.column_stack([np.ones(24), rng.normal(0, 1, (24, 2))])
+    outcomes = rng.normal(0, 1, (24, 5)) + 0.4 * design[:, [1]]
+    largest = []
+    reduced = np.delete(design, 1, axis=1)
+    residuals = outcomes - reduced @ np.linalg.lstsq(reduced, outcomes)[0]
+    draws = np.random.default_rng(11)
+    for _ in range(50):
+        permuted = residuals[draws.permutation(24)]
+        largest.append(max(hc3_t(permuted[:, place], design, 1) for place in range(5)))
+    observed = [hc3_t(outcomes[:, place], design, 1) for place in range(5)]
+    expected = [(1 + sum(t >= own for t in largest)) / 51 for own in observed]
+    got = freedman_lane_max_t(outcomes, design, 1, n_permutations=50, seed=11)
+    np.testing.assert_allclose(got, expected)
+
+
+def hc3_t(values: np.ndarray, design: np.ndarray, term: int) -> float:
+    """Size of t of a term with HC3 errors, by statsmodels."""
+    return float(abs(sm.OLS(values, design).fit(cov_type="HC3").tvalues[term]))
