@@ -153,8 +153,8 @@ class _People:
         true = sample.true - sample.true.mean()
         predicted = sample.predicted - sample.predicted.mean()
         error = sample.predicted - sample.true
-        columns = (np.ones_like(true), true, predicted, true**2, predicted**2, true * predicted)
-        columns += (error, np.abs(error), error**2, true * error)
+        columns: list[Floats] = [np.ones_like(true), true, predicted, true**2, predicted**2]
+        columns += [true * predicted, error, np.abs(error), error**2, true * error]
         self._by_person = np.column_stack(
             [np.bincount(sample.codes, weights=column) for column in columns]
         )
@@ -166,7 +166,7 @@ class _People:
         columns = (times @ self._by_person).T
         scans = times[:, self._codes]
         middle = columns[1] / columns[0]
-        return Sums(*columns, distance=self._distance(scans, middle, columns[0], columns[1]))
+        return Sums(*columns, self._distance(scans, middle, columns[0], columns[1]))
 
     def _distance(self, scans: Floats, middle: Floats, n: Floats, total: Floats) -> Floats:
         """Distances of ordered true values from the middle: those below it, and the others."""
@@ -189,4 +189,4 @@ class _People:
         sum_below = np.concatenate([[0.0], np.cumsum(self._true)])[place]
         of_all = middle * (2 * below - whole[0]) + whole[1] - 2 * sum_below
         own = np.bincount(self._codes, weights=np.abs(self._true - middle[self._codes]))
-        return Sums(*columns, distance=of_all - own)
+        return Sums(*columns, of_all - own)
