@@ -166,7 +166,8 @@ class _People:
         columns = (times @ self._by_person).T
         scans = times[:, self._codes]
         middle = columns[1] / columns[0]
-        return Sums(*columns, self._distance(scans, middle, columns[0], columns[1]))
+        distance = self._distance(scans, middle, columns[0], columns[1])
+        return Sums(*np.vstack([columns, distance]))
 
     def _distance(self, scans: Floats, middle: Floats, n: Floats, total: Floats) -> Floats:
         """Distances of ordered true values from the middle: those below it, and the others."""
@@ -189,4 +190,4 @@ class _People:
         sum_below = np.concatenate([[0.0], np.cumsum(self._true)])[place]
         of_all = middle * (2 * below - whole[0]) + whole[1] - 2 * sum_below
         own = np.bincount(self._codes, weights=np.abs(self._true - middle[self._codes]))
-        return Sums(*columns, of_all - own)
+        return Sums(*np.vstack([columns, of_all - own]))
