@@ -81,3 +81,12 @@ class MissingExecutableError(BrainageError):
     """A program or library that a step needs is not installed."""
 
     exit_code = ExitCode.NO_PROGRAM
+
+
+class RunError(BrainageError):
+    """A run in a process of its own ended early; the exit code is that of the process."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        known = {int(each): each for each in ExitCode}
+        self.exit_code = known.get(code, ExitCode.SOFTWARE)

@@ -145,6 +145,22 @@ class Option:
             value = text  # the check says what is wrong
         return self._checked(value)
 
+    def arguments(self, value: Any) -> list[str]:
+        """Words of the command line that give this value; the inverse of :meth:`parse`."""
+        if value is None:
+            return []
+        if self.counted or self.kind is bool:
+            return [self.flag] * int(value)
+        words = [self._word(item) for item in (value if self.several else [value])]
+        if self.joined:
+            return [self.flag, ",".join(words)]
+        return [self.flag, *words] if words else []
+
+    def _word(self, item: Any) -> str:
+        if isinstance(item, tuple):
+            return "=".join(map(str, item))
+        return f"{item}G" if self.read is read_memory else str(item)
+
     def take(self, value: Any) -> Any:
         """Value of the field from one of the command line, of a file, or of a program.
 

@@ -19,11 +19,15 @@ _STARTED = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)_")
 
 @dataclass(frozen=True)
 class Failed:
-    """A scan (or participant) that is not complete: where it stopped, why, and what to do."""
+    """A scan (or participant) that is not complete: where it stopped, why, and what to do.
+
+    The error is a class of :mod:`bidsapp_brainage.errors`, empty for all others.
+    """
 
     scan: str
     step: str
     reason: str
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -255,7 +259,7 @@ def _record(folder: Path, level: str, *, old: bool) -> RunRecord | None:
 def _failures(told: object) -> Iterable[Failed]:
     for each in _listed(told):
         if isinstance(each, Mapping):
-            yield Failed(*(str(each.get(key, "")) for key in ("Scan", "Step", "Reason")))
+            yield Failed(*(str(each.get(key, "")) for key in ("Scan", "Step", "Reason", "Error")))
 
 
 def _listed(value: object) -> list[object]:

@@ -8,12 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from bidsapp_brainage.cli import (
-    model_registry,
-    model_segmentation,
-    model_selftest,
-    training_options,
-)
+from bidsapp_brainage.cli.model import registry, segmentation, selftest, training_options
 from bidsapp_brainage.cli.parser import exit_codes
 from bidsapp_brainage.errors import BrainageError, ExitCode
 from bidsapp_brainage.settings import in_flags
@@ -52,10 +47,10 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    model_registry.add_commands(subparsers)
-    model_selftest.add_commands(subparsers)
+    registry.add_commands(subparsers)
+    selftest.add_commands(subparsers)
     training_options.add_commands(subparsers)
-    model_segmentation.add_commands(subparsers)
+    segmentation.add_commands(subparsers)
     return parser
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bidsapp_brainage.running.monitor import Monitor
 
 _NODE = re.compile(r"^Node: (\S+)$", re.MULTILINE)
-_OWN_ERROR = re.compile(r"bidsapp_brainage\.errors\.\w+: (.+?)(?=\n\s*\n|\n\S|\Z)", re.DOTALL)
+_OWN_ERROR = re.compile(r"bidsapp_brainage\.errors\.(\w+): (.+?)(?=\n\s*\n|\n\S|\Z)", re.DOTALL)
 _ANY_ERROR = re.compile(r"^\s*([\w.]*(?:Error|Exception|Interrupt)\b.*)$", re.MULTILINE)
 _CRASH_NAME = re.compile(r"crash-(\d{8}-\d{6})-.*-([0-9a-f]{8})-[0-9a-f-]+\.txt")
 
@@ -37,21 +37,25 @@ class Crash:
         Content of the crash file.
     path : Path
         The crash file.
+    error : str
+        Class of the error if it is one of ours; empty if not.
     """
 
     node: str
     reason: str
     traceback: str
     path: Path
+    error: str = ""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One scan, or participant, that is not complete."""
+    """One scan, or participant, that is not complete; the class of the error if it is ours."""
 
     scan: str
     step: str
     reason: str
+    error: str = ""
 
 
 def expected_sinks(workflow: Any, scan: Scan) -> set[str]:
@@ -90,7 +94,12 @@ def find_failures(
             continue
         known = own or shared
         failures += [
-            Failure(scan.label, monitor.failed.get(crash.node, _step(crash.node)), crash.reason)
+            Failure(
+                scan.label,
+                monitor.failed.get(crash.node, _step(crash.node)),
+                crash.reason,
+                crash.error,
+            )
             for crash in known
         ]
         if not known:
@@ -119,17 +128,23 @@ def read_crashes(folder: Path, places: Mapping[str, str]) -> list[Crash]:
             path.unlink()
             path = path.with_name(f"crash-{match[1]}-{node.rpartition('.')[2]}-{match[2]}.txt")
         path.write_text(text, encoding="utf-8")
-        crashes.append(Crash(node, in_flags(explain(text)), text, path))
+        crashes.append(Crash(node, in_flags(explain(text)), text, path, _own(text)[0]))
     return crashes
 
 
 def explain(text: str) -> str:
     """Message of the error that a crash file tells about, on one line."""
-    own = _OWN_ERROR.findall(text)
-    if own:
-        return " ".join(own[-1].split())
+    _, message = _own(text)
+    if message:
+        return " ".join(message.split())
     other = _ANY_ERROR.findall(text)
     return " ".join(other[-1].split()) if other else "unknown reason; see the crash file"
+
+
+def _own(text: str) -> tuple[str, str]:
+    """Class and message of the last error of ours; empty if there is none."""
+    found = _OWN_ERROR.findall(text)
+    return found[-1] if found else ("", "")
 
 
 def failure_table(failures: Sequence[Failure]) -> str:

@@ -12,6 +12,7 @@ import pytest
 from bidsapp_brainage.cli.parser import add_option
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.options import Option, at_least, one_of, option, options_of
+from bidsapp_brainage.settings import all_options
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,37 @@ def parse(*arguments: str) -> dict[str, object]:
 )
 def test_flags_and_values(arguments, values):
     assert parse(*arguments) == values
+
+
+def test_values_become_the_words_that_give_them() -> None:
+    """For all options of the app: words of their own values are read as these values."""
+    special = {
+        "derivatives": (("fmriprep", Path("/data/x")),),
+        "memory_gb": 7.25,
+        "bias_correction": "file:/data/line.json",
+        "explain": ("cubes", "lrp"),
+        "device": "cuda:1",
+        "output_spaces": ("MNIInfant:cohort-2",),
+        "occlusion_baseline": ("mean", "blur"),
+        "lrp_rules": "epsilon_plus",
+    }
+    of_kind = {int: 3, float: 2.5, bool: True, str: "word", Path: Path("/data/x")}
+    chosen = {}
+    for item in all_options().values():
+        if item.help:
+            own = ("a1", "b2") if item.several else of_kind.get(item.kind)
+            own = item.default if item.metavar.startswith("{") else own
+            own = (Path("/a"), Path("/b")) if item.several and item.kind is Path else own
+            chosen[item.name] = special.get(item.name, own)
+    options = all_options()
+    words = [word for name, value in chosen.items() for word in options[name].arguments(value)]
+    parser = argparse.ArgumentParser(argument_default=argparse.SUPPRESS)
+    for name in chosen:
+        add_option(parser, options[name])
+    read = {key: options[key].take(value) for key, value in vars(parser.parse_args(words)).items()}
+    given = {name: options[name].take(value) for name, value in chosen.items()}
+    assert read == {name: value for name, value in given.items() if value not in (None, False, ())}
+    assert options["verbose"].arguments(2) == ["--verbose", "--verbose"]
 
 
 @pytest.mark.parametrize(

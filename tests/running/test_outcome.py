@@ -68,6 +68,7 @@ def test_crash_files_lose_names_and_paths(tmp_path: Path) -> None:
     assert crash.reason == (
         "sub-01_T1w.nii.gz is truncated (10 of 20 bytes): copy or download it again."
     )
+    assert crash.error == "DataError"
     assert read_crashes(tmp_path, places) == [crash]
 
 

@@ -54,11 +54,14 @@ def test_a_run_tells_each_participant_only_of_themselves(tmp_path: Path) -> None
     out = tmp_path / "out"
     (begun,) = read_runs(out, "01")
     assert (begun.scans, begun.ended) == (("sub-01_ses-1",), "")
-    failures = [Failure("sub-02", "conform", "empty"), Failure("sub-99", "input", "no image")]
+    failures = [
+        Failure("sub-02", "conform", "empty", "DataError"),
+        Failure("sub-99", "input", "no image"),
+    ]
     recorder.finish_all(SCANS, failures, ["sub-01_ses-1: no age", "sub-012: no age", "x"])
     first, second, whole = (read_runs(out, subject)[0] for subject in ("01", "02", ""))
     assert (first.failures, first.warnings) == ((), ("sub-01_ses-1: no age",))
-    assert second.failures == (Failed("sub-02", "conform", "empty"),)
+    assert second.failures == (Failed("sub-02", "conform", "empty", "DataError"),)
     assert [failed.scan for failed in whole.failures] == ["sub-02", "sub-99"]
     assert len(whole.warnings) == 3
     assert whole.scans == ("sub-01_ses-1", "sub-02")

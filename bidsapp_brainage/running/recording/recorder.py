@@ -66,7 +66,13 @@ class Recorder:
             "Ended": io.now(),
             "Warnings": list(warnings),
             "Failures": [
-                {"Scan": each.scan, "Step": each.step, "Reason": each.reason} for each in failures
+                {
+                    "Scan": each.scan,
+                    "Step": each.step,
+                    "Reason": each.reason,
+                    "Error": each.error,
+                }
+                for each in failures
             ],
         }
         self._write(subject, content if subject else content | self._resources())

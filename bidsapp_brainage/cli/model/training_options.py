@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bidsapp_brainage.cli import model_training
+from bidsapp_brainage.cli.model import training
 from bidsapp_brainage.cli.parser import add_option
 from bidsapp_brainage.model.specs import CALIBRATIONS
 from bidsapp_brainage.settings import all_options
@@ -50,7 +50,7 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("--licence", help="of the new weights, for the card")
     _add_recipe(parser, "refine_years")
     _add_learning(parser, target="age")
-    parser.set_defaults(handler=model_training.train)
+    parser.set_defaults(handler=training.train)
 
 
 def _add_finetune(commands: Any) -> None:
@@ -69,7 +69,7 @@ def _add_finetune(commands: Any) -> None:
         help="do not train from scratch for comparison",
     )
     _add_learning(parser, target=None)
-    parser.set_defaults(handler=model_training.finetune)
+    parser.set_defaults(handler=training.finetune)
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -101,7 +101,7 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument("--n-boot", type=int, default=2000, help="bootstrap resamples")
     _add_images(parser)
     _add_machine(parser)
-    parser.set_defaults(handler=model_training.evaluate, target=None)
+    parser.set_defaults(handler=training.evaluate, target=None)
 
 
 def _add_features(commands: Any) -> None:
@@ -122,7 +122,7 @@ def _add_features(commands: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="TSV", help="table to write")
     _add_images(parser)
     _add_machine(parser)
-    parser.set_defaults(handler=model_training.features, target=None)
+    parser.set_defaults(handler=training.features, target=None)
 
 
 def _add_calibrate(commands: Any) -> None:
@@ -175,7 +175,7 @@ def _add_calibrate(commands: Any) -> None:
     parser.add_argument("--cohort-name", help="of these people, for the card")
     _add_images(parser)
     _add_machine(parser)
-    parser.set_defaults(handler=model_training.calibrate, target=None)
+    parser.set_defaults(handler=training.calibrate, target=None)
 
 
 def _add_model(parser: argparse.ArgumentParser, more: str = "") -> None:
