@@ -7,7 +7,12 @@
 #                          be reached say so and leave them out (the embedded ones remain)
 #                    yes   the same, but a failure ends the build
 #                    no    do not try
+#   FETCH_MODELS     names of published models to put into the image, as `brainage-model fetch` takes
+#                    them, with --accept-licence where a licence asks for it; default: none
 #   VERSION, REVISION, TAG, URI   recorded in every output (GeneratedBy) and in the image's labels
+#   BASE_DIGEST      digest of the base, for the labels; `make image` takes the pinned base and says so
+#
+# containers/bidsapp-brainage.def makes the same image with Apptainer, from the base by its digest.
 #
 # Optional secrets, for machines with their own package index or certificates; they leave no trace:
 #   --secret id=pipconf,src=pip.conf   --secret id=ca,src=ca-certificates.crt
@@ -32,10 +37,11 @@ RUN /opt/venv/bin/pip install --no-deps --no-index --no-build-isolation . \
     && /opt/venv/bin/bidsapp-brainage --version \
     && /opt/venv/bin/brainage-model selftest --quick --device cpu
 
-# ---- templates and atlases: the only stage that talks to anything but a package index -------
-FROM environment AS templates
+# ---- templates, atlases, models: the only stage that talks to anything but a package index ---
+FROM environment AS fetched
 ARG FETCH_TEMPLATES=auto
-ENV TEMPLATEFLOW_HOME=/opt/templateflow
+ARG FETCH_MODELS=
+ENV TEMPLATEFLOW_HOME=/opt/templateflow BRAINAGE_MODELS_DIR=/opt/models
 COPY scripts/fetch_templates.py scripts/
 RUN --mount=type=secret,id=ca \
     mkdir -p /opt/templateflow \
@@ -43,18 +49,22 @@ RUN --mount=type=secret,id=ca \
     # empty files and folders mark what could be fetched; without network they only mislead
     && find /opt/templateflow -type f -empty -delete \
     && find /opt/templateflow -mindepth 1 -type d -empty -delete \
-    && chmod -R a+rX /opt/templateflow
+    && mkdir -p /opt/models \
+    && if [ -n "$FETCH_MODELS" ]; then /opt/venv/bin/brainage-model fetch $FETCH_MODELS; fi \
+    && chmod -R a+rX /opt/templateflow /opt/models
 
 # ---- the image -------------------------------------------------------------------------------
 FROM python:3.11-slim-bookworm
 COPY --from=environment /opt/venv /opt/venv
-COPY --from=templates /opt/templateflow /opt/templateflow
+COPY --from=fetched /opt/templateflow /opt/templateflow
+COPY --from=fetched /opt/models /opt/models
 COPY LICENSE CITATION.cff CHANGES.md /opt/app/
 
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 ARG TAG=bidsapp-brainage:0.1.0
 ARG URI=
+ARG BASE_DIGEST=unknown
 # Baked in, because what a variable says at run time need not be true.
 RUN printf '{"Type": "docker", "Tag": "%s", "URI": "%s", "Version": "%s", "Revision": "%s"}\n' \
       "$TAG" "$URI" "$VERSION" "$REVISION" > /opt/app/container.json \
@@ -73,6 +83,7 @@ ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/
     XDG_CACHE_HOME=/tmp/cache \
     TEMPLATEFLOW_HOME=/opt/templateflow \
     TEMPLATEFLOW_AUTOUPDATE=0 \
+    BRAINAGE_MODELS_DIR=/opt/models \
     PYTHONNOUSERSITE=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -86,7 +97,12 @@ LABEL org.opencontainers.image.title="bidsapp-brainage" \
       org.opencontainers.image.description="Brain age with region-level explanations, as a BIDS App" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.authors="The bidsapp-brainage developers" \
+      org.opencontainers.image.ref.name="$TAG" \
+      org.opencontainers.image.url="$URI" \
+      org.opencontainers.image.base.name="docker.io/library/python:3.11-slim-bookworm" \
+      org.opencontainers.image.base.digest="$BASE_DIGEST"
 
 USER 1000:1000
 WORKDIR /tmp

@@ -11,6 +11,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-output
 IMAGE ?= bidsapp-brainage
+# The base of the image, pinned in one place: its tag may point to something else tomorrow.
+BASE := $(shell sed -n 's/^From: //p' containers/bidsapp-brainage.def)
 PYTEST_ARGS ?=
 OLDEST := .venv-oldest
 # One process per core, at most 8; a module's tests stay in one process, so that what they share
@@ -80,7 +82,9 @@ bench-gpu: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.occlusion_gpu
 
 image:
-	docker build -t $(IMAGE) .
+	docker pull $(BASE)
+	docker tag $(BASE) python:3.11-slim-bookworm
+	docker build --build-arg BASE_DIGEST=$(lastword $(subst @, ,$(BASE))) -t $(IMAGE) .
 
 clean:
 	rm -rf $(VENV) $(OLDEST) docs/_build build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,6 +1,6 @@
 """Write options.md, atlases.md, columns.md, models/published.md and tables of others.
 
-They are made from the parser and from the cards.
+They are made from the parser and from the cards, and so is the Boutiques descriptor.
 
 Usage: document.py [--check]. With --check nothing is written and the status is 1 if a page is
 not what the code says; the test suite does that, so the pages cannot go stale.
@@ -306,7 +306,9 @@ def _cell(text: str) -> str:
 
 
 def pages() -> Iterator[tuple[Path, str]]:
-    """Yield every generated page with its content."""
+    """Yield every generated file with its content."""
+    from descriptor import descriptor  # beside this script
+
     yield DOCS / "options.md", options_page().rstrip() + "\n"
     yield DOCS / "atlases.md", atlases_page().rstrip() + "\n"
     yield DOCS / "columns.md", columns_page().rstrip() + "\n"
@@ -314,6 +316,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield DOCS / "models" / "published.md", published_page().rstrip() + "\n"
     yield DOCS / "models" / "segmentation.md", segmentation_page()
     yield DOCS / "outputs.md", outputs_page()
+    yield DOCS.parent / "containers" / "bidsapp-brainage.json", descriptor()
 
 
 def main() -> int:
