@@ -29,7 +29,7 @@ from bidsapp_brainage.errors import DataError, ResourceError, UsageError
 
 if TYPE_CHECKING:
     import nibabel as nib
-    from templateflow import TemplateFlowClient
+    from bids.layout import BIDSLayout
 
 EMBEDDED_TEMPLATE = "MNI152NLin2009aSym"
 _MARKER = ".bidsapp-brainage-home.json"
@@ -414,28 +414,33 @@ def _as_options(entities: Mapping[str, object]) -> str:
 
 
 def _list_files(name: str, home: Path | None, **entities: object) -> list[Path]:
-    """``templateflow.api.ls`` on `home`, or on what ``TEMPLATEFLOW_HOME`` names *now*.
+    """What ``templateflow.api.ls`` finds in `home`, or in what ``TEMPLATEFLOW_HOME`` names *now*.
 
-    Its ``get`` would go online for what was not fetched, in the middle of a run.
-
-    TemplateFlow keeps the home that it saw when it was first imported. In a process that
-    imported it earlier (another run in one Python session) a client of its own is asked.
+    Its ``get`` would go online for what was not fetched, in the middle of a run; its ``ls`` indexes
+    all templates first, which takes minutes where a machine is busy and the home is full, and keeps
+    the home that it saw when it was first imported.
     """
-    import templateflow.api
-    from templateflow import conf
-
     wanted = home or os.environ.get("TEMPLATEFLOW_HOME")
-    if wanted is None or Path(wanted).absolute() == Path(conf.TF_HOME):
-        return [Path(path) for path in templateflow.api.ls(name, **entities)]
-    return [Path(path) for path in _client(Path(wanted).absolute()).ls(name, **entities)]
+    if wanted is None:
+        from templateflow import conf
+
+        wanted = conf.TF_HOME
+    folder = Path(wanted).absolute() / f"tpl-{name}"
+    if not folder.is_dir():
+        return []
+    found = _layout(folder).get(template=name, return_type="filename", **entities)
+    return [Path(path) for path in found]
 
 
-@lru_cache(maxsize=4)
-def _client(home: Path) -> TemplateFlowClient:
-    """A TemplateFlow client of one home (its index is built once)."""
-    from templateflow import TemplateFlowClient
+@lru_cache(maxsize=8)
+def _layout(folder: Path) -> BIDSLayout:
+    """TemplateFlow's index of one template (it is built once)."""
+    from bids.layout import BIDSLayoutIndexer
+    from templateflow.conf.bids import Layout
 
-    return TemplateFlowClient(root=home)
+    ignored = [re.compile(r"scripts/"), re.compile(r"/\.")]
+    indexer = BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=ignored)
+    return Layout(folder, validate=False, config="templateflow", indexer=indexer)
 
 
 def _fitting(name: str, t1w: Path, mask: Path | None, home: Path | None) -> TemplateFiles | None:

@@ -8,12 +8,13 @@ that says why and what to change.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.errors import DataError, UsageError
 from bidsapp_brainage.io import read_tsv
@@ -21,6 +22,7 @@ from bidsapp_brainage.io import read_tsv
 if TYPE_CHECKING:
     import pandas as pd
 
+_Row = dict[Hashable, Any]
 DEFAULT_AGE_COLUMN = "age"
 _OTHER_AGE_COLUMNS = ("age_at_session", "age_at_scan", "age_years")
 _SITE_COLUMNS = ("site", "site_id", "center", "centre")
@@ -147,11 +149,24 @@ class _Table:
     units: str | None
     doubtful: bool  # no unit is given and the numbers can hardly be years
 
-    def lookup(self, rows: pd.DataFrame, source: str) -> Age:
+    @functools.cached_property
+    def rows(self) -> list[_Row]:
+        """All rows; looking up ten thousand people in a data frame takes minutes."""
+        return self.frame.to_dict("records")
+
+    @functools.cached_property
+    def by_person(self) -> dict[str, list[_Row]]:
+        """The rows of every participant, by label without ``sub-``."""
+        found: dict[str, list[_Row]] = {}
+        for row in self.rows:
+            found.setdefault(_label(row["participant_id"], "sub"), []).append(row)
+        return found
+
+    def lookup(self, rows: Sequence[_Row], source: str) -> Age:
         """The age in the first of `rows`; the source is set only when there is a value."""
-        if self.column is None or rows.empty:
+        if self.column is None or not rows:
             return UNKNOWN_AGE
-        age = parse_age(rows.iloc[0][self.column], self.units)
+        age = parse_age(rows[0][self.column], self.units)
         if self.doubtful and age.value is not None:
             age = Age(None, "n/a", note=_DOUBTFUL)
         if age.note:
@@ -279,7 +294,7 @@ class AgeBook:
     def _from_age_file(self, entities: dict[str, str], relative_path: str) -> Age:
         if self._extra is None:
             return UNKNOWN_AGE
-        return self._extra.lookup(_matching(self._extra.frame, entities), "age-file")
+        return self._extra.lookup(_of_person(self._extra, entities), "age-file")
 
     def _from_sessions(self, entities: dict[str, str], relative_path: str) -> Age:
         subject, session = f"sub-{entities['sub']}", entities.get("ses")
@@ -289,7 +304,7 @@ class AgeBook:
         )
         if table is None or session is None:
             return UNKNOWN_AGE
-        return table.lookup(_matching(table.frame, {"ses": session}), "sessions.tsv")
+        return table.lookup(_matching(table.rows, {"ses": session}), "sessions.tsv")
 
     def _from_scans(self, entities: dict[str, str], relative_path: str) -> Age:
         parts = [f"{key}-{entities[key]}" for key in ("sub", "ses") if key in entities]
@@ -301,19 +316,16 @@ class AgeBook:
         if table is None or "filename" not in table.frame.columns:
             return UNKNOWN_AGE
         inside = (self._root / relative_path).relative_to(folder).as_posix()
-        rows = table.frame[table.frame["filename"].astype(str) == inside]
+        rows = [row for row in table.rows if str(row["filename"]) == inside]
         return table.lookup(rows, "scans.tsv")
 
     def _from_people(self, entities: dict[str, str], relative_path: str) -> Age:
-        rows = self._participant_rows(entities)
-        if self._participants is None or rows is None:
-            return UNKNOWN_AGE
-        return self._participants.lookup(rows, "participants.tsv")
-
-    def _participant_rows(self, entities: dict[str, str]) -> pd.DataFrame | None:
         if self._participants is None:
-            return None
-        return _matching(self._participants.frame, entities)
+            return UNKNOWN_AGE
+        return self._participants.lookup(self._participant_rows(entities), "participants.tsv")
+
+    def _participant_rows(self, entities: dict[str, str]) -> list[_Row]:
+        return [] if self._participants is None else _of_person(self._participants, entities)
 
     def _table(self, path: Path, sidecars: Sequence[Path]) -> _Table | None:
         table = _load_table(path, sidecars, self._column)
@@ -354,25 +366,28 @@ def _checked(table: _Table) -> _Table:
     return table
 
 
-def _matching(frame: pd.DataFrame, entities: dict[str, str]) -> pd.DataFrame:
-    """Rows for one scan: equal participant, and equal session and run where the table has them.
+def _of_person(table: _Table, entities: dict[str, str]) -> list[_Row]:
+    """Rows for one scan: of the participant, and of session and run where the table has them."""
+    return _matching(table.by_person.get(_label(entities["sub"], "sub"), []), entities)
+
+
+def _matching(rows: Sequence[_Row], entities: dict[str, str]) -> list[_Row]:
+    """Rows with equal session and run, where these are columns.
 
     A row whose session or run is missing speaks for all of them, after the exact ones.
     """
-    import pandas as pd
-
-    columns = {"sub": ("participant_id",), "ses": _SESSION_COLUMNS, "run": ("run_id", "run")}
-    keep = pd.Series(True, index=frame.index)
-    exact = pd.Series(0, index=frame.index)
-    for key, names in columns.items():
-        name = next((candidate for candidate in names if candidate in frame.columns), None)
-        if name is None or (key == "sub" and key not in entities):
-            continue
-        cells = frame[name].map(lambda cell, key=key: _label(cell, key))
-        equal = cells == _label(entities.get(key), key)
-        keep &= equal if key == "sub" else equal | (cells == "")
-        exact += (equal & (cells != "")).astype(int)
-    return frame[keep].loc[exact[keep].sort_values(ascending=False, kind="stable").index]
+    found: list[tuple[int, _Row]] = []
+    for row in rows:
+        exact = 0
+        for key, names in (("ses", _SESSION_COLUMNS), ("run", ("run_id", "run"))):
+            name = next((candidate for candidate in names if candidate in row), None)
+            cell = "" if name is None else _label(row[name], key)
+            if cell and cell != _label(entities.get(key), key):
+                break
+            exact += bool(cell)
+        else:
+            found.append((exact, row))
+    return [row for _, row in sorted(found, key=lambda pair: -pair[0])]
 
 
 def _label(cell: object, key: str) -> str:
@@ -386,15 +401,11 @@ def _label(cell: object, key: str) -> str:
     return text.lstrip("0") or text if key == "run" else text
 
 
-def _first(
-    rows: pd.DataFrame | None, names: Sequence[str], convert: Callable[[object], str]
-) -> str:
+def _first(rows: Sequence[_Row], names: Sequence[str], convert: Callable[[object], str]) -> str:
     """Value of the first of `names` (in any case) that is a column and filled, else ``n/a``."""
-    if rows is None or rows.empty:
-        return "n/a"
-    by_lower = {str(name).lower(): name for name in rows.columns}
+    by_lower = {str(name).lower(): value for row in rows[:1] for name, value in row.items()}
     for name in names:
-        value = rows.iloc[0][by_lower[name]] if name in by_lower else None
+        value = by_lower.get(name)
         if value is not None and value == value:
             return convert(value)
     return "n/a"

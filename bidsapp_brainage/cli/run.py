@@ -199,7 +199,7 @@ def _run_level(level: str, settings: Settings) -> int:
 
         return run_group(settings)
     if not settings.execution.from_derivatives and not settings.selection.skip_bids_validation:
-        from bidsapp_brainage.bids.validation import check_dataset
+        from bidsapp_brainage.bids.input.validation import check_dataset
 
         for message in check_dataset(settings.bids_dir):
             LOGGER.warning("%s", message)

@@ -242,7 +242,7 @@ CHECKS: tuple[Callable[[Settings], str | None], ...] = (
 
 def _labels_known(settings: Settings) -> None:
     """Unknown participants, before pybids is imported."""
-    from bidsapp_brainage.bids.collect import wanted_participants
+    from bidsapp_brainage.bids.input.images import wanted_participants
 
     if "participant" in settings.analysis_level and not settings.execution.from_derivatives:
         wanted_participants(settings.bids_dir, settings.selection.participant_label)
@@ -250,7 +250,7 @@ def _labels_known(settings: Settings) -> None:
 
 def _filters_usable(settings: Settings) -> None:
     """A filter file that is no JSON or has unknown entities."""
-    from bidsapp_brainage.bids.collect import read_filter_file
+    from bidsapp_brainage.bids.input.images import read_filter_file
 
     if settings.selection.bids_filter_file is not None:
         read_filter_file(settings.selection.bids_filter_file)
@@ -323,7 +323,7 @@ def _warnings(settings: Settings) -> Iterator[str]:
 
 def _without_effect(settings: Settings) -> Iterator[str]:
     """Options that the run does not read, with the reason."""
-    from bidsapp_brainage.bids.collect import unread_filters
+    from bidsapp_brainage.bids.input.images import unread_filters
 
     of_methods = {item.name: item.method for item in all_options().values() if item.method}
     if "participant" not in settings.analysis_level:

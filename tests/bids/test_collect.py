@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bidsapp_brainage.bids.collect import Scan, collect_scans, without_scans
+from bidsapp_brainage.bids.input.images import find_images
 from bidsapp_brainage.errors import DataError, NoInputError, UsageError
 from bidsapp_brainage.settings import Selection
 
@@ -65,12 +67,63 @@ def test_only_wanted_labels(make_dataset):
     assert labels(root, participant_label=("02",), run_label=("02",)) == ["sub-02_ses-1_run-2"]
 
 
-def test_index_has_only_the_wanted_participants(make_dataset):
-    from bidsapp_brainage.bids.collect import _open_layout
-
+def test_only_the_wanted_participants_are_looked_at(make_dataset, monkeypatch):
     root = make_dataset({"01": {"anat": [T1W]}, "011": {"anat": [T1W]}, "02": {"anat": [T1W]}})
-    layout, _ = _open_layout(root, Selection(), ["01"])
-    assert layout.get_subjects() == ["01"]
+    walk, seen = os.walk, []
+
+    def watched(folder, **options):
+        seen.append(Path(folder).name)
+        return walk(folder, **options)
+
+    monkeypatch.setattr(os, "walk", watched)
+    assert labels(root, participant_label=("01",)) == ["sub-01"]
+    assert seen == [root.name, "sub-01"]
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {},
+        {"run": 1},
+        {"run": "01"},
+        {"echo": 2},
+        {"session": ["a", None]},
+        {"part": "*", "space": "orig"},
+        {"extension": "nii"},
+        {"extension": "*", "suffix": ["T1w", "T2w"]},
+        {"acquisition": "Query.OPTIONAL", "datatype": "anat"},
+        {"subject": ["02", "03"], "desc": None},
+    ],
+)
+def test_the_listing_finds_what_an_index_of_pybids_finds(make_dataset, filters):
+    names = (
+        "sub-01/anat/sub-01_T1w.nii",
+        "sub-01/anat/sub-01_T1w.json",
+        "sub-01/anat/sub-01_acq-hi_run-01_T1w.nii.gz",
+        "sub-01/anat/sub-01_acq-hi_run-2_T1w.nii.gz",
+        "sub-01/anat/sub-01_echo-2_part-mag_T1w.nii.gz",
+        "sub-01/anat/sub-01_echo-02_part-phase_T1w.nii.gz",
+        "sub-01/anat/.sub-01_T1w.nii.gz.swp",
+        "sub-01/anat/sub-01_space-orig_part-real_T1w.nii.gz",
+        "sub-01/func/sub-01_T1w.nii.gz",
+        "sub-02/ses-a/anat/sub-02_ses-a_T1w.nii.gz",
+        "sub-02/ses-a/anat/sub-02_ses-a_T2w.nii.gz",
+        "sub-02/ses-a/.git/anat/sub-02_ses-a_T1w.nii.gz",
+        "sub-02/ses-b/anat/sub-02_ses-b_run-1_T1w.nii.gz",
+        "sub-02/ses-b/dwi/sub-02_ses-b_dwi.nii.gz",
+        "sub-03/anat/sub-03_run-1_T1w.nii.gz",
+        "sourcedata/sub-03/anat/sub-03_run-7_T1w.nii.gz",
+    )
+    root = make_dataset({"01": {"anat": [T1W]}}, files=dict.fromkeys(names, "x"))
+    (root / "sub-04").symlink_to(root / "sub-03")
+    (root / "filter.json").write_text(json.dumps({"t1w": filters}))
+    options = {"bids_filter_file": root / "filter.json"} if filters else {}
+    subjects = ["01", "02", "03", "04"]
+    listed, _ = find_images(root, Selection(**options), subjects)
+    database = root.parent / "index"
+    indexed, _ = find_images(root, Selection(bids_database_dir=database, **options), subjects)
+    assert listed == indexed
+    assert listed
 
 
 def test_unknown_label_lists_the_known(two_people):
