@@ -310,6 +310,13 @@ class GroupLevel:
         help="further columns of participants.tsv, or of the quality table, for the linear models; "
         "age, age squared, sex, brain volume, image quality and site are there already",
     )
+    factors: Path | None = option(
+        None,
+        exists="file",
+        metavar="TSV",
+        help="table with participant_id and any further columns, one row per participant: the gap "
+        "is tested against each of them",
+    )
     min_rating: int = option(
         EXCLUDE,
         check=between(EXCLUDE, BEST),

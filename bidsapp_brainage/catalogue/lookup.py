@@ -8,7 +8,7 @@ from dataclasses import replace
 from . import dataset, participant, ratings
 from .baselines import BASELINES
 from .cards import Baseline, Family, Method, Output
-from .group import atlases, models, raters
+from .group import atlases, clinical, models, raters
 from .methods import METHODS
 
 
@@ -123,6 +123,7 @@ OUTPUTS: tuple[Output, ...] = (
     *method_outputs(),
     *map_figures(),
     *models.TABLES,
+    *clinical.TABLES,
     *raters.TABLES,
     *atlases.TABLES,
     *dataset.OUTPUTS,

@@ -344,11 +344,11 @@ def _without_effect(settings: Settings) -> Iterator[str]:
 
 
 def _of_later_tables(settings: Settings) -> Iterator[str]:
-    """Ratings that no table of the group knows after this run."""
+    """What no table of the group knows after this run: ratings and factors."""
     if "group" in settings.analysis_level and not settings.execution.reports_only:
         return
-    if idle := _given_of(("min_rating",), settings):
-        yield f"{idle[0]}: without effect until the group level computes its tables."
+    if idle := _given_of(("min_rating", "factors"), settings):
+        yield f"{', '.join(idle)}: without effect until the group level computes its tables."
     if "group" in settings.analysis_level and settings.selection.ratings:
         yield "--ratings: kept; tables of the group follow when it runs without --reports-only."
 

@@ -41,7 +41,8 @@ class Study:
     The name of the dataset is compared with the training cohort on the model's card, which is None
     if the model is not installed here; the correction is one that the user gives to the group
     level. `calibrate` says on whom sites are calibrated, empty for no calibration. The ratings are
-    those of all scans.
+    those of all scans. The factors, one row per participant, are those that the gap is tested
+    against.
     """
 
     columns: ParticipantColumns = field(default_factory=ParticipantColumns)
@@ -50,6 +51,7 @@ class Study:
     bias_correction: BiasCorrection | None = None
     calibrate: Literal["", "reference", "everybody"] = ""
     ratings: Ratings = field(default_factory=Ratings)
+    factors: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,14 @@ ANALYSES: tuple[OfSample | OfAtlas, ...] = (
     OfSample(
         ("gapmodel",),
         lambda s, _: _gap_model(s),
+    ),
+    OfSample(
+        ("factors",),
+        lambda s, _: predictions.factors(s.people, _gap_design(s), s.study.factors),
+    ),
+    OfSample(
+        ("grouppairs", "groupseparation", "grouproc"),
+        lambda s, _: predictions.groups(s.people, _gap_design(s), n_boot=s.n_boot, seed=s.seed),
     ),
     OfSample(
         ("reliability", "change"), lambda s, _: repeats.reliability_and_change(s.scans, s.repeats)

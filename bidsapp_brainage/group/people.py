@@ -84,6 +84,23 @@ def load_people(
     return people.rename_axis("participant_id").reset_index(), problems
 
 
+def load_factors(path: Path) -> pd.DataFrame:
+    """Read a table of factors: one row per participant, indexed by ``participant_id``.
+
+    Raises
+    ------
+    DataError
+        It is no table, or a participant has several rows.
+    """
+    table = read_tsv(path)
+    factors = _by_person(table, path)
+    if len(factors) < len(table):
+        raise DataError(
+            f"{path} has several rows for a participant: keep one row for each (`factors`)."
+        )
+    return factors.drop(columns="session_id", errors="ignore")
+
+
 def _by_person(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     if "participant_id" not in table:
         raise DataError(f"{path} has no column participant_id.")

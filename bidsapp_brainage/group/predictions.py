@@ -1,4 +1,4 @@
-"""How good the predictions of a sample are: metrics, gaps and what explains them."""
+"""How good the predictions of a sample are: metrics, gaps and what they go together with."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from bidsapp_brainage.group.sample import subsets
 from bidsapp_brainage.model.bias_correction import BiasCorrection
 from bidsapp_brainage.stats import accuracy, linear
 from bidsapp_brainage.stats.accuracy import Accuracy
+from bidsapp_brainage.stats.clinical.factors import screen
+from bidsapp_brainage.stats.clinical.pairs import compare
+from bidsapp_brainage.stats.clinical.separation import LEAST_OF_A_GROUP, separate
 from bidsapp_brainage.stats.correction.kfold import KFoldCorrection
 from bidsapp_brainage.stats.design import Design
 from bidsapp_brainage.stats.intervals import MIN_FOR_INTERVAL, mean_with_interval
@@ -206,3 +209,29 @@ def gap_model(people: pd.DataFrame, design: Design | None, name: str = "gap") ->
     table = linear.fit(people["gap"], design)
     table.insert(0, "outcome", name)
     return findings("gapmodel", table)
+
+
+def factors(people: pd.DataFrame, design: Design | None, table: pd.DataFrame | None) -> Findings:
+    """The gap against every factor; `people` and `table` have one row per participant."""
+    if table is None:
+        return Findings({})
+    known = people["gap"].dropna()
+    if not len(known.index.intersection(table.index)):
+        return findings("factors", None, "Nobody in the table of factors has a gap.")
+    return findings("factors", screen(known, table, design))
+
+
+def groups(people: pd.DataFrame, design: Design | None, *, n_boot: int, seed: int) -> Findings:
+    """Every two groups compared and told apart by the gap, if there are groups."""
+    if design is None or design.groups is None or people["gap"].notna().sum() == 0:
+        return Findings({})
+    pairs = findings("grouppairs", compare(people["gap"], design))
+    separation, curves = separate(people["gap"], design, n_boot=n_boot, seed=seed)
+    apart = findings(
+        "groupseparation",
+        separation,
+        f"No two groups have {LEAST_OF_A_GROUP} people: whether the gap tells them apart was not "
+        "computed.",
+    )
+    roc = findings("grouproc", curves)
+    return Findings({**pairs.tables, **apart.tables, **roc.tables}, [*pairs.notes, *apart.notes])

@@ -144,7 +144,7 @@ def _summary(
 
 def _study(settings: Settings, model: ModelResult, rated: pd.DataFrame) -> Study:
     from bidsapp_brainage.group.analyses import Study
-    from bidsapp_brainage.group.people import ParticipantColumns, card_of
+    from bidsapp_brainage.group.people import ParticipantColumns, card_of, load_factors
     from bidsapp_brainage.group.ratings import Ratings
 
     chosen = settings.group
@@ -160,6 +160,7 @@ def _study(settings: Settings, model: ModelResult, rated: pd.DataFrame) -> Study
         bias_correction=_bias_correction(settings),
         calibrate=_CALIBRATE.get(settings.processing.bias_correction, ""),
         ratings=Ratings(rated, chosen.min_rating),
+        factors=load_factors(chosen.factors) if chosen.factors else None,
     )
 
 

@@ -13,6 +13,7 @@ SMALL_SITE = 10  # people; smaller sites are pooled
 SITES_FOR_MIXED = 6  # fewer do not determine the variance between sites
 MOST_MISSING = 0.2  # share of people; a term of the app's own choice that lacks more is dropped
 POOLED = "pooled"
+GROUP_TERM = "group_"  # and the group: its term, against the reference
 #: Terms that the app adds by itself, in the order in which a small sample gives them up.
 OWN_TERMS = ("quality", "brain_volume", "age_squared", "site", "sex", "age")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bidsapp_brainage.catalogue.group.models import FIT
-from bidsapp_brainage.stats.design import PEOPLE_PER_TERM, Design
+from bidsapp_brainage.stats.design import GROUP_TERM, PEOPLE_PER_TERM, Design
 from bidsapp_brainage.stats.permutation import freedman_lane_max_t
 
 COLUMNS = tuple(column.name for column in FIT)
@@ -22,20 +23,18 @@ def fit(outcome: pd.Series, design: Design) -> pd.DataFrame:
     or more a mixed model with a random intercept, if that converges. Empty if too few people have
     the outcome or it does not vary.
     """
-    rows = design.terms.index.intersection(outcome.dropna().index)
-    values = outcome.loc[rows].astype(float)
-    if len(rows) < PEOPLE_PER_TERM * (1 + design.terms.shape[1]) or np.ptp(values) == 0:
+    found = fitted(outcome, design)
+    if found is None:
         return pd.DataFrame(columns=list(COLUMNS))
-    fitted, method, freedom = _fitted(values, design, rows)
-    bounds = np.asarray(fitted.conf_int(0.05))
-    names = [name for name in map(str, design.terms) if name in fitted.model.exog_names]
+    rows, values, bounds = found.rows, found.values, np.asarray(found.model.conf_int(0.05))
+    names = [name for name in map(str, design.terms) if name in found.names]
     spread = values.std(ddof=1)
     table = []
     for name in names:
-        place = fitted.model.exog_names.index(name)
+        place = found.names.index(name)
         x = design.terms.loc[rows, name]
         scale = (1.0 if x.nunique() == 2 else x.std(ddof=1)) / spread
-        estimate = float(np.asarray(fitted.params)[place])
+        estimate = float(np.asarray(found.model.params)[place])
         low, high = (float(value) for value in bounds[place])
         table.append(
             {
@@ -43,32 +42,64 @@ def fit(outcome: pd.Series, design: Design) -> pd.DataFrame:
                 "estimate": estimate,
                 "ci95_lower": low,
                 "ci95_upper": high,
-                "se": float(np.asarray(fitted.bse)[place]),
-                "statistic": float(np.asarray(fitted.tvalues)[place]),
-                "df": freedom,
-                "p": float(np.asarray(fitted.pvalues)[place]),
+                "se": float(np.asarray(found.model.bse)[place]),
+                "statistic": float(np.asarray(found.model.tvalues)[place]),
+                "df": found.freedom,
+                "p": float(np.asarray(found.model.pvalues)[place]),
                 "beta": estimate * scale,
                 "beta_ci95_lower": low * scale,
                 "beta_ci95_upper": high * scale,
                 **_hedges(values, design, name),
                 "n_participants": len(rows),
-                "method": method,
+                "method": found.method,
                 "formula": design.formula,
             }
         )
     return pd.DataFrame(table, columns=list(COLUMNS))
 
 
-def _fitted(values: pd.Series, design: Design, rows: pd.Index) -> tuple[Any, str, float]:
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model of one outcome.
+
+    Attributes
+    ----------
+    model : Any
+        Results of statsmodels.
+    rows : Index
+        The participants.
+    values : Series
+        Their outcome.
+    method : str
+        One of the levels of :data:`bidsapp_brainage.catalogue.group.models.FIT_METHOD`.
+    freedom : float
+        Residual degrees of freedom of the t distribution, NaN if normal.
+    """
+
+    model: Any
+    rows: pd.Index
+    values: pd.Series
+    method: str
+    freedom: float
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the coefficients in their order."""
+        return [str(name) for name in self.model.model.exog_names]
+
+
+def fitted(outcome: pd.Series, design: Design) -> Fitted | None:
+    """Model of one outcome as of :func:`fit`; None where the sample does not support it."""
     import statsmodels.api as sm
 
-    if design.mixed:
-        mixed = _mixed(values, design, rows)
-        if mixed is not None:
-            return mixed, "mixed_site", np.nan
-    matrix = design.matrix(rows)
-    fitted = sm.OLS(values, matrix).fit(cov_type="HC3", use_t=True)
-    return fitted, "OLS_HC3", float(fitted.df_resid)
+    rows = design.terms.index.intersection(outcome.dropna().index)
+    values = outcome.loc[rows].astype(float)
+    if len(rows) < PEOPLE_PER_TERM * (1 + design.terms.shape[1]) or np.ptp(values) == 0:
+        return None
+    if design.mixed and (mixed := _mixed(values, design, rows)) is not None:
+        return Fitted(mixed, rows, values, "mixed_site", np.nan)
+    model = sm.OLS(values, design.matrix(rows)).fit(cov_type="HC3", use_t=True)
+    return Fitted(model, rows, values, "OLS_HC3", float(model.df_resid))
 
 
 def _mixed(values: pd.Series, design: Design, rows: pd.Index) -> Any:
@@ -88,18 +119,23 @@ def _mixed(values: pd.Series, design: Design, rows: pd.Index) -> Any:
 
 
 def _hedges(values: pd.Series, design: Design, term: str) -> dict[str, float]:
-    """Hedges' g of a group term with its interval; NaN for other terms."""
+    """Hedges' g of a group term against the reference; NaN for other terms."""
+    nobody = values.iloc[:0]
+    if design.groups is None or not term.startswith(GROUP_TERM):
+        return hedges(nobody, nobody)
+    groups = design.groups.loc[values.index]
+    return hedges(
+        values[groups == term.removeprefix(GROUP_TERM)], values[groups == design.reference]
+    )
+
+
+def hedges(one: pd.Series, two: pd.Series) -> dict[str, float]:
+    """Hedges' g of two groups with its 95 % interval by column; NaN where there are too few."""
     from statsmodels.stats.meta_analysis import effectsize_smd
 
     names = ("hedges_g", "hedges_g_ci95_lower", "hedges_g_ci95_upper")
-    unknown = dict.fromkeys(names, np.nan)
-    if design.groups is None or not term.startswith("group_"):
-        return unknown
-    groups = design.groups.loc[values.index]
-    one = values[groups == term.removeprefix("group_")]
-    two = values[groups == design.reference]
     if min(len(one), len(two)) < 2 or one.std() + two.std() == 0:
-        return unknown
+        return dict.fromkeys(names, np.nan)
     g, variance = effectsize_smd(
         one.mean(), one.std(ddof=1), len(one), two.mean(), two.std(ddof=1), len(two)
     )

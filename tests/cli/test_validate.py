@@ -83,7 +83,7 @@ def test_what_explain_only_cannot_change_is_said(bids, card):
 def test_where_ratings_change_no_table_of_the_group_is_said(bids, card, tmp_path):
     table = tmp_path / "ratings.tsv"
     table.touch()
-    given = {"ratings": (table,), "min_rating": 2}
+    given = {"ratings": (table,), "min_rating": 2, "factors": table}
 
     def told(*levels: str, **more: object) -> list[str]:
         warnings = validate(make(bids, card, levels, **given, **more))
@@ -91,11 +91,11 @@ def test_where_ratings_change_no_table_of_the_group_is_said(bids, card, tmp_path
 
     assert told("group") == []
     assert [warning.partition(":")[0] for warning in told("group", reports_only=True)] == [
-        "--min-rating",
+        "--min-rating, --factors",
         "--ratings",
     ]
     (warning,) = told("participant")
-    assert warning.startswith("--min-rating: without effect")
+    assert warning.startswith("--min-rating, --factors: without effect")
 
 
 def test_same_input_and_output_suggests_derivatives(bids, card):

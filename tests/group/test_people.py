@@ -7,10 +7,11 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.errors import DataError, UsageError
 from bidsapp_brainage.group.people import (
     ParticipantColumns,
     card_of,
+    load_factors,
     load_people,
     training_overlap,
 )
@@ -103,3 +104,16 @@ def test_card_of_a_model_that_is_not_installed(tmp_path):
     assert card_of({"Model": {"Name": "sfcn2mm"}}, None).name == "sfcn2mm"
     assert card_of({"Model": {"Name": "unheard"}}, tmp_path) is None
     assert card_of({}, None) is None
+
+
+def test_factors_have_one_row_per_participant(tmp_path):
+    path = tmp_path / "factors.tsv"
+    write_tsv(path, pd.DataFrame({"participant_id": ["1", "sub-2"], "bmi": [21, 30], "none": None}))
+    got = load_factors(path)
+    assert list(got.index) == ["sub-1", "sub-2"] and list(got) == ["bmi"]
+    write_tsv(path, pd.DataFrame({"participant_id": ["1", "sub-1"], "bmi": [21, 30]}))
+    with pytest.raises(DataError, match=r"several rows .*`factors`"):
+        load_factors(path)
+    write_tsv(path, pd.DataFrame({"bmi": [21, 30]}))
+    with pytest.raises(DataError, match="no column participant_id"):
+        load_factors(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -20,7 +21,7 @@ from bidsapp_brainage.group import analyses
 from bidsapp_brainage.io import read_tsv
 from bidsapp_brainage.reports.figures import drawing
 from bidsapp_brainage.running.group import run_group
-from bidsapp_brainage.settings import Execution, Selection, Settings
+from bidsapp_brainage.settings import Execution, GroupLevel, Selection, Settings
 from tests.group.derivatives import write_derivatives
 
 SAMPLE = (
@@ -197,3 +198,30 @@ def test_needs_neither_torch_nor_nipype(tmp_path):
         [sys.executable, "-c", textwrap.dedent(code)], check=False, capture_output=True, text=True
     )
     assert done.stderr.strip() == "set()"
+
+
+def test_groups_and_factors(tmp_path):
+    out = write_derivatives(tmp_path / "out", n_participants=44, maps=False)
+    people = read_tsv(out / "participants.tsv")
+    people["diagnosis"] = np.resize(["control"] * 2 + ["patient"] * 2, len(people))
+    io.write_tsv(out / "participants.tsv", people)
+    factors = people[["participant_id"]].assign(score=np.arange(44.0), same=1)
+    io.write_tsv(tmp_path / "factors.tsv", factors)
+    chosen = GroupLevel(
+        group_column="diagnosis", reference_group="control", factors=tmp_path / "factors.tsv"
+    )
+    assert run_group(dataclasses.replace(settings(out), group=chosen)) == 0
+    stem = out / "group_desc-sfcn2mm"
+    found = read_tsv(Path(f"{stem}_factors.tsv")).set_index("factor")
+    assert found.loc["score", "n_participants"] == 44
+    assert found.loc["same", "remark"] == "it does not vary"
+    (pair,) = read_tsv(Path(f"{stem}_grouppairs.tsv")).to_dict("records")
+    assert (pair["group_a"], pair["n_a"], pair["n_b"]) == ("control", 22, 22)
+    assert set(read_tsv(Path(f"{stem}_groupseparation.tsv"))["predictors"]) == {
+        *("gap", "covariates", "covariates and gap"),
+    }
+    page = Path(f"{stem}_brainage.html").read_text()
+    for key in ("grouppairs", "groupseparation", "factors"):
+        assert f"group_desc-sfcn2mm_{key}.svg" in page
+    for key in ("factors", "grouppairs", "groupseparation", "grouproc"):
+        assert undescribed(key, read_tsv(Path(f"{stem}_{key}.tsv")).columns) == []

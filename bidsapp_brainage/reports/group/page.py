@@ -15,11 +15,13 @@ from bidsapp_brainage.group.calibration import is_calibrated
 from bidsapp_brainage.io import write_text
 from bidsapp_brainage.reports.cohort.links import group_links, report_link
 from bidsapp_brainage.reports.group import accuracy_tables, overview, quality_tables
+from bidsapp_brainage.reports.group.comparisons.clinical import clinical_figures
 from bidsapp_brainage.reports.group.comparisons.second_opinions import population_section
 from bidsapp_brainage.reports.group.pictures import Gallery
 from bidsapp_brainage.reports.group.regions import atlas_section
 from bidsapp_brainage.reports.group.result_tables import shown_tables
 from bidsapp_brainage.reports.group.results import (
+    CLINICAL_RESULTS,
     GAP_RESULTS,
     RATER_AGREEMENT,
     REPEAT_RESULTS,
@@ -39,6 +41,7 @@ _FURTHER = MappingProxyType(
     {
         "sample": SAMPLE_RESULTS,
         "gaps": GAP_RESULTS,
+        "clinical": CLINICAL_RESULTS,
         "repeats": REPEAT_RESULTS,
         "sensitivity": (SENSITIVITY,),
         "agreement": (RATER_AGREEMENT,),
@@ -63,9 +66,7 @@ def write_group_report(
         for position, entities in enumerate(results.atlases(), start=1)
     ]
     judged = [
-        (str(atlas["title"]), found)
-        for atlas in atlases
-        if isinstance(found := atlas["judged"], Verdict)
+        (str(a["title"]), found) for a in atlases if isinstance(found := a["judged"], Verdict)
     ]
     maps = population_section(results, gallery)
     further = {part: shown_tables(results, kinds) for part, kinds in _FURTHER.items()}
@@ -84,6 +85,7 @@ def write_group_report(
         counted=overview.counted(metrics, scans),
         sample=overview.sample_facts(results, scans),
         figures=overview.sample_figures(results, scans, gallery),
+        clinical=clinical_figures(results, scans, gallery),
         accuracy=accuracy_tables.accuracy_table(metrics),
         subsets=accuracy_tables.subset_table(metrics),
         notes=notes,
@@ -126,6 +128,7 @@ def _sections(
         ("prediction", "Predicted age"),
         ("accuracy", "Accuracy"),
         ("gap", "Gap"),
+        *([("clinical", "Groups and factors")] if further["clinical"] else []),
         *([("repeats", "Repeated scans")] if further["repeats"] else []),
         *((str(atlas["id"]), f"Regions: {atlas['title']}") for atlas in atlases),
         *([("maps", "Maps over people")] if maps else []),

@@ -56,7 +56,7 @@ def result_table(kind: Result, rows: pd.DataFrame, identifier: str) -> Table:
     columns = with_values(rows, kind.columns)
     return tabulate(
         identifier,
-        f"{kind.heading}.",
+        kind.heading if kind.heading.endswith("?") else f"{kind.heading}.",
         columns,
         rows,
         described=describe_columns(kind.key, [show.name for show in columns]),

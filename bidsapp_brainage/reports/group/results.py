@@ -101,6 +101,41 @@ GAP_MODEL = Result(
     "this and not raw gaps to compare groups.",
     _terms(),
 )  # fmt: skip
+PAIRS = Result(
+    "grouppairs", "Groups compared",
+    "Every two groups, given age and the other columns; p is corrected over all pairs.",
+    (
+        Show("group_a", "A", "name"), Show("group_b", "B", "name"),
+        Show("n_a", "People of A", "count"), Show("n_b", "of B", "count"),
+        Show("difference", "A minus B, adjusted", "signed"), INTERVAL,
+        Show("p_holm", kind="p"), Show("hedges_g", kind="signed"),
+        Show("hedges_g_ci95", "95 % interval", "interval"),
+    ),
+)  # fmt: skip
+SEPARATION = Result(
+    "groupseparation", "Does the gap tell groups apart?",
+    "The gap as it is, and logistic regressions that are judged on people left out. An AUC of .5 "
+    "is chance. What counts is what the gap adds to age, sex and the other columns, which may tell "
+    "groups apart by themselves.",
+    (
+        Show("group_a", "A", "name"), Show("group_b", "B", "name"),
+        Show("predictors", kind="name"), Show("auc", "AUC", "number"), INTERVAL,
+        Show("added", kind="signed"), Show("added_ci95", "95 % interval", "interval"),
+        Show("n_a", "People of A", "count"), Show("n_b", "of B", "count"),
+    ),
+)  # fmt: skip
+FACTORS = Result(
+    "factors", "The gap and other facts",
+    "One factor at a time, given age and the other columns. A correlation in one sample is no "
+    "cause; q is corrected over all factors.",
+    (
+        Show("factor", kind="name"), Show("kind", kind="name"), PEOPLE,
+        Show("effect", kind="signed"), Show("effect_ci95", "95 % interval", "interval"),
+        Show("estimate", kind="signed"), INTERVAL,
+        Show("p", "p", "p"), Show("q", "q", "p"), Show("n_levels", kind="count"),
+        Show("remark", kind="long"),
+    ),
+)  # fmt: skip
 RELIABILITY = Result(
     "reliability", "Agreement of repeated scans",
     "A change of one person below the smallest detectable change is noise.",
@@ -218,6 +253,7 @@ LITERATURE = Result(
 
 SAMPLE_RESULTS = (SAMPLE,)
 GAP_RESULTS = (CALIBRATION, GAPS, GAP_MODEL)
+CLINICAL_RESULTS = (PAIRS, SEPARATION, FACTORS)
 REPEAT_RESULTS = (RELIABILITY, CHANGE)
 ATLAS_RESULTS = (
     LIFESPAN_TESTS, REGION_MODEL, ASYMMETRY, STABILITY, AGREEMENT, LITERATURE, REGION_RELIABILITY,

@@ -1,1 +1,1 @@
-"""What the group page shows beside contributions: other methods, and other studies."""
+"""What the group page shows beside contributions: groups, other methods, other studies."""

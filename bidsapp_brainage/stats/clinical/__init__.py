@@ -1,0 +1,1 @@
+"""What a brain-age gap goes together with: factors, and differences between groups."""

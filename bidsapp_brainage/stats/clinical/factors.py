@@ -1,0 +1,153 @@
+"""One outcome against every column of a table of factors, one factor at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bidsapp_brainage.catalogue.group.clinical import FACTORS
+from bidsapp_brainage.stats.design import PEOPLE_PER_TERM, Design
+from bidsapp_brainage.stats.permutation import false_discovery
+
+COLUMNS = tuple(column.name for column in FACTORS)
+LEAST_OF_A_LEVEL = 5  # people; smaller levels of a category are left out
+MOST_LEVELS = 20  # of a category; more is a label or a date
+
+
+@dataclass(frozen=True)
+class _Factor:
+    """A column as terms of a model.
+
+    ``terms`` has the people with a value as rows: one column of numbers in SDs, or one less than
+    there are levels. ``remark`` says why there is none.
+    """
+
+    kind: str
+    terms: pd.DataFrame
+    n_levels: int = 0
+    remark: str = ""
+
+
+def screen(outcome: pd.Series, factors: pd.DataFrame, design: Design | None) -> pd.DataFrame:
+    """Test an outcome against every factor, given the terms of a design.
+
+    A number enters in SDs and is tested by t, a category by the joint F of its levels, both with
+    HC3 errors (MacKinnon and White 1985). The effect of a number is its partial correlation with a
+    95 % interval by Fisher's z; that of a category is the root of the partial eta squared, which
+    has no sign. q is corrected over all factors that were tested (Benjamini and Hochberg 1995).
+
+    Parameters
+    ----------
+    outcome : Series
+        By ``participant_id``.
+    factors : DataFrame
+        One row per participant, one column per factor; on an index like that of the outcome.
+    design : Design or None
+        Terms that every model has; sites are fixed effects. None: only the intercept.
+
+    Returns
+    -------
+    DataFrame
+        ``COLUMNS``, one row per factor, the smallest p first; a factor that was not tested has a
+        remark that says why.
+    """
+    rows = [_tested(outcome.dropna(), factors[name], design) for name in factors]
+    table = pd.DataFrame(rows).reindex(columns=list(COLUMNS))
+    table["q"] = false_discovery(table["p"].to_numpy(dtype=np.float64))
+    return table.sort_values("p", kind="stable", na_position="last").reset_index(drop=True)
+
+
+def _tested(outcome: pd.Series, values: pd.Series, design: Design | None) -> dict[str, object]:
+    import statsmodels.api as sm
+
+    base = _base(outcome, design)
+    values = values.reindex(base.index)
+    factor = _as_terms(values)
+    row: dict[str, object] = {
+        "factor": str(values.name),
+        "kind": factor.kind,
+        "n_participants": len(factor.terms),
+        "n_missing": int(values.isna().sum()),
+        "n_levels": factor.n_levels or np.nan,
+    }
+    if factor.remark:
+        return row | {"remark": factor.remark}
+    matrix = base.loc[factor.terms.index].join(factor.terms)
+    matrix = matrix.loc[:, (matrix.nunique() > 1) | (matrix.columns == "intercept")]
+    if len(matrix) < PEOPLE_PER_TERM * matrix.shape[1]:
+        return row | {"remark": f"too few people: {PEOPLE_PER_TERM} are needed per coefficient"}
+    if np.linalg.matrix_rank(matrix.to_numpy(dtype=np.float64)) < matrix.shape[1]:
+        return row | {"remark": "a combination of the covariates"}
+    fitted = sm.OLS(outcome.loc[matrix.index], matrix).fit(cov_type="HC3", use_t=True)
+    row["formula"] = " + ".join(filter(None, (design.formula if design else "", "factor")))
+    if factor.kind == "number":
+        return row | _of_number(fitted, str(values.name), float(values[matrix.index].std(ddof=1)))
+    return row | _of_category(fitted, [str(name) for name in factor.terms])
+
+
+def _base(outcome: pd.Series, design: Design | None) -> pd.DataFrame:
+    """Intercept and covariates of everybody with an outcome."""
+    if design is None:
+        return pd.DataFrame({"intercept": 1.0}, index=outcome.index)
+    return design.matrix(design.terms.index.intersection(outcome.index))
+
+
+def _as_terms(values: pd.Series) -> _Factor:
+    known = values.dropna()
+    nothing = pd.DataFrame(index=known.index)
+    kind = "number" if pd.api.types.is_numeric_dtype(values) else "category"
+    if known.nunique() < 2:
+        return _Factor(kind, nothing, remark="it does not vary" if len(known) else "no values")
+    if kind == "number":
+        scaled = (known - known.mean()) / known.std(ddof=1)
+        return _Factor(kind, scaled.astype(float).to_frame())
+    text = known.astype(str)
+    n_levels = text.nunique()
+    if n_levels > MOST_LEVELS:
+        return _Factor(kind, nothing, n_levels, f"more than {MOST_LEVELS} categories")
+    text = text[text.map(text.value_counts()) >= LEAST_OF_A_LEVEL]
+    if text.nunique() < 2:
+        remark = f"fewer than two categories with {LEAST_OF_A_LEVEL} people"
+        return _Factor(kind, nothing, n_levels, remark)
+    indicators = pd.get_dummies(text, prefix=str(values.name), dtype=float)
+    return _Factor(kind, indicators.iloc[:, 1:], text.nunique())
+
+
+def _of_number(fitted: Any, name: str, spread: float) -> dict[str, object]:
+    """Estimate per SD, and the partial correlation with its interval."""
+    place = fitted.model.exog_names.index(name)
+    estimate, t = (float(np.asarray(part)[place]) for part in (fitted.params, fitted.tvalues))
+    freedom = float(fitted.df_resid)
+    low, high = np.asarray(fitted.conf_int(0.05))[place]
+    r = t / np.sqrt(t**2 + freedom)
+    half = 1.959964 / np.sqrt(max(freedom - 1, 1.0))
+    return {
+        "estimate": estimate,
+        "ci95_lower": float(low),
+        "ci95_upper": float(high),
+        "sd": spread,
+        "effect": float(r),
+        "effect_ci95_lower": float(np.tanh(np.arctanh(r) - half)),
+        "effect_ci95_upper": float(np.tanh(np.arctanh(r) + half)),
+        "statistic": t,
+        "df": freedom,
+        "p": float(np.asarray(fitted.pvalues)[place]),
+    }
+
+
+def _of_category(fitted: Any, names: list[str]) -> dict[str, object]:
+    """Joint test of all levels."""
+    places = [fitted.model.exog_names.index(name) for name in names]
+    wanted = np.eye(len(fitted.model.exog_names))[places]
+    tested = fitted.f_test(wanted)
+    f, freedom = float(tested.fvalue), float(fitted.df_resid)
+    share = f * len(names) / (f * len(names) + freedom)
+    return {
+        "effect": float(np.sqrt(share)),
+        "statistic": f,
+        "df": freedom,
+        "p": float(tested.pvalue),
+    }
