@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import gzip
+import io
 import json
 import math
 import os
@@ -14,7 +16,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from bidsapp_brainage.errors import DataError
 
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 
 _ID_COLUMNS = ("participant_id", "session_id", "run_id")
 _GZIP_LEVEL = 6  # level 9 costs three times the time for two per cent of size
+_MAX_JSON_MB = 50  # BIDS sidecars and cards have less than 1
+_MAX_IMAGE_GB = 2  # a T1w of 0.25 mm has 1
+_HEADER_BYTES = 540  # of NIfTI-2, the longer one
+_TAIL_BYTES = 1 << 20  # what may follow the voxels; more is no image that anybody made
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
@@ -45,6 +52,14 @@ def atomic_path(final: Path) -> Iterator[Path]:
         temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, or one that led to it, is that a disk or a quota is full."""
+    causes = (error.__cause__, error.__context__)
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return True
+    return any(is_disk_full(cause) for cause in causes if cause is not None)
 
 
 def remove_temporary(folder: Path, pids: Iterable[int]) -> None:
@@ -120,10 +135,29 @@ def _plain(value: object) -> object:
     return value
 
 
+def parse_json(path: Path) -> Any:
+    """Content of a JSON file that somebody else may have written.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is no JSON, or so large or so deeply nested that reading it would end the program.
+    """
+    size_mb = path.stat().st_size / 1e6
+    if size_mb > _MAX_JSON_MB:
+        raise ValueError(f"it has {size_mb:.0f} MB; at most {_MAX_JSON_MB} MB are read")
+    try:
+        return json.loads(path.read_text("utf-8-sig"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def read_json(path: Path) -> dict[str, object]:
     """Content of a JSON file; empty if it is missing, broken or no object."""
     try:
-        content = json.loads(path.read_text("utf-8-sig"))
+        content = parse_json(path)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -226,31 +260,34 @@ def save_nifti(img: nib.Nifti1Image, path: Path) -> None:
 def load_nifti(path: Path) -> nib.Nifti1Image:
     """Load a NIfTI image (voxels as stored) completely into memory and check that it is whole.
 
+    No more is read and unpacked than the header says, and nothing if that is absurd.
+
     Raises
     ------
     DataError
-        If the file is missing, truncated, corrupt or not NIfTI.
+        If the file is missing, truncated, corrupt, not NIfTI, or larger than a T1w image can be.
     """
     import nibabel as nib
 
-    content = _read_image_bytes(Path(path))
-    for kind in (nib.Nifti1Image, nib.Nifti2Image):
-        try:
-            img = kind.from_bytes(content)
-        except Exception:  # nibabel raises many kinds for a foreign header
-            continue
-        break
-    else:
-        raise DataError(f"{path} is not a NIfTI image: convert it (for example with dcm2niix).")
-    header = img.header
-    n_voxels = math.prod(int(size) for size in header.get_data_shape())
-    # The header says 0 after loading; the place of the voxels is known to the data object.
-    place = cast(nib.arrayproxy.ArrayProxy, img.dataobj).offset
-    needed = int(place) + n_voxels * header.get_data_dtype().itemsize
+    path = Path(path)
+    with _damage_told(path), _unpacked(path) as stream:
+        head = stream.read(_HEADER_BYTES)
+        kind, needed = _image_kind(head, path)
+        content = head + stream.read(max(0, needed - len(head)))
+        tail = stream.read(_TAIL_BYTES)
     if len(content) < needed:
         raise DataError(
             f"{path} is truncated ({len(content)} of {needed} bytes): copy or download it again."
         )
+    if len(tail) == _TAIL_BYTES:
+        raise DataError(
+            f"{path} goes on after the voxels that its header tells of ({needed} bytes): it is "
+            "damaged, or no image; convert it again."
+        )
+    try:
+        img = kind.from_bytes(content)
+    except Exception as error:  # nibabel raises many kinds for a damaged header
+        raise DataError(f"{path} is damaged ({error}): copy or convert it again.") from error
     if kind is nib.Nifti2Image:
         img = nib.Nifti1Image(img.dataobj, img.affine)
     return img
@@ -272,14 +309,60 @@ def load_grid(path: Path) -> nib.Nifti1Image:
         return load_nifti(path)  # which says what is wrong
 
 
-def _read_image_bytes(path: Path) -> bytes:
-    """All bytes of an image file, uncompressed."""
+def _image_kind(head: bytes, path: Path) -> tuple[type[nib.Nifti1Image], int]:
+    """Kind of the image that begins so, and the bytes that it must have.
+
+    Raises
+    ------
+    DataError
+        If this is no NIfTI, or the header claims more than is ever read.
+    """
+    import nibabel as nib
+
+    for kind in (nib.Nifti1Image, nib.Nifti2Image):
+        try:
+            header = kind.header_class.from_fileobj(io.BytesIO(head))
+        except Exception:  # nibabel raises many kinds for a foreign header
+            continue
+        break
+    else:
+        raise DataError(f"{path} is not a NIfTI image: convert it (for example with dcm2niix).")
+    shape = [int(size) for size in header.get_data_shape()]
+    needed = int(header.get_data_offset()) + math.prod(shape) * header.get_data_dtype().itemsize
+    if needed > _MAX_IMAGE_GB * 1e9:
+        raise DataError(
+            f"{path}: its header claims {' x '.join(map(str, shape))} voxels ({needed:.3g} bytes; "
+            f"at most {_MAX_IMAGE_GB} GB are read): it is damaged, or no T1w image. Convert it "
+            "again, or leave it out."
+        )
+    return kind, needed
+
+
+@contextlib.contextmanager
+def _unpacked(path: Path) -> Iterator[IO[bytes]]:
+    """A file as a stream of its bytes, which are unpacked while they are read."""
+    with path.open("rb") as packed:
+        is_gzip = packed.read(2) == b"\x1f\x8b"
+        packed.seek(0)
+        if is_gzip:
+            with gzip.open(packed) as stream:
+                yield cast(IO[bytes], stream)
+        else:
+            yield packed
+
+
+@contextlib.contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while an image is read into a message with the remedy."""
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        yield
     except FileNotFoundError as error:
         hint = " (a link without target: fetch it with `datalad get`)" if path.is_symlink() else ""
         raise DataError(f"{path} does not exist{hint}.") from error
+    except (PermissionError, IsADirectoryError) as error:
+        raise DataError(
+            f"{path} cannot be read ({error.strerror}): it must be a file that you may read."
+        ) from error
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"{path} is truncated or corrupt ({error}): copy or download it again."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -123,7 +122,7 @@ def _cards(folder: Path) -> dict[str, dict[str, Any]]:
     cards = {}
     for path in sorted(folder.glob("*.json")):
         try:
-            card = json.loads(path.read_text(encoding="utf-8"))
+            card = io.parse_json(path)
         except (ValueError, OSError) as error:
             raise DataError(f"{path} is not JSON ({error}): correct or remove it.") from error
         if isinstance(card, dict) and "schema_version" in card and "name" in card:
@@ -241,7 +240,7 @@ def _sidecar(path: Path) -> dict[str, object]:
     if not sidecar.is_file():
         return {}
     try:
-        content = json.loads(sidecar.read_text(encoding="utf-8"))
+        content = io.parse_json(sidecar)
     except ValueError as error:
         raise DataError(f"{sidecar} is not JSON ({error}): correct it.") from error
     return content if isinstance(content, dict) else {}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.errors import DataError, UsageError
-from bidsapp_brainage.io import read_tsv
+from bidsapp_brainage.io import parse_json, read_tsv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -217,7 +216,7 @@ def _units(sidecars: Sequence[Path], column: str) -> str | None:
         if not path.is_file():
             continue
         try:
-            facts = json.loads(path.read_text("utf-8-sig"))
+            facts = parse_json(path)
         except ValueError as error:
             raise DataError(
                 f"{path} is not valid JSON ({error}): correct it or remove it."

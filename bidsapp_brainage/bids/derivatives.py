@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +127,7 @@ class Derivatives:
     def facts(self, path: Path) -> dict[str, object]:
         """Content of a JSON file; empty if it is missing or cannot be read."""
         try:
-            content = json.loads(path.read_text("utf-8"))
+            content = io.parse_json(path)
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bidsapp_brainage import io
 from bidsapp_brainage.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,9 +70,7 @@ def read_bias_correction(path: Path) -> BiasCorrection:
         If the file cannot be used.
     """
     try:
-        return parse_bias_correction(
-            json.loads(path.read_text(encoding="utf-8")), default_source=path.name
-        )
+        return parse_bias_correction(io.parse_json(path), default_source=path.name)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             f"`bias_correction` file {path} cannot be used ({type(error).__name__}: {error}). "

@@ -6,7 +6,6 @@ a new network of a known architecture is a new card.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 import platformdirs
 
+from bidsapp_brainage import io
 from bidsapp_brainage.errors import ResourceError, UsageError
 from bidsapp_brainage.model import outputs
 from bidsapp_brainage.model.bias_correction import BiasCorrection, parse_bias_correction
@@ -130,7 +130,7 @@ def load_card(path: Path) -> ModelCard:
     """
     path = Path(path)
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = io.parse_json(path)
     except FileNotFoundError as error:
         raise ResourceError(f"Model card {path} does not exist. Check `models_dir`.") from error
     except (OSError, ValueError) as error:

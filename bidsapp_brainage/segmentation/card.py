@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -12,7 +11,7 @@ import nibabel as nib
 import numpy as np
 
 from bidsapp_brainage.errors import DataError, ResourceError
-from bidsapp_brainage.io import load_nifti, read_tsv
+from bidsapp_brainage.io import load_nifti, parse_json, read_tsv
 from bidsapp_brainage.model.card_checks import schema_faults
 from bidsapp_brainage.model.specs import Grid
 from bidsapp_brainage.model.weights.files import WeightFile, verify_weights
@@ -112,7 +111,7 @@ def load_segmentation_card(path: Path) -> SegmentationCard:
         The file is missing, is no JSON, breaks the schema, or its table of regions is broken.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = parse_json(path)
     except (OSError, ValueError) as error:
         raise ResourceError(
             f"Segmentation card {path} cannot be read: {error}. {_REINSTALL}"

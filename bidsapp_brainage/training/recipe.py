@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from bidsapp_brainage import io
 from bidsapp_brainage.errors import ResourceError
 from bidsapp_brainage.options import Option, option, options_of
 
@@ -199,7 +199,7 @@ def load_recipe(path: Path) -> Recipe:
         The file is missing or no JSON, or a field is unknown or missing.
     """
     try:
-        raw = json.loads(Path(path).read_text(encoding="utf-8"))
+        raw = io.parse_json(Path(path))
         training = dict(raw["training"])
         augmentation = Augmentation(**training.pop("augmentation", {}))
         return Recipe(card=raw["card"], augmentation=augmentation, **training)

@@ -7,7 +7,6 @@ file is wanted. So the folders of the wanted participants are listed, and pybids
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 import warnings
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.bids.names import scan_entities
 from bidsapp_brainage.errors import NoInputError, UsageError
-from bidsapp_brainage.io import read_json
+from bidsapp_brainage.io import parse_json, read_json
 
 if TYPE_CHECKING:
     from bidsapp_brainage.settings import Selection
@@ -165,7 +164,7 @@ def unread_filters(path: Path) -> list[str]:
 def _filters(path: Path) -> dict[str, object]:
     """Content of a ``bids_filter_file``."""
     try:
-        content = json.loads(Path(path).read_text("utf-8-sig"))
+        content = parse_json(Path(path))
     except FileNotFoundError as error:
         raise UsageError(f"`bids_filter_file` {path} does not exist.") from error
     except (OSError, ValueError) as error:

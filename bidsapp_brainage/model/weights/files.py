@@ -79,12 +79,13 @@ def verify_weights(card: HasWeights) -> None:
     for weight in card.weights:
         if not weight.path.is_file():
             raise ResourceError(
-                f"Weights of model {card.name} are missing: {weight.path}. {_remedy(card, weight)}"
+                f"Weights of model {card.name} are missing: {weight.path}. "
+                f"{weights_remedy(card, weight)}"
             )
         if fault := weight_fault(weight, weight.path):
             raise ResourceError(
                 f"Weights {weight.path} are not those of model card {card.name}: {fault}. "
-                f"{_remedy(card, weight)}"
+                f"{weights_remedy(card, weight)}"
             )
 
 
@@ -127,7 +128,8 @@ def _digest(path: Path, digest: hashlib._Hash) -> str:
     return digest.hexdigest()
 
 
-def _remedy(card: HasWeights, weight: WeightFile) -> str:
+def weights_remedy(card: HasWeights, weight: WeightFile) -> str:
+    """How to get the right file."""
     if weight.url:
         accept = " (its licence has to be accepted)" if card.non_commercial else ""
         return f"Fetch it with: brainage-model fetch {card.name}{accept}"

@@ -13,7 +13,7 @@ from torch import nn
 from bidsapp_brainage.errors import ResourceError
 from bidsapp_brainage.model.cards import ModelCard
 from bidsapp_brainage.model.networks import ONNX, build_network
-from bidsapp_brainage.model.weights.files import WeightFile, verify_weights
+from bidsapp_brainage.model.weights.files import WeightFile, verify_weights, weights_remedy
 
 
 def load_members(card: ModelCard, device: str = "cpu") -> list[nn.Module]:
@@ -37,9 +37,11 @@ def load_members(card: ModelCard, device: str = "cpu") -> list[nn.Module]:
 def _load_member(card: ModelCard, weight: WeightFile) -> nn.Module:
     try:
         network = _member(card, weight)
-    except (SafetensorError, RuntimeError, OSError, ValueError) as error:
+    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
+        reason = str(error) or type(error).__name__
         raise ResourceError(
-            f"Weights {weight.path} do not fit the architecture on model card {card.name}: {error}"
+            f"Weights {weight.path} do not fit the architecture on model card {card.name}: "
+            f"{reason}. {weights_remedy(card, weight)}"
         ) from error
     return network.eval().requires_grad_(requires_grad=False)
 
@@ -52,6 +54,8 @@ def _member(card: ModelCard, weight: WeightFile) -> nn.Module:
     network = build_network(card.architecture)
     # strict: a missing or surplus tensor means that card and weights do not belong together
     network.load_state_dict(_state(weight, network), strict=True)
+    if not all(torch.isfinite(value).all() for value in network.state_dict().values()):
+        raise ValueError("some weights are NaN or infinite")
     return network
 
 
@@ -66,6 +70,8 @@ def _state(weight: WeightFile, network: nn.Module) -> dict[str, torch.Tensor]:
         if not isinstance(state, dict) or weight.state_key not in state:
             raise ValueError(f"there is no '{weight.state_key}' in the file")
         state = state[weight.state_key]
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise ValueError("it holds no state dict, which has tensors by name")
     return {name.removeprefix(weight.key_prefix): value for name, value in state.items()}
 
 
