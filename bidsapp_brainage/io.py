@@ -11,6 +11,7 @@ import json
 import math
 import os
 import secrets
+import shutil
 import time
 import zlib
 from collections.abc import Iterable, Iterator
@@ -30,6 +31,7 @@ _MAX_JSON_MB = 50  # BIDS sidecars and cards have less than 1
 _MAX_IMAGE_GB = 2  # a T1w of 0.25 mm has 1
 _HEADER_BYTES = 540  # of NIfTI-2, the longer one
 _TAIL_BYTES = 1 << 20  # what may follow the voxels; more is no image that anybody made
+_LEAST_ROOM_BYTES = 1 << 16
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -60,6 +62,18 @@ def is_disk_full(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return True
     return any(is_disk_full(cause) for cause in causes if cause is not None)
+
+
+def tells_of_full_disk(text: str) -> bool:
+    """Whether a traceback, or what was made of one, says that a disk or a quota is full."""
+    return any(os.strerror(number) in text for number in _DISK_FULL)
+
+
+def has_room(folder: Path) -> bool:
+    """Whether the disk of a folder has some space left; that of its parent if it is not there."""
+    while not folder.is_dir():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free > _LEAST_ROOM_BYTES
 
 
 def remove_temporary(folder: Path, pids: Iterable[int]) -> None:

@@ -117,6 +117,8 @@ def prepare_home(work_dir: Path) -> Path:
         _link_user_templates(source, home)
         _write_own_files(home, source)
     except OSError as error:
+        if io.is_disk_full(error):
+            raise
         raise UsageError(
             f"The template folder {home} cannot be written ({error}): choose another work folder "
             "with `work_dir`, on a writable disk with at least 100 MB free."

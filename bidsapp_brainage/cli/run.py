@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import re
+import shutil
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
@@ -30,12 +30,10 @@ from bidsapp_brainage.cli.signals import (
 )
 from bidsapp_brainage.configuration import elsewhere, private_roots, public_path, read_toml
 from bidsapp_brainage.errors import BrainageError, ExitCode, UsageError
-from bidsapp_brainage.io import remove_temporary
+from bidsapp_brainage.io import is_disk_full, remove_temporary
 from bidsapp_brainage.settings import AnalysisLevel, Settings, all_options, build_settings
 
 LOGGER = logging.getLogger(LOGGER_NAME)
-
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,13 +83,22 @@ def _run(settings: Settings) -> int:
         LOGGER.error("The Python package %s is missing: install the app again.", error.name)
         return ExitCode.NO_PROGRAM
     except OSError as error:
-        if error.errno not in _DISK_FULL:
+        if not is_disk_full(error):
             return _internal_error()
-        return _stopped(
-            f"The disk is full ({error.strerror}): free space first", ExitCode.DISK_FULL, settings
-        )
+        return _stopped(_full_disk(error, settings), ExitCode.DISK_FULL, settings)
     except Exception:
         return _internal_error()
+
+
+def _full_disk(error: OSError, settings: Settings) -> str:
+    """What to do about a full disk, with what is left on each."""
+    folders = {"OUTPUT_DIR": settings.output_dir, "the work folder": settings.execution.work_dir}
+    left = ", ".join(
+        f"{name} {folder} has {shutil.disk_usage(folder).free / 1e6:.0f} MB left"
+        for name, folder in folders.items()
+        if folder.is_dir()
+    )
+    return f"The disk is full ({error.strerror}; {left}): free space first"
 
 
 def _internal_error() -> int:

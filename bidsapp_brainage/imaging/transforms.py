@@ -76,7 +76,11 @@ def write_xfm(
     `inverse`, else of :func:`forward_transform`. The file appears only when complete.
     """
     build = inverse_transform if inverse else forward_transform
-    with TemporaryDirectory(prefix="xfm-") as folder, atomic_path(path) as temporary:
+    # Beside the file: a field of displacements is large, and /tmp may be small or missing.
+    with (
+        atomic_path(path) as temporary,
+        TemporaryDirectory(prefix="xfm-", dir=path.parent) as folder,
+    ):
         written = Path(folder) / "xfm.h5"
         sitk.WriteTransform(build(affine, field), str(written))
         _copy_without_times(written, temporary)

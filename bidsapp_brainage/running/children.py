@@ -26,6 +26,8 @@ _PRELOAD = [
 ]
 GRACE_S = 3.0
 _PR_SET_PDEATHSIG = 1
+#: What to do when a step wanted more memory than there is.
+MORE_MEMORY = "give the job more memory, or lower --nprocs or --batch-size."
 
 
 def forkserver() -> ForkServerContext:
@@ -78,8 +80,7 @@ def obituary(exitcode: int | None) -> str:
     """What to tell about a child that ended without an answer."""
     if exitcode == -signal.SIGKILL:
         return (
-            "The process was killed, most likely because the memory did not suffice: give the job "
-            "more memory, or lower --nprocs or --batch-size."
+            f"The process was killed, most likely because the memory did not suffice: {MORE_MEMORY}"
         )
     return (
         f"The process ended unexpectedly (exit code {exitcode}): run again with --nprocs 1 -vv "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.bids.names import log_dir
 from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.io import is_disk_full
 from bidsapp_brainage.running.machine import LEAST_MEMORY_GB
 from bidsapp_brainage.settings import all_options
 from bidsapp_brainage.workflows.scan import scan_workflow_name
@@ -150,6 +151,8 @@ def _run(workflow: Any, plugin: Any, arguments: dict[str, Any], monitor: Monitor
     except UsageError:
         raise
     except Exception as error:  # nipype raises the first failure at the end, as any class
+        if is_disk_full(error):
+            raise
         LOGGER.debug("The workflow ended with an error: %s", error)
         if not monitor.failed:
             LOGGER.error("The workflow engine failed: %s", error)

@@ -390,13 +390,13 @@ def _finish_run(
 
 def _conclude(complete: int, failures: Sequence[Failure], bad_pages: int) -> int:
     """Say how it went; the exit code."""
-    from bidsapp_brainage.running.outcome import failure_table
+    from bidsapp_brainage.running.outcome import exit_code, failure_table
 
     total = complete + len({failure.scan for failure in failures})
     LOGGER.info("%d of %d scans are explained.", complete, total)
     if failures:
         LOGGER.error("Not explained:\n%s", failure_table(failures))
-    return int(bool(failures) or bad_pages > 0)
+    return exit_code(failures, bad_pages)
 
 
 def _n_workers(settings: Settings, plan: RunPlan) -> int:

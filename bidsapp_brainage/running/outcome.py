@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.configuration import hide_paths
+from bidsapp_brainage.errors import ExitCode
 from bidsapp_brainage.interfaces.sinks import DerivativeSink
+from bidsapp_brainage.io import tells_of_full_disk
+from bidsapp_brainage.running.children import MORE_MEMORY
 from bidsapp_brainage.settings import in_flags
 from bidsapp_brainage.workflows.scan import scan_workflow_name
 
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 _NODE = re.compile(r"^Node: (\S+)$", re.MULTILINE)
 _OWN_ERROR = re.compile(r"bidsapp_brainage\.errors\.(\w+): (.+?)(?=\n\s*\n|\n\S|\Z)", re.DOTALL)
 _ANY_ERROR = re.compile(r"^\s*([\w.]*(?:Error|Exception|Interrupt)\b.*)$", re.MULTILINE)
+_NO_MEMORY = re.compile(
+    r"MemoryError|can(?:no|')t allocate|(?:unable|failed) to allocate|bad_alloc|out of memory", re.I
+)
 _CRASH_NAME = re.compile(r"crash-(\d{8}-\d{6})-.*-([0-9a-f]{8})-[0-9a-f-]+\.txt")
 
 
@@ -138,7 +144,15 @@ def explain(text: str) -> str:
     if message:
         return " ".join(message.split())
     other = _ANY_ERROR.findall(text)
-    return " ".join(other[-1].split()) if other else "unknown reason; see the crash file"
+    reason = " ".join(other[-1].split()) if other else "unknown reason; see the crash file"
+    return f"{reason}: {MORE_MEMORY}" if _NO_MEMORY.search(reason) else reason
+
+
+def exit_code(failures: Sequence[Failure], bad_pages: int) -> int:
+    """What a level ends with: that of a full disk if any scan failed of it."""
+    if any(tells_of_full_disk(failure.reason) for failure in failures):
+        return ExitCode.DISK_FULL
+    return ExitCode.INCOMPLETE if failures or bad_pages else ExitCode.DONE
 
 
 def _own(text: str) -> tuple[str, str]:

@@ -67,6 +67,8 @@ def write_pages(
                 settings.output_dir, subject, run=facts, viewer_room=room
             )
         except Exception as error:  # one broken page must not hide the others
+            if io.is_disk_full(error):
+                raise
             LOGGER.error("sub-%s: the report could not be written: %s", subject, error)
             failed += 1
         else:
@@ -90,6 +92,8 @@ def write_overviews(settings: Settings) -> int:
         try:
             page = write(settings.output_dir, written=io.now())
         except Exception as error:  # results are complete without it
+            if io.is_disk_full(error):
+                raise
             LOGGER.error("The page of all %s could not be written: %s", what, error)
             failed += 1
         else:

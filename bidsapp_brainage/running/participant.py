@@ -188,7 +188,7 @@ def _execute(run: _Run, absent: Sequence[str], log_level: int) -> int:
 
 def _conclude(run: _Run, failures: Sequence[Failure], bad_reports: int) -> int:
     """Say how it went; the exit code."""
-    from bidsapp_brainage.running.outcome import failure_table
+    from bidsapp_brainage.running.outcome import exit_code, failure_table
 
     failed = {failure.scan for failure in failures}
     complete = sum(scan.label not in failed for scan in run.scans)
@@ -196,7 +196,7 @@ def _conclude(run: _Run, failures: Sequence[Failure], bad_reports: int) -> int:
     if failures:
         LOGGER.error("Not complete:\n%s", failure_table(failures))
         LOGGER.error("Details: sub-*/log/%s/crash-*.txt and the reports.", run.plan.run_uuid)
-    return int(bool(failures) or bad_reports > 0)
+    return exit_code(failures, bad_reports)
 
 
 def _collect_crashes(run: _Run) -> dict[str, list[Crash]]:

@@ -7,16 +7,21 @@ its own: a killed process is that node's failure and nobody else's, and its memo
 
 from __future__ import annotations
 
+import errno
 import gc
 import itertools
 import logging
+import os
+import traceback
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
+from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 from scipy import sparse
 
+from bidsapp_brainage.io import has_room, tells_of_full_disk
 from bidsapp_brainage.running.children import end, forkserver, obituary, settle_in
 
 LOGGER = logging.getLogger("bidsapp_brainage")
@@ -102,6 +107,15 @@ class OneProcessPerNode(MultiProcPlugin):
             return {"result": None, "traceback": [reason]}
         return None
 
+    def _clean_queue(self, jobid: Any, graph: Any, result: Any = None) -> Any:
+        """Set aside what depends on a failed node; a full disk ends the run instead.
+
+        Every further node would fail, too, and nothing could be written about it.
+        """
+        if result is not None and result.get("disk_full"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super()._clean_queue(jobid, graph, result=result)
+
     def _stop_children(self) -> None:
         """End what still runs, politely first."""
         end(process for process, *_ in self._task_obj.values())
@@ -126,7 +140,22 @@ class _Dependencies(sparse.lil_matrix):
 def _run_in_child(
     node: Any, updatehash: bool, taskid: int, sender: Connection, log_level: int
 ) -> None:
-    """Run one node and send its result or traceback to the parent."""
+    """Run one node and send its result, or what went wrong, to the parent."""
     settle_in(sender, log_level)
-    sender.send(run_node(node, updatehash, taskid))
+    sender.send(_outcome(node, updatehash, taskid))
     sender.close()
+
+
+def _outcome(node: Any, updatehash: bool, taskid: int) -> dict[str, Any]:
+    """Result of a node, as nipype's own plugin gives it.
+
+    That one asks a failed node for its result once more, which may fail, too (on a full disk there
+    is no file of it), and nobody would know why the process ended.
+    """
+    try:
+        return {"result": node.run(updatehash=updatehash), "traceback": None, "taskid": taskid}
+    except Exception as error:
+        lines = traceback.format_exception(error)
+        # Libraries in C++ do not say why they could not write.
+        full = tells_of_full_disk("".join(lines)) or not has_room(Path(node.output_dir()))
+        return {"result": None, "traceback": lines, "taskid": taskid, "disk_full": full}
