@@ -12,8 +12,8 @@ import pytest
 from bidsapp_brainage import io
 from bidsapp_brainage.atlas.registry import list_atlases
 from bidsapp_brainage.bids.ages import AgeBook
-from bidsapp_brainage.bids.collect import read_filter_file
 from bidsapp_brainage.bids.derivatives import Derivatives
+from bidsapp_brainage.bids.input.images import read_filter_file
 from bidsapp_brainage.errors import BrainageError
 from bidsapp_brainage.model.bias_correction import read_bias_correction
 from bidsapp_brainage.model.cards import load_card
