@@ -53,6 +53,8 @@ SPACE = re.compile(r"(?P<name>[a-zA-Z0-9]+)(:cohort-(?P<cohort>[a-zA-Z0-9]+))?(:
 #: Heading of options that exclude each other.
 MODES = "instead of a full run"
 _METHODS = tuple(card for card in METHODS if card.chosen != "automatic")
+#: Words of ``cluster``: this machine, and the queues that Dask knows.
+LOCAL, QUEUES = "local", ("slurm", "sge", "pbs", "lsf", "htcondor")
 #: Words of ``bias_correction`` by which the group level fits on the sample itself.
 REFERENCE, EVERYBODY = "reference", "reference:all"
 
@@ -82,6 +84,29 @@ def participant_correction(value: str) -> str:
     ('model', 'none')
     """
     return "model" if value in (REFERENCE, EVERYBODY) else value
+
+
+def cluster_named(value: str) -> str:
+    """Check of ``cluster``; a path is made absolute.
+
+    Raises
+    ------
+    ValueError
+        It is not one of the words, no address and no YAML file.
+    """
+    if value in ("", LOCAL, *QUEUES) or is_address(value):
+        return value
+    if Path(value).suffix in (".yaml", ".yml") and "://" not in value:
+        return str(Path(value).expanduser().absolute())
+    raise ValueError(
+        f"{value!r} is not one of {', '.join((LOCAL, *QUEUES))}, no YAML file (.yaml, .yml) and no "
+        "address (tcp://HOST:PORT, tls://HOST:PORT)"
+    )
+
+
+def is_address(cluster: str) -> bool:
+    """Whether a value of ``cluster`` is the address of a scheduler that runs already."""
+    return re.fullmatch(r"(tcp|tls)://\S+", cluster) is not None
 
 
 @dataclass(frozen=True)
@@ -176,6 +201,23 @@ class Resources:
         flags=("--use-plugin", "--nipype-plugin-file"),
         exists="file",
         help="YAML with 'plugin' and 'plugin_args' of nipype",
+    )
+    cluster: str = option(
+        "",
+        check=cluster_named,
+        metavar="{" + ",".join((LOCAL, *QUEUES)) + ",FILE,ADDRESS}",
+        help="process scans by workers of Dask: on this machine (local), as jobs of a queue, with "
+        "the settings of a YAML file of dask-jobqueue (FILE), or by a Dask scheduler that runs "
+        "already (tcp://HOST:PORT); --nprocs and --mem are then for one scan (default: 1, 4G), "
+        "but with local for all",
+    )
+    n_workers: int | None = option(
+        None,
+        flags=("--cluster-workers",),
+        check=at_least(1),
+        metavar="{auto,N}",
+        help="workers of --cluster at one time (default: auto, 50 with a queue; with local as many "
+        "as processors and memory allow)",
     )
     device: str = option(
         "auto",

@@ -3,8 +3,8 @@
 Usage: oldest_versions.py          write constraints-oldest.txt
        oldest_versions.py --check  exit with 1 when it does not agree with setup.cfg
 
-What the package itself asks for (the run-time requirements and the extras ``onnx`` and ``xai``)
-stands at its lower bound; what runs the tests (the extra ``unit``) as in constraints.txt.
+What the package itself asks for (the run-time requirements and the extras ``cluster``, ``onnx``
+and ``xai``) stands at its lower bound; what runs the tests (the extra ``unit``) as in constraints.txt.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def oldest(setup_cfg: str, constraints: str) -> str:
     config = configparser.ConfigParser()
     config.read_string(setup_cfg)
     extras = config["options.extras_require"]
-    own = [config["options"]["install_requires"], extras["onnx"], extras["xai"]]
+    own = [config["options"]["install_requires"], *map(extras.get, ("cluster", "onnx", "xai"))]
     pins = {}
     for requirement in filter(None, "\n".join(own).split("\n")):
         name, bound, version = (part.strip() for part in requirement.partition(">="))

@@ -31,7 +31,13 @@ from bidsapp_brainage.cli.signals import (
 from bidsapp_brainage.configuration import elsewhere, private_roots, public_path, read_toml
 from bidsapp_brainage.errors import BrainageError, ExitCode, UsageError
 from bidsapp_brainage.io import is_disk_full, remove_temporary
-from bidsapp_brainage.settings import AnalysisLevel, Settings, all_options, build_settings
+from bidsapp_brainage.settings import (
+    LOCAL,
+    AnalysisLevel,
+    Settings,
+    all_options,
+    build_settings,
+)
 
 LOGGER = logging.getLogger(LOGGER_NAME)
 
@@ -138,18 +144,21 @@ def settings_from(options: Mapping[str, Any], arguments: Sequence[str] = ()) -> 
 def _machine_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in how much of the machine is used where nobody said so."""
     from bidsapp_brainage.running.machine import (
+        SCAN_MEMORY_GB,
         available_cpus,
         available_memory_gb,
         default_threads,
     )
 
     filled = dict(options)
-    filled.setdefault("nprocs", available_cpus())
+    cluster = filled.get("cluster", "")
+    remote = cluster not in ("", LOCAL)  # then they are those of one worker
+    filled.setdefault("nprocs", 1 if remote else available_cpus())
     # Many scans at once are quicker than one after the other with many threads each.
-    one_each = filled.get("explain_only", False)
+    one_each = filled.get("explain_only", False) or bool(cluster)
     threads = 1 if one_each else default_threads(int(filled["nprocs"]))
     filled.setdefault("omp_nthreads", threads)
-    filled.setdefault("memory_gb", available_memory_gb())
+    filled.setdefault("memory_gb", SCAN_MEMORY_GB if remote else available_memory_gb())
     return filled
 
 
@@ -228,7 +237,8 @@ def _announce(settings: Settings) -> None:
         settings.output_dir,
     )
     LOGGER.info(
-        "Using %d processors (%d per process), %.1f GB of memory, device %s",
+        "%s %d processors (%d per process), %.1f GB of memory, device %s",
+        "Using" if resources.cluster in ("", LOCAL) else "Each worker uses",
         resources.nprocs,
         resources.omp_nthreads,
         resources.memory_gb or 0,

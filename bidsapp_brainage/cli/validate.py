@@ -17,11 +17,14 @@ from bidsapp_brainage.io import read_json
 from bidsapp_brainage.options import Option
 from bidsapp_brainage.settings import (
     EVERYBODY,
+    LOCAL,
     MODES,
+    QUEUES,
     REFERENCE,
     Settings,
     all_options,
     explanations,
+    is_address,
 )
 
 _SUFFIXES_OF_FILES = (".nii.gz", ".nii", ".json")
@@ -42,6 +45,8 @@ _OF_EXPLANATIONS = ("atlas", "atlases_dir", "occlusion_baseline", "null_parcels"
 _OF_PARTICIPANTS = (
     *_OF_RAW_DATA,
     *_OF_EXPLANATIONS,
+    "cluster",
+    "n_workers",
     "model",
     "explain",
     "level",
@@ -146,6 +151,9 @@ def _named_paths(settings: Settings) -> Iterator[tuple[Option, Path]]:
     bias, atlas = settings.processing.bias_correction, settings.processing.atlas
     if bias.startswith("file:"):
         yield options["bias_correction"], Path(bias.removeprefix("file:"))
+    cluster = settings.resources.cluster
+    if cluster not in ("", LOCAL, *QUEUES) and not is_address(cluster):
+        yield options["cluster"], Path(cluster)
     if atlas.endswith(_SUFFIXES_OF_FILES):
         yield options["atlas"], Path(atlas)
 
@@ -170,6 +178,15 @@ def _memory_suffices(settings: Settings) -> str | None:
     if not _computes(settings) or memory_gb is None:
         return None
     return too_little_memory(memory_gb)
+
+
+def _one_engine(settings: Settings) -> str | None:
+    if settings.resources.cluster and settings.resources.plugin_file is not None:
+        return (
+            "--cluster and --use-plugin exclude each other: the first deals scans out to workers, "
+            "the second changes how nipype runs the nodes of all scans in one place. Give one."
+        )
+    return None
 
 
 def _derivatives_are_derived(settings: Settings) -> str | None:
@@ -232,6 +249,7 @@ CHECKS: tuple[Callable[[Settings], str | None], ...] = (
     _work_dir_writable,
     _paths_exist,
     _memory_suffices,
+    _one_engine,
     _derivatives_are_derived,
     _explanation_possible,
     _reference_named,
@@ -262,6 +280,14 @@ def _plugin_usable(settings: Settings) -> None:
         from bidsapp_brainage.running.execute import read_plugin
 
         read_plugin(settings.resources.plugin_file)
+
+
+def _cluster_usable(settings: Settings) -> None:
+    """Dask, the command of the queue, and the file with its settings."""
+    if settings.resources.cluster and _computes(settings):
+        from bidsapp_brainage.running.cluster.choice import read_choice
+
+        read_choice(settings.resources.cluster)
 
 
 def _model_known(settings: Settings) -> None:
@@ -298,6 +324,7 @@ PRECHECKS: tuple[Callable[[Settings], None], ...] = (
     _labels_known,
     _filters_usable,
     _plugin_usable,
+    _cluster_usable,
     _model_known,
 )
 

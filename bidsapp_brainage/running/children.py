@@ -62,12 +62,18 @@ def settle_in(sender: Connection, log_level: int) -> None:
     os.setpgid(0, 0)  # Ctrl-C in a terminal reaches the parent alone, which then ends us
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
-        logging.getLogger(name).setLevel(log_level)
+    quiet_nipype(log_level)
     ours = logging.getLogger("bidsapp_brainage")
     ours.addHandler(_ToParent(sender))
     ours.setLevel(logging.INFO)
     ours.propagate = False
+
+
+def quiet_nipype(level: int) -> None:
+    """Let nipype say in this process only what is of this level or above, and print it itself."""
+    for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
+        logging.getLogger(name).setLevel(level)
+        logging.getLogger(name).propagate = False
 
 
 def _die_with_parent() -> None:

@@ -47,17 +47,22 @@ def environment(**values: str) -> Iterator[None]:
 
 def run_environment(settings: Settings, home: Path) -> AbstractContextManager[None]:
     """Environment of the participant level and its children, with a TemplateFlow home."""
+    return environment(**run_variables(settings, home))
+
+
+def run_variables(settings: Settings, home: Path) -> dict[str, str]:
+    """Environment variables of the participant level, with a TemplateFlow home."""
     threads = str(settings.resources.omp_nthreads)
-    return environment(
-        TEMPLATEFLOW_HOME=str(home),
-        TEMPLATEFLOW_AUTOUPDATE="0",
-        TEMPLATEFLOW_USE_DATALAD="0",
-        NO_ET="1",  # nipype must not ask the network for its newest version
-        OMP_NUM_THREADS=threads,
-        OPENBLAS_NUM_THREADS=threads,
-        ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS="1",  # N4's field depends on the number of threads
-        MPLCONFIGDIR=str(settings.execution.work_dir / "matplotlib"),
-    )
+    return {
+        "TEMPLATEFLOW_HOME": str(home),
+        "TEMPLATEFLOW_AUTOUPDATE": "0",
+        "TEMPLATEFLOW_USE_DATALAD": "0",
+        "NO_ET": "1",  # nipype must not ask the network for its newest version
+        "OMP_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",  # N4's field depends on their number
+        "MPLCONFIGDIR": str(settings.execution.work_dir / "matplotlib"),
+    }
 
 
 def configure(

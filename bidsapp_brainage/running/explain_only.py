@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from bidsapp_brainage.configuration import private_places
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.running.machine import available_memory_gb
-from bidsapp_brainage.running.outcome import Failure
+from bidsapp_brainage.running.outcome import Failure, Outcome
 from bidsapp_brainage.running.recording.recorder import Recorder
 from bidsapp_brainage.running.workers import Done, Job, Workers
 from bidsapp_brainage.settings import in_flags
@@ -28,37 +28,10 @@ from bidsapp_brainage.settings import in_flags
 if TYPE_CHECKING:
     from bidsapp_brainage.bids.finished import Finished, FinishedScan
     from bidsapp_brainage.reports.cohort.percentiles import QualityOfAll
-    from bidsapp_brainage.running.monitor import StageRecord
     from bidsapp_brainage.settings import Settings
     from bidsapp_brainage.workflows.plan import RunPlan
 
 LOGGER = logging.getLogger("bidsapp_brainage")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one scan.
-
-    Attributes
-    ----------
-    failures : tuple of Failure
-        None if it is explained.
-    records : tuple of StageRecord
-        What the stages cost.
-    kept : bool
-        It was explained by the same choices before, and nothing was done.
-    newest : float
-        When the newest of its files was written (seconds since the epoch), if they were kept.
-    wall_s, cpu_s : float
-        Seconds, and those of the processor.
-    """
-
-    failures: tuple[Failure, ...] = ()
-    records: tuple[StageRecord, ...] = ()
-    kept: bool = False
-    newest: float = 0.0
-    wall_s: float = 0.0
-    cpu_s: float = 0.0
 
 
 @dataclass
@@ -287,9 +260,7 @@ def explain_scan(
     monitor = Monitor([scan], quiet=True)
     run_in_process(workflow, monitor)
     folder = log_dir(plan.output_dir, scan.subject, plan.run_uuid)
-    crashes = [
-        crash for crash in read_crashes(folder, places) if monitor.scan_of(crash.node) == scan.label
-    ]
+    crashes = read_crashes(folder, places, of=scan.label)
     failures = find_failures(workflow, [scan], monitor, crashes)
     if not failures:
         _remove(explained.other_explanations(finished, plan))

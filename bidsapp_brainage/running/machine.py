@@ -11,6 +11,8 @@ _CGROUP = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
 #: Below this not even the network runs: Python with its libraries takes half of it.
 LEAST_MEMORY_GB = 1.0
+#: Of a worker that processes one scan at a time: the largest stage, and the worker itself.
+SCAN_MEMORY_GB = 4.0
 _USABLE_MEMORY = 0.9  # the rest is for the system and this process itself
 
 

@@ -18,7 +18,7 @@ from bidsapp_brainage.workflows.scan import scan_workflow_name
 
 if TYPE_CHECKING:
     from bidsapp_brainage.bids.collect import Scan
-    from bidsapp_brainage.running.monitor import Monitor
+    from bidsapp_brainage.running.monitor import Monitor, StageRecord
 
 _NODE = re.compile(r"^Node: (\S+)$", re.MULTILINE)
 _OWN_ERROR = re.compile(r"bidsapp_brainage\.errors\.(\w+): (.+?)(?=\n\s*\n|\n\S|\Z)", re.DOTALL)
@@ -62,6 +62,32 @@ class Failure:
     step: str
     reason: str
     error: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one scan.
+
+    Attributes
+    ----------
+    failures : tuple of Failure
+        None if it is complete.
+    records : tuple of StageRecord
+        What the stages cost.
+    kept : bool
+        It was done by the same choices before, and nothing was done.
+    newest : float
+        When the newest of its files was written (seconds since the epoch), if they were kept.
+    wall_s, cpu_s : float
+        Seconds, and those of the processor.
+    """
+
+    failures: tuple[Failure, ...] = ()
+    records: tuple[StageRecord, ...] = ()
+    kept: bool = False
+    newest: float = 0.0
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
 
 
 def expected_sinks(workflow: Any, scan: Scan) -> set[str]:
@@ -114,7 +140,7 @@ def find_failures(
     return failures
 
 
-def read_crashes(folder: Path, places: Mapping[str, str]) -> list[Crash]:
+def read_crashes(folder: Path, places: Mapping[str, str], of: str = "") -> list[Crash]:
     """Read the crash files of one run, after taking host paths and the login name out of them.
 
     Parameters
@@ -123,6 +149,9 @@ def read_crashes(folder: Path, places: Mapping[str, str]) -> list[Crash]:
         Where nipype wrote them.
     places : mapping of str to str
         Host path -> placeholder.
+    of : str
+        Label of the only scan whose crash files are read; others may be in the hands of another
+        process.
     """
     crashes = []
     for path in sorted(folder.glob("crash-*.txt")):
@@ -130,6 +159,8 @@ def read_crashes(folder: Path, places: Mapping[str, str]) -> list[Crash]:
         text = hide_paths(path.read_text(encoding="utf-8", errors="replace"), places)
         named = _NODE.search(text)
         node = named[1] if named else "unknown"
+        if of and scan_workflow_name(of) not in node.split("."):
+            continue
         if match:  # nipype's own name holds the login name of the user
             path.unlink()
             path = path.with_name(f"crash-{match[1]}-{node.rpartition('.')[2]}-{match[2]}.txt")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bidsapp_brainage.bids.names import log_dir
 from bidsapp_brainage.configuration import private_places
 from bidsapp_brainage.running.machine import available_memory_gb
 from bidsapp_brainage.settings import in_flags
@@ -18,20 +19,39 @@ if TYPE_CHECKING:
     from bidsapp_brainage.running.outcome import Crash, Failure
     from bidsapp_brainage.settings import Settings
     from bidsapp_brainage.workflows.plan import RunPlan
+    from bidsapp_brainage.workflows.precomputed import Precomputed
 
 LOGGER = logging.getLogger("bidsapp_brainage")
-_NIPYPE_LOGGERS = ("nipype.workflow", "nipype.interface", "nipype.utils")
 
 
 @dataclass(frozen=True)
-class _Run:
-    """What one invocation knows before anything is computed."""
+class Run:
+    """What one invocation knows before anything is computed.
+
+    Attributes
+    ----------
+    settings : Settings
+    scans : sequence of Scan
+    plan : RunPlan
+    workflow : LiterateWorkflow
+        Of all scans; with ``--cluster``, whose workers wire theirs, of one scan of each kind.
+    methods : str
+        Methods text.
+    precomputed : mapping of str to Precomputed
+        By scan label.
+    home : Path
+        TemplateFlow home.
+    warnings : sequence of str
+        About the input.
+    """
 
     settings: Settings
     scans: Sequence[Scan]
     plan: RunPlan
     workflow: Any
     methods: str
+    precomputed: Mapping[str, Precomputed]
+    home: Path
     warnings: Sequence[str] = ()
 
     @property
@@ -95,7 +115,7 @@ def run_participant(settings: Settings, log_level: int) -> int:
         return _boilerplate_or_run(run, absent, log_level)
 
 
-def _boilerplate_or_run(run: _Run, absent: Sequence[str], log_level: int) -> int:
+def _boilerplate_or_run(run: Run, absent: Sequence[str], log_level: int) -> int:
     """Do what the options ask for, once everything is prepared."""
     from bidsapp_brainage.bids.citation import write_citation
     from bidsapp_brainage.running.execute import draw_graph
@@ -111,18 +131,18 @@ def _boilerplate_or_run(run: _Run, absent: Sequence[str], log_level: int) -> int
     if execution.boilerplate_only:
         LOGGER.info("Methods text: %s", settings.output_dir / "logs" / "CITATION.md")
         return 0
-    return _execute(run, absent, log_level)
+    execute = _execute_on_cluster if settings.resources.cluster else _execute
+    return execute(run, absent, log_level)
 
 
-def _prepare(
-    settings: Settings, scans: Sequence[Scan], home: Path, warnings: Sequence[str]
-) -> _Run:
+def _prepare(settings: Settings, scans: Sequence[Scan], home: Path, warnings: Sequence[str]) -> Run:
     """Find all resources and wire the workflow."""
-    from bidsapp_brainage.workflows.base import init_brainage_wf
-    from bidsapp_brainage.workflows.plan import make_plan
+    from bidsapp_brainage.workflows.base import examples, init_brainage_wf
+    from bidsapp_brainage.workflows.plan import Compute, make_plan
     from bidsapp_brainage.workflows.precomputed import collect_derivatives
 
-    plan = make_plan(settings, home)
+    cluster = settings.resources.cluster
+    plan = make_plan(settings, home, Compute() if cluster else None)
     datasets = settings.selection.derivatives
     precomputed = {
         scan.label: collect_derivatives(datasets, scan.entities, plan.template.name)
@@ -134,22 +154,22 @@ def _prepare(
         LOGGER.log(
             level, "Earlier derivatives (-d) are used for %d of %d scans.", reused, len(scans)
         )
-    workflow = init_brainage_wf(scans, plan, precomputed)
-    return _Run(settings, scans, plan, workflow, workflow.visit_desc(), warnings)
+    wired = examples(scans, precomputed) if cluster else scans
+    workflow = init_brainage_wf(wired, plan, precomputed)
+    return Run(settings, scans, plan, workflow, workflow.visit_desc(), precomputed, home, warnings)
 
 
-def _execute(run: _Run, absent: Sequence[str], log_level: int) -> int:
+def _execute(run: Run, absent: Sequence[str], log_level: int) -> int:
     """Run the workflow, write the reports, and say what failed."""
+    from bidsapp_brainage.running.children import quiet_nipype
     from bidsapp_brainage.running.execute import configure, run_workflow
     from bidsapp_brainage.running.monitor import Monitor
-    from bidsapp_brainage.running.outcome import Failure, find_failures
+    from bidsapp_brainage.running.outcome import find_failures
     from bidsapp_brainage.running.pages import write_overviews, write_pages
     from bidsapp_brainage.running.recording.recorder import Recorder
 
     settings, plan = run.settings, run.plan
-    for name in _NIPYPE_LOGGERS:
-        logging.getLogger(name).setLevel(log_level)
-        logging.getLogger(name).propagate = False  # nipype prints by itself
+    quiet_nipype(log_level)
     configure(
         run.workflow,
         run.scans,
@@ -177,16 +197,49 @@ def _execute(run: _Run, absent: Sequence[str], log_level: int) -> int:
     failures = find_failures(
         run.workflow, run.scans, monitor, [crash for some in crashes.values() for crash in some]
     )
-    failures += [
-        Failure(f"sub-{label}", "input", "No T1w image matches the selection.") for label in absent
-    ]
+    failures += _without_image(absent)
     recorder.finish_all(run.labels, failures, run.warnings)
     bad_reports = write_pages(settings, run.subjects, run.methods) + write_overviews(settings)
     _remove_shared_nodes(run)
     return _conclude(run, failures, bad_reports)
 
 
-def _conclude(run: _Run, failures: Sequence[Failure], bad_reports: int) -> int:
+def _execute_on_cluster(run: Run, absent: Sequence[str], log_level: int) -> int:
+    """Let workers process the scans and write the pages, and say what failed."""
+    from bidsapp_brainage.running.cluster.level import ClusterLevel
+    from bidsapp_brainage.running.monitor import write_timings
+    from bidsapp_brainage.running.pages import write_overviews
+    from bidsapp_brainage.running.recording.recorder import Recorder
+
+    LOGGER.info("Processing %d scans of %d participants.", len(run.scans), len(run.subjects))
+    recorder = Recorder(run.settings, "participant")
+    recorder.start_all(run.labels)
+    with ClusterLevel(run, log_level) as level:
+        try:
+            failures = level.process()
+        finally:  # also when the run is interrupted
+            for subject, labels in run.labels.items():
+                done = [level.outcomes[label] for label in labels if label in level.outcomes]
+                records = [record for outcome in done for record in outcome.records]
+                write_timings(log_dir(run.plan.output_dir, subject, run.plan.run_uuid), records)
+            _collect_crashes(run)
+        failures += _without_image(absent)
+        recorder.finish_all(run.labels, failures, run.warnings)
+        bad_reports = level.write_pages()
+    bad_reports += write_overviews(run.settings)
+    _remove_shared_nodes(run)
+    return _conclude(run, failures, bad_reports)
+
+
+def _without_image(labels: Sequence[str]) -> list[Failure]:
+    """Participants that were asked for in vain."""
+    from bidsapp_brainage.running.outcome import Failure
+
+    reason = "No T1w image matches the selection."
+    return [Failure(f"sub-{label}", "input", reason) for label in labels]
+
+
+def _conclude(run: Run, failures: Sequence[Failure], bad_reports: int) -> int:
     """Say how it went; the exit code."""
     from bidsapp_brainage.running.outcome import exit_code, failure_table
 
@@ -199,9 +252,8 @@ def _conclude(run: _Run, failures: Sequence[Failure], bad_reports: int) -> int:
     return exit_code(failures, bad_reports)
 
 
-def _collect_crashes(run: _Run) -> dict[str, list[Crash]]:
+def _collect_crashes(run: Run) -> dict[str, list[Crash]]:
     """Crash files of this run by participant; the key ``""`` holds those of shared steps."""
-    from bidsapp_brainage.bids.names import log_dir
     from bidsapp_brainage.running.outcome import read_crashes
 
     output_dir, uuid = run.plan.output_dir, run.plan.run_uuid
@@ -211,7 +263,7 @@ def _collect_crashes(run: _Run) -> dict[str, list[Crash]]:
     return {subject: read_crashes(folder, places) for subject, folder in folders.items()}
 
 
-def _write_root_files(run: _Run) -> None:
+def _write_root_files(run: Run) -> None:
     """Write what lies at the root of the dataset: description, tables, the atlas."""
     from bidsapp_brainage.bids.dataset import Origin, write_atlas_files, write_dataset_files
 
@@ -242,7 +294,7 @@ def _clean(settings: Settings, scans: Sequence[Scan]) -> None:
         shutil.rmtree(root / scan_workflow_name(scan.label), ignore_errors=True)
 
 
-def _remove_shared_nodes(run: _Run) -> None:
+def _remove_shared_nodes(run: Run) -> None:
     """Remove this run's own folder of the atlas nodes; the warped atlas itself stays."""
     label = "".join(character for character in run.plan.run_uuid if character.isalnum())
     shutil.rmtree(run.plan.work_dir / f"atlas_{label}_wf", ignore_errors=True)

@@ -235,7 +235,7 @@ class RunPlan:
         }
 
 
-def make_plan(settings: Settings, home: Path) -> RunPlan:
+def make_plan(settings: Settings, home: Path, compute: Compute | None = None) -> RunPlan:
     """Find and check everything that the run needs, before any image is touched.
 
     Parameters
@@ -243,6 +243,8 @@ def make_plan(settings: Settings, home: Path) -> RunPlan:
     settings : Settings
     home : Path
         TemplateFlow home, already in ``TEMPLATEFLOW_HOME``.
+    compute : Compute, optional
+        How a network is run, where that is not found out here but by each worker.
 
     Raises
     ------
@@ -290,7 +292,7 @@ def make_plan(settings: Settings, home: Path) -> RunPlan:
         bias_correction=bias_correction,
         sloppy=processing.sloppy,
         seed=processing.random_seed,
-        compute=_compute(resources),
+        compute=compute or find_compute(resources),
         run_uuid=settings.execution.run_uuid or "run",
     )
 
@@ -340,8 +342,14 @@ def check_libraries(methods: Iterable[str]) -> None:
             library(name, key)
 
 
-def _compute(resources: Resources) -> Compute:
-    """Resolve the device and say which one it is."""
+def find_compute(resources: Resources) -> Compute:
+    """Resolve the device of this machine and say which one it is.
+
+    Raises
+    ------
+    UsageError
+        A GPU was asked for by name and is not there.
+    """
     from bidsapp_brainage.model.device import resolve_device
 
     device, message = resolve_device(resources.device)

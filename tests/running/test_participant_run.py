@@ -39,7 +39,9 @@ def test_a_run_that_stops_early_is_recorded_and_shown(plan, scans, tmp_path, mon
         {"work_dir": plan.work_dir, "run_uuid": plan.run_uuid},
     )
     workflow = init_brainage_wf(scans, plan)
-    run = participant._Run(settings, scans, plan, workflow, "Methods.", ["sub-01: odd age"])
+    run = participant.Run(
+        settings, scans, plan, workflow, "Methods.", {}, tmp_path, ["sub-01: odd age"]
+    )
     assert participant._execute(run, ["99"], logging.CRITICAL) == 1
     assert told["before"].ended == ""
     assert list(told["before"].scans) == [scan.label for scan in scans]
