@@ -4,7 +4,8 @@ Usage: oldest_versions.py          write constraints-oldest.txt
        oldest_versions.py --check  exit with 1 when it does not agree with setup.cfg
 
 What the package itself asks for (the run-time requirements and the extras ``cluster``, ``onnx``
-and ``xai``) stands at its lower bound; what runs the tests (the extra ``unit``) as in constraints.txt.
+and ``xai``) stands at its lower bound; what runs the tests (the extra ``unit``) as in
+constraints.txt.
 """
 
 from __future__ import annotations

@@ -37,6 +37,8 @@ _OF_RAW_DATA = (
     "skull_strip",
     "output_spaces",
     "plugin_file",
+    "cluster",
+    "n_workers",
     "write_graph",
 )
 #: What decides on explanations alone, beside the options of single methods.
@@ -45,8 +47,6 @@ _OF_EXPLANATIONS = ("atlas", "atlases_dir", "occlusion_baseline", "null_parcels"
 _OF_PARTICIPANTS = (
     *_OF_RAW_DATA,
     *_OF_EXPLANATIONS,
-    "cluster",
-    "n_workers",
     "model",
     "explain",
     "level",
@@ -284,7 +284,7 @@ def _plugin_usable(settings: Settings) -> None:
 
 def _cluster_usable(settings: Settings) -> None:
     """Dask, the command of the queue, and the file with its settings."""
-    if settings.resources.cluster and _computes(settings):
+    if settings.resources.cluster and _computes(settings) and not settings.execution.explain_only:
         from bidsapp_brainage.running.cluster.choice import read_choice
 
         read_choice(settings.resources.cluster)

@@ -153,6 +153,8 @@ def test_work_dir_inside_output_is_a_warning(bids, card):
         ({"bids_filter_file": "/no/f.json"}, "--bids-filter-file /no/f.json"),
         ({"age_file": "/no/a.tsv"}, "--age-file /no/a.tsv"),
         ({"plugin_file": "/no/p.yml"}, "--use-plugin /no/p.yml"),
+        ({"cluster": "/no/c.yaml"}, "--cluster /no/c.yaml is not a file"),
+        ({"cluster": "local", "plugin_file": __file__}, "--cluster and --use-plugin exclude"),
         ({"bias_correction": "file:/no/b.json"}, "--bias-correction /no/b.json"),
         ({"bias_correction": "reference"}, "belongs to the group level"),
         ({"explain": ["none", "cubes"]}, "none excludes the other methods"),

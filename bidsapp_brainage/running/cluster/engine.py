@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.errors import BrainageError, UsageError
+from bidsapp_brainage.io import is_disk_full
 from bidsapp_brainage.running.children import quiet_nipype
 from bidsapp_brainage.running.cluster.start import start_local, start_queue
 from bidsapp_brainage.running.workers import Done, Job
@@ -91,6 +92,8 @@ class Engine:
             The queue takes no job.
         BrainageError
             The scheduler is gone.
+        OSError
+            A disk is full.
         """
         from distributed import wait
 
@@ -116,8 +119,10 @@ class Engine:
         configuration = dask.config.merge(dask.config.config, self._choice.configuration)
         self._stack.enter_context(dask.config.set(configuration))
         # A worker starts processes, which Dask must not take for its own to end.
-        self._stack.enter_context(dask.config.set({"distributed.worker.daemon": False}))
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what we need, we say
+        ours = {"distributed.worker.daemon": False, "distributed.worker.profile.enabled": False}
+        self._stack.enter_context(dask.config.set(ours))
+        for name in ("distributed", "tornado.application"):  # what matters, we say
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         if self._choice.is_queue:
             target: Any = start_queue(
                 self._choice, self._share, lambda: self._wanted, self._refused.append
@@ -174,6 +179,8 @@ class Engine:
         error = future.exception()
         if isinstance(error, KilledWorker):
             return Done(job, error=self._obituary(error))
+        if is_disk_full(error):
+            raise error  # all others would fail of it, too
         text = "".join(traceback.format_exception(error))
         return Done(job, error=str(error) or type(error).__name__, traceback=text)
 

@@ -80,7 +80,7 @@ class ClusterLevel:
             memory_gb=resources.memory_gb or SCAN_MEMORY_GB,
             folder=run.settings.execution.work_dir / "cluster",
             variables=run_variables(run.settings, run.home)
-            | {"DASK_DISTRIBUTED__WORKER__DAEMON": "False"},  # see Engine
+            | {"DASK_DISTRIBUTED__WORKER__DAEMON": "False"},  # as Engine does for `local`
         )
         choice = read_choice(resources.cluster)
         self._engine = Engine(choice, share, run.plan.run_uuid, log_level)

@@ -150,12 +150,14 @@ def _chosen(queue: str, key: str, default: Any) -> Any:
     """What a person has configured, or our own default in the stead of Dask's."""
     import dask
 
+    as_shipped = shipped()["jobqueue"][queue].get(key)
     value = dask.config.get(f"jobqueue.{queue}.{key}")
-    return default if value == shipped()["jobqueue"][queue].get(key) else value
+    return default if value == as_shipped else value
 
 
 def _told(job_cls: type, refused: Callable[[str], None]) -> type:
     """The class of a job that says when it could not be submitted; Dask only logs that."""
+    from distributed import Status
 
     class Job(job_cls):  # type: ignore[misc, valid-type]
         async def start(self) -> None:
@@ -163,6 +165,7 @@ def _told(job_cls: type, refused: Callable[[str], None]) -> type:
                 await super().start()
             except Exception as error:
                 refused(" ".join(str(error).split()))
+                self.status = Status.failed
                 raise
 
     return Job
