@@ -8,7 +8,7 @@ from dataclasses import replace
 from . import dataset, participant, ratings
 from .baselines import BASELINES
 from .cards import Baseline, Family, Method, Output
-from .group import atlases, clinical, models, raters
+from .group import atlases, clinical, longitudinal, models, raters
 from .methods import METHODS
 
 
@@ -124,6 +124,7 @@ OUTPUTS: tuple[Output, ...] = (
     *map_figures(),
     *models.TABLES,
     *clinical.TABLES,
+    *longitudinal.TABLES,
     *raters.TABLES,
     *atlases.TABLES,
     *dataset.OUTPUTS,

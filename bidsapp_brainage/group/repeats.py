@@ -11,6 +11,7 @@ import pandas as pd
 from bidsapp_brainage.group.calibration import CALIBRATED, calibrated, is_calibrated
 from bidsapp_brainage.group.notes import Findings, Note, findings
 from bidsapp_brainage.group.regional.levels import Level
+from bidsapp_brainage.stats.agreement import pace as ageing
 from bidsapp_brainage.stats.agreement.change import MIN_YEARS
 from bidsapp_brainage.stats.agreement.repeatability import MIN_REPEATED, reliability
 from bidsapp_brainage.stats.intervals import MIN_FOR_INTERVAL, mean_with_interval
@@ -146,6 +147,24 @@ def _person_change(person: str, scans: pd.DataFrame) -> dict[str, object]:
         "predicted_age_per_year": per_year["predicted_age"],
         "gap_per_year": per_year["gap"],
     }
+
+
+def pace(scans: pd.DataFrame, reference: str) -> Findings:
+    """Change of the predicted age per year by a mixed model, and what such noise allows to find.
+
+    `reference` is the group that others are compared with, empty for the most frequent one.
+    """
+    fitted = ageing.fit(calibrated(scans), reference=reference)
+    if fitted is None:
+        return Findings({})
+    unknown = (
+        "Most people have two scans, which do not tell paces from noise: the numbers of people in "
+        "pacepower are the least."
+    )
+    return Findings(
+        {"pace": fitted.table, "pacepower": ageing.power(fitted.residual_sd, fitted.spread)},
+        [Note("pace", unknown)] if np.isnan(fitted.spread) else [],
+    )
 
 
 def contribution_reliability(levels: Sequence[Level], repeats: Repeats | None) -> Findings:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.group import analyses, outputs, sample
+from bidsapp_brainage.group import analyses, outputs, repeats, sample
 from bidsapp_brainage.group.collect import collect
 from bidsapp_brainage.io import load_nifti, read_tsv
 from tests.group.derivatives import write_derivatives
@@ -88,3 +88,18 @@ def test_mean_map_weighs_people_not_scans(tmp_path):
     with pytest.raises(DataError, match="grid"):
         outputs.mean_map(paths)
     assert load_nifti(paths["sub-1_ses-1"]).shape == (2, 2, 2)
+
+
+def test_people_with_several_scans_have_a_pace_and_a_note_where_two_scans_say_little():
+    random = np.random.default_rng(0)
+    rows = [
+        {"participant_id": f"sub-{k:02d}", "scan": f"sub-{k:02d}_ses-{n}", "gap": 0.0,
+         "chronological_age": age + 2 * n, "predicted_age": 0.7 * age + 1.4 * n + noise}
+        for k, age in enumerate(random.uniform(30, 70, 12))
+        for n, noise in enumerate(random.normal(0, 0.1, 2))
+    ]  # fmt: skip
+    got = repeats.pace(pd.DataFrame(rows), "")
+    assert set(got.tables) == {"pace", "pacepower"}
+    assert got.tables["pace"]["estimate"].iloc[0] == pytest.approx(0.7, abs=0.1)
+    assert ["the least" in note.sentence for note in got.notes] == [True]
+    assert repeats.pace(pd.DataFrame(rows[::2]), "").tables == {}

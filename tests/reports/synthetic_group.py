@@ -59,6 +59,7 @@ def _model_tables(text: str) -> dict[str, list[dict[str, Any]]]:
         "age_slope_ci95_upper": -0.1,
         **CI,
     }
+    pair = {"group_a": "control" + text, "group_b": "patient" + text}
     return {
         "notes": [
             {"topic": "leakage", "severity": "warning", "sentence": WARNING + text},
@@ -71,6 +72,21 @@ def _model_tables(text: str) -> dict[str, list[dict[str, Any]]]:
         ],
         "gapmodel": [_fit("age", outcome="gap"), _fit("group_patient" + text, outcome="gap")],
         "reliability": [_icc(measure="gap")],
+        "pace": [{"term": "pace", "group": group, "estimate": 0.4, "p": 0.01, **CI}
+                 for group in (None, "patient" + text)],
+        "pacepower": [{"years": 2, "n_scans": 3, "floor_of_one": 0.8, "difference": 0.5,
+                       "n_per_group": 40}],
+        "grouppairs": [{**pair, "n_a": 60, "n_b": 20, "difference": -2.5, "p_holm": 0.01,
+                        "hedges_g": -0.4, **CI}],
+        "groupseparation": [{**pair, "predictors": "gap", "auc": 0.7, **CI}],
+        "grouproc": [{**pair, "predictors": "gap" + text, "false_positive_rate": rate,
+                      "true_positive_rate": rate**0.5} for rate in (0.0, 0.5, 1.0)],
+        "factors": [
+            {"factor": "bmi" + text, "kind": "number", "effect": 0.3, "effect_ci95_lower": 0.1,
+             "effect_ci95_upper": 0.5, "estimate": 1.1, "p": 0.001, "q": 0.01, **CI},
+            {"factor": "smoker", "kind": "category", "effect": 0.2, "p": 0.2, "q": 0.3},
+            {"factor": "label", "kind": "category", "remark": "more than 20" + text},
+        ],
         "change": [{"participant_id": "sub-01" + text, "first_scan": "a", "last_scan": "b",
                     "age_first": 50.0, "age_last": 52.0, "predicted_age_change": 1.5,
                     "gap_change": -0.5, "gap_per_year": -0.25}],

@@ -162,6 +162,26 @@ CHANGE = Result(
         Show("gap_per_year", "Gap per year", "signed"),
     ),
 )  # fmt: skip
+PACE = Result(
+    "pace", "Pace of ageing",
+    "Change of the predicted age per year within people, by a mixed model. A model sees less than "
+    "a year of a year, also between people; compare the pace with that row, not with 1.",
+    (
+        Show("term", kind="name"), Show("group", kind="name"),
+        Show("estimate", kind="signed"), INTERVAL, Show("p", "p", "p"),
+        PEOPLE, Show("n_scans", "Scans", "count"),
+        Show("sd_of_pace", kind="number"), Show("residual_sd", kind="number"),
+    ),
+)  # fmt: skip
+PACE_POWER = Result(
+    "pacepower", "How many people would show a difference of paces",
+    "From the noise of this sample, if all else is as here.",
+    (
+        Show("years", kind="count"), Show("n_scans", "Scans each", "count"),
+        Show("floor_of_one", kind="number"), Show("difference", kind="number"),
+        Show("n_per_group", kind="count"),
+    ),
+)  # fmt: skip
 SENSITIVITY = Result(
     "sensitivity", "What if it had been done otherwise",
     "The main results again with another choice. Conclusions that change here are not safe.",
@@ -254,7 +274,7 @@ LITERATURE = Result(
 SAMPLE_RESULTS = (SAMPLE,)
 GAP_RESULTS = (CALIBRATION, GAPS, GAP_MODEL)
 CLINICAL_RESULTS = (PAIRS, SEPARATION, FACTORS)
-REPEAT_RESULTS = (RELIABILITY, CHANGE)
+REPEAT_RESULTS = (RELIABILITY, PACE, PACE_POWER, CHANGE)
 ATLAS_RESULTS = (
     LIFESPAN_TESTS, REGION_MODEL, ASYMMETRY, STABILITY, AGREEMENT, LITERATURE, REGION_RELIABILITY,
 )  # fmt: skip

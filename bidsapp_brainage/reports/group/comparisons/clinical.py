@@ -111,7 +111,7 @@ def roc_curves(rows: pd.DataFrame) -> Figure:
             axes = figure.add_subplot(1, len(pairs), number + 1, facecolor="none")
             axes.plot([0, 1], [0, 1], color=GREEN, lw=1, ls=":")
             for predictors, curve in part.groupby("predictors", sort=False):
-                colour, style = _LOOK[str(predictors)]
+                colour, style = _LOOK.get(str(predictors), (GREEN, "-"))
                 x, y = curve["false_positive_rate"], curve["true_positive_rate"]
                 axes.plot(x, y, color=colour, ls=style, lw=1.6, label=str(predictors))
             axes.set(xlim=(0, 1), ylim=(0, 1.02), aspect="equal")
