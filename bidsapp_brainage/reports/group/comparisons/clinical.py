@@ -21,9 +21,10 @@ from bidsapp_brainage.reports.group.figures import (
 )
 from bidsapp_brainage.reports.group.pictures import Gallery, Picture
 from bidsapp_brainage.reports.group.stored import StoredResults
-from bidsapp_brainage.stats.clinical.separation import BOTH, COVARIATES, GAP
+from bidsapp_brainage.stats.clinical.separation import BOTH, COVARIATES, CURVE_COLUMNS, GAP
 
 _LOOK = {GAP: (BLUE, "-"), COVARIATES: (GREY, "--"), BOTH: (ORANGE, "-")}
+_OF_FACTORS = ("factor", "kind", "effect", "effect_ci95_lower", "effect_ci95_upper", "q")
 _MOST_CURVES = 3  # pairs of groups; more cannot be told apart
 
 
@@ -44,7 +45,7 @@ def clinical_figures(
         (
             "groupseparation",
             "grouproc",
-            results.rows("grouproc"),
+            results.rows("grouproc", needs=CURVE_COLUMNS),
             roc_curves,
             "ROC curves of people left out. Dashed grey: age, sex and the other columns without "
             "the gap. Orange: with it. Dotted: chance.",
@@ -52,7 +53,7 @@ def clinical_figures(
         (
             "factors",
             "factors",
-            results.rows("factors"),
+            results.rows("factors", needs=_OF_FACTORS),
             factor_effects,
             f"The {MANY_BARS} factors with the smallest p. Dots: partial correlation with 95 % "
             "interval; squares: categories, whose effect has no sign. Filled: q below .05.",
