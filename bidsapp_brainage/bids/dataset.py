@@ -32,6 +32,8 @@ _DESCRIPTION = "dataset_description.json"
 APP_NAME = "bidsapp_brainage"
 #: Keyword of a dataset whose people do not exist; pages about it say so.
 SYNTHETIC = "synthetic"
+#: Name of a dataset that lasts as long as the run alone, so that its place says nothing.
+UNLINKED = "Loose images"
 BIDS_VERSION = "1.11.1"
 _EXPLAINED_AGAIN = "Explanations of finished predictions, computed again"
 _CONTAINER_FACTS = Path("/opt/app/container.json")
@@ -171,6 +173,8 @@ def bids_ignore() -> str:
     """Content of ``.bidsignore``: reports, logs and the names that BIDS does not know yet."""
     foreign = [card.suffix for card in OUTPUTS if card.level == "subject" and not card.bids]
     lines = ["*.html", "figures", "log", "ratings", "group_*", *(f"*_{name}.*" for name in foreign)]
+    tables = [card for card in OUTPUTS if card.level == "dataset" and card.is_table]
+    lines += [f"{card.suffix}.*" for card in tables if not card.bids]
     return "\n".join(dict.fromkeys(lines)) + "\n"
 
 
@@ -269,7 +273,7 @@ def _link(folder: Path, output_dir: Path, described: Mapping[str, object], *, fa
     """Where a dataset lies: a short relative path, else its DOI, else a name."""
     relative = Path(os.path.relpath(folder.absolute(), output_dir.absolute()))
     named = [part for part in relative.parts if part != ".."]
-    if len(named) <= _MAX_NAMED_PARTS:
+    if len(named) <= _MAX_NAMED_PARTS and described.get("Name") != UNLINKED:
         return relative.as_posix()
     doi = str(described.get("DatasetDOI") or "")
     if doi:

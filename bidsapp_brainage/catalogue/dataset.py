@@ -52,6 +52,11 @@ DESCRIPTIONS: tuple[Column, ...] = (
     Column("description", "Meaning", "What files with this label hold."),
 )
 
+FILES: tuple[Column, ...] = (
+    c.PARTICIPANT_ID,
+    Column("file", "File", "Name of the image, without its folder."),
+    Column("sha256", "SHA-256", "Of the content of the file."),
+)
 
 _ATLAS = ("atlas", "seg", "scale")
 _REGIONS = (
@@ -73,6 +78,11 @@ OUTPUTS: tuple[Output, ...] = (
         "participants", "participants", ".tsv",
         "id, age, sex and site of those processed (a copied subset)",
         level="dataset", columns=PARTICIPANTS, bids=True,
+    ),
+    Output(
+        "files", "files", ".tsv",
+        "which image has which label; only of images that were given without BIDS",
+        level="dataset", columns=FILES, always=False,
     ),
     Output(
         "cohort_page", "index", ".html", "all scans on one page, also those that failed: open it "

@@ -25,21 +25,23 @@ _EPILOG = """\
 examples:
   bidsapp-brainage /data /out participant --participant-label 01 02 -w /scratch
   bidsapp-brainage /data /out group
+  bidsapp-brainage predict t1.nii.gz --age 46    (images without BIDS: predict --help)
 
 """
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Says in one line what is wrong, without the whole usage before it."""
 
     def error(self, message: str) -> NoReturn:
+        """Tell and leave with the code for impossible command lines."""
         print(f"{self.prog}: error: {message} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(ExitCode.USAGE)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of ``bidsapp-brainage``."""
-    parser = _Parser(
+    parser = Parser(
         prog=PROGRAM,
         description="Brain age from T1w MRI, with the contribution of each atlas region.",
         epilog=_EPILOG + exit_codes(*ExitCode),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from bidsapp_brainage import __version__
+from bidsapp_brainage.cli import predict
 from bidsapp_brainage.cli.logs import (
     LOGGER_NAME,
     configure_logging,
@@ -56,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         One of :class:`~bidsapp_brainage.errors.ExitCode`.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if predict.is_asked(arguments):
+        return predict.main(arguments[1:])
     options = vars(build_parser().parse_args(arguments))
     configure_logging(options.get("verbose", 0))
     try:

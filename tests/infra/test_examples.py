@@ -42,9 +42,11 @@ def test_the_page_of_examples_gives_what_it_says(
 
 
 def test_every_public_function_has_an_example() -> None:
-    page, api = (
-        (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("examples.md", "api.md")
+    page, python, api = (
+        (ROOT / "docs" / name).read_text(encoding="utf-8")
+        for name in ("examples.md", "python.md", "api.md")
     )
+    page += python
     listed = re.findall(r"automodule:: (\S+)\n\s+:members:(.*)", api)
     assert listed
     for module_name, members in listed:

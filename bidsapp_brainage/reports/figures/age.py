@@ -17,6 +17,7 @@ from bidsapp_brainage.reports.html import is_missing, number
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.typing import RcKeyType
 
 _INK, _MUTED, _ACCENT, _ACTUAL = "#17212b", "#566270", "#0b6b74", "#b45309"
@@ -39,14 +40,27 @@ _ARROW, _LOW, _HIGH, _GAP_WORDS, _TOP = 1.16, 1.28, 1.40, 1.52, 1.64
 def plot_age_distribution(
     brainage_path: Path, agedist_path: Path | None, cohort: TrainingCohort, out: Path
 ) -> None:
-    """Draw the predicted ages, the gap, and how far the training cohort was spread, as SVG.
+    """Write :func:`draw_age_distribution` as SVG; the same tables give the same bytes."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_STYLE):
+        text = io.StringIO()
+        figure = draw_age_distribution(brainage_path, agedist_path, cohort)
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    content = text.getvalue()
+    write_text(out, content[content.index("<svg") :])
+
+
+def draw_age_distribution(
+    brainage_path: Path, agedist_path: Path | None, cohort: TrainingCohort
+) -> Figure:
+    """Draw the predicted ages, the gap, and how far the training cohort was spread.
 
     Without a table of the distribution, or without rows in it (models that answer with a number),
     the interval stands alone. Outside of the ages of the cohort is hatched; its ages and its
     predictions are drawn below. Raises :class:`DataError` if a table cannot be read.
     """
     import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     row = read_tsv(brainage_path).iloc[0]
@@ -55,7 +69,6 @@ def plot_age_distribution(
     heights = [3.0 if bins is not None else 1.3, 0.36 * len(strips) + 0.1]
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(9.0, sum(heights) + 0.75), layout="constrained")
-        FigureCanvasSVG(figure)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=heights)
         above.set_xlim(*_span(row, bins, cohort))
         peak = 1.0 if bins is None else float(bins["probability"].max())
@@ -64,10 +77,7 @@ def plot_age_distribution(
         _draw_range(above, cohort)
         _draw_ages(above, row, peak, floor=0.62 if bins is None else 0.0)
         _draw_strips(below, strips, row)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    content = text.getvalue()
-    write_text(out, content[content.index("<svg") :])
+    return figure
 
 
 def _bins(path: Path | None) -> pd.DataFrame | None:
