@@ -27,6 +27,7 @@ from bidsapp_brainage.reports.figures import drawing
 from bidsapp_brainage.reports.figures.colours import STRIPE_MM
 from bidsapp_brainage.reports.figures.drawing import Point, interactive_svg, marked_svg
 from bidsapp_brainage.reports.group import figures as group_figures
+from bidsapp_brainage.reports.group.comparisons.clinical import gap_by_group
 from bidsapp_brainage.reports.group.page import write_group_report
 from bidsapp_brainage.reports.group.pictures import with_gaps
 from bidsapp_brainage.reports.group.quality_tables import flag_notice, flag_table
@@ -442,6 +443,11 @@ def test_broken_or_foreign_group_tables_leave_a_whole_page(tmp_path, content):
             path.write_bytes(content)
 
     assert "limits" in page(tmp_path, tables=spoil).ids
+
+
+def test_dollars_in_names_are_no_formula():
+    people = pd.DataFrame({"group": [r"$\\none$", "b"] * 3, "gap": np.arange(6.0)})
+    assert marked_svg(gap_by_group(people)).startswith("<svg")
 
 
 def test_figures_are_reproducible_and_survive_degenerate_data():

@@ -30,6 +30,7 @@ STYLE: dict[RcKeyType, object] = {
     "ytick.color": "#4b5563",
     "svg.fonttype": "path",
     "svg.hashsalt": "bidsapp-brainage",
+    "text.parse_math": False,  # dollars in names of groups and regions are dollars
 }
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _MARK = "point:"
