@@ -130,6 +130,17 @@ FLAGS: tuple[Flag, ...] = (
         of_model=True,
     ),
     Flag(
+        key="missing_regions",
+        level="warn",
+        meaning="regions that the model sees are not in the table of morphometry",
+        title="Regions that the model sees are missing",
+        text="The model answers without them, or from what the other regions let expect; its "
+        "errors and intervals were measured on people who had them all.",
+        remedy="Run the missing steps of FreeSurfer or FastSurfer, or take the parcellation that "
+        "the model learned from.",
+        of_model=True,
+    ),
+    Flag(
         key="age_out_of_range",
         level="bad",
         meaning="chronological age outside the ages that the model was trained on",

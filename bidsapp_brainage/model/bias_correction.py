@@ -12,7 +12,7 @@ from bidsapp_brainage import io
 from bidsapp_brainage.errors import UsageError
 
 if TYPE_CHECKING:
-    from bidsapp_brainage.model.cards import ModelCard
+    from bidsapp_brainage.model.cards import AgeCard
 
 #: Of the reference people of that age; a larger corrected gap is implausible.
 GAP_LIMIT_SD = 3.0
@@ -40,7 +40,7 @@ class BiasCorrection:
     residual_sd: float | None = None
 
 
-def resolve_bias_correction(spec: str, card: ModelCard) -> BiasCorrection | None:
+def resolve_bias_correction(spec: str, card: AgeCard) -> BiasCorrection | None:
     """Turn ``none``, ``model`` or ``file:PATH`` into a correction, or None.
 
     The file is JSON with ``slope`` and ``intercept`` (years), and optionally ``residual_sd``.

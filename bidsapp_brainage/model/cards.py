@@ -7,11 +7,11 @@ a new network of a known architecture is a new card.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import platformdirs
 
@@ -31,6 +31,50 @@ from bidsapp_brainage.model.specs import (
 from bidsapp_brainage.model.weights.files import WeightFile, weights_present
 
 MODELS_DIR_VARIABLE = "BRAINAGE_MODELS_DIR"
+
+
+class AgeCard(Protocol):
+    """What every card of a model tells that predicts an age, from images or from tables."""
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+
+    @property
+    def version(self) -> str:
+        """Of the model."""
+
+    @property
+    def licence(self) -> str:
+        """Of the weights."""
+
+    @property
+    def weights(self) -> tuple[WeightFile, ...]:
+        """Its files."""
+
+    @property
+    def input(self) -> Mapping[str, Any]:
+        """What the model sees."""
+
+    @property
+    def age_range(self) -> tuple[float, float]:
+        """Ages (years) that it learned from."""
+
+    @property
+    def age_head(self) -> Head:
+        """What its number means."""
+
+    @property
+    def bias_correction(self) -> BiasCorrection | None:
+        """Line of its predictions over age."""
+
+    @property
+    def calibration(self) -> Calibration:
+        """How large its errors are."""
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """The cohort and the recipe."""
 
 
 @dataclass(frozen=True)

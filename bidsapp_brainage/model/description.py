@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bidsapp_brainage.model.cards import ModelCard
+from bidsapp_brainage.model.cards import AgeCard, ModelCard
 
 # What a card's error may come from, the strictest first, and in words.
 _MEASURED = {
@@ -70,7 +70,7 @@ def training_text(card: ModelCard) -> str:
     return text
 
 
-def interval_text(card: ModelCard) -> str:
+def interval_text(card: AgeCard) -> str:
     """Where the 95 % interval comes from, as a clause; empty where the card gives none."""
     calibration = card.calibration
     fitted = "calibrated by conformal prediction on people whom the networks had not seen"

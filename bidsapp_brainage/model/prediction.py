@@ -15,7 +15,7 @@ from bidsapp_brainage.catalogue import flags as catalogue
 from bidsapp_brainage.errors import DataError, ResourceError
 from bidsapp_brainage.model import outputs, uncertainty
 from bidsapp_brainage.model.bias_correction import BiasCorrection, correct_gap
-from bidsapp_brainage.model.cards import ModelCard
+from bidsapp_brainage.model.cards import AgeCard, ModelCard
 from bidsapp_brainage.model.device import cpu_threads
 from bidsapp_brainage.model.intensity import background_value
 from bidsapp_brainage.model.plausibility.features import (
@@ -330,7 +330,7 @@ def quantiles(
 
 def prediction_row(
     prediction: Prediction,
-    card: ModelCard,
+    card: AgeCard,
     *,
     identity: Mapping[str, str | None],
     chronological_age: float | None,
@@ -404,7 +404,7 @@ def _gaps(
     }
 
 
-def in_range(age: float, card: ModelCard) -> bool:
+def in_range(age: float, card: AgeCard) -> bool:
     """Whether an age (years) lies in the ages that the model was trained on."""
     return bool(card.age_range[0] <= age <= card.age_range[1])
 

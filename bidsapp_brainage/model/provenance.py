@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bidsapp_brainage.model.cards import ModelCard
+from bidsapp_brainage.model.cards import AgeCard
 from bidsapp_brainage.model.description import interval_text
 from bidsapp_brainage.model.weights.files import file_sha256
 
@@ -51,7 +51,7 @@ class TrainingCohort:
         return self.slope * age + self.intercept, self.residual_sd
 
 
-def model_facts(card: ModelCard) -> dict[str, object]:
+def model_facts(card: AgeCard) -> dict[str, object]:
     """Object ``Model`` of the sidecars of all tables; the people as far as the card tells."""
     return {
         "Name": card.name,
@@ -64,12 +64,12 @@ def model_facts(card: ModelCard) -> dict[str, object]:
     }
 
 
-def weights_sha256(card: ModelCard) -> list[str]:
+def weights_sha256(card: AgeCard) -> list[str]:
     """SHA-256 of every weight file."""
     return [weight.sha256 or file_sha256(weight.path) for weight in card.weights]
 
 
-def _cohort_facts(card: ModelCard) -> dict[str, dict[str, object]]:
+def _cohort_facts(card: AgeCard) -> dict[str, dict[str, object]]:
     people = {
         "Name": card.training.get("cohort"),
         "NumberOfPeople": card.training.get("n_people"),

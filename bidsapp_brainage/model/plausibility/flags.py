@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from bidsapp_brainage.catalogue.flags import FLAGS
 from bidsapp_brainage.model.bias_correction import GAP_LIMIT_SD, BiasCorrection, correct_gap
-from bidsapp_brainage.model.cards import ModelCard
+from bidsapp_brainage.model.cards import AgeCard
 from bidsapp_brainage.model.plausibility.reference import Distance
 
 EDGE_MASS = 0.2  # more than this in the first or last bin: the true age may lie outside the bins
@@ -31,7 +31,7 @@ class Findings:
 
     Attributes
     ----------
-    card : ModelCard
+    card : AgeCard
     predicted : float
         Years.
     edge_mass : float
@@ -50,9 +50,11 @@ class Findings:
         Line and spread of the predictions for reference people.
     mask_doubt : str
         How brain mask and segmentation disagree; empty if they do not.
+    missing : str
+        Regions that the model sees and that are not known; empty if there are none.
     """
 
-    card: ModelCard
+    card: AgeCard
     predicted: float
     edge_mass: float = 0.0
     disagreement: float | None = None
@@ -62,6 +64,7 @@ class Findings:
     age: float | None = None
     correction: BiasCorrection | None = None
     mask_doubt: str = ""
+    missing: str = ""
 
 
 def raised(findings: Findings) -> tuple[Raised, ...]:
@@ -102,6 +105,10 @@ def _unlike_training(findings: Findings) -> str:
     return f"{far:.2f} times as far from the training people as allowed{most}"
 
 
+def _missing_regions(findings: Findings) -> str:
+    return f"not known: {findings.missing}" if findings.missing else ""
+
+
 def _age_out_of_range(findings: Findings) -> str:
     if findings.age is None:
         return ""
@@ -135,7 +142,7 @@ def _mask_disagreement(findings: Findings) -> str:
     return findings.mask_doubt
 
 
-def _outside(what: str, age: float, card: ModelCard) -> str:
+def _outside(what: str, age: float, card: AgeCard) -> str:
     low, high = card.age_range
     return "" if low <= age <= high else f"{what} {age:.1f}, model {low:g} to {high:g} years"
 
@@ -148,6 +155,7 @@ CHECKS: Mapping[str, Callable[[Findings], str]] = MappingProxyType(
         "edge_mass": _edge_mass,
         "member_disagreement": _member_disagreement,
         "unlike_training": _unlike_training,
+        "missing_regions": _missing_regions,
         "age_out_of_range": _age_out_of_range,
         "implausible_gap": _implausible_gap,
         "age_outside_interval": _age_outside_interval,

@@ -1,0 +1,99 @@
+"""Learners of ages from standardised regional measures: ridge and coVariance networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bidsapp_brainage.morphometry.network import TAPS, WIDTHS, CovarianceNetwork
+
+Floats = NDArray[np.float64]
+
+PENALTIES = np.logspace(-1, 5, 25)
+SEEDS = (0, 1, 2)  # networks whose mean is the answer
+EPOCHS = 60
+BATCH = 256
+LEARNING_RATE = 0.02
+#: Years, of age-balanced weights and errors.
+BINS = (0, 8, 13, 18, 25, 35, 45, 55, 65, 75, 120)
+LARGEST_WEIGHT = 10.0  # of a person, relative to the mean
+
+
+def balancing_weights(ages: Floats) -> Floats:
+    """Weights of mean 1 that make every occupied bin of age count alike, up to a limit."""
+    number = np.digitize(ages, BINS)
+    count = np.bincount(number)[number]
+    weights = np.minimum(count.mean() / count, LARGEST_WEIGHT)
+    return np.asarray(weights / weights.mean())
+
+
+def fit_ridge(x: Floats, ages: Floats, weights: Floats) -> tuple[Floats, float]:
+    """Coefficients (m,) and intercept of a ridge regression on people (n, m).
+
+    The penalty is chosen by generalised cross-validation within these people.
+    """
+    from sklearn.linear_model import RidgeCV
+
+    model = RidgeCV(PENALTIES).fit(x, ages, weights)
+    return np.asarray(model.coef_, dtype=np.float64), float(model.intercept_)
+
+
+def normalised_covariance(x: Floats) -> Floats:
+    """Covariance of the columns, shape (m, m), with the largest eigenvalue 1."""
+    covariance = np.atleast_2d(np.cov(x, rowvar=False))
+    return np.asarray(covariance / np.linalg.eigvalsh(covariance)[-1])
+
+
+def fit_networks(
+    x: Floats,
+    ages: Floats,
+    weights: Floats,
+    *,
+    widths: Sequence[int] = WIDTHS,
+    taps: int = TAPS,
+    seeds: Sequence[int] = SEEDS,
+    epochs: int = EPOCHS,
+) -> list[CovarianceNetwork]:
+    """CoVariance networks fitted to people (n, m), one for each seed; they answer in years.
+
+    The number of epochs is fixed, so that nobody has to be held out to stop.
+    """
+    covariance = torch.from_numpy(normalised_covariance(x)).float()
+    level, spread = float(np.average(ages, weights=weights)), float(ages.std())
+    target = torch.from_numpy((ages - level) / spread).float()
+    inputs, weight = torch.from_numpy(x).float(), torch.from_numpy(weights).float()
+    networks = []
+    for seed in seeds:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = CovarianceNetwork(widths, taps)
+            _train(network, inputs, target, weight, covariance, epochs)
+        with torch.no_grad():  # the line of the readout takes over the unit
+            network.readout.weight.mul_(spread)
+            network.readout.bias.mul_(spread).add_(level)
+        networks.append(network.eval().requires_grad_(requires_grad=False))
+    return networks
+
+
+def _train(
+    network: CovarianceNetwork,
+    x: torch.Tensor,
+    target: torch.Tensor,
+    weight: torch.Tensor,
+    covariance: torch.Tensor,
+    epochs: int,
+) -> None:
+    optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
+    steps = epochs * math.ceil(len(x) / BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(x)).split(BATCH):
+            optimiser.zero_grad()
+            error = network(x[batch], covariance) - target[batch]
+            (weight[batch] * error.square()).mean().backward()
+            optimiser.step()
+            schedule.step()
