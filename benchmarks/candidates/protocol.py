@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bidsapp_brainage.stats.folds import assign_folds
+from bidsapp_brainage.training.morphometry.fitting import balancing_weights
 
 from .people import People
 from .regressors import LEARNERS
@@ -18,9 +19,7 @@ LEFT_OUT = "left out"
 OUT_OF_FOLD = "out of fold"
 FEW = 100  # people to learn from; fewer are said
 N_FOLDS = 5
-BINS = (0, 8, 13, 18, 25, 35, 45, 55, 65, 75, 120)  # years, of age-balanced weights and errors
 MARGIN = 2.0  # years beyond the ages learned from that an answer may have
-LARGEST_WEIGHT = 10.0  # of a person, relative to the mean
 
 
 @dataclass(frozen=True)
@@ -125,14 +124,6 @@ def predictions(
         rows.append(part)
         say(f"{learner} {feature_set} {split.kind} {split.name}")
     return pd.concat(rows, ignore_index=True)
-
-
-def balancing_weights(ages: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights of mean 1 that make every occupied bin of age count alike, up to a limit."""
-    number = np.digitize(ages, BINS)
-    count = np.bincount(number)[number]
-    weights = np.minimum(count.mean() / count, LARGEST_WEIGHT)
-    return np.asarray(weights / weights.mean())
 
 
 def few_notes(found: list[Split]) -> list[str]:

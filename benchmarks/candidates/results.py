@@ -14,8 +14,9 @@ from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import read_tsv
 from bidsapp_brainage.stats import accuracy
 from bidsapp_brainage.stats.intervals import Floats, Paired
+from bidsapp_brainage.training.morphometry.fitting import BINS
 
-from .protocol import BINS, FEW, LEFT_OUT, OUT_OF_FOLD
+from .protocol import FEW, LEFT_OUT, OUT_OF_FOLD
 
 KEYS = ["participant_id", "cohort", "split"]
 ALL, MEAN = "all", "mean of scanners"  # rows over scanners

@@ -185,6 +185,29 @@ QC: tuple[Column, ...] = (
     Column("decision_reason", "Reason", "Plain words for the decision; n/a if nothing was found."),
 )  # fmt: skip
 
+MORPHOMETRY: tuple[Column, ...] = (
+    c.NAME.worded("Measure of FreeSurfer: a structure of aseg.stats, or hemisphere, region and "
+        "measure of the cortex."),
+    Column("kind", "Kind", "What the model sees of it.", levels={
+        "thickness": "mean thickness of the cortex",
+        "fraction": "logarithm of the volume over that of the brain without ventricles",
+        "size": "logarithm of the volume",
+    }),
+    c.HEMISPHERE,
+    Column("value", "Value", "As measured: mm (thickness) or mm^3; n/a if it is missing."),
+    Column("known", "Known", "Whether the measure is there.",
+        levels={"true": "it is", "false": "it is missing"}),
+    Column("z", "Deviation", "Difference from what is expected in training people of the predicted "
+        "age, in their SD."),
+    Column("contribution", "Contribution", "Years by which the measure moves the predicted age "
+        "away from that of the mean training person; all of them add up to that difference.",
+        units="year"),
+    Column("residual", "Regional residual", "What the region says less the predicted age, as "
+        "coVariance networks define it; n/a for other models.", units="year"),
+    Column("residual_z", "Standardised regional residual", "Regional residual less its mean, over "
+        "its SD, in the training people."),
+)  # fmt: skip
+
 TABLES: tuple[Output, ...] = (
     Output("brainage", "brainage", ".tsv", "predicted age, interval, gap, flags: one row",
         entities=("desc",), required=("desc",), desc="{model}",
@@ -197,6 +220,9 @@ TABLES: tuple[Output, ...] = (
         columns=LABELS, bids=True),
     Output("volumes", "volumes", ".tsv", "volumes of these regions, of tissues, of the ventricles "
         "and of everything inside the skull, in mL", columns=VOLUMES),
+    Output("morphometry", "morphometry", ".tsv", "what every measure of FreeSurfer adds to the "
+        "predicted age; only of `brainage-model predict-table`", entities=("desc",),
+        required=("desc",), columns=MORPHOMETRY, desc="{model}", always=False),
 )  # fmt: skip
 
 

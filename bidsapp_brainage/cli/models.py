@@ -8,7 +8,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from bidsapp_brainage.cli.model import registry, segmentation, selftest, training_options
+from bidsapp_brainage.cli.model import (
+    morphometry_options,
+    registry,
+    segmentation,
+    selftest,
+    training_options,
+)
 from bidsapp_brainage.cli.parser import exit_codes
 from bidsapp_brainage.errors import BrainageError, ExitCode
 from bidsapp_brainage.settings import in_flags
@@ -26,6 +32,7 @@ Only fetch uses the network.
 """
 _EXIT_CODES = (
     ExitCode.DONE,
+    ExitCode.INCOMPLETE,
     ExitCode.USAGE,
     ExitCode.DATA,
     ExitCode.NO_INPUT,
@@ -51,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     selftest.add_commands(subparsers)
     training_options.add_commands(subparsers)
     segmentation.add_commands(subparsers)
+    morphometry_options.add_commands(subparsers)
     return parser
 
 

@@ -25,7 +25,7 @@ from bidsapp_brainage.group.ratings import Ratings, known_ratings, rating_tables
 from bidsapp_brainage.group.regional import attributions, contributions, literature
 from bidsapp_brainage.group.regional.levels import Level, atlas_levels, occluded_groups
 from bidsapp_brainage.model.bias_correction import BiasCorrection
-from bidsapp_brainage.model.cards import ModelCard
+from bidsapp_brainage.model.cards import AgeCard
 from bidsapp_brainage.stats.correction.kfold import KFoldCorrection, kfold_correction
 from bidsapp_brainage.stats.design import Design, make_design
 
@@ -47,7 +47,7 @@ class Study:
 
     columns: ParticipantColumns = field(default_factory=ParticipantColumns)
     dataset_name: str = ""
-    card: ModelCard | None = None
+    card: AgeCard | None = None
     bias_correction: BiasCorrection | None = None
     calibrate: Literal["", "reference", "everybody"] = ""
     ratings: Ratings = field(default_factory=Ratings)

@@ -13,7 +13,8 @@ import pandas as pd
 from bidsapp_brainage.errors import BrainageError, DataError, UsageError
 from bidsapp_brainage.group.notes import Note
 from bidsapp_brainage.io import read_tsv
-from bidsapp_brainage.model.cards import ModelCard, find_card
+from bidsapp_brainage.model.cards import AgeCard, find_card
+from bidsapp_brainage.morphometry import card as morphometry
 
 DEFAULT_SITE = "site"
 #: Columns that the group level makes itself; a covariate of this name would replace them.
@@ -155,12 +156,14 @@ def _check_reference(columns: ParticipantColumns, people: pd.DataFrame) -> None:
         )
 
 
-def card_of(provenance: dict[str, object], models_dir: Path | None) -> ModelCard | None:
+def card_of(provenance: dict[str, object], models_dir: Path | None) -> AgeCard | None:
     """Card of the model that made the predictions, or None if it is not installed here."""
     facts = provenance.get("Model")
     name = facts.get("Name") if isinstance(facts, dict) else None
     if not name:
         return None
+    if str(name) in morphometry.list_cards():
+        return morphometry.find_card(str(name))
     try:
         return find_card(str(name), models_dir)
     except BrainageError:
@@ -168,7 +171,7 @@ def card_of(provenance: dict[str, object], models_dir: Path | None) -> ModelCard
 
 
 def training_notes(
-    card: ModelCard | None, dataset_name: str, participants: Sequence[str]
+    card: AgeCard | None, dataset_name: str, participants: Sequence[str]
 ) -> list[Note]:
     """Notes about whether people were in the training set; see :func:`training_overlap`."""
     if card is None:
@@ -181,7 +184,7 @@ def training_notes(
     return [Note("leakage", sentence, "warning")] if sentence else []
 
 
-def training_overlap(card: ModelCard, dataset_name: str, participants: Sequence[str]) -> str:
+def training_overlap(card: AgeCard, dataset_name: str, participants: Sequence[str]) -> str:
     """Warn if the name of the dataset or of its participants points to the training cohort.
 
     ``training.cohort`` of the card is compared with the ``Name`` of the dataset description and

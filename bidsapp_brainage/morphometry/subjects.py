@@ -7,19 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from bidsapp_brainage.errors import DataError, NoInputError, UsageError
 
+from .parcellations import AUTO, PARCELLATIONS
 from .stats_files import StatsFile, read_stats
 
 HEMISPHERES = ("lh", "rh")
-#: Cortical parcellations by the ends of their files, the preferred end first.
-PARCELLATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType({
-    "desikan": ("aparc",),
-    "dkt": ("aparc.DKTatlas", "aparc.DKTatlas.mapped", "aparc.DKTatlas40"),
-    "destrieux": ("aparc.a2009s",),
-})  # fmt: skip
-AUTO = "auto"
 #: A region that only this parcellation has; DKT lacks it, though its other names are Desikan's.
 _MARKS = MappingProxyType({"bankssts": "desikan", "G_front_sup": "destrieux"})
 _CORTEX = MappingProxyType({"thickness": "ThickAvg", "volume": "GrayVol", "area": "SurfArea"})
@@ -29,6 +24,10 @@ _AGAIN = "Run recon-all or FastSurfer again for this person, with one version fo
 _TEMPLATES = re.compile(r"fsaverage|cvs_avg35|[lr]h\.EC_average|V1_average")
 _LONGITUDINAL = re.compile(r"\.long\.")
 _NAMED = re.compile(r"(?:sub-)?(?P<sub>[a-zA-Z0-9]+)(?:_ses-(?P<ses>[a-zA-Z0-9]+))?$")
+
+
+if TYPE_CHECKING:
+    from .tables import Measures
 
 
 @dataclass(frozen=True)
@@ -134,6 +133,34 @@ def read_morphometry(subject: Subject, parcellation: str = AUTO) -> Morphometry:
         values |= _cortex(one)
     software = " ".join(part for part in (volumes.program, volumes.version) if part)
     return Morphometry(values, kinds.pop(), software)
+
+
+def read_folder(folder: Path, parcellation: str = AUTO) -> tuple[Measures, list[str]]:
+    """Measures of everybody in a folder, and a sentence about each who cannot be read.
+
+    Parameters and what is raised are those of :func:`find_subjects` and
+    :func:`read_morphometry`; only if nobody can be read, an error is raised.
+    """
+    import pandas as pd
+
+    from .tables import Measures
+
+    people, found, failed = [], [], []
+    for subject in find_subjects(folder):
+        try:
+            found.append(read_morphometry(subject, parcellation))
+            people.append(subject.identity)
+        except DataError as error:
+            failed.append(f"sub-{subject.participant}: {error}")
+    if not found:
+        raise DataError(f"Nobody of {folder} can be read. {failed[0]}")
+    measures = Measures(
+        pd.DataFrame(people),
+        pd.DataFrame([dict(one.values) for one in found]),
+        tuple(one.software for one in found),
+        tuple(one.parcellation for one in found),
+    )
+    return measures, failed
 
 
 def _with_stats(place: Path) -> Iterator[Path]:

@@ -95,7 +95,8 @@ def _read(path: Path) -> pd.DataFrame:
     if _SESSION in table:
         own = table[_SESSION]
         sessions = [None if x != x else f"ses-{str(x).removeprefix('ses-')}" for x in own]
-    table = table.assign(**{_ID: [f"sub-{label}" for label, _ in labels], _SESSION: sessions})
+    table = table.copy()  # in one piece: a wide table as it was read is slow to change
+    table[_ID], table[_SESSION] = [f"sub-{label}" for label, _ in labels], sessions
     table = table.set_index([_ID, _SESSION])
     if table.index.duplicated().any():
         raise DataError(f"{path} lists {_names(table.index[table.index.duplicated()])} twice.")

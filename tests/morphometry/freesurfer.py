@@ -33,7 +33,7 @@ ASEG = (
     (53, "Right-Hippocampus", 4269.5), (54, "Right-Amygdala", 1620.7),
     (58, "Right-Accumbens-area", 540.8), (60, "Right-VentralDC", 4193.2),
     (63, "Right-choroid-plexus", 484.5), (72, "5th-Ventricle", 0.0),
-    (77, "WM-hypointensities", 1079.1), (251, "CC_Posterior", 935.9),
+    (77, "WM-hypointensities", 1079.1), (85, "Optic-Chiasm", 209.9), (251, "CC_Posterior", 935.9),
     (252, "CC_Mid_Posterior", 534.3), (253, "CC_Central", 524.6), (254, "CC_Mid_Anterior", 531.8),
     (255, "CC_Anterior", 895.9),
 )  # fmt: skip

@@ -59,7 +59,7 @@ def test_a_file_that_does_not_tell_its_version_has_none(tmp_path):
 LINES = aseg_text(SEVEN).splitlines(keepends=True)
 BROKEN = {
     "a row cut in its middle": ("".join(LINES)[:-60], "truncated"),
-    "rows that are missing": ("".join(LINES[:-5]), "32 rows, its header says 37"),
+    "rows that are missing": ("".join(LINES[:-5]), "33 rows, its header says 38"),
     "only the header": ("".join(line for line in LINES if line[0] == "#"), "truncated"),
     "a header cut before the columns": ("".join(LINES[:10]), "ColHeaders"),
     "an empty file": ("", "ColHeaders"),

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bidsapp_brainage.morphometry.models import unit_covariance
 from bidsapp_brainage.morphometry.network import TAPS, WIDTHS, CovarianceNetwork
 
 Floats = NDArray[np.float64]
@@ -42,12 +43,6 @@ def fit_ridge(x: Floats, ages: Floats, weights: Floats) -> tuple[Floats, float]:
     return np.asarray(model.coef_, dtype=np.float64), float(model.intercept_)
 
 
-def normalised_covariance(x: Floats) -> Floats:
-    """Covariance of the columns, shape (m, m), with the largest eigenvalue 1."""
-    covariance = np.atleast_2d(np.cov(x, rowvar=False))
-    return np.asarray(covariance / np.linalg.eigvalsh(covariance)[-1])
-
-
 def fit_networks(
     x: Floats,
     ages: Floats,
@@ -62,7 +57,7 @@ def fit_networks(
 
     The number of epochs is fixed, so that nobody has to be held out to stop.
     """
-    covariance = torch.from_numpy(normalised_covariance(x)).float()
+    covariance = torch.from_numpy(unit_covariance(np.cov(x, rowvar=False))).float()
     level, spread = float(np.average(ages, weights=weights)), float(ages.std())
     target = torch.from_numpy((ages - level) / spread).float()
     inputs, weight = torch.from_numpy(x).float(), torch.from_numpy(weights).float()

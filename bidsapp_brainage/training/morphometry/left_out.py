@@ -86,7 +86,10 @@ def _reference(x: Floats, ages: Floats) -> dict[str, Floats]:
 
 
 def _tensors(arrays: Mapping[str, Floats]) -> Tensors:
-    return {name: torch.from_numpy(np.array(x, dtype=np.float32, order="C")) for name, x in arrays.items()}
+    return {
+        name: torch.from_numpy(np.array(x, dtype=np.float32, order="C"))
+        for name, x in arrays.items()
+    }
 
 
 def answer(tensors: Tensors, architecture: Architecture, x: Floats) -> Floats:
@@ -137,7 +140,9 @@ def left_out(
         predicted[asked] = answer(tensors, architecture, x)
         far[asked] = distances(tensors, x, predicted[asked], people.part(~asked).ages)
         say(f"{architecture['id']}: part {number + 1} of {part.max() + 1}")
-    return people.table.assign(predicted_age=predicted, **{SD: 0.0, DISTANCE: far})
+    table = people.table.assign(predicted_age=predicted)
+    table[SD], table[DISTANCE] = 0.0, far
+    return table
 
 
 def distances(tensors: Tensors, x: Floats, ages: Floats, learnt: Floats) -> Floats:

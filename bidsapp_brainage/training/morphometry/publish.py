@@ -21,9 +21,10 @@ from bidsapp_brainage.training.crossval import SCANNER
 
 from .fitting import BINS
 from .left_out import Architecture, fit
-from .people import SIZE, People
+from .people import SIZE, People, parts_of
 
 BEYOND = 0.025  # of left-out people lie beyond the limit of the distance
+PARTS = 10  # of datasets, of the calibration
 _LONG_NAMES = {
     "linear": "a ridge regression on regional morphometry",
     "covariance": "a coVariance neural network on regional morphometry",
@@ -88,7 +89,7 @@ def _card(
 ) -> dict[str, Any]:
     ages = people.ages
     source = f"people of {about.cohort} whose dataset was left out"
-    table = predictions.assign(**{DISTANCE: predictions[DISTANCE] / limit})
+    table = in_parts(predictions, limit)
     age, predicted = (table[name].to_numpy(dtype=float) for name in ("age", "predicted_age"))
     kind = str(architecture["id"])
     names = {k: [f.name for f in people.features if f.kind == k] for k in KINDS}
@@ -113,11 +114,26 @@ def _card(
             "cohort": about.cohort,
             "n_people": len(ages),
             "n_scanners": int(people.table[SCANNER].nunique()),
+            "scanner_names": sorted(people.table[SCANNER].unique().tolist()),
             "age_mean": _short(ages.mean()),
             "age_sd": _short(ages.std(ddof=1)),
         },
         "metrics": {"leave_one_scanner_out": accuracy(table)},
     }
+
+
+def in_parts(predictions: pd.DataFrame, limit: float) -> pd.DataFrame:
+    """Predictions for a calibration: distances over their limit, datasets in parts.
+
+    Few of many small datasets would decide about the width of all if every one of them had to be
+    covered; so parts of several datasets take the place of scanners.
+    """
+    scanners = predictions[SCANNER].astype(str)
+    names = scanners + "/" + predictions["participant_id"].astype(str)
+    part = [f"part {number + 1}" for number in parts_of(scanners.tolist(), PARTS)]
+    table = predictions.assign(participant_id=names)
+    table[SCANNER], table[DISTANCE] = part, predictions[DISTANCE] / limit
+    return table
 
 
 def accuracy(predictions: pd.DataFrame) -> dict[str, float]:
