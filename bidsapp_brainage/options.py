@@ -78,6 +78,8 @@ class Option:
         A list is one word, separated by commas.
     counted : bool
         The value is how often the option stands there.
+    deniable : bool
+        A switch that has ``--no-...``, too; the last of both counts.
     recorded : bool
         Written into configuration files and taken from them.
     exists : {"", "file", "folder"}
@@ -100,6 +102,7 @@ class Option:
     check: Callable[[Any], Any] | None = None
     joined: bool = False
     counted: bool = False
+    deniable: bool = False
     recorded: bool = True
     exists: Literal["", "file", "folder"] = ""
     method: str = ""

@@ -145,6 +145,12 @@ class Selection:
     skip_bids_validation: bool = option(
         False, help="do not run bids-validator-deno on the input (it is run only if installed)"
     )
+    datalad_get: bool = option(
+        False,
+        deniable=True,
+        help="fetch images whose content is not here (links of DataLad or git-annex) before the "
+        "run; only then it may use the network (default: --no-datalad-get)",
+    )
     derivatives: tuple[tuple[str, Path], ...] = option(  # (name, dataset root)
         (),
         flags=("-d", "--derivatives"),
@@ -409,6 +415,31 @@ class Execution:
         "with 0 the page has pictures of slices alone",
     )
     write_graph: bool = option(False, help="draw the workflow's graph")
+    resource_monitor: bool = option(
+        False,
+        help="sample processors and memory of every stage each second, into "
+        "OUTPUT_DIR/sub-*/log/RUN/resources.tsv; peaks and seconds are always in timings.tsv",
+    )
+    track_carbon: bool = option(
+        False,
+        help="estimate power and carbon emissions of the run with CodeCarbon, without network; "
+        "needs --country-code",
+    )
+    country_code: str = option(
+        "",
+        check=matching(r"|[A-Z]{3}", "a country code of three capital letters, for example DEU"),
+        metavar="ISO3",
+        help="country whose power the machine uses, for --track-carbon",
+    )
+    crashfile_format: Literal["txt", "pklz"] = option(
+        "txt",
+        help="pklz: also keep what failed in WORK_DIR/crashes for nipypecli crash, which can run "
+        "it again; the text is always in OUTPUT_DIR/sub-*/log",
+    )
+    pdb: bool = option(
+        False,
+        help="run node after node in one process, and open Python's debugger at the first failure",
+    )
     debug: bool = option(False, help="keep everything for finding faults")
     verbose: int = option(
         0, flags=("-v", "--verbose"), counted=True, help="more messages; repeat for still more"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bidsapp_brainage.bids.ages import DEFAULT_AGE_COLUMN, Age, AgeBook
+from bidsapp_brainage.bids.input.annex import fetch, is_elsewhere
 from bidsapp_brainage.bids.input.images import find_images, shorten, wanted_participants
 from bidsapp_brainage.bids.names import scan_entities
 from bidsapp_brainage.errors import DataError, UsageError
@@ -69,6 +70,8 @@ class Scan:
 def collect_scans(bids_dir: Path, selection: Selection) -> tuple[list[Scan], list[str]]:
     """Find the T1w images that were asked for, in natural order of their paths.
 
+    With ``datalad_get`` what is not here is fetched; nothing else uses the network.
+
     Returns
     -------
     scans : list of Scan
@@ -84,9 +87,13 @@ def collect_scans(bids_dir: Path, selection: Selection) -> tuple[list[Scan], lis
         Nothing matches the selection.
     DataError
         A table that cannot be read, or that lists a person twice.
+    MissingExecutableError
+        Something has to be fetched, and nothing is installed that can.
     """
     subjects = wanted_participants(bids_dir, selection.participant_label)
     paths, messages = find_images(bids_dir, selection, subjects)
+    if selection.datalad_get:
+        fetch(paths, bids_dir)
     scans = _with_people(paths, bids_dir, selection)
     messages += _absent(subjects, scans)
     messages += [message for path in paths for message in _broken(path)]
@@ -159,8 +166,11 @@ def _absent(subjects: Sequence[str], scans: Sequence[Scan]) -> list[str]:
 
 def _broken(path: Path) -> list[str]:
     """A warning if the content of a file is not there (DataLad, incomplete copy)."""
-    if path.is_symlink() and not path.exists():
-        return [f"{path} is a link without target: fetch it with `datalad get {path.name}`."]
+    if is_elsewhere(path):
+        return [
+            f"{path} is a link without target: fetch it with `datalad get {path.name}`, or let the "
+            "run fetch what is missing with `datalad_get`."
+        ]
     if path.stat().st_size == 0:
         return [f"{path} is empty: copy or download it again."]
     return []

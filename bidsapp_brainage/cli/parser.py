@@ -104,7 +104,7 @@ def add_option(parser: Any, option: Option, **others: Any) -> None:
     if option.counted:
         facts["action"] = "count"
     elif option.kind is bool:
-        facts["action"] = "store_true"
+        facts["action"] = argparse.BooleanOptionalAction if option.deniable else "store_true"
     else:
         facts |= {"type": _reader(option), "metavar": option.metavar}
         if option.several and not option.joined:

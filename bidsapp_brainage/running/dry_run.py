@@ -52,7 +52,8 @@ def _planned(settings: Settings) -> Iterator[RunPlan]:
 def _list_scans(settings: Settings) -> int:
     from bidsapp_brainage.bids.collect import collect_scans, without_scans
 
-    scans, warnings = collect_scans(settings.bids_dir, settings.selection)
+    as_it_is = replace(settings.selection, datalad_get=False)
+    scans, warnings = collect_scans(settings.bids_dir, as_it_is)
     for warning in warnings:
         LOGGER.warning("%s", in_flags(warning))
     with _planned(settings) as plan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +102,9 @@ def run_participant(settings: Settings, log_level: int) -> int:
         home = prepare_home(execution.work_dir)
         with run_environment(settings, home):
             return run_explain_only(settings, home, log_level)
-    scans, messages = collect_scans(settings.bids_dir, settings.selection)
+    wanted = execution.boilerplate_only is False and settings.selection.datalad_get
+    selection = replace(settings.selection, datalad_get=wanted)
+    scans, messages = collect_scans(settings.bids_dir, selection)
     messages = [in_flags(message) for message in messages]
     for message in messages:
         LOGGER.warning("%s", message)

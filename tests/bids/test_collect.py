@@ -9,7 +9,7 @@ import pytest
 
 from bidsapp_brainage.bids.collect import Scan, collect_scans, without_scans
 from bidsapp_brainage.bids.input.images import find_images
-from bidsapp_brainage.errors import DataError, NoInputError, UsageError
+from bidsapp_brainage.errors import DataError, MissingExecutableError, NoInputError, UsageError
 from bidsapp_brainage.settings import Selection
 
 T1W = {"suffix": "T1w"}
@@ -267,6 +267,43 @@ def test_link_without_target_says_how_to_get_it(two_people):
     scans, warnings = collected(two_people)
     assert len(scans) == 2
     assert any("datalad get" in warning for warning in warnings)
+
+
+def test_content_that_is_elsewhere_is_fetched_when_asked(two_people, monkeypatch, caplog):
+    image = two_people / "sub-01" / "anat" / "sub-01_T1w.nii.gz"
+    image.unlink()
+    image.symlink_to("../../.git/annex/objects/x")
+    tools, asked = two_people.parent / "tools", two_people.parent / "asked"
+    tools.mkdir()
+    script = f'#!/bin/sh\necho "$PWD" "$@" > {asked}\nmkdir -p .git/annex/objects\n'
+    (tools / "datalad").write_text(f"{script}echo x > .git/annex/objects/x\n")
+    (tools / "datalad").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    _, warnings = collected(two_people)
+    assert not asked.exists()
+    assert any("link without target" in warning for warning in warnings)
+    _, warnings = collected(two_people, datalad_get=True)
+    assert asked.read_text() == f"{two_people} get -- sub-01/anat/sub-01_T1w.nii.gz\n"
+    assert not any("link without target" in warning for warning in warnings)
+    asked.unlink()
+    collected(two_people, datalad_get=True)
+    assert not asked.exists()
+
+
+def test_what_cannot_be_fetched_is_told(two_people, monkeypatch, caplog):
+    image = two_people / "sub-01" / "anat" / "sub-01_T1w.nii.gz"
+    image.unlink()
+    image.symlink_to("../../.git/annex/objects/x")
+    tools = two_people.parent / "tools"
+    tools.mkdir()
+    monkeypatch.setenv("PATH", str(tools))
+    with pytest.raises(MissingExecutableError, match="neither datalad nor git-annex"):
+        collected(two_people, datalad_get=True)
+    (tools / "datalad").write_text("#!/bin/sh\necho no remote has it >&2\nexit 1\n")
+    (tools / "datalad").chmod(0o755)
+    _, warnings = collected(two_people, datalad_get=True)
+    assert "no remote has it" in caplog.text
+    assert any("link without target" in warning for warning in warnings)
 
 
 def test_age_notes_become_warnings(make_dataset):
