@@ -35,10 +35,18 @@ class StageInterface(SimpleInterface):
         Name of the stage in plain words, for the progress log; empty keeps it out of the log.
     announced : bool
         Whether the log was told already that the work is done.
+    debugged : bool
+        Whether an error leaves `run` with its own traceback, instead of as text in the result.
     """
 
     stage = ""
     announced = False
+    debugged = False
+
+    def run(self, cwd: Any = None, ignore_exception: bool | None = None, **inputs: Any) -> Any:
+        """Run as nipype does."""
+        ignored = False if self.debugged else ignore_exception
+        return super().run(cwd=cwd, ignore_exception=ignored, **inputs)
 
     def _pre_run_hook(self, runtime: Any) -> Any:
         self._meter = start_meter()

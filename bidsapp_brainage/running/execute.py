@@ -73,6 +73,8 @@ def configure(
     run_uuid: str,
     stop_on_first_crash: bool = False,
     keep_everything: bool = False,
+    hash_method: str = "content",
+    pickles: Path | None = None,
 ) -> None:
     """Set nipype's options for every node, and where its crash file goes.
 
@@ -90,14 +92,22 @@ def configure(
         Stop everything at the first failure.
     keep_everything : bool
         Keep nipype's own reports of each node, for debugging.
+    hash_method : {"content", "timestamp"}
+        By what nipype knows a file that it has seen. By content, a touched or copied input is the
+        same input.
+    pickles : Path, optional
+        Write crash files as pickles here; :func:`unpickle_crashes` makes the usual ones of them.
     """
-    workflow.config["execution"] = nipype_options(output_dir / "logs" / run_uuid) | {
+    crash_dir = pickles or output_dir / "logs" / run_uuid
+    workflow.config["execution"] = nipype_options(crash_dir) | {
+        "crashfile_format": "txt" if pickles is None else "pklz",
+        "hash_method": hash_method,
         "stop_on_first_crash": str(stop_on_first_crash).lower(),
         "create_report": str(keep_everything).lower(),
     }
     for scan in scans:
         scan_wf = workflow.get_node(scan_workflow_name(scan.label))
-        folder = str(log_dir(output_dir, scan.subject, run_uuid))
+        folder = str(pickles or log_dir(output_dir, scan.subject, run_uuid))
         for name in scan_wf.list_node_names():
             scan_wf.get_node(name).config = {"execution": {"crashdump_dir": folder}}
 
@@ -140,9 +150,37 @@ def run_workflow(
             "priority": monitor.place_of,
             "log_level": log_level,
             "relay": monitor.log,
+            "sampled": monitor.sampled,
         }
         plugin = OneProcessPerNode({**defaults, **arguments, "status_callback": monitor})
     _run(workflow, plugin, {**arguments, "status_callback": monitor}, monitor)
+
+
+def unpickle_crashes(pickles: Path, output_dir: Path, run_uuid: str, monitor: Monitor) -> None:
+    """Write pickled crash files as text into the log folders, where nipype writes them else."""
+    from nipype.utils.filemanip import crash2txt, loadcrash
+
+    for path in sorted(pickles.glob("crash-*.pklz")):
+        crash = loadcrash(str(path))
+        scan = monitor.scan_of(crash["node"].fullname)
+        subject = scan.removeprefix("sub-").partition("_")[0]
+        folder = log_dir(output_dir, subject, run_uuid) if scan else output_dir / "logs" / run_uuid
+        folder.mkdir(parents=True, exist_ok=True)
+        crash2txt(str(folder / f"{path.stem}.txt"), crash)
+
+
+def run_to_debug(workflow: Any, monitor: Monitor) -> None:
+    """Run all nodes in this process, and open Python's debugger where the first one fails."""
+    import pdb
+
+    workflow.config["execution"]["stop_on_first_crash"] = "true"
+    for name in workflow.list_node_names():
+        workflow.get_node(name).interface.debugged = True
+    try:
+        workflow.run(plugin="Linear", plugin_args={"status_callback": monitor})
+    except Exception as error:
+        LOGGER.error("%s: %s", type(error).__name__, error)
+        pdb.post_mortem(error.__traceback__)
 
 
 def run_in_process(workflow: Any, monitor: Monitor) -> None:

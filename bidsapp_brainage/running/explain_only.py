@@ -254,9 +254,13 @@ def explain_scan(
         return Outcome(kept=True, newest=newest)
     for figure in explained.drawn_files(workflow):
         figure.unlink(missing_ok=True)
-    configure(workflow, [scan], output_dir=plan.output_dir, run_uuid=plan.run_uuid)
-    # Its folders are gone once it is explained: who would ask whether files are copies?
-    workflow.config["execution"]["hash_method"] = "timestamp"
+    configure(
+        workflow,
+        [scan],
+        output_dir=plan.output_dir,
+        run_uuid=plan.run_uuid,
+        hash_method="timestamp",  # its folders are gone once it is explained: nobody asks for copies
+    )
     monitor = Monitor([scan], quiet=True)
     run_in_process(workflow, monitor)
     folder = log_dir(plan.output_dir, scan.subject, plan.run_uuid)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bidsapp_brainage.bids.names import log_dir
 from bidsapp_brainage.bids.run_records import TIMINGS
 from bidsapp_brainage.interfaces.metering import ended_at, read_timing, timing_is_older
+from bidsapp_brainage.running.recording.resources import read_samples, write_samples
 from bidsapp_brainage.workflows.scan import scan_workflow_name
 
 if TYPE_CHECKING:
@@ -55,16 +56,22 @@ class Monitor:
         What is processed, in the order of counting.
     quiet : bool
         Leave the telling to somebody else.
+    sampled : bool
+        Whether processors and memory of the stages are sampled over time.
     """
 
-    def __init__(self, scans: Sequence[Scan], *, quiet: bool = False) -> None:
+    def __init__(
+        self, scans: Sequence[Scan], *, quiet: bool = False, sampled: bool = False
+    ) -> None:
         self._quiet = quiet
+        self.sampled = sampled
         self._scans = {scan_workflow_name(scan.label): scan.label for scan in scans}
         self._order = {label: place for place, label in enumerate(self._scans.values(), start=1)}
         self._begin = time.time()
         self.finished: set[str] = set()
         self.failed: dict[str, str] = {}  # what their steps are called
         self.records: list[StageRecord] = []
+        self._samples: list[dict[str, Any]] = []
 
     def __call__(self, node: Any, status: str) -> None:
         """Note that `node` has ended or has failed."""
@@ -86,9 +93,12 @@ class Monitor:
         return self._order.get(self.scan_of(node), 0)
 
     def write_timings(self, output_dir: Path, subject: str, run_uuid: str) -> None:
-        """Write ``timings.tsv`` of one participant into the log folder, if there is any."""
+        """Write what the stages of one participant cost into the log folder, if there is any."""
         own = [each for each in self.records if each.scan.split("_")[0] == f"sub-{subject}"]
-        write_timings(log_dir(output_dir, subject, run_uuid), own)
+        folder = log_dir(output_dir, subject, run_uuid)
+        write_timings(folder, own)
+        names = {each.scan for each in own}
+        write_samples(folder, [row for row in self._samples if row["scan"] in names])
 
     def _report(self, node: Any, name: str) -> None:
         stage = getattr(node.interface, "stage", "")
@@ -99,6 +109,9 @@ class Monitor:
         cached = timing_is_older(folder, self._begin)
         record = StageRecord(self.scan_of(name), stage, name, cached, ended_at(folder), timing)
         self.records.append(record)
+        if self.sampled and not cached:
+            told = {"scan": record.scan, "stage": stage, "node": name}
+            self._samples += [told | sample for sample in read_samples(node)]
         wall = timing.get("wall_s")
         cost = "from an earlier run" if cached else f"{wall:.0f} s" if wall is not None else "done"
         if cached or not getattr(node.interface, "announced", False):

@@ -23,6 +23,7 @@ from scipy import sparse
 
 from bidsapp_brainage.io import has_room, tells_of_full_disk
 from bidsapp_brainage.running.children import end, forkserver, obituary, settle_in
+from bidsapp_brainage.running.recording.resources import sample_this_process
 
 LOGGER = logging.getLogger("bidsapp_brainage")
 _LEAST_MEMORY_GB = 0.01  # of MultiProcPlugin._send_procs_to_workers
@@ -33,7 +34,8 @@ class OneProcessPerNode(MultiProcPlugin):
 
     Further arguments: ``log_level``, the level of nipype's messages in the children;
     ``priority``, a function of a node's full name, the smallest number runs first; ``relay``, a
-    function (level, full name, text) that is told what a node says while it runs.
+    function (level, full name, text) that is told what a node says while it runs; ``sampled``,
+    whether processors and memory of every node are sampled.
     """
 
     def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
@@ -80,8 +82,9 @@ class OneProcessPerNode(MultiProcPlugin):
         self._taskid += 1
         receiver, sender = self._context.Pipe(duplex=False)
         level = self.plugin_args.get("log_level", logging.WARNING)
+        sampled = self.plugin_args.get("sampled", False)
         process = self._context.Process(
-            target=_run_in_child, args=(node, updatehash, self._taskid, sender, level)
+            target=_run_in_child, args=(node, updatehash, self._taskid, sender, level, sampled)
         )
         process.start()
         sender.close()  # the child's end only: then a dead child reads as the end of the pipe
@@ -138,10 +141,12 @@ class _Dependencies(sparse.lil_matrix):
 
 
 def _run_in_child(
-    node: Any, updatehash: bool, taskid: int, sender: Connection, log_level: int
+    node: Any, updatehash: bool, taskid: int, sender: Connection, log_level: int, sampled: bool
 ) -> None:
     """Run one node and send its result, or what went wrong, to the parent."""
     settle_in(sender, log_level)
+    if sampled:
+        sample_this_process()
     sender.send(_outcome(node, updatehash, taskid))
     sender.close()
 

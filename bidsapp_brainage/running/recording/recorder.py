@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import resource
 from collections.abc import Mapping, Sequence
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING
 from bidsapp_brainage import __version__, io
 from bidsapp_brainage.bids.run_records import CONFIGURATION, record_name, run_folder
 from bidsapp_brainage.configuration import to_toml
+from bidsapp_brainage.running.recording.carbon import CarbonTracker
 from bidsapp_brainage.running.recording.energy import EnergyMeter
 
 if TYPE_CHECKING:
     from bidsapp_brainage.running.outcome import Failure
     from bidsapp_brainage.settings import Settings
 
+LOGGER = logging.getLogger("bidsapp_brainage")
 #: What results depend on.
 _LIBRARIES = ("nipype", "niworkflows", "nibabel", "numpy", "SimpleITK", "picsl-greedy", "torch")
 
@@ -39,6 +42,8 @@ class Recorder:
         self._settings, self._level = settings, level
         self._started, self._versions = io.now(), versions()
         self._energy = EnergyMeter()
+        execution = settings.execution
+        self._carbon = CarbonTracker(execution.country_code) if execution.track_carbon else None
 
     def start(self, scans: Sequence[str], subject: str = "") -> None:
         """Write the settings and when the run began, so that one that breaks off is known, too.
@@ -111,7 +116,15 @@ class Recorder:
             "MemoryGB": given.memory_gb,
             "MainProcessPeakMB": round(_peak_mb(), 1),
             "EnergyJ": self._energy.joules(),
-        }
+        } | self._emissions()
+
+    def _emissions(self) -> dict[str, object]:
+        """What CodeCarbon estimates for the run, where it was asked."""
+        if self._carbon is None:
+            return {}
+        found = self._carbon.finish()
+        LOGGER.info("About %s kg of CO2 equivalents, from %s kWh.", found["CO2Kg"], found["EnergyKWh"])
+        return {"Emissions": found}
 
     def _folder(self, subject: str) -> Path:
         run_uuid = self._settings.execution.run_uuid or "run"
