@@ -193,9 +193,11 @@ def participants(scans: Sequence[Scan]) -> pd.DataFrame:
     """Rows of ``participants.tsv``: one per person, with the age only if all scans share it."""
     import pandas as pd
 
+    by_subject: dict[str, list[Scan]] = {}
+    for scan in scans:
+        by_subject.setdefault(scan.subject, []).append(scan)
     rows = []
-    for subject in dict.fromkeys(scan.subject for scan in scans):
-        own = [scan for scan in scans if scan.subject == subject]
+    for subject, own in by_subject.items():
         ages = {scan.age.value for scan in own}
         rows.append(
             {

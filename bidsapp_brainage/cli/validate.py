@@ -8,6 +8,7 @@ it to the table.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -32,6 +33,7 @@ _SUFFIXES_OF_FILES = (".nii.gz", ".nii", ".json")
 _OF_RAW_DATA = (
     "bids_filter_file",
     "bids_database_dir",
+    "datalad_get",
     "derivatives",
     "age_file",
     "skull_strip",
@@ -53,6 +55,8 @@ _OF_PARTICIPANTS = (
     "sloppy",
     "stop_on_first_crash",
     "clean_workdir",
+    "resource_monitor",
+    "crashfile_format",
 )
 
 
@@ -189,6 +193,47 @@ def _one_engine(settings: Settings) -> str | None:
     return None
 
 
+def _engine_can(settings: Settings) -> str | None:
+    """Options about single nodes, where this process does not run them itself."""
+    resources, execution = settings.resources, settings.execution
+    names = ["resource_monitor", "pdb", "crashfile_format"]
+    engines = {
+        "--explain-only": execution.explain_only,
+        "--cluster": bool(resources.cluster),
+        "--use-plugin": resources.plugin_file is not None,
+    }
+    chosen = [engine for engine, used in engines.items() if used]
+    if chosen == ["--use-plugin"]:
+        names.remove("crashfile_format")  # all plugins of nipype write such files
+    given = _given_of(names, settings)
+    if chosen and given and _computes(settings):
+        return (
+            f"{given[0]} is about nodes that this process runs itself, so it excludes {chosen[0]}: "
+            "give one of them."
+        )
+    return None
+
+
+def _debugger_can_ask(settings: Settings) -> str | None:
+    if settings.execution.pdb and not sys.stdin.isatty():
+        return "--pdb opens a debugger, which needs a terminal (in a container: docker run -it)."
+    return None
+
+
+def _country_named(settings: Settings) -> str | None:
+    """Emissions per kWh differ widely between countries, so none is assumed."""
+    tracked, country = settings.execution.track_carbon, settings.execution.country_code
+    if tracked and not country:
+        return "--track-carbon needs --country-code, for example --country-code DEU."
+    if country and not tracked:
+        return "--country-code is for --track-carbon: give both, or none."
+    if tracked and settings.resources.cluster not in ("", LOCAL):
+        return (
+            "--track-carbon watches this machine, and --cluster works on others: give one of them."
+        )
+    return None
+
+
 def _derivatives_are_derived(settings: Settings) -> str | None:
     """Raw data among ``--derivatives`` would be searched in vain."""
     for _, root in settings.selection.derivatives:
@@ -250,6 +295,9 @@ CHECKS: tuple[Callable[[Settings], str | None], ...] = (
     _paths_exist,
     _memory_suffices,
     _one_engine,
+    _engine_can,
+    _debugger_can_ask,
+    _country_named,
     _derivatives_are_derived,
     _explanation_possible,
     _reference_named,
@@ -290,6 +338,14 @@ def _cluster_usable(settings: Settings) -> None:
         read_choice(settings.resources.cluster)
 
 
+def _carbon_library(settings: Settings) -> None:
+    """CodeCarbon, before anything is computed."""
+    if settings.execution.track_carbon and not settings.execution.dry_run:
+        from bidsapp_brainage.running.recording.carbon import offline_tracker
+
+        offline_tracker()
+
+
 def _model_known(settings: Settings) -> None:
     """A misspelt model, or one of which the group level has no predictions."""
     name, folder = settings.processing.model, settings.processing.models_dir
@@ -325,6 +381,7 @@ PRECHECKS: tuple[Callable[[Settings], None], ...] = (
     _filters_usable,
     _plugin_usable,
     _cluster_usable,
+    _carbon_library,
     _model_known,
 )
 

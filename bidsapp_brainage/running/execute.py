@@ -171,7 +171,7 @@ def unpickle_crashes(pickles: Path, output_dir: Path, run_uuid: str, monitor: Mo
 
 def run_to_debug(workflow: Any, monitor: Monitor) -> None:
     """Run all nodes in this process, and open Python's debugger where the first one fails."""
-    import pdb
+    import pdb  # noqa: T100
 
     workflow.config["execution"]["stop_on_first_crash"] = "true"
     for name in workflow.list_node_names():

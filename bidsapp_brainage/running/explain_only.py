@@ -259,7 +259,7 @@ def explain_scan(
         [scan],
         output_dir=plan.output_dir,
         run_uuid=plan.run_uuid,
-        hash_method="timestamp",  # its folders are gone once it is explained: nobody asks for copies
+        hash_method="timestamp",  # its folders are gone soon: nobody asks whether files are copies
     )
     monitor = Monitor([scan], quiet=True)
     run_in_process(workflow, monitor)

@@ -54,6 +54,8 @@ class Monitor:
     ----------
     scans : sequence of Scan
         What is processed, in the order of counting.
+    first, total : int
+        Place of the first of them in the run, and how many scans the run has (default: these).
     quiet : bool
         Leave the telling to somebody else.
     sampled : bool
@@ -61,12 +63,19 @@ class Monitor:
     """
 
     def __init__(
-        self, scans: Sequence[Scan], *, quiet: bool = False, sampled: bool = False
+        self,
+        scans: Sequence[Scan],
+        *,
+        first: int = 1,
+        total: int | None = None,
+        quiet: bool = False,
+        sampled: bool = False,
     ) -> None:
         self._quiet = quiet
         self.sampled = sampled
         self._scans = {scan_workflow_name(scan.label): scan.label for scan in scans}
-        self._order = {label: place for place, label in enumerate(self._scans.values(), start=1)}
+        self._order = {label: place for place, label in enumerate(self._scans.values(), first)}
+        self._first, self._total = first, total or len(scans)
         self._begin = time.time()
         self.finished: set[str] = set()
         self.failed: dict[str, str] = {}  # what their steps are called
@@ -102,8 +111,8 @@ class Monitor:
 
     def _report(self, node: Any, name: str) -> None:
         stage = getattr(node.interface, "stage", "")
-        if not stage:
-            return
+        if not stage or (self._first > 1 and not self.scan_of(name)):
+            return  # what all share was told with the first scans
         folder = Path(node.output_dir())
         timing = read_timing(folder)
         cached = timing_is_older(folder, self._begin)
@@ -122,7 +131,7 @@ class Monitor:
         if self._quiet:
             return
         scan = self.scan_of(name)
-        place = f"[{self._order[scan]}/{len(self._order)}] {scan}" if scan else "[all scans]"
+        place = f"[{self._order[scan]}/{self._total}] {scan}" if scan else "[all scans]"
         LOGGER.log(level, "%s: %s", place, text)
 
     @staticmethod

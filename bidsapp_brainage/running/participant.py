@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from bidsapp_brainage.workflows.precomputed import Precomputed
 
 LOGGER = logging.getLogger("bidsapp_brainage")
+#: Scans that are wired together: of the first batch of many, and of the others; up to so many
+#: times the usual batch all are run in one.
+_FIRST_BATCH, _BATCH, _BATCH_PER_PROCESSOR, _LARGEST_BATCH, _ONE_BATCH = 10, 100, 10, 500, 1.5
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class Run:
     scans : sequence of Scan
     plan : RunPlan
     workflow : LiterateWorkflow
-        Of all scans; with ``--cluster``, whose workers wire theirs, of one scan of each kind.
+        Of one scan of each kind, for texts and pictures; what is run is wired batch by batch, and
+        by the workers of ``--cluster``.
     methods : str
         Methods text.
     precomputed : mapping of str to Precomputed
@@ -156,54 +160,105 @@ def _prepare(settings: Settings, scans: Sequence[Scan], home: Path, warnings: Se
         LOGGER.log(
             level, "Earlier derivatives (-d) are used for %d of %d scans.", reused, len(scans)
         )
-    wired = examples(scans, precomputed) if cluster else scans
-    workflow = init_brainage_wf(wired, plan, precomputed)
+    workflow = init_brainage_wf(examples(scans, precomputed), plan, precomputed)
     return Run(settings, scans, plan, workflow, workflow.visit_desc(), precomputed, home, warnings)
 
 
 def _execute(run: Run, absent: Sequence[str], log_level: int) -> int:
-    """Run the workflow, write the reports, and say what failed."""
+    """Run the scans batch by batch, write the reports, and say what failed."""
     from bidsapp_brainage.running.children import quiet_nipype
-    from bidsapp_brainage.running.execute import configure, run_workflow
-    from bidsapp_brainage.running.monitor import Monitor
-    from bidsapp_brainage.running.outcome import find_failures
+    from bidsapp_brainage.running.outcome import Failure
     from bidsapp_brainage.running.pages import write_overviews, write_pages
     from bidsapp_brainage.running.recording.recorder import Recorder
 
-    settings, plan = run.settings, run.plan
     quiet_nipype(log_level)
-    configure(
-        run.workflow,
-        run.scans,
-        output_dir=plan.output_dir,
-        run_uuid=plan.run_uuid,
-        stop_on_first_crash=settings.execution.stop_on_first_crash,
-        keep_everything=settings.execution.debug,
-    )
-    monitor = Monitor(run.scans)
     LOGGER.info("Processing %d scans of %d participants.", len(run.scans), len(run.subjects))
-    recorder = Recorder(settings, "participant")
-    recorder.start_all(run.labels)
-    try:
-        run_workflow(
-            run.workflow,
-            settings.resources,
-            monitor,
-            memory_gb=settings.resources.memory_gb or available_memory_gb(),
-            log_level=log_level,
-        )
-    finally:  # also when the run is interrupted
-        for subject in run.subjects:
-            monitor.write_timings(plan.output_dir, subject, plan.run_uuid)
-        crashes = _collect_crashes(run)
-    failures = find_failures(
-        run.workflow, run.scans, monitor, [crash for some in crashes.values() for crash in some]
-    )
+    recorder = Recorder(run.settings, "participant")
+    labels_of_all = [scan.label for scan in run.scans]
+    recorder.start(labels_of_all)
+    failures: list[Failure] = []
+    for first, batch in batches(run.scans, run.settings.resources.nprocs):
+        part = replace(run, scans=batch)
+        if failures and run.settings.execution.stop_on_first_crash:
+            why = "The run stopped before this was done."
+            failures += [Failure(scan.label, "scan", why) for scan in batch]
+            continue
+        recorder.start_people(part.labels)
+        failed = _run_batch(part, first, len(run.scans), log_level)
+        recorder.finish_people(part.labels, failed, run.warnings)
+        failures += failed
     failures += _without_image(absent)
-    recorder.finish_all(run.labels, failures, run.warnings)
+    recorder.finish(labels_of_all, failures, run.warnings)
+    settings = run.settings
     bad_reports = write_pages(settings, run.subjects, run.methods) + write_overviews(settings)
     _remove_shared_nodes(run)
     return _conclude(run, failures, bad_reports)
+
+
+def batches(scans: Sequence[Scan], n_procs: int) -> Iterator[tuple[int, list[Scan]]]:
+    """Parts of a run that are wired and run one after the other, with the place of their first.
+
+    A graph of thousands of scans takes minutes and gigabytes before the first of them begins. At
+    the end of a batch processors wait for its last scans, so there are few batches, and none is
+    smaller than it has to be; only the first of many is, because everybody waits for it.
+
+    Parameters
+    ----------
+    scans : sequence of Scan
+        Of the run; those of a participant follow each other, and stay together.
+    n_procs : int
+        Processors of the run.
+    """
+    usual = min(max(_BATCH, _BATCH_PER_PROCESSOR * n_procs), _LARGEST_BATCH)
+    size = max(_FIRST_BATCH, 2 * n_procs) if len(scans) > _ONE_BATCH * usual else len(scans)
+    first = 1
+    batch: list[Scan] = []
+    for scan in scans:
+        if len(batch) >= size and scan.subject != batch[-1].subject:
+            yield first, batch
+            first, batch, size = first + len(batch), [], usual
+        batch.append(scan)
+    yield first, batch
+
+
+def _run_batch(run: Run, first: int, total: int, log_level: int) -> list[Failure]:
+    """Wire and run some of the scans; what is not complete."""
+    from bidsapp_brainage.running.execute import (
+        configure,
+        run_to_debug,
+        run_workflow,
+        unpickle_crashes,
+    )
+    from bidsapp_brainage.running.monitor import Monitor
+    from bidsapp_brainage.running.outcome import find_failures
+    from bidsapp_brainage.workflows.base import init_brainage_wf
+
+    plan, resources, execution = run.plan, run.settings.resources, run.settings.execution
+    pickles = execution.work_dir / "crashes" / plan.run_uuid
+    workflow = init_brainage_wf(run.scans, plan, run.precomputed)
+    configure(
+        workflow,
+        run.scans,
+        output_dir=plan.output_dir,
+        run_uuid=plan.run_uuid,
+        stop_on_first_crash=execution.stop_on_first_crash,
+        keep_everything=execution.debug,
+        pickles=pickles if execution.crashfile_format == "pklz" else None,
+    )
+    monitor = Monitor(run.scans, first=first, total=total, sampled=execution.resource_monitor)
+    try:
+        if execution.pdb:
+            run_to_debug(workflow, monitor)
+        else:
+            memory_gb = resources.memory_gb or available_memory_gb()
+            run_workflow(workflow, resources, monitor, memory_gb=memory_gb, log_level=log_level)
+    finally:  # also when the run is interrupted
+        for subject in run.subjects:
+            monitor.write_timings(plan.output_dir, subject, plan.run_uuid)
+        unpickle_crashes(pickles, plan.output_dir, plan.run_uuid, monitor)
+        crashes = _collect_crashes(run)
+    together = [crash for some in crashes.values() for crash in some]
+    return find_failures(workflow, run.scans, monitor, together)
 
 
 def _execute_on_cluster(run: Run, absent: Sequence[str], log_level: int) -> int:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -316,3 +317,34 @@ def test_missing_dataset_description_is_a_warning(bids, card):
 def test_every_check_accepts_what_is_good(bids, card):
     settings = replace(make(bids, card), analysis_level=("participant", "group"))
     assert [check(settings) for check in module.CHECKS] == [None] * len(module.CHECKS)
+
+
+@pytest.mark.parametrize("engine", ["explain_only", "cluster", "plugin_file"])
+@pytest.mark.parametrize(
+    "asked", [{"resource_monitor": True}, {"pdb": True}, {"crashfile_format": "pklz"}]
+)
+def test_what_is_about_nodes_is_refused_where_others_run_them(bids, card, tmp_path, engine, asked):
+    plugin = tmp_path / "plugin.yml"
+    plugin.write_text("plugin: Linear\n")
+    value = {"explain_only": True, "cluster": "local", "plugin_file": plugin}[engine]
+    settings = make(bids, card, **asked, **{engine: value})
+    if (engine, asked) == ("plugin_file", {"crashfile_format": "pklz"}):
+        assert validate(settings) == []
+    else:
+        assert "so it excludes --" in problem(settings)
+
+
+def test_a_debugger_needs_a_terminal(bids, card, monkeypatch):
+    settings = make(bids, card, pdb=True)
+    assert "needs a terminal" in problem(settings)
+    monkeypatch.setattr(module.sys.stdin, "isatty", lambda: True, raising=False)
+    assert validate(settings) == []
+
+
+def test_carbon_needs_a_country_and_the_library(bids, card, monkeypatch):
+    assert "needs --country-code" in problem(make(bids, card, track_carbon=True))
+    assert "is for --track-carbon" in problem(make(bids, card, country_code="DEU"))
+    both = {"track_carbon": True, "country_code": "DEU"}
+    assert "works on others" in problem(make(bids, card, cluster="slurm", **both))
+    monkeypatch.setitem(sys.modules, "codecarbon", None)
+    assert "bidsapp-brainage[carbon]" in problem(make(bids, card, **both))

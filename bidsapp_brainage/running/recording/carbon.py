@@ -23,7 +23,7 @@ class CarbonTracker:
 
     def __init__(self, country_code: str) -> None:
         self._country = country_code
-        self._tracker = _offline_tracker()(
+        self._tracker = offline_tracker()(
             country_iso_code=country_code,
             save_to_file=False,
             log_level="error",
@@ -32,18 +32,23 @@ class CarbonTracker:
         self._tracker.start()
 
     def finish(self) -> dict[str, Any]:
-        """Stop, and tell what it came to: kWh and kg of CO2 equivalents."""
+        """Stop, and tell what it came to: kWh and kg of CO2 equivalents.
+
+        Empty where CodeCarbon, which keeps its errors to itself, found nothing.
+        """
         emitted = self._tracker.stop()
-        found = self._tracker.final_emissions_data
+        found = getattr(self._tracker, "final_emissions_data", None)
+        if emitted is None or found is None:
+            return {}
         return {
-            "CO2Kg": None if emitted is None else float(f"{emitted:.3g}"),
+            "CO2Kg": float(f"{emitted:.3g}"),
             "EnergyKWh": float(f"{found.energy_consumed:.3g}"),
             "CountryCode": self._country,
             "Software": f"codecarbon {found.codecarbon_version}",
         }
 
 
-def _offline_tracker() -> Any:
+def offline_tracker() -> Any:
     """CodeCarbon's tracker that asks nobody where it is.
 
     Raises

@@ -85,6 +85,10 @@ class Recorder:
     def start_all(self, scans: Mapping[str, Sequence[str]]) -> None:
         """Start the run as a whole and the part of each participant, by label."""
         self.start(_together(scans))
+        self.start_people(scans)
+
+    def start_people(self, scans: Mapping[str, Sequence[str]]) -> None:
+        """Start the part of each participant."""
         for subject, own in scans.items():
             self.start(own, subject)
 
@@ -94,7 +98,17 @@ class Recorder:
         failures: Sequence[Failure] = (),
         warnings: Sequence[str] = (),
     ) -> None:
-        """Finish all; each participant is told of their own failures and warnings only."""
+        """Finish all."""
+        self.finish_people(scans, failures, warnings)
+        self.finish(_together(scans), failures, warnings)
+
+    def finish_people(
+        self,
+        scans: Mapping[str, Sequence[str]],
+        failures: Sequence[Failure] = (),
+        warnings: Sequence[str] = (),
+    ) -> None:
+        """Finish the part of each participant, told of their own failures and warnings only."""
         for subject, own in scans.items():
             named = re.compile(rf"\bsub-{re.escape(subject)}(?![a-zA-Z0-9+])")
             self.finish(
@@ -103,7 +117,6 @@ class Recorder:
                 [text for text in warnings if named.search(text)],
                 subject,
             )
-        self.finish(_together(scans), failures, warnings)
 
     def _beginning(self, scans: Sequence[str]) -> dict[str, object]:
         return {"Started": self._started, "Scans": list(scans), "Versions": self._versions}
@@ -123,7 +136,12 @@ class Recorder:
         if self._carbon is None:
             return {}
         found = self._carbon.finish()
-        LOGGER.info("About %s kg of CO2 equivalents, from %s kWh.", found["CO2Kg"], found["EnergyKWh"])
+        if not found:
+            LOGGER.warning("CodeCarbon could not estimate the emissions of this run.")
+            return {}
+        LOGGER.info(
+            "About %s kg of CO2 equivalents, from %s kWh.", found["CO2Kg"], found["EnergyKWh"]
+        )
         return {"Emissions": found}
 
     def _folder(self, subject: str) -> Path:
