@@ -58,6 +58,7 @@ def test_flags_and_values(arguments, values):
 def test_values_become_the_words_that_give_them() -> None:
     """For all options of the app: words of their own values are read as these values."""
     special = {
+        "country_code": "DEU",
         "derivatives": (("fmriprep", Path("/data/x")),),
         "memory_gb": 7.25,
         "bias_correction": "file:/data/line.json",

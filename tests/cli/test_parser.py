@@ -169,3 +169,12 @@ def test_readers_of_messages_are_told_the_flags():
     assert in_flags("Check `models_dir` and `memory_gb`; `no_option` stays.") == (
         "Check --models-dir and --mem; `no_option` stays."
     )
+
+
+def test_fetching_is_off_unless_it_is_asked_for_and_can_be_denied() -> None:
+    parser = build_parser()
+    line = ["bids", "out", "participant"]
+    assert "datalad_get" not in vars(parser.parse_args(line))
+    assert parser.parse_args([*line, "--datalad-get"]).datalad_get is True
+    assert parser.parse_args([*line, "--no-datalad-get"]).datalad_get is False
+    assert parser.parse_args([*line, "--datalad-get", "--no-datalad-get"]).datalad_get is False
