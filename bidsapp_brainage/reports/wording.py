@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from bidsapp_brainage.catalogue.levels import SIDES
 from bidsapp_brainage.catalogue.lookup import baseline_title, explanation_title
 from bidsapp_brainage.reports.html import is_missing, number
 from bidsapp_brainage.stats import verdicts
 from bidsapp_brainage.stats.regional.signs import Verdict
 from bidsapp_brainage.stats.verdicts import LOW_AGREEMENT, SIGN_REMEDY, sentence
+
+# Where words begin in "ThalamusProper", "Cerebellum_WM" and "VentralDC".
+_WORDS = re.compile(r"_|(?<=[a-z])(?=[A-Z])")
+
+
+def label_title(name: str) -> str:
+    """Name of a label of a segmentation in words; one with spaces or hyphens stays as it is.
+
+    Examples
+    --------
+    >>> label_title("ThalamusProper_R"), label_title("Cerebellum_WM_L"), label_title("3rdVentricle")
+    ('Right thalamus proper', 'Left cerebellum WM', '3rd ventricle')
+    """
+    if " " in name or "-" in name:
+        return name
+    *words, last = [word for word in _WORDS.split(name) if word] or [name]
+    side = SIDES.get(last, "") if words else ""
+    plain = " ".join(
+        word if word.isupper() else word.lower()
+        for word in ([side, *words] if side else [*words, last])
+    )
+    return plain[:1].upper() + plain[1:]
 
 
 @dataclass(frozen=True)

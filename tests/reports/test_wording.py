@@ -54,3 +54,18 @@ def test_with_one_baseline_or_without_contributions_there_is_no_such_claim():
     assert "is not known" in notice.title
     assert "in one way only (mean around)" in notice.text
     assert said(strongest=None) == []
+
+
+@pytest.mark.parametrize(
+    ("label", "title"),
+    [
+        ("OpercularPartInferiorFrontalGyrus_L", "Left opercular part inferior frontal gyrus"),
+        ("CerebellarVermalLobules_1to5", "Cerebellar vermal lobules 1to5"),
+        ("VentralDC_R", "Right ventral DC"),
+        ("Left-Thalamus-Proper", "Left-Thalamus-Proper"),
+        ("L", "L"),
+        ("", ""),
+    ],
+)
+def test_labels_of_a_segmentation_in_words(label, title):
+    assert wording.label_title(label) == title

@@ -15,7 +15,7 @@ from bidsapp_brainage.reports.figures.regions import SHOWN_REGIONS
 from bidsapp_brainage.reports.html import is_missing
 from bidsapp_brainage.reports.viewers.grid import Grid
 from bidsapp_brainage.reports.viewers.packing import Packed
-from bidsapp_brainage.reports.wording import SIGNS
+from bidsapp_brainage.reports.wording import SIGNS, label_title
 
 _DIGITS = 6
 
@@ -121,7 +121,7 @@ def region_layer(
 def segmentation_layer(volume: str, labels: np.ndarray, table: pd.DataFrame) -> dict[str, object]:
     """Regions of a segmentation (``index``, ``name``, ``color``) with their colours."""
     return {
-        **_named(volume, labels, table),
+        **_named(volume, labels, table.assign(name=table["name"].astype(str).map(label_title))),
         "colours": [str(colour) for colour in table["color"]],
     }
 
