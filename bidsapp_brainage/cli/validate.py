@@ -40,7 +40,6 @@ _OF_RAW_DATA = (
     "output_spaces",
     "plugin_file",
     "cluster",
-    "n_workers",
     "write_graph",
 )
 #: What decides on explanations alone, beside the options of single methods.
@@ -49,6 +48,7 @@ _OF_EXPLANATIONS = ("atlas", "atlases_dir", "occlusion_baseline", "null_parcels"
 _OF_PARTICIPANTS = (
     *_OF_RAW_DATA,
     *_OF_EXPLANATIONS,
+    "n_workers",
     "model",
     "explain",
     "level",
@@ -416,6 +416,9 @@ def _without_effect(settings: Settings) -> Iterator[str]:
         return
     if settings.execution.explain_only and (idle := _given_of(_OF_RAW_DATA, settings)):
         yield f"{', '.join(idle)}: without effect, because --explain-only reads derivatives only."
+    cluster = settings.resources.cluster
+    if (not cluster or is_address(cluster)) and (idle := _given_of(("n_workers",), settings)):
+        yield f"{idle[0]}: without effect, because --cluster starts no workers here."
     chosen = explanations(settings.processing)
     if not chosen and (idle := _given_of((*_OF_EXPLANATIONS, *of_methods), settings)):
         yield f"{', '.join(idle)}: without effect, because nothing is explained."

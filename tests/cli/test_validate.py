@@ -284,6 +284,7 @@ def test_group_level_of_a_model_without_predictions(bids, card, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({"n_workers": 2}, "--cluster-workers: without effect, because --cluster starts no"),
         ({"level": "minimal", "atlas": "Nope"}, "--atlas: without effect, because nothing is exp"),
         ({"explain": ("none",), "cube_mm": 4.0}, "--cube-size: without effect, because nothing"),
         ({"cube_mm": 4.0}, "--cube-size: without effect, because --explain does not name cubes"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,6 +88,22 @@ class App:
         names = (path.relative_to(self.out).as_posix() for path in found)
         shown = {re.sub(r"^logs/\d{8}-[^/]+/", "logs/RUN/", name) for name in names}
         return sorted(name for name in shown if "/log/" not in name)
+
+
+def copied(app: App, root: Path, *folders: str) -> App:
+    """The same app elsewhere, so that the other tests find what the story left, in any order."""
+    for folder in folders:
+        shutil.copytree(app.root / folder, root / folder)
+    return App(root)
+
+
+def digests(app: App) -> dict[str, str]:
+    kinds = (".nii.gz", ".tsv", ".h5", ".txt", ".svg")
+    return {
+        name: hashlib.sha256((app.out / name).read_bytes()).hexdigest()
+        for name in app.outputs()
+        if name.endswith(kinds)
+    }
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,20 +14,11 @@ import pytest
 
 from bidsapp_brainage.bids.names import output_path, sidecar_path
 from bidsapp_brainage.catalogue import lookup
-from tests.e2e.app import App, Story
+from tests.e2e.app import App, Story, copied, digests
 
 GOLDEN = Path(__file__).parent / "outputs.txt"
 
 pytestmark = pytest.mark.slow
-
-
-def digests(app: App) -> dict[str, str]:
-    kinds = (".nii.gz", ".tsv", ".h5", ".txt", ".svg")
-    return {
-        name: hashlib.sha256((app.out / name).read_bytes()).hexdigest()
-        for name in app.outputs()
-        if name.endswith(kinds)
-    }
 
 
 def of_cards() -> Iterator[str]:
@@ -42,13 +31,6 @@ def of_cards() -> Iterator[str]:
         yield path.as_posix()
         if output.level == "subject":
             yield sidecar_path(path).as_posix()
-
-
-def copied(app: App, root: Path, *folders: str) -> App:
-    """The same app elsewhere, so that the other tests find what the story left, in any order."""
-    for folder in folders:
-        shutil.copytree(app.root / folder, root / folder)
-    return App(root)
 
 
 def test_terminated_run_leaves_nothing_behind(app: App, story: Story) -> None:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
+import time
 from collections import deque
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bidsapp_brainage.errors import ExitCode, MissingExecutableError, UsageError
+from bidsapp_brainage.io import atomic_path
 from bidsapp_brainage.running.cluster import choice as choosing
 from bidsapp_brainage.running.cluster.choice import Choice, read_choice
 from bidsapp_brainage.running.cluster.engine import Engine
 from bidsapp_brainage.running.cluster.level import share_of
+from bidsapp_brainage.running.cluster.scan import remove_leftovers
 from bidsapp_brainage.running.cluster.start import Share, job_options
 from bidsapp_brainage.running.machine import SCAN_MEMORY_GB
 from bidsapp_brainage.running.workers import Job
@@ -222,3 +227,54 @@ def test_labels_that_are_there_need_no_nodes_of_the_atlas(plan, scans, tmp_path:
     assert not [name for name in names if "ds_atlas" in name or name.startswith("atlas_")]
     inputs = workflow.get_node(f"{scan_workflow_name(scans[0].label)}.explanation_wf.inputnode")
     assert inputs.inputs.labels == str(labels)
+
+
+def test_leftovers_of_a_lost_worker_are_removed_and_no_others(tmp_path: Path, scans) -> None:
+    first, second = scans[1], scans[2]  # two runs of one session
+    folder = tmp_path / f"sub-{first.subject}" / "anat"
+    names = [folder / f"{scan.label}_desc-tiny_brainage.tsv" for scan in (first, second)]
+    with atomic_path(names[0]) as lost, atomic_path(names[1]) as other:
+        finished = folder / f"{first.label}_desc-tiny_qc.tsv"
+        for path in (lost, other, finished):
+            path.write_text("x")
+        remove_leftovers(tmp_path, first)
+        assert [path.exists() for path in (lost, other, finished)] == [False, True, True]
+        lost.touch()  # to be moved at the end
+
+
+FRONT = """
+import sys, time
+from collections import deque
+from pathlib import Path
+from bidsapp_brainage.running.cluster.choice import Choice
+from bidsapp_brainage.running.cluster.engine import Engine
+from bidsapp_brainage.running.cluster.start import Share
+from bidsapp_brainage.running.workers import Job
+
+if __name__ == "__main__":
+    with Engine(Choice(sys.argv[2]), Share(1, 1, 1.0, Path(sys.argv[1])), "run", 50) as engine:
+        jobs = deque([Job("touch", Path.touch, (Path(sys.argv[1]) / "begun",))])
+        jobs.append(Job("sleep", time.sleep, (600,)))
+        list(engine.run(jobs))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_stopped_leaves_no_worker(tmp_path: Path, number: signal.Signals) -> None:
+    script = tmp_path / "front.py"
+    script.write_text(FRONT)
+    front = psutil.Popen([sys.executable, str(script), str(tmp_path), "local"])
+    try:
+        while not (tmp_path / "begun").exists():
+            assert front.poll() is None
+            time.sleep(0.1)
+        time.sleep(1)  # now it sleeps
+        workers = front.children(recursive=True)
+        assert workers
+        front.send_signal(number)
+        assert front.wait(timeout=60) != 0
+        _, alive = psutil.wait_procs(workers, timeout=60)
+        assert not alive
+    finally:
+        for process in [*front.children(recursive=True), front] if front.is_running() else []:
+            process.kill()

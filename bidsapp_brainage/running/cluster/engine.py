@@ -56,7 +56,7 @@ class Engine:
         self._stack = ExitStack()
         self._client: Any = None
         self._wanted = 0
-        self._refused: list[str] = []
+        self._n_jobs, self._refusal = 0, ""
         self._stages: dict[str, str] = {}
         self._n_workers = 0
         self._alone_since, self._patience = time.monotonic(), _PATIENCE_S
@@ -125,7 +125,7 @@ class Engine:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         if self._choice.is_queue:
             target: Any = start_queue(
-                self._choice, self._share, lambda: self._wanted, self._refused.append
+                self._choice, self._share, lambda: self._wanted, self._submitted
             )
         else:
             target = start_local(self._share) if self._choice.ours else self._choice.address
@@ -140,6 +140,14 @@ class Engine:
             ) from error
         self._stack.callback(self._client.close)
         self._client.subscribe_topic(self._run_uuid, self._hear)
+
+    def _submitted(self, refusal: str) -> None:
+        """Note whether the queue took a job; it may allow fewer than we want."""
+        if not refusal:
+            self._n_jobs += 1
+        elif refusal != self._refusal:
+            self._refusal = refusal
+            LOGGER.warning("The queue took a job less: %s", refusal)
 
     def _submit(self, job: Job) -> Any:
         key = f"{self._run_uuid}-{job.label}"
@@ -159,8 +167,8 @@ class Engine:
         self._n_workers = count
         if count:
             self._alone_since, self._patience = time.monotonic(), _PATIENCE_S
-        elif self._refused:
-            raise UsageError(f"--cluster: the queue takes no job: {self._refused[0]}")
+        elif self._refusal and not self._n_jobs:
+            raise UsageError(f"--cluster: the queue takes no job: {self._refusal}")
         elif time.monotonic() - self._alone_since > self._patience:
             self._patience *= 2
             LOGGER.warning(

@@ -98,6 +98,7 @@ def process_scan(task: ScanTask) -> Outcome:
 
     check_worker(task)
     begin, settings, scan = time.monotonic(), task.settings, task.scan
+    remove_leftovers(task.plan.output_dir, scan)
     with run_environment(settings, task.home):
         device = find_compute(settings.resources).for_scan(task.place)
         plan = replace(task.plan, compute=device)
@@ -144,3 +145,15 @@ def check_worker(task: ScanTask) -> None:
                 f"The worker on {host} does not see {name}: it must lie on a file system that all "
                 "machines share, under the same path."
             )
+
+
+def remove_leftovers(output_dir: Path, scan: Scan) -> None:
+    """Remove what a worker that was lost with this scan had begun to write.
+
+    Other scans of the same person may be written by other workers now.
+    """
+    from bidsapp_brainage.bids.names import scan_entities
+
+    for path in (output_dir / f"sub-{scan.subject}").rglob(".sub-*.tmp*"):
+        if scan_entities(Path(path.name[1:])) == scan.entities:
+            path.unlink(missing_ok=True)

@@ -65,7 +65,7 @@ def start_local(share: Share) -> Any:
 
 
 def start_queue(
-    choice: Choice, share: Share, wanted: Callable[[], int], refused: Callable[[str], None]
+    choice: Choice, share: Share, wanted: Callable[[], int], submitted: Callable[[str], None]
 ) -> Any:
     """Start a scheduler here that keeps so many jobs in the queue as there is work for.
 
@@ -77,8 +77,8 @@ def start_queue(
         What is asked for, where Dask's configuration does not say it.
     wanted : callable
         How many workers would have work now.
-    refused : callable
-        Told what the queue says when it takes no job.
+    submitted : callable
+        Told, for each job, what the queue says if it does not take it; else an empty text.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def start_queue(
     share.folder.mkdir(parents=True, exist_ok=True)
     kind = cluster_class(choice.kind)
     cluster = kind(
-        job_cls=_told(kind.job_cls, refused),
+        job_cls=_told(kind.job_cls, submitted),
         security=True,
         scheduler_options=_NO_DASHBOARD | _chosen(choice.kind, "scheduler-options", {}),
         silence_logs=logging.CRITICAL,
@@ -155,8 +155,8 @@ def _chosen(queue: str, key: str, default: Any) -> Any:
     return default if value == as_shipped else value
 
 
-def _told(job_cls: type, refused: Callable[[str], None]) -> type:
-    """The class of a job that says when it could not be submitted; Dask only logs that."""
+def _told(job_cls: type, submitted: Callable[[str], None]) -> type:
+    """The class of a job that says whether it was submitted; Dask only logs that."""
     from distributed import Status
 
     class Job(job_cls):  # type: ignore[misc, valid-type]
@@ -164,8 +164,9 @@ def _told(job_cls: type, refused: Callable[[str], None]) -> type:
             try:
                 await super().start()
             except Exception as error:
-                refused(" ".join(str(error).split()))
+                submitted(" ".join(str(error).split()))
                 self.status = Status.failed
                 raise
+            submitted("")
 
     return Job
