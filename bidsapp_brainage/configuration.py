@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -86,8 +87,20 @@ def hide_paths(text: str, places: Mapping[str, str]) -> str:
     """Replace folders by placeholders, the longest first."""
     for path in sorted(places, key=len, reverse=True):
         if len(path) > 1:
-            text = text.replace(path, places[path])
+            text = places[path].join(_written(path).split(text))
     return text
+
+
+def _written(path: str) -> re.Pattern[str]:
+    """A folder as messages write it: lines may be joined or indented, and quotes escaped."""
+
+    def written(character: str) -> str:
+        if character.isspace():
+            return r"(?:\s+|\\[nrt])"
+        quoted = r"\\?" if character in "'\"\\" else ""
+        return quoted + re.escape(character)
+
+    return re.compile("".join(map(written, path)))
 
 
 def public_path(path: Path, roots: Mapping[str, Path]) -> str:

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from bidsapp_brainage.cli.model import (
@@ -16,6 +17,7 @@ from bidsapp_brainage.cli.model import (
     training_options,
 )
 from bidsapp_brainage.cli.parser import exit_codes
+from bidsapp_brainage.cli.surroundings import settle
 from bidsapp_brainage.errors import BrainageError, ExitCode
 from bidsapp_brainage.settings import in_flags
 
@@ -66,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
     parser = build_parser()
     options = parser.parse_args(argv)
+    settle(Path.cwd())
     try:
         code = int(options.handler(options))
         sys.stdout.flush()

@@ -29,6 +29,7 @@ from bidsapp_brainage.cli.signals import (
     signals_ignored,
     sigterm_raises,
 )
+from bidsapp_brainage.cli.surroundings import settle
 from bidsapp_brainage.configuration import elsewhere, private_roots, public_path, read_toml
 from bidsapp_brainage.errors import BrainageError, ExitCode, UsageError
 from bidsapp_brainage.io import is_disk_full, remove_temporary
@@ -173,7 +174,7 @@ def public_command_line(arguments: Sequence[str], settings: Settings) -> str:
 
 def _public_argument(argument: str, roots: Mapping[str, Path]) -> str:
     head, separator, path = "", "", argument
-    match = re.match(r"(.*?)([=:])(.*)", argument) if "/" in argument else None
+    match = re.match(r"(.*?)([=:])(.*)", argument, re.DOTALL) if "/" in argument else None
     if match and not match[1].startswith(("/", ".")):
         head, separator, path = match.groups()
     absolute = Path(path).expanduser().absolute()
@@ -186,6 +187,7 @@ def _dispatch(settings: Settings) -> int:
     """Check the settings and run the levels in order; the worst exit code counts."""
     from bidsapp_brainage.cli.validate import validate
 
+    settle(settings.execution.work_dir)
     for warning in validate(settings):
         LOGGER.warning("%s", warning)
     _announce(settings)

@@ -11,7 +11,8 @@ from bidsapp_brainage.interfaces.base import StageInputSpec, StageInterface
 
 
 class _ConformInputSpec(StageInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="raw T1w image")
+    # An image may vanish, or not be fetched: that is the failure of this scan, not of the run.
+    in_file = File(mandatory=True, desc="raw T1w image")
     label = traits.Str(desc="how messages call the image")
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.configuration import private_places
 from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.running.claims import claimed
 from bidsapp_brainage.running.machine import available_memory_gb
 from bidsapp_brainage.running.outcome import Failure, Outcome
 from bidsapp_brainage.running.recording.recorder import Recorder
@@ -105,7 +106,11 @@ def run_explain_only(settings: Settings, home: Path, log_level: int) -> int:
         LOGGER.log(heard, "%s: %s", label, text)
 
     quality = read_quality(plan.output_dir)
-    with Workers(count, log_level=log_level, relay=relay) as workers:
+    labels = [each.scan.label for each in found.scans]
+    with (
+        claimed(settings.execution.work_dir, labels),
+        Workers(count, log_level=log_level, relay=relay) as workers,
+    ):
         level = _Level(settings, plan, methods, workers, recorder, quality)
         return level.run(found.scans, refused)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.bids.names import log_dir
 from bidsapp_brainage.configuration import private_places
+from bidsapp_brainage.running.claims import claimed
 from bidsapp_brainage.running.machine import available_memory_gb
 from bidsapp_brainage.settings import in_flags
 
@@ -112,13 +113,14 @@ def run_participant(settings: Settings, log_level: int) -> int:
     messages = [in_flags(message) for message in messages]
     for message in messages:
         LOGGER.warning("%s", message)
-    if execution.clean_workdir:
-        _clean(settings, scans)
-    home = prepare_home(execution.work_dir)
-    with run_environment(settings, home):
-        run = _prepare(settings, scans, home, messages)
-        absent = without_scans(settings.selection.participant_label, scans)
-        return _boilerplate_or_run(run, absent, log_level)
+    with claimed(execution.work_dir, [scan.label for scan in scans]):
+        if execution.clean_workdir:
+            _clean(settings, scans)
+        home = prepare_home(execution.work_dir)
+        with run_environment(settings, home):
+            run = _prepare(settings, scans, home, messages)
+            absent = without_scans(settings.selection.participant_label, scans)
+            return _boilerplate_or_run(run, absent, log_level)
 
 
 def _boilerplate_or_run(run: Run, absent: Sequence[str], log_level: int) -> int:

@@ -74,7 +74,13 @@ def find_images(
         paths = list(_listed(bids_dir, subjects, query))
     else:
         paths, messages = _indexed(bids_dir, selection.bids_database_dir, subjects, query)
-    chosen = [path for path in paths if _wanted_labels(path, selection)]
+    misnamed = [path for path in paths if not _named_as_its_folder(path, bids_dir)]
+    messages += [
+        f"{path} is left out: it must be called sub-<label>_..., as its folder is, and labels have "
+        "letters and digits only. Rename it."
+        for path in misnamed
+    ]
+    chosen = [path for path in paths if path not in misnamed and _wanted_labels(path, selection)]
     if not chosen:
         raise NoInputError(_nothing_found(bids_dir, selection, subjects, query))
     return sorted(chosen, key=_natural), messages
@@ -200,6 +206,11 @@ def _wanted_labels(path: Path, selection: Selection) -> bool:
         return True
     run = entities.get("run", "")
     return run in runs or run.lstrip("0") in {label.lstrip("0") for label in runs} - {""}
+
+
+def _named_as_its_folder(path: Path, bids_dir: Path) -> bool:
+    """Whether a file has the participant of its folder, and a label that BIDS allows."""
+    return f"sub-{dict(scan_entities(path)).get('sub')}" == path.relative_to(bids_dir).parts[0]
 
 
 def _listed(bids_dir: Path, subjects: Sequence[str], query: Mapping[str, object]) -> Iterator[Path]:
