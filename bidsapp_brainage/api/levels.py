@@ -18,6 +18,7 @@ from bidsapp_brainage.api.loose import (
     read_people,
 )
 from bidsapp_brainage.api.results import BrainAge, failure_of, read
+from bidsapp_brainage.bids.ages import MAX_AGE_YEARS, parse_sex
 from bidsapp_brainage.errors import BrainageError, NoInputError, UsageError
 from bidsapp_brainage.settings import all_options
 
@@ -153,6 +154,7 @@ def predict(
     """
     import pandas as pd
 
+    _check_person(age, sex)
     path = find_image(Path(image))
     people = read_people(pd.DataFrame([{"file": str(path), "age": age, "sex": sex}]))
     found = _predict([path], people, output_dir, options)
@@ -244,6 +246,13 @@ def options_of_images() -> dict[str, Option]:
     }
 
 
+def _check_person(age: float | None, sex: str | None) -> None:
+    if age is not None and not 0 <= age <= MAX_AGE_YEARS:
+        raise UsageError(f"age {age}: give years, from 0 to {MAX_AGE_YEARS:g}.")
+    if sex is not None and parse_sex(sex) == "n/a":
+        raise UsageError(f"sex {sex}: give F, M or O.")
+
+
 def _predict(
     paths: Sequence[Path],
     people: People | None,
@@ -256,16 +265,17 @@ def _predict(
     with tempfile.TemporaryDirectory(prefix="brainage-") as scratch:
         raw, work = Path(scratch) / "raw", Path(scratch) / "work"
         lay_out(raw, images, people)
-        complete = run_app(raw, folder, "participant", {"work_dir": work, **chosen})
+        given = {"work_dir": work, **chosen, "skip_bids_validation": True}  # it is our own
+        complete = run_app(raw, folder, "participant", given)
     model = str(chosen.get("model", all_options()["model"].default))
     results: list[BrainAge] = []
     failed: dict[str, BrainageError] = {}
     for image in images:
-        entities, name = (("sub", image.label),), str(image.path)
-        error = None if complete else failure_of(folder, entities, name)
+        name = str(image.path)
+        failure = None if complete else failure_of(folder, (("sub", image.label),), name)
         found = read(folder, participants=(image.label,), model=model, options=chosen)
-        if error is None and found:
+        if found and failure is None:
             results += found
         else:
-            failed[name] = error or BrainageError(f"{name}: see the messages of the run.")
+            failed[name] = failure or BrainageError(f"{name}: see the messages of the run.")
     return BrainAges(tuple(results), failed)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from bidsapp_brainage import io
 from bidsapp_brainage.bids.dataset import BIDS_VERSION, UNLINKED
+from bidsapp_brainage.bids.derivatives import tried_participants
 from bidsapp_brainage.bids.dictionaries import sidecar
 from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.errors import DataError, NoInputError, UsageError
@@ -46,9 +47,11 @@ def find_image(path: Path) -> Path:
         It is not there, or no NIfTI file.
     """
     path = path.expanduser().absolute()
+    if path.is_symlink() and not path.exists():
+        raise UsageError(f"{path} is a link without target: fetch it with `datalad get`.")
     if not path.is_file():
         raise UsageError(f"{path} is not a file: check the path (and bind mounts).")
-    if not path.name.endswith(SUFFIXES):
+    if not _is_image(path):
         raise UsageError(f"{path} is not NIfTI: convert it, for example with dcm2niix.")
     return path
 
@@ -78,13 +81,17 @@ def _in_folder(folder: Path) -> list[Path]:
             f"{folder} is a BIDS dataset, which has a way of its own: bidsapp-brainage {folder} "
             "OUTPUT_DIR participant."
         )
-    images = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIXES))
+    images = sorted(find_image(path) for path in folder.glob("[!.]*") if _is_image(path))
     if not images:
         raise NoInputError(
             f"{folder} has no {' or '.join(SUFFIXES)} file right in it: name the files, or the "
             "folder that they are in."
         )
     return images
+
+
+def _is_image(path: Path) -> bool:
+    return path.name.endswith(SUFFIXES)
 
 
 def label_of(name: str) -> str:
@@ -109,18 +116,20 @@ def label_images(paths: Sequence[Path], output_dir: Path) -> list[LooseImage]:
     """Give every image a label and keep it in ``files.tsv``, without the place of the image.
 
     The same name and content has the same label ever after; another image of the same name gets a
-    number behind it.
+    number behind it, and so does one that is called like a participant of a dataset.
 
     Raises
     ------
     UsageError
         Two of the images have the same name and content.
+    DataError
+        An image cannot be read.
     """
-    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    digests = [_digest(path) for path in paths]
     with io.folder_lock(output_dir):
         rows = read_files(output_dir)
         known = {(row["file"], row["sha256"]): row["participant_id"] for row in rows}
-        taken = {label.lower() for label in known.values()}
+        taken = {label.lower() for label in (*known.values(), *tried_participants(output_dir))}
         images: dict[str, LooseImage] = {}
         for path, digest in zip(paths, digests, strict=True):
             label = known.get((path.name, digest)) or _new_label(path.name, taken)
@@ -131,6 +140,14 @@ def label_images(paths: Sequence[Path], output_dir: Path) -> list[LooseImage]:
             images[label] = LooseImage(path, label.removeprefix("sub-"))
         _write_files(output_dir, known)
     return list(images.values())
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error}): copy or download it again.") from error
 
 
 def _new_label(name: str, taken: set[str]) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _KEPT = ("models_dir", "atlases_dir", "nprocs", "omp_nthreads", "memory_gb", "device", "verbose")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BrainAge:
     """The predicted age of one image.
 
@@ -110,10 +110,9 @@ class BrainAge:
         chosen["participant_label"] = (labels["sub"],)
         for key, name in (("ses", "session_label"), ("run", "run_label")):
             chosen |= {name: (labels[key],)} if key in labels else {}
-        run_app(self.output_dir / "raw", self.output_dir, "participant", chosen)
-        failure = failure_of(self.output_dir, self._entities, self.label)
-        if failure is not None:
-            raise failure
+        if not run_app(self.output_dir / "raw", self.output_dir, "participant", chosen):
+            failure = failure_of(self.output_dir, self._entities, self.label)
+            raise failure or BrainageError(f"{self.label}: see the messages of the run.")
         return self._regions(_atlas_name(chosen))
 
     def _regions(self, atlas: str) -> pd.DataFrame:

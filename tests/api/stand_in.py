@@ -13,7 +13,7 @@ from bidsapp_brainage import io
 from bidsapp_brainage.bids.ages import AgeBook
 from bidsapp_brainage.bids.names import report_path
 from bidsapp_brainage.bids.run_records import record_name, run_folder
-from tests.derivatives import prediction, write_table
+from tests.derivatives import contributions, prediction, write_table
 
 BINS = pd.DataFrame({
     "age_lower": [40.0, 50.0], "age_upper": [50.0, 60.0], "age_center": [45.0, 55.0],
@@ -37,6 +37,7 @@ class StandIn:
             write_table(output_dir, "group_brainage", [{}])
             return True
         if options.get("explain_only"):
+            _write_regions(output_dir, *options["participant_label"])
             return True
         book = AgeBook(bids_dir)
         failed = []
@@ -60,6 +61,14 @@ def _write_prediction(output_dir: Path, label: str, age: float | None) -> None:
     write_table(output_dir, "brainage", row, scan, facts={"Model": MODEL_FACTS})
     write_table(output_dir, "agedist", BINS, scan)
     io.write_text(report_path(output_dir, label), "<html>")
+
+
+def _write_regions(output_dir: Path, label: str) -> None:
+    atlas = pd.DataFrame({"index": [1], "name": ["one"]})
+    labels, effects = atlas["index"].to_numpy(), atlas["index"].to_numpy() * 2.0
+    rows = contributions(atlas, labels, effects, age=None, intact=50)
+    space = {"space": "MNI152NLin2009aSym", "atlas": "BrainageDemo"}
+    write_table(output_dir, "table", rows, (("sub", label),), **space)
 
 
 def _write_record(output_dir: Path, label: str, reason: str = "") -> None:

@@ -12,7 +12,7 @@ import pytest
 import bidsapp_brainage as ba
 from bidsapp_brainage import errors
 from bidsapp_brainage.api import results
-from tests.derivatives import contributions, write_table
+from tests.derivatives import write_table
 
 
 def test_one_image(run, scans: Path, tmp_path: Path) -> None:
@@ -57,15 +57,25 @@ def test_of_several_images_the_others_go_on(run, scans: Path, tmp_path: Path) ->
 
 def test_what_failed_now_is_not_answered_by_an_earlier_run(run, scans, tmp_path) -> None:
     out = tmp_path / "out"
-    ba.predict(scans / "good.nii.gz", output_dir=out)
-    write_table(out, "brainage", [{"predicted_age": 50.0}], (("sub", "bad"),))
-    with pytest.raises(errors.DataError):
-        ba.predict(scans / "bad.nii.gz", output_dir=out)
+    for _ in range(2):
+        with pytest.raises(errors.DataError):
+            ba.predict(scans / "bad.nii.gz", output_dir=out)
+        write_table(out, "brainage", [{"predicted_age": 50.0}], (("sub", "bad"),))
+
+
+def test_a_participant_of_a_dataset_is_not_replaced(run, scans: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_table(out, "brainage", [{"predicted_age": 33.0}], (("sub", "good"),))
+    assert ba.predict(scans / "good.nii.gz", output_dir=out).label == "sub-goodx2"
+    assert [each.predicted_age for each in ba.read(out, participants=["good"])] == [33.0]
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({"age": -3}, "age -3: give years"),
+        ({"age": float("nan")}, "give years"),
+        ({"sex": "x"}, "give F, M or O"),
         ({"modle": "x"}, "'model'"),
         ({"participant_label": "01"}, "no option 'participant_label' here"),
         ({"nprocs": 0}, "nprocs"),
@@ -79,15 +89,9 @@ def test_impossible_options_are_told_first(run, scans, tmp_path, options, words)
 
 
 def test_contributions_of_the_atlas_that_was_asked_for(run, scans, tmp_path, monkeypatch) -> None:
-    out, home = tmp_path / "out", tmp_path / "templateflow"
-    home.mkdir()
-    monkeypatch.setenv("TEMPLATEFLOW_HOME", str(home))
-    found = ba.predict(scans / "good.nii.gz", output_dir=out, nprocs=1, models_dir=tmp_path)
-    atlas = pd.DataFrame({"index": [1], "name": ["one"]})
-    rows = contributions(atlas, atlas["index"].to_numpy(), atlas["index"] * 2.0, age=None, intact=5)
-    space = {"space": "MNI152NLin2009aSym", "atlas": "BrainageDemo", "scale": "40"}
-    write_table(out, "table", rows, (("sub", "good"),), **space)
-    monkeypatch.setattr(results, "_atlas_name", lambda options: "BrainageDemo 40")
+    monkeypatch.setattr(results, "_atlas_name", lambda options: options["atlas"])
+    image = scans / "good.nii.gz"
+    found = ba.predict(image, output_dir=tmp_path / "out", nprocs=1, models_dir=tmp_path)
     regions = found.explain(atlas="BrainageDemo", occlusion_baseline="mean")
     assert regions["delta_age"].tolist() == [2.0]
     level, options = run.asked[-1]
@@ -96,6 +100,8 @@ def test_contributions_of_the_atlas_that_was_asked_for(run, scans, tmp_path, mon
     assert options["participant_label"] == ("good",)
     assert (options["nprocs"], options["models_dir"]) == (1, tmp_path)
     assert options["occlusion_baseline"] == ("mean",)
+    with pytest.raises(errors.NoInputError, match="no contributions of Schaefer"):
+        found.explain(atlas="Schaefer")
 
 
 def test_the_figure_is_that_of_the_report(run, scans: Path, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_one_image_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_of_a_folder_the_images_right_in_it_are_meant(tmp_path: Path) -> None:
-    for name in ("b.nii", "a.nii.gz", "notes.txt", "below/c.nii.gz"):
+    for name in ("b.nii", "a.nii.gz", "._a.nii.gz", "notes.txt", "below/c.nii.gz"):
         image(tmp_path / "scans" / name)
     assert [path.name for path in find_images([tmp_path / "scans"])] == ["a.nii.gz", "b.nii"]
 
@@ -82,6 +82,11 @@ def test_what_is_no_image_is_refused_by_name(tmp_path: Path) -> None:
         find_images([tmp_path / "notes/a.txt"])
     with pytest.raises(UsageError, match=r"b\.nii is not a file"):
         find_images([tmp_path / "b.nii"])
+    (tmp_path / "notes/gone.nii").symlink_to(tmp_path / "annex")
+    with pytest.raises(UsageError, match=r"gone\.nii is a link without target.*datalad get"):
+        find_images([tmp_path / "notes"])
+    with pytest.raises(DataError, match="notes cannot be read"):
+        label_images([tmp_path / "notes"], tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", ["people.tsv", "people.csv"])

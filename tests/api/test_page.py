@@ -6,12 +6,9 @@ import doctest
 import re
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from bidsapp_brainage.bids.derivatives import Entities
 from tests.api.stand_in import StandIn
-from tests.derivatives import contributions, write_table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -27,16 +24,8 @@ def test_the_page_gives_what_it_says(
         (tmp_path / f"{name}.nii.gz").write_text(name)
     text = PAGE.read_text(encoding="utf-8")
     (tmp_path / "people.tsv").write_text(text[text.index("file\tage") :].split("```")[0])
-    _write_regions(tmp_path / "ages", (("sub", "t1"),))
     examples = re.sub(r"^```.*$", "", text, flags=re.MULTILINE)
     page = doctest.DocTestParser().get_doctest(examples, {}, PAGE.name, str(PAGE), 0)
     result = doctest.DocTestRunner(optionflags=FLAGS).run(page)
     assert result.attempted > 15
     assert not result.failed
-
-
-def _write_regions(output_dir: Path, scan: Entities) -> None:
-    atlas = pd.DataFrame({"index": [1], "name": ["one"]})
-    rows = contributions(atlas, atlas["index"].to_numpy(), atlas["index"] * 2.0, age=46, intact=50)
-    space = {"space": "MNI152NLin2009aSym", "atlas": "BrainageDemo"}
-    write_table(output_dir, "table", rows, scan, **space)
