@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +70,7 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in (path.expanduser().absolute() for path in paths):
         found += _in_folder(path) if path.is_dir() else [find_image(path)]
-    doubled = sorted({str(path) for path in found if found.count(path) > 1})
+    doubled = [path for path, count in Counter(found).items() if count > 1]
     if doubled:
         raise UsageError(f"{doubled[0]} is given twice: name every image once.")
     return found
@@ -132,11 +133,12 @@ def label_images(paths: Sequence[Path], output_dir: Path) -> list[LooseImage]:
         taken = {label.lower() for label in (*known.values(), *tried_participants(output_dir))}
         images: dict[str, LooseImage] = {}
         for path, digest in zip(paths, digests, strict=True):
-            label = known.get((path.name, digest)) or _new_label(path.name, taken)
+            key = " ".join(path.name.split()), digest  # as a table keeps it
+            label = known.get(key) or _new_label(path.name, taken)
             taken.add(label.lower())
             if label in images:
                 raise UsageError(f"{images[label].path} and {path} are the same image: give one.")
-            known[path.name, digest] = label
+            known[key] = label
             images[label] = LooseImage(path, label.removeprefix("sub-"))
         _write_files(output_dir, known)
     return list(images.values())

@@ -54,6 +54,8 @@ def test_an_image_keeps_its_label_and_another_of_its_name_gets_a_number(tmp_path
     rows = {row["participant_id"]: row["file"] for row in read_files(out)}
     assert rows == {"sub-t1": "t1.nii.gz", "sub-T1x2": "T1.nii.gz", "sub-t1x3": "t1.nii.gz"}
     assert str(tmp_path) not in (out / "files.tsv").read_text()
+    odd = image(tmp_path / "odd  name\t1.nii.gz")
+    assert label_images([odd], out) == label_images([odd], out)
     assert set(io.read_json(out / "files.json")) == {"participant_id", "file", "sha256"}
 
 
