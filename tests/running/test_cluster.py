@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections import deque
@@ -201,6 +202,17 @@ def test_a_job_asks_for_what_a_scan_needs_unless_the_site_says_otherwise(tmp_pat
             job_options("slurm", Share(9, 3, 4.0, tmp_path))
         with pytest.raises(UsageError, match="64GB is too small for 8 scans of 9 GB"):
             job_options("slurm", Share(9, 2, 9.0, tmp_path))
+
+
+def test_an_interrupt_is_still_one_when_queues_are_known() -> None:
+    """dask-jobqueue makes it an end with status 0 when it is imported."""
+    code = """
+import signal
+from bidsapp_brainage.running.cluster.choice import shipped
+assert "jobqueue" in shipped()
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_share_of_a_worker() -> None:

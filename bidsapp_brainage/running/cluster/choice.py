@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,9 +91,16 @@ def read_choice(cluster: str) -> Choice:
 
 def cluster_class(queue: str) -> Any:
     """Class of dask-jobqueue for a queue."""
+    return getattr(_jobqueue(), _CLASSES[queue])
+
+
+def _jobqueue() -> Any:
+    """Import dask-jobqueue, which makes Ctrl-C end the process with status 0; undo that."""
+    handler = signal.getsignal(signal.SIGINT)
     import dask_jobqueue
 
-    return getattr(dask_jobqueue, _CLASSES[queue])
+    signal.signal(signal.SIGINT, handler)
+    return dask_jobqueue
 
 
 def _read_file(path: Path) -> Choice:
@@ -126,8 +134,8 @@ def _read_file(path: Path) -> Choice:
 def shipped() -> dict[str, Any]:
     """Dask's own configuration, with that of dask-jobqueue, as they were installed."""
     import dask
-    import dask_jobqueue  # noqa: F401  adds its own part
 
+    _jobqueue()  # adds its own part
     return dict(dask.config.merge(*dask.config.defaults))
 
 
