@@ -26,7 +26,7 @@ WORKDIR /src
 COPY setup.cfg constraints.txt ./
 COPY scripts/list_requirements.py scripts/
 RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf --mount=type=secret,id=ca \
-    python3 scripts/list_requirements.py setup.cfg xai > /tmp/requirements.txt \
+    python3 scripts/list_requirements.py setup.cfg xai cluster > /tmp/requirements.txt \
     && /opt/venv/bin/pip install -c constraints.txt setuptools wheel -r /tmp/requirements.txt \
     && rm -f /tmp/requirements.txt
 COPY pyproject.toml README.md LICENSE ./

@@ -59,13 +59,13 @@ def test_the_version_is_the_same_everywhere() -> None:
 
 def test_requirements_for_the_image_are_those_of_the_package() -> None:
     printed = subprocess.run(
-        [sys.executable, "scripts/list_requirements.py", "setup.cfg", "xai"],
+        [sys.executable, "scripts/list_requirements.py", "setup.cfg", "xai", "cluster"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     ).stdout.split("\n")
-    assert {"torch >= 2.5", "captum >= 0.7"} <= set(printed)
+    assert {"torch >= 2.5", "captum >= 0.7", "dask-jobqueue >= 0.9"} <= set(printed)
     assert not any("pytest" in line for line in printed)
 
 
