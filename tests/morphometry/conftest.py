@@ -1,39 +1,13 @@
-"""A small table of people of several datasets, and models trained on it."""
+"""A small table of people of several datasets."""
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
 import pytest
 
-from bidsapp_brainage.io import write_tsv
-
-from .freesurfer import ASEG, DESIKAN
+from .people import write_table
 
 
 @pytest.fixture(scope="session")
 def table(tmp_path_factory):
     """120 people of 6 datasets whose cortex thins and whose ventricles grow with age."""
-    random = np.random.default_rng(0)
-    age = random.uniform(20, 80, 120)
-    size = random.normal(1.1e6, 8e4, 120)
-    columns = {
-        "participant_id": [f"sub-{k:03d}" for k in range(120)],
-        "dataset": [f"ds{k % 6}" for k in range(120)],
-        "age": age,
-        "BrainSegVolNotVent": size,
-        "MaskVol": 1.4 * size,
-        "eTIV": 1.4 * size,
-    }
-    for _, name, volume in ASEG:
-        growth = 1 + (age - 50) / 60 if "Ventricle" in name else 1 - (age - 50) / 400
-        noise = random.normal(1, 0.05, 120)
-        columns[name] = volume * growth * noise * size / 1.1e6
-    for side in ("lh", "rh"):
-        for place, region in enumerate(DESIKAN):
-            thickness = 2 + 0.02 * place - 0.004 * (age - 50) + random.normal(0, 0.1, 120)
-            columns[f"{side}_{region}_thickness"] = thickness
-            columns[f"{side}_{region}_volume"] = 800 * thickness * size / 1.1e6
-    path = tmp_path_factory.mktemp("table") / "people.tsv"
-    write_tsv(path, pd.DataFrame(columns))
-    return path
+    return write_table(tmp_path_factory.mktemp("table") / "people.tsv")

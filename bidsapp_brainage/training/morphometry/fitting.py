@@ -15,7 +15,6 @@ from bidsapp_brainage.morphometry.network import TAPS, WIDTHS, CovarianceNetwork
 Floats = NDArray[np.float64]
 
 PENALTIES = np.logspace(-1, 5, 25)
-SEEDS = (0, 1, 2)  # networks whose mean is the answer
 EPOCHS = 60
 BATCH = 256
 LEARNING_RATE = 0.02
@@ -48,12 +47,11 @@ def fit_networks(
     ages: Floats,
     weights: Floats,
     *,
+    members: int,
     widths: Sequence[int] = WIDTHS,
     taps: int = TAPS,
-    seeds: Sequence[int] = SEEDS,
-    epochs: int = EPOCHS,
 ) -> list[CovarianceNetwork]:
-    """CoVariance networks fitted to people (n, m), one for each seed; they answer in years.
+    """CoVariance networks fitted to people (n, m), from different starts; they answer in years.
 
     The number of epochs is fixed, so that nobody has to be held out to stop.
     """
@@ -62,11 +60,11 @@ def fit_networks(
     target = torch.from_numpy((ages - level) / spread).float()
     inputs, weight = torch.from_numpy(x).float(), torch.from_numpy(weights).float()
     networks = []
-    for seed in seeds:
+    for seed in range(members):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = CovarianceNetwork(widths, taps)
-            _train(network, inputs, target, weight, covariance, epochs)
+            _train(network, inputs, target, weight, covariance)
         with torch.no_grad():  # the line of the readout takes over the unit
             network.readout.weight.mul_(spread)
             network.readout.bias.mul_(spread).add_(level)
@@ -80,12 +78,11 @@ def _train(
     target: torch.Tensor,
     weight: torch.Tensor,
     covariance: torch.Tensor,
-    epochs: int,
 ) -> None:
     optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
-    steps = epochs * math.ceil(len(x) / BATCH)
+    steps = EPOCHS * math.ceil(len(x) / BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps)
-    for _ in range(epochs):
+    for _ in range(EPOCHS):
         for batch in torch.randperm(len(x)).split(BATCH):
             optimiser.zero_grad()
             error = network(x[batch], covariance) - target[batch]

@@ -28,15 +28,10 @@ LINEAR: Architecture = {"id": "linear", "parameters": {}}
 SD = "predicted_age_sd"
 
 
-def covariance_architecture(
-    members: int = len(fitting.SEEDS), taps: int = fitting.TAPS
-) -> Architecture:
-    """Architecture of coVariance networks as a card has it."""
-    widths = list(fitting.WIDTHS)
-    return {
-        "id": "covariance",
-        "parameters": {"widths": widths, "taps": taps, "members": members},
-    }
+def covariance_architecture(members: int) -> Architecture:
+    """Architecture of so many coVariance networks as a card has it."""
+    widths, taps = list(fitting.WIDTHS), fitting.TAPS
+    return {"id": "covariance", "parameters": {"widths": widths, "taps": taps, "members": members}}
 
 
 def fit(people: People, architecture: Architecture, *, balanced: bool = True) -> Tensors:
@@ -54,9 +49,7 @@ def fit(people: People, architecture: Architecture, *, balanced: bool = True) ->
         coefficients, intercept = fitting.fit_ridge(z, ages, weights)
         return _tensors({**arrays, "coefficients": coefficients, "intercept": np.array(intercept)})
     parameters = dict(architecture["parameters"])  # type: ignore[call-overload]
-    networks = fitting.fit_networks(
-        z, ages, weights, seeds=range(parameters.pop("members")), **parameters
-    )
+    networks = fitting.fit_networks(z, ages, weights, **parameters)
     model = CovarianceModel(networks, arrays["covariance"], np.zeros(len(center)))
     residuals = model.residuals(z)
     arrays |= {
@@ -105,7 +98,6 @@ def left_out(
     *,
     parts: int = 0,
     balanced: bool = True,
-    degrade: Callable[[Floats], Floats] = lambda x: x,
     say: Callable[[str], None] = lambda text: None,
 ) -> pd.DataFrame:
     """Raw predictions of everybody by a model that left out the person's dataset.
@@ -119,9 +111,6 @@ def left_out(
         Leave datasets out in so many parts instead of one at a time.
     balanced : bool
         See :func:`fit`.
-    degrade : callable
-        What happens to the features (n, m) of those who are asked, for example measures that are
-        taken away.
     say : callable
         Takes a line after each part.
 
@@ -136,9 +125,9 @@ def left_out(
     for number in np.unique(part):
         asked = part == number
         tensors = fit(people.part(~asked), architecture, balanced=balanced)
-        x = degrade(people.x[asked])
+        x = people.x[asked]
         predicted[asked] = answer(tensors, architecture, x)
-        far[asked] = distances(tensors, x, predicted[asked], people.part(~asked).ages)
+        far[asked] = distances(tensors, x, predicted[asked], people.ages[~asked])
         say(f"{architecture['id']}: part {number + 1} of {part.max() + 1}")
     table = people.table.assign(predicted_age=predicted)
     table[SD], table[DISTANCE] = 0.0, far
@@ -151,8 +140,4 @@ def distances(tensors: Tensors, x: Floats, ages: Floats, learnt: Floats) -> Floa
     by_age, spread, covariance = (
         tensors[name].double().numpy() for name in ("by_age", "spread", "covariance_at_age")
     )
-    found = np.full(len(x), np.nan)
-    complete = np.isfinite(x).all(axis=1)
-    residuals = (x[complete] - powers[complete] @ by_age.T) / spread
-    found[complete] = root_mean_mahalanobis(residuals, covariance)
-    return found
+    return root_mean_mahalanobis((x - powers @ by_age.T) / spread, covariance)

@@ -122,7 +122,7 @@ def _card(
     }
 
 
-def in_parts(predictions: pd.DataFrame, limit: float) -> pd.DataFrame:
+def in_parts(predictions: pd.DataFrame, limit: float = 1.0) -> pd.DataFrame:
     """Predictions for a calibration: distances over their limit, datasets in parts.
 
     Few of many small datasets would decide about the width of all if every one of them had to be
@@ -149,10 +149,10 @@ def accuracy(predictions: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def over_bins(values: np.ndarray, ages: np.ndarray) -> pd.Series:
-    """Mean of values over people of every occupied bin of age, by the bin's lower end."""
+def over_bins(values: np.ndarray, ages: np.ndarray, how: str = "mean") -> pd.Series:
+    """Mean (or `how`) of values over people of every occupied bin of age, by its lower end."""
     lower = np.array(BINS)[np.digitize(ages, BINS) - 1]
-    return pd.Series(values).groupby(lower).mean()
+    return pd.Series(values).groupby(lower).agg(how)
 
 
 def _short(value: float) -> float:
