@@ -24,6 +24,7 @@ def write_table(path: Path, n: int = 120) -> Path:
         "BrainSegVolNotVent": size,
         "MaskVol": 1.4 * size,
         "eTIV": 1.4 * size,
+        "IQ": random.normal(100, 15, n),
     }
     for _, name, volume in ASEG:
         growth = 1 + (age - 50) / 60 if "Ventricle" in name else 1 - (age - 50) / 400

@@ -19,9 +19,11 @@ SIZE = "BrainSegVolNotVent"
 _SIZES = (SIZE, "MaskVol")
 _THICKNESS = re.compile(r"[lr]h_(?!MeanThickness)\S+_thickness")
 _CORTEX = re.compile(r"[lr]h_\S+_volume")
-#: Sums of structures, areas and counts, which stand beside the structures.
-_SUMS = re.compile(r".*(Vol|NotVent|Vox|Surf|Holes|eTIV|eTIV_\w+|_area|_thickness|_volume)$")
-_WHITE_MATTER = re.compile(r"[lr]hCerebralWhiteMatterVol")
+#: Structures of aseg.stats; sums of them and whatever else a table holds are no regions.
+_STRUCTURE = re.compile(
+    r"(Left|Right)-\S+|[345](rd|th)-Ventricle|Brain-Stem|CSF|WM-hypointensities|Optic-Chiasm"
+    r"|CC_\w+|[lr]hCerebralWhiteMatterVol"
+)
 _OFTEN = 0.99  # of the people have a structure that is learned from
 MIN_PEOPLE = 50
 
@@ -117,9 +119,7 @@ def features_in(table: pd.DataFrame) -> tuple[Feature, ...]:
 
 
 def _is_region(name: str, column: pd.Series) -> bool:
-    if not _CORTEX.fullmatch(name) and not _WHITE_MATTER.fullmatch(name) and _SUMS.match(name):
-        return False
-    if not (_CORTEX.fullmatch(name) or name[:1].isupper() or name[:1].isdigit() or "Vol" in name):
+    if not (_CORTEX.fullmatch(name) or _STRUCTURE.fullmatch(name)):
         return False
     return bool(pd.api.types.is_numeric_dtype(column) and (column > 0).mean() >= _OFTEN)
 
