@@ -80,10 +80,9 @@ def bundled_folder() -> Path:
     return Path(str(resources.files("bidsapp_brainage"))) / "data" / "morphometry"
 
 
-def list_cards(folder: Path | None = None) -> list[str]:
-    """Names of the cards of a folder, by default those that come with the package."""
-    places = (folder or bundled_folder()).glob("*.json")
-    return sorted(path.stem for path in places if "." not in path.stem)
+def list_cards() -> list[str]:
+    """Names of the cards that come with the package."""
+    return sorted(path.stem for path in bundled_folder().glob("*.json") if "." not in path.stem)
 
 
 def find_card(name: str = EMBEDDED) -> MorphometryCard:

@@ -147,6 +147,10 @@ def test_training_refuses_tables_without_what_it_needs(table, tmp_path, capsys):
     start = ["train-table", str(table), str(tmp_path), "--name", "x", "--scanner-column"]
     assert main([*start, "site"]) == ExitCode.DATA
     assert "has no column site" in capsys.readouterr().err
+    alone = tmp_path.parent / "alone.tsv"
+    write_tsv(alone, read_tsv(table).assign(dataset="one"))
+    assert main(["train-table", str(alone), *start[2:], "dataset"]) == ExitCode.DATA
+    assert "names one dataset only" in capsys.readouterr().err
     assert main([*start, "dataset", "--parts", "1"]) == ExitCode.USAGE
     assert "--parts is 0, 2 or more" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

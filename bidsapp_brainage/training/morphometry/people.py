@@ -97,6 +97,11 @@ def read_people(path: Path, scanner_column: str) -> People:
             f"{path}: {known.sum()} people with age and all of {len(features)} measures; "
             f"{MIN_PEOPLE} are needed."
         )
+    if table.loc[known, scanner_column].nunique() < 2:
+        raise DataError(
+            f"{path}: the column {scanner_column} names one dataset only; errors and intervals "
+            "come from people whose dataset was left out. Name another `scanner_column`."
+        )
     people = table.loc[known, ["participant_id", "age", scanner_column]]
     people = people.rename(columns={scanner_column: SCANNER}).astype({SCANNER: str})
     return People(people.reset_index(drop=True), x[known], features, left_out=int((~known).sum()))
