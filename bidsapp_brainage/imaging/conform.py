@@ -180,5 +180,6 @@ def _check_geometry(zooms: np.ndarray, shape: np.ndarray, name: str) -> None:
         size = " x ".join(f"{f:.3g}" for f in fov)
         raise DataError(
             f"{name}: the field of view of {size} mm cannot hold a head "
-            f"(at least {MIN_FOV_MM:g} mm along each axis). Use a whole-brain acquisition."
+            f"(at least {MIN_FOV_MM:g} mm along each axis). Use a whole-brain acquisition, or "
+            "correct the voxel sizes in the header if they are wrong (zeros count as 1 mm)."
         )

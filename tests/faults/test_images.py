@@ -14,6 +14,7 @@ import pytest
 
 from bidsapp_brainage import io
 from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.imaging.conform import conform_t1w
 
 SHAPE = (30, 30, 30)
 
@@ -83,6 +84,29 @@ def test_a_file_with_a_hole_of_terabytes_is_not_read(tmp_path: Path) -> None:
         stream.truncate(1 << 41)
     with pytest.raises(DataError, match="header claims"):
         io.load_nifti(path)
+
+
+NO_FORMS = {"sform_code": 0, "qform_code": 0}
+NAN_ROW = [np.nan] * 4
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"srow_x": NAN_ROW, "srow_y": NAN_ROW, "srow_z": NAN_ROW}, "no usable orientation"),
+        ({"sform_code": 0, "qform_code": 1, "quatern_b": np.nan}, "no usable orientation"),
+        ({"pixdim": [1, 0, 0, 0, 0, 0, 0, 0], **NO_FORMS}, "correct the voxel sizes"),
+        ({"dim": [3, -30, 30, 30, 1, 1, 1, 1]}, "three dimensions"),
+    ],
+    ids=["NaN in the sform", "NaN in the qform", "voxels of 0 mm", "negative size"],
+)
+def test_headers_without_a_usable_grid_are_told(
+    tmp_path: Path, fields: dict[str, object], words: str
+) -> None:
+    path = tmp_path / "a.nii"
+    path.write_bytes(content(**fields))
+    with pytest.raises(DataError, match=words):
+        conform_t1w(io.load_nifti(path), path.name)
 
 
 def test_little_after_the_voxels_is_no_reason_to_refuse(tmp_path: Path) -> None:
