@@ -19,6 +19,7 @@ FAULTS = MappingProxyType(
         function.__name__: function
         for function in (
             killing.everything,
+            killing.front_alone,
             killing.one_worker,
             meddling.memory,
             disks.output,

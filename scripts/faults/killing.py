@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import time
 from pathlib import Path
 
 import psutil
@@ -42,7 +43,7 @@ def everything(lab: Lab) -> Row:
         f"{_MOMENTS} runs killed when a random number of their files were there (seed 0), every "
         f"second one by its front process alone; the same command again after every {_PER_CHAIN}",
         f"{len(set(wrong))} files with other bytes than those of an undisturbed run, then and at "
-        f"the end; {outliving} processes outlived their front process by 10 s; {left} temporary "
+        f"the end; {outliving} processes lived on for a minute; {left} temporary "
         f"names were left by the kills, {left_at_end} after the last rerun",
         ", ".join(map(str, codes)),
         "",
@@ -53,6 +54,25 @@ def everything(lab: Lab) -> Row:
 def _n_files(folder: Path) -> int:
     """Files below a folder that changes."""
     return sum(len(names) for _, _, names in os.walk(folder))
+
+
+def front_alone(lab: Lab) -> Row:
+    """Kill the front process while its server of processes still imports."""
+    out, work = lab.folders("front")
+    run = lab.start(lab.command(out, work))
+    run.wait_for(lambda: len(run.family()) > 2)
+    begin = time.monotonic()
+    outliving = run.kill(front_only=True)
+    took = time.monotonic() - begin
+    shutil.rmtree(out.parent, ignore_errors=True)
+    return Row(
+        "SIGKILL of the front process alone",
+        "when it has just started its server of processes, which still imports libraries",
+        f"{outliving} of its processes were left after {took:.0f} s",
+        "",
+        "",
+        not outliving,
+    )
 
 
 def one_worker(lab: Lab) -> Row:

@@ -76,12 +76,12 @@ class Run:
             return []
 
     def kill(self, *, front_only: bool = False) -> int:
-        """SIGKILL, to all at once or to the front process alone; how many outlive it by 10 s."""
+        """SIGKILL, to all at once or to the front process alone; how many live on for a minute."""
         family = self.family()
         for process in family[:1] if front_only else family:
             _kill(process)
         self.process.wait()
-        return len(psutil.wait_procs(family, timeout=10)[1])
+        return len(psutil.wait_procs(family, timeout=60)[1])
 
     def errors(self) -> str:
         """Last error that the log tells, without time and folders of this machine."""

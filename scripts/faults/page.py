@@ -174,6 +174,10 @@ def text() -> str:
             "|---|---|---|---|---|---|",
             *runs,
             "",
+            "When the front process alone is killed, the server of processes ends as soon as its "
+            "imports are done; on a busy machine this takes longer than the 10 s that were waited "
+            "for in the first row.",
+            "",
             "## Tried by tests",
             "",
             "| fault | what the app does | test |",
