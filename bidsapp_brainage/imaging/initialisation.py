@@ -17,9 +17,10 @@ import numpy as np
 from scipy import fft, ndimage
 
 GRID_MM = 8.0
-RIM_MM = 6.0
 # Brains measure 0.8 to 1 of the MNI template along each axis.
 SCALES = (0.93, 0.83)
+# Rotations that fit best at a size in between are tried at both.
+MIDDLE_SCALE, N_ROTATIONS = 0.88, 8
 TILTS_DEG = (-40.0, -20.0, 0.0, 20.0, 40.0)
 # A swapped or flipped axis must fit clearly better than the header's own pose to be believed.
 HEADER_PREFERENCE = 0.05
@@ -34,21 +35,17 @@ class Pose:
 
 
 def best_poses(
-    t1w: nib.Nifti1Image, template: nib.Nifti1Image, template_mask: nib.Nifti1Image, *, n: int = 3
+    t1w: nib.Nifti1Image, template: nib.Nifti1Image, mask: nib.Nifti1Image, *, n: int = 3
 ) -> list[Pose]:
     """Return the ``n`` best poses of the template in a T1w image (RAS), best first.
 
-    Correlations are computed at 8 mm inside the template's brain mask (on the template's grid) and
-    a rim around it: the dark shell of fluid and bone is what sets a brain apart from neck and face.
+    Correlations are computed at 8 mm inside `mask`: the template's brain, on the template's grid,
+    and a rim around it. The dark shell of fluid and bone is what sets a brain apart from neck and
+    face.
     """
-    moving, moving_affine = _coarse(t1w)
-    kernel = _kernel(template, template_mask)
-    search = _TranslationSearch(moving, moving_affine, kernel)
-    poses = [
-        search.pose(rotation, bonus, scale)
-        for scale in SCALES
-        for rotation, bonus in candidate_rotations()
-    ]
+    search = _TranslationSearch(*_coarse(t1w), _kernel(template, mask))
+    tried = sorted(candidate_rotations(), key=lambda turn: -search.pose(*turn, MIDDLE_SCALE).score)
+    poses = [search.pose(*turn, scale) for scale in SCALES for turn in tried[:N_ROTATIONS]]
     return sorted(poses, key=lambda pose: -pose.score)[:n]
 
 
@@ -102,21 +99,13 @@ class _Kernel:
     side: int
 
 
-def _kernel(template: nib.Nifti1Image, template_mask: nib.Nifti1Image) -> _Kernel:
-    zooms = np.linalg.norm(template_mask.affine[:3, :3], axis=0)
-    pad = np.ceil(RIM_MM / zooms).astype(int) + 1
-    margins = [(int(n), int(n)) for n in pad]
-    affine = template_mask.affine.copy()
-    affine[:3, 3] -= affine[:3, :3] @ pad
-    inside = np.pad(np.asarray(template_mask.dataobj) > 0, margins)
-    wide = ndimage.distance_transform_edt(~inside, sampling=zooms) <= RIM_MM
-    values = np.pad(np.asarray(template.dataobj, dtype=np.float32), margins)
-    brain, coarse_affine = _coarse(nib.Nifti1Image(values, affine))
-    mask, _ = _coarse(nib.Nifti1Image(wide.astype(np.float32), affine))
-    where = np.argwhere(mask > 0.5)
-    center = nib.affines.apply_affine(coarse_affine, where.mean(axis=0))
+def _kernel(template: nib.Nifti1Image, mask: nib.Nifti1Image) -> _Kernel:
+    brain, affine = _coarse(template)
+    inside, _ = _coarse(mask)
+    where = np.argwhere(inside > 0.5)
+    center = nib.affines.apply_affine(affine, where.mean(axis=0))
     side = int(np.ceil(np.linalg.norm(np.ptp(where, axis=0) + 3)))
-    return _Kernel(brain, mask, coarse_affine, np.asarray(center), side)
+    return _Kernel(brain, inside, affine, np.asarray(center), side)
 
 
 class _TranslationSearch:
@@ -129,7 +118,10 @@ class _TranslationSearch:
         self.kernel = kernel
         self.affine = affine
         self.shape = moving.shape
-        self.padded = [int(fft.next_fast_len(n + kernel.side, real=True)) for n in moving.shape]
+        # The brain's middle lies in the image: half a kernel beyond it is enough.
+        self.padded = [
+            int(fft.next_fast_len(n + kernel.side // 2 + 1, real=True)) for n in moving.shape
+        ]
         self.spectrum = fft.rfftn(clipped, self.padded)
         self.spectrum_squared = fft.rfftn(clipped**2, self.padded)
 
@@ -161,10 +153,14 @@ class _TranslationSearch:
         variance = squares - total**2 / n
         floor = 1e-3 * float(squares.max()) + 1e-6
         score = cross / np.sqrt(np.maximum(variance, floor) * float((centred**2).sum()))
-        flat = int(np.argmax(score))
-        shift = np.array(np.unravel_index(flat, score.shape), dtype=float)
-        wrapped = shift >= np.array(self.shape)
-        return shift - wrapped * np.array(score.shape), float(score.flat[flat])
+        # Shifts of the kernel's first voxel that put its middle into the image (negative ones lie
+        # at the end); others would see both sides of the image at once.
+        half = self.kernel.side // 2
+        shifts = [np.arange(-half, n - half) for n in self.shape]
+        valid = score[np.ix_(*shifts)]
+        best = np.unravel_index(int(np.argmax(valid)), valid.shape)
+        shift = [each[place] for each, place in zip(shifts, best, strict=True)]
+        return np.array(shift, dtype=float), float(valid[best])
 
 
 def _sample(data: np.ndarray, voxel: np.ndarray, side: int) -> np.ndarray:

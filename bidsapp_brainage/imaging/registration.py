@@ -6,6 +6,7 @@ the most accurate and among the fastest tools on synthetic heads with a known de
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +18,12 @@ from scipy import ndimage
 from bidsapp_brainage.errors import DataError
 
 from .conversion import RAS_LPS, affine_from_sitk, affine_to_sitk, from_sitk, to_sitk
+from .distance import within
 from .greedy import greedy
 from .initialisation import best_poses
 from .transforms import blurred_to
 
-WARP_MM = 2.0
+GRID_MM = 2.0
 ALIGN_MM = 5.0  # finer detail tells two brains apart
 MASK_DILATION_MM = 8.0
 RIM_MM = 6.0
@@ -89,10 +91,10 @@ def fit_affine(
     DataError
         No pose makes the image look like a brain.
     """
-    fixed, mask = _fixed(template, template_mask, 2.0, dilation_mm=RIM_MM if stripped else 0.0)
-    wide = _fixed(template, template_mask, 2.0, dilation_mm=RIM_MM)[1]
-    moving = _at_most(_smoothed(to_sitk(robust_range(t1w)), 2.0), 2.0)
-    poses = best_poses(t1w, template, template_mask)
+    fixed, wide, brain = _fixed(template, template_mask, (RIM_MM, 0.0))
+    mask = wide if stripped else brain
+    moving = _at_most(_smoothed(to_sitk(robust_range(t1w)), GRID_MM), GRID_MM)
+    poses = best_poses(*(from_sitk(image) for image in (moving, fixed, wide)))
     fits = [
         _coarse_affine(fixed, wide, moving, pose.matrix)
         for pose in poses
@@ -174,19 +176,29 @@ def fit_warp(
     Warp
         Displacement fields on the template's grid resampled to 2 mm.
     """
-    fixed, mask = _fixed(template, template_mask, WARP_MM, dilation_mm=MASK_DILATION_MM)
-    moving = _smoothed(to_sitk(robust_range(t1w)), WARP_MM)
+    fixed, mask = _fixed(template, template_mask, (MASK_DILATION_MM,))
+    moving = _smoothed(to_sitk(robust_range(t1w)), GRID_MM)
     schedule = "20x10x0" if sloppy else "50x40x15"
-    with greedy(seed) as (run, folder):
+    with greedy(seed, single_precision=True) as (run, folder):
         _write_matrix(folder / "affine.mat", affine)
         run(
             f"-i fixed moving -gm mask -m NCC 2x2x2 -n {schedule} -s 2vox 1vox "
-            f"-it {folder}/affine.mat -o forward -oinv inverse -threads {n_threads} -V 0",
-            fixed=fixed, moving=moving, mask=mask, forward=None, inverse=None,
+            f"-it {folder}/affine.mat -o forward -threads {n_threads} -V 0",
+            fixed=fixed, moving=moving, mask=mask, forward=None,
         )  # fmt: skip
-        return Warp(
-            forward=from_sitk(run.output("forward")), inverse=from_sitk(run.output("inverse"))
-        )
+        forward = run.output("forward")
+    return Warp(forward=from_sitk(forward), inverse=from_sitk(_inverted(forward)))
+
+
+def _inverted(field: sitk.Image) -> sitk.Image:
+    """Invert a displacement field, to a hundredth of a voxel."""
+    invert = sitk.InvertDisplacementFieldImageFilter()
+    invert.SetNumberOfThreads(1)
+    invert.SetMaximumNumberOfIterations(20)
+    invert.SetMeanErrorToleranceThreshold(0.001)
+    invert.SetMaxErrorToleranceThreshold(0.01)
+    invert.SetEnforceBoundaryCondition(False)
+    return invert.Execute(field)
 
 
 def registration_quality(
@@ -207,12 +219,13 @@ def registration_quality(
         (normalised mutual information there), ``mask_overlap_dice`` and
         ``fov_clipped_fraction`` (part of the template's brain outside the image).
     """
-    fixed, inside_mask = _fixed(template, template_mask, 2.0, dilation_mm=0.0)
-    moving = _smoothed(to_sitk(robust_range(t1w)), 2.0)
+    fixed, inside_mask = _on_grid(template, template_mask)
+    moving = _smoothed(to_sitk(robust_range(t1w)), GRID_MM)
     transform = affine_to_sitk(affine)
     inside = sitk.GetArrayViewFromImage(inside_mask) > 0
-    image = _on(fixed, moving, transform)[inside]
-    ones = nib.Nifti1Image(np.ones(t1w.shape, np.float32), t1w.affine)
+    image = _on(fixed, moving, transform, fill=-1.0)[inside]
+    clipped = image < 0
+    image[clipped] = 0
     brain = nib.Nifti1Image((np.asarray(mask.dataobj) > 0).astype(np.float32), mask.affine)
     own = _on(fixed, to_sitk(brain), transform) >= 0.5
     reference = sitk.GetArrayFromImage(fixed)[inside]
@@ -220,12 +233,14 @@ def registration_quality(
         "template_correlation": correlation(reference, image),
         "registration_mi": mutual_information(reference, image),
         "mask_overlap_dice": float(2 * (own & inside).sum() / max(1, own.sum() + inside.sum())),
-        "fov_clipped_fraction": float(np.mean(_on(fixed, to_sitk(ones), transform)[inside] < 0.5)),
+        "fov_clipped_fraction": float(np.mean(clipped)),
     }
 
 
-def _on(grid: sitk.Image, image: sitk.Image, transform: sitk.Transform) -> np.ndarray:
-    return sitk.GetArrayFromImage(sitk.Resample(image, grid, transform, sitk.sitkLinear, 0.0))
+def _on(
+    grid: sitk.Image, image: sitk.Image, transform: sitk.Transform, fill: float = 0.0
+) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.Resample(image, grid, transform, sitk.sitkLinear, fill))
 
 
 def mutual_information(a: np.ndarray, b: np.ndarray, bins: int = 64) -> float:
@@ -262,25 +277,38 @@ def robust_range(img: nib.Nifti1Image) -> nib.Nifti1Image:
     """Clip at the 99.5th percentile of the foreground and scale to 0-1 (float32)."""
     data = np.asarray(img.dataobj, dtype=np.float32)
     foreground = data[data > 0.02 * data.max()]
-    high = float(np.percentile(foreground, 99.5)) if foreground.size else 1.0
-    return nib.Nifti1Image(np.clip(data / high, 0, 1), img.affine)
+    some = foreground.size > 0
+    high = float(np.percentile(foreground, 99.5, overwrite_input=True)) if some else 1.0
+    scaled = data / high
+    return nib.Nifti1Image(np.clip(scaled, 0, 1, out=scaled), img.affine)
 
 
 def _fixed(
-    template: nib.Nifti1Image, template_mask: nib.Nifti1Image, spacing: float, *, dilation_mm: float
-) -> tuple[sitk.Image, sitk.Image]:
-    """Return template and metric mask on a grid of ``spacing`` mm."""
-    mask_data = np.asarray(template_mask.dataobj) > 0
+    template: nib.Nifti1Image, template_mask: nib.Nifti1Image, rims_mm: Sequence[float]
+) -> list[sitk.Image]:
+    """Return template and, for each rim around its brain, a metric mask at 2 mm."""
+    inside = np.asarray(template_mask.dataobj) > 0
     zooms = np.linalg.norm(template_mask.affine[:3, :3], axis=0)
-    if dilation_mm:
-        distance = ndimage.distance_transform_edt(~mask_data, sampling=zooms)
-        mask_data = distance <= dilation_mm
-    mask = to_sitk(nib.Nifti1Image(mask_data.astype(np.float32), template_mask.affine))
-    image = _smoothed(to_sitk(template), spacing)
-    grid = _resized_grid(image, spacing)
-    fixed = sitk.Resample(image, grid, sitk.Transform(), sitk.sitkLinear, 0.0)
-    fixed_mask = sitk.Resample(mask, grid, sitk.Transform(), sitk.sitkLinear, 0.0)
-    return fixed, sitk.Cast(sitk.BinaryThreshold(fixed_mask, 0.5, 2.0), sitk.sitkFloat32)
+    wider = (within(inside, zooms, mm).astype(np.uint8) for mm in rims_mm)
+    return _on_grid(template, *(nib.Nifti1Image(mask, template_mask.affine) for mask in wider))
+
+
+def _on_grid(template: nib.Nifti1Image, *masks: nib.Nifti1Image) -> list[sitk.Image]:
+    """Return template and masks (float32, 0 or 1) on the template's grid at 2 mm."""
+    image = _smoothed(to_sitk(template), GRID_MM)
+    grid = _resized_grid(image, GRID_MM)
+    out = [sitk.Resample(image, grid, sitk.Transform(), sitk.sitkLinear, 0.0)]
+    for mask in masks:
+        soft = (np.asarray(mask.dataobj) > 0).astype(np.float32)
+        found = sitk.Resample(
+            to_sitk(nib.Nifti1Image(soft, mask.affine)),
+            grid,
+            sitk.Transform(),
+            sitk.sitkLinear,
+            0.0,
+        )
+        out.append(sitk.Cast(sitk.BinaryThreshold(found, 0.5, 2.0), sitk.sitkFloat32))
+    return out
 
 
 def _resized_grid(image: sitk.Image, spacing: float) -> sitk.Image:
@@ -315,7 +343,7 @@ def _coarse_affine(
     """Refine a pose at 8 and 4 mm by correlation of every voxel in ``mask``."""
     method = _whole_image_method(mask)
     method.SetMetricAsCorrelation()
-    method.SetOptimizerAsGradientDescentLineSearch(1.0, 40, 1e-4, 8)
+    method.SetOptimizerAsRegularStepGradientDescent(4.0, 0.1, 40, 0.5)  # steps of 4 to 0.1 mm
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetShrinkFactorsPerLevel([4, 2])
     method.SetSmoothingSigmasPerLevel([4, 2])

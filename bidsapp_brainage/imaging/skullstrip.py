@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from bidsapp_brainage.errors import DataError
 
+from .distance import box_around, distance_to
 from .transforms import apply_xfm
 
 STRIPPED_ZERO_FRACTION = 0.4
@@ -52,13 +53,15 @@ def extract_brain(
     DataError
         Less than 500 ml are left: the image is no brain or the registration failed.
     """
-    soft = apply_xfm(_as_float(template_mask), t1w, inverse_xfm, interpolation="linear")
+    soft = apply_xfm(_as_float(template_mask), t1w, inverse_xfm, sparse=True)
     propagated = np.asarray(soft.dataobj) >= 0.5
     data = np.asarray(t1w.dataobj, dtype=np.float32)
     zooms = np.linalg.norm(t1w.affine[:3, :3], axis=0)
     if stripped:
         propagated &= ndimage.binary_fill_holes(data > 0)
-    mask = _one_piece(_refined(propagated, data, zooms))
+    box = box_around(propagated, np.ceil(3 * GROW_MM / zooms).astype(int))
+    mask = np.zeros_like(propagated)
+    mask[box] = _one_piece(_refined(propagated[box], data[box], zooms))
     volume_ml = float(mask.sum()) * float(np.prod(zooms)) / 1000.0
     if volume_ml < MIN_BRAIN_ML:
         raise DataError(
@@ -73,12 +76,10 @@ def _as_float(mask: nib.Nifti1Image) -> nib.Nifti1Image:
     return nib.Nifti1Image((np.asarray(mask.dataobj) > 0).astype(np.float32), mask.affine)
 
 
-def _refined(propagated: np.ndarray, data: np.ndarray, zooms: np.ndarray) -> np.ndarray:
+def _refined(mask: np.ndarray, image: np.ndarray, zooms: np.ndarray) -> np.ndarray:
     """Grow into grey matter next to the mask and shed what is brighter than white matter."""
-    box = _bounding_box(propagated, np.ceil(3 * GROW_MM / zooms).astype(int))
-    mask, image = propagated[box], data[box]
-    inner = ndimage.distance_transform_edt(mask, sampling=zooms)
-    outer = ndimage.distance_transform_edt(~mask, sampling=zooms)
+    inner = distance_to(~mask, zooms)
+    outer = distance_to(mask, zooms)
     low, high = _tissue_range(image[inner > 6.0])
     smooth = ndimage.gaussian_filter(image, 0.5 / zooms)
     tissue = (smooth > low) & (smooth < high)
@@ -87,21 +88,8 @@ def _refined(propagated: np.ndarray, data: np.ndarray, zooms: np.ndarray) -> np.
     rim = (inner > 0) & (inner <= 3.0) & (smooth >= high)
     brain = _smoothed_mask(grown & ~rim, zooms)
     # The template's mask hugs the cortex; cerebrospinal fluid around it belongs inside.
-    distance = ndimage.distance_transform_edt(~brain, sampling=zooms)
-    fluid = (distance <= FLUID_MM) & ((smooth < high) | brain)
-    out = np.zeros_like(propagated)
-    out[box] = _smoothed_mask(fluid, zooms)
-    return out
-
-
-def _bounding_box(mask: np.ndarray, margin: np.ndarray) -> tuple[slice, ...]:
-    if not mask.any():
-        return tuple(slice(0, n) for n in mask.shape)
-    brain_box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    return tuple(
-        slice(max(0, s.start - int(m)), min(n, s.stop + int(m)))
-        for s, m, n in zip(brain_box, margin, mask.shape, strict=True)
-    )
+    fluid = (distance_to(brain, zooms) <= FLUID_MM) & ((smooth < high) | brain)
+    return _smoothed_mask(fluid, zooms)
 
 
 def _tissue_range(sample: np.ndarray) -> tuple[float, float]:
@@ -114,8 +102,8 @@ def _tissue_range(sample: np.ndarray) -> tuple[float, float]:
 
 def _opened(mask: np.ndarray, zooms: np.ndarray, radius_mm: float) -> np.ndarray:
     """Morphological opening with a ball (millimetres), by distance transforms."""
-    eroded = ndimage.distance_transform_edt(mask, sampling=zooms) > radius_mm
-    return np.asarray(ndimage.distance_transform_edt(~eroded, sampling=zooms) <= radius_mm)
+    eroded = distance_to(~mask, zooms) > radius_mm
+    return np.asarray(distance_to(eroded, zooms) <= radius_mm)
 
 
 def _smoothed_mask(mask: np.ndarray, zooms: np.ndarray) -> np.ndarray:

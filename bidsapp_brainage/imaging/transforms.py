@@ -27,7 +27,7 @@ from .conversion import (
 
 # Values of a dataset from which compression pays.
 PACK_FROM = 1000
-# Labels on grids of so many voxels are first looked for in steps, with a margin around (voxels).
+# Images on grids of so many voxels are first looked for in steps, with a margin around (voxels).
 _COARSE_FROM, _COARSE_STEP, _COARSE_MARGIN = 1_000_000, 4, 12
 # Standard deviation of a Gaussian whose full width at half maximum is 1.
 SIGMA_PER_FWHM = 0.425
@@ -153,12 +153,14 @@ def apply_xfm(
     *,
     interpolation: str = "linear",
     fill: float = 0.0,
+    sparse: bool = False,
 ) -> nib.Nifti1Image:
     """Resample a 3D image on the grid of ``reference``; float32, or int32 with ``nearest``.
 
     ``xfm`` maps points of the reference to points of the image: a file, a 4 x 4 RAS matrix or a
     transform. ``interpolation`` is one of ``INTERPOLATORS`` (``nearest`` keeps integer labels), and
-    ``fill`` the value outside the image.
+    ``fill`` the value outside the image. An image that is 0 in most places (``sparse``, as labels
+    are) is only resampled where it is not.
     """
     dtype = np.int32 if interpolation == "nearest" else np.float32
     moving, transform = to_sitk(img, dtype), _as_transform(xfm)
@@ -169,8 +171,8 @@ def apply_xfm(
         return np.asarray(from_sitk(out).dataobj)
 
     shape = reference.shape[:3]
-    if interpolation == "nearest" and fill == 0:
-        return nib.Nifti1Image(_labels(resampled, shape), reference.affine)
+    if (sparse or interpolation == "nearest") and fill == 0:
+        return nib.Nifti1Image(_where_it_is(resampled, shape), reference.affine)
     return nib.Nifti1Image(resampled([slice(0, n) for n in shape]), reference.affine)
 
 
@@ -185,16 +187,17 @@ def _cut(reference: nib.Nifti1Image, part: Sequence[slice]) -> nib.Nifti1Image:
     return nib.Nifti1Image(np.zeros(shape, dtype=np.uint8), affine)
 
 
-def _labels(resampled: Callable[[Sequence[slice]], np.ndarray], shape: Sequence[int]) -> np.ndarray:
-    """Resample labels where there are any: an atlas fills a third of a head and its air.
+def _where_it_is(
+    resampled: Callable[[Sequence[slice]], np.ndarray], shape: Sequence[int]
+) -> np.ndarray:
+    """Resample an image where it is not 0: an atlas fills a third of a head and its air.
 
-    Every fourth voxel tells the box that holds them, which grows while one touches its side.
+    Every fourth voxel tells the box that holds it, which grows while something touches its side.
     """
     whole = [slice(0, n) for n in shape]
     if math.prod(shape) < _COARSE_FROM:
         return resampled(whole)
     seen = np.nonzero(resampled([slice(0, n, _COARSE_STEP) for n in shape]))
-    labels = np.zeros(shape, dtype=np.int32)
     if not seen[0].size:
         return resampled(whole)
     box = [(int(axis.min()) * _COARSE_STEP, int(axis.max()) * _COARSE_STEP + 1) for axis in seen]
@@ -206,12 +209,13 @@ def _labels(resampled: Callable[[Sequence[slice]], np.ndarray], shape: Sequence[
         part = tuple(slice(*each) for each in box)
         found = resampled(part)
         if not _touches_side(found, box, shape):
-            labels[part] = found
-            return labels
+            image = np.zeros(shape, dtype=found.dtype)
+            image[part] = found
+            return image
 
 
 def _touches_side(found: np.ndarray, box: Sequence[tuple[int, int]], shape: Sequence[int]) -> bool:
-    """Whether a label lies at a side of the box that is not one of the image."""
+    """Whether something lies at a side of the box that is not one of the image."""
     for axis, ((low, high), n) in enumerate(zip(box, shape, strict=True)):
         sides = [side for side, inner in ((0, low > 0), (-1, high < n)) if inner]
         if any(found.take(side, axis=axis).any() for side in sides):
