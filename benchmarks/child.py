@@ -19,8 +19,6 @@ from . import rivals
 from .cases import Case, labels_of
 from .measure import Work, memory_mb, paired_seconds
 
-HUGE_PAGES = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=8000000000"
-
 
 def ask(what: str, folder: Path, repeats: int = 1, **environment: str) -> dict[str, float]:
     """Measure something in a child process and return what it prints."""

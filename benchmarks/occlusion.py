@@ -19,11 +19,12 @@ import numpy as np
 import torch
 
 from bidsapp_brainage.explain.engine import Network, OcclusionPlan, Run, trace
+from bidsapp_brainage.running.execute import KEEP_MEMORY
 
 from . import branching, counts, layers, rivals
 from .anatomy import ball, brain, compact_regions
 from .cases import Case, ages, labels_of, occluded
-from .child import HUGE_PAGES, ask, timed_works
+from .child import ask, timed_works
 from .measure import Progress, Row, Work, paired_seconds, print_rows, write_results
 
 RESULTS = Path(__file__).parent / "results" / "occlusion.json"
@@ -228,7 +229,7 @@ class Bench:
 
     def _huge_pages(self) -> list[Row]:
         self._case.save(self._folder)
-        seconds = ask("times", self._folder, self._repeats, GLIBC_TUNABLES=HUGE_PAGES)
+        seconds = ask("times", self._folder, self._repeats, GLIBC_TUNABLES=KEEP_MEMORY)
         self.more["huge_page_seconds"] = seconds
         return huge_page_rows(self._case, seconds)
 

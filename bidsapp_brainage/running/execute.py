@@ -30,6 +30,13 @@ _PLUGIN_ARGUMENTS = MappingProxyType(
 )
 
 
+#: What makes malloc take huge pages and keep what was freed. On a virtual machine, fresh memory in
+#: small pages can cost a stage more time than its work.
+KEEP_MEMORY = (
+    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=8000000000"
+)
+
+
 @contextmanager
 def environment(**values: str) -> Iterator[None]:
     """Set environment variables for this process and its children, and put them back."""
@@ -58,6 +65,8 @@ def run_variables(settings: Settings, home: Path) -> dict[str, str]:
         "TEMPLATEFLOW_AUTOUPDATE": "0",
         "TEMPLATEFLOW_USE_DATALAD": "0",
         "NO_ET": "1",  # nipype must not ask the network for its newest version
+        # read when a process starts
+        "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", KEEP_MEMORY),
         "OMP_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": threads,
         "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",  # N4's field depends on their number

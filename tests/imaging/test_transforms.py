@@ -106,3 +106,15 @@ def test_labels_are_the_same_whether_looked_for_or_not(monkeypatch, shift):
     np.testing.assert_array_equal(np.asarray(found.dataobj), np.asarray(whole.dataobj))
     assert np.asarray(whole.dataobj).any() == (shift < 100)
     assert found.get_data_dtype() == whole.get_data_dtype() == np.int32
+
+
+def test_a_mask_is_the_same_whether_looked_for_or_not(monkeypatch):
+    mask = np.zeros((40, 44, 36), np.float32)
+    mask[14:26, 12:30, 10:25] = 1
+    image = nib.Nifti1Image(mask, np.diag([2.0, 2.0, 2.0, 1.0]))
+    grid = nib.Nifti1Image(np.zeros((90, 80, 85), np.uint8), np.eye(4))
+    turned = affine_of([3.1, -2.3, 16.7, 0, 0, 0, 31.0, 31.0, 31.0])
+    whole = transforms.apply_xfm(image, grid, turned)
+    monkeypatch.setattr(transforms, "_COARSE_FROM", 0)
+    found = transforms.apply_xfm(image, grid, turned, sparse=True)
+    np.testing.assert_allclose(found.get_fdata(), whole.get_fdata(), atol=1e-5)

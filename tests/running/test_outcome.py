@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from bidsapp_brainage.errors import UsageError
-from bidsapp_brainage.running.execute import configure, read_plugin
+from bidsapp_brainage.running.execute import KEEP_MEMORY, configure, read_plugin, run_variables
 from bidsapp_brainage.running.monitor import Monitor
 from bidsapp_brainage.running.outcome import (
     Crash,
@@ -187,3 +187,14 @@ def test_plugin_file(tmp_path: Path) -> None:
         path.write_text(bad)
         with pytest.raises(UsageError, match="--use-plugin"):
             read_plugin(path)
+
+
+@pytest.mark.parametrize("own", [None, "glibc.malloc.arena_max=2"])
+def test_children_keep_their_memory_unless_the_user_says_how(monkeypatch, tmp_path, own) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if own is not None:
+        monkeypatch.setenv("GLIBC_TUNABLES", own)
+    settings = SimpleNamespace(
+        resources=SimpleNamespace(omp_nthreads=1), execution=SimpleNamespace(work_dir=tmp_path)
+    )
+    assert run_variables(settings, tmp_path)["GLIBC_TUNABLES"] == (own or KEEP_MEMORY)
