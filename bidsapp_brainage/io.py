@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _ID_COLUMNS = ("participant_id", "session_id", "run_id")
-_GZIP_LEVEL = 1  # level 6 costs twice the time for two per cent of size
+_GZIP_LEVEL = 1  # level 6 costs twice the time for three per cent of size
 _MAX_JSON_MB = 50  # BIDS sidecars and cards have less than 1
 _MAX_IMAGE_GB = 2  # a T1w of 0.25 mm has 1
 _HEADER_BYTES = 540  # of NIfTI-2, the longer one

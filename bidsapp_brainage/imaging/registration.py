@@ -343,7 +343,7 @@ def _coarse_affine(
     """Refine a pose at 8 and 4 mm by correlation of every voxel in ``mask``."""
     method = _whole_image_method(mask)
     method.SetMetricAsCorrelation()
-    method.SetOptimizerAsRegularStepGradientDescent(4.0, 0.1, 40, 0.5)  # steps of 4 to 0.1 mm
+    method.SetOptimizerAsRegularStepGradientDescent(8.0, 0.1, 100, 0.8)  # steps of 8 to 0.1 mm
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetShrinkFactorsPerLevel([4, 2])
     method.SetSmoothingSigmasPerLevel([4, 2])

@@ -49,8 +49,9 @@ def test_tilted_and_swapped_heads_are_found(head, template, template_mask, angle
 
 
 @pytest.mark.slow
-def test_affine_is_recovered_and_repeatable(head, template, template_mask) -> None:
-    true = rigid((-25, 8, 5), (12, -15, 8)) @ np.diag([0.95, 0.9, 1.05, 1.0])
+@pytest.mark.parametrize("angles", [(-25, 8, 5), (0, 30, -25)])  # between those that are tried
+def test_affine_is_recovered_and_repeatable(head, template, template_mask, angles) -> None:
+    true = rigid(angles, (12, -15, 8)) @ np.diag([0.95, 0.9, 1.05, 1.0])
     img = moved(head, true)
     found = registration.fit_affine(img, template, template_mask, stripped=False, sloppy=True)
     again = registration.fit_affine(img, template, template_mask, stripped=False, sloppy=True)
