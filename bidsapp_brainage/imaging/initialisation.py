@@ -44,8 +44,12 @@ def best_poses(
     face.
     """
     search = _TranslationSearch(*_coarse(t1w), _kernel(template, mask))
-    tried = sorted(candidate_rotations(), key=lambda turn: -search.pose(*turn, MIDDLE_SCALE).score)
-    poses = [search.pose(*turn, scale) for scale in SCALES for turn in tried[:N_ROTATIONS]]
+    tried = [
+        (rotation, bonus, search.pose(rotation, bonus, MIDDLE_SCALE).score)
+        for rotation, bonus in candidate_rotations()
+    ]
+    best = sorted(tried, key=lambda turn: -turn[2])[:N_ROTATIONS]
+    poses = [search.pose(turn, bonus, scale) for scale in SCALES for turn, bonus, _ in best]
     return sorted(poses, key=lambda pose: -pose.score)[:n]
 
 
