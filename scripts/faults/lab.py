@@ -88,7 +88,8 @@ class Run:
         lines = [line for line in self.log.splitlines() if " ERROR: " in line]
         rows = re.findall(r"^  (sub-\S+ +.+)$", self.log, re.MULTILINE)
         told = rows[:1] or [line.partition(" ERROR: ")[2] for line in lines[-1:]]
-        return " ".join(told[0].split()) if told else ""
+        text = told[0].replace(str(self.log_file.parent), "FOLDER") if told else ""
+        return " ".join(text.split())
 
 
 def _kill(process: psutil.Process) -> None:
