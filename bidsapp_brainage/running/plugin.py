@@ -7,6 +7,7 @@ its own: a killed process is that node's failure and nobody else's, and its memo
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import itertools
@@ -23,7 +24,7 @@ from scipy import sparse
 
 from bidsapp_brainage.io import has_room, tells_of_full_disk
 from bidsapp_brainage.running.children import end, forkserver, obituary, settle_in
-from bidsapp_brainage.running.recording.resources import sample_this_process
+from bidsapp_brainage.running.recording.resources import sampled
 
 LOGGER = logging.getLogger("bidsapp_brainage")
 _LEAST_MEMORY_GB = 0.01  # of MultiProcPlugin._send_procs_to_workers
@@ -82,9 +83,9 @@ class OneProcessPerNode(MultiProcPlugin):
         self._taskid += 1
         receiver, sender = self._context.Pipe(duplex=False)
         level = self.plugin_args.get("log_level", logging.WARNING)
-        sampled = self.plugin_args.get("sampled", False)
+        samples = self.plugin_args.get("sampled", False)
         process = self._context.Process(
-            target=_run_in_child, args=(node, updatehash, self._taskid, sender, level, sampled)
+            target=_run_in_child, args=(node, updatehash, self._taskid, sender, level, samples)
         )
         process.start()
         sender.close()  # the child's end only: then a dead child reads as the end of the pipe
@@ -141,13 +142,13 @@ class _Dependencies(sparse.lil_matrix):
 
 
 def _run_in_child(
-    node: Any, updatehash: bool, taskid: int, sender: Connection, log_level: int, sampled: bool
+    node: Any, updatehash: bool, taskid: int, sender: Connection, log_level: int, samples: bool
 ) -> None:
     """Run one node and send its result, or what went wrong, to the parent."""
     settle_in(sender, log_level)
-    if sampled:
-        sample_this_process()
-    sender.send(_outcome(node, updatehash, taskid))
+    with sampled(Path(node.base_dir)) if samples else contextlib.nullcontext():
+        outcome = _outcome(node, updatehash, taskid)
+    sender.send(outcome)
     sender.close()
 
 

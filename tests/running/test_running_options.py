@@ -79,6 +79,7 @@ def test_stages_are_sampled_when_asked(tmp_path, scan, sampled) -> None:
     monitor.write_timings(output, "01", "x")
     written = output / "sub-01" / "log" / "x" / "resources.tsv"
     assert written.is_file() is sampled
+    assert not [*Path().glob(".proc-*"), *tmp_path.rglob(".proc-*"), *tmp_path.rglob(".samples-*")]
     assert written.with_name("timings.tsv").is_file()
     if sampled:
         table = io.read_tsv(written)

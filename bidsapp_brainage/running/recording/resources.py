@@ -6,19 +6,28 @@ result of the node.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 FILE = "resources.tsv"
 _MB_PER_GIB = 2**30 / 1e6
 
 
-def sample_this_process() -> None:
-    """Let nipype sample every node that runs in this process from now on."""
+@contextlib.contextmanager
+def sampled(folder: Path) -> Iterator[None]:
+    """Let nipype sample every node that runs in this process; its files lie in `folder` meanwhile.
+
+    Without that they would stay wherever the run was started.
+    """
     from nipype import config
 
+    folder.mkdir(parents=True, exist_ok=True)
     config.enable_resource_monitor()
+    with TemporaryDirectory(dir=folder, prefix=".samples-") as own, contextlib.chdir(own):
+        yield
 
 
 def read_samples(node: Any) -> list[dict[str, float]]:
