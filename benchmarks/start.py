@@ -3,7 +3,8 @@
 ``python -m benchmarks.start --people 10000 [--wire 100] [-- OPTIONS]``: the command on a dataset of
 as many people, until the first scan begins: seconds, processor seconds and the peak of memory. The
 user's TemplateFlow home holds the place holders of all templates, as TemplateFlow makes them
-itself. Then some scans of it are wired, in a process of their own. OPTIONS go to the app.
+itself. Then some scans of it are wired, and nipype runs nodes that do nothing, each in a process of
+their own. OPTIONS go to the app.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import psutil
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec
 
 from benchmarks.measure import Row, memory_mb, print_rows
+from bidsapp_brainage.interfaces.base import StageInterface
 
 FIRST_S, FIRST_GB = 10.0, 1.5
 WIRE_GB = 2.0
@@ -130,6 +134,65 @@ def wired(folder: Path, count: int) -> list[Row]:
     ]
 
 
+class _Passed(BaseInterfaceInputSpec):
+    in_file = File(exists=True)
+
+
+class _PassedOn(TraitedSpec):
+    out_file = File(exists=True)
+
+
+class _Pass(StageInterface):
+    """A stage that does nothing: it hands on a link to its input."""
+
+    input_spec = _Passed
+    output_spec = _PassedOn
+
+    def _run_interface(self, runtime: Any) -> Any:
+        made = Path(self._file(runtime, "out.nii.gz"))
+        made.hardlink_to(self.inputs.in_file)
+        self._results["out_file"] = str(made)
+        return runtime
+
+
+def engine(folder: Path, nodes: int, own_process: bool) -> float:
+    """Processor seconds of a node without work of its own, on an image of 10 MB."""
+    from nipype.pipeline import engine as pe
+
+    from bidsapp_brainage.running.execute import configure, run_workflow
+    from bidsapp_brainage.running.monitor import Monitor
+    from bidsapp_brainage.settings import Resources
+
+    folder.mkdir()
+    image = folder / "image.nii.gz"
+    image.write_bytes(os.urandom(10_000_000))
+    workflow = pe.Workflow("wf", base_dir=str(folder))
+    for number in range(nodes):
+        interface = _Pass(in_file=str(image))
+        node = pe.Node(interface, name=f"n{number}", run_without_submitting=not own_process)
+        workflow.add_nodes([node])
+    configure(workflow, [], output_dir=folder / "out", run_uuid="x")
+    begin = _processor_seconds()
+    run_workflow(workflow, Resources(nprocs=2), Monitor([]), memory_gb=4, log_level=50)
+    return (_processor_seconds() - begin) / nodes
+
+
+def _processor_seconds() -> float:
+    """Of this process, of those that run, and of those that have ended."""
+    me = psutil.Process()
+    return sum(sum(each.cpu_times()[:4]) for each in (me, *me.children(recursive=True)))
+
+
+def engine_rows(folder: Path, count: int = 24) -> list[Row]:
+    """What nipype costs by itself: nodes in processes of their own, and in the run's process."""
+    engine(folder / "first", 2, own_process=True)  # starts the process that all are forked from
+    apart, inside = (engine(folder / str(own), count, own) for own in (True, False))
+    return [
+        Row("a node in a process of its own, without its work, processor", apart, "s"),
+        Row("a node in the run's process, without its work, processor", inside, "s"),
+    ]
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Make the dataset, start the app on it, wire, and print what it cost."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -151,6 +214,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.wire:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                 rows += pool.submit(wired, folder, args.wire).result()
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                rows += pool.submit(engine_rows, folder).result()
     print_rows(rows)
 
 

@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.bids.names import scan_entities
@@ -215,8 +216,6 @@ def _named_as_its_folder(path: Path, bids_dir: Path) -> bool:
 
 def _listed(bids_dir: Path, subjects: Sequence[str], query: Mapping[str, object]) -> Iterator[Path]:
     """Files of participants that a query matches, from their folders and names."""
-    from bids.layout import parse_file_entities
-
     entities = _asked(frozenset(query))
     wanted = {name: _values(name, value) for name, value in query.items()}
     endings = wanted["extension"]
@@ -230,8 +229,9 @@ def _listed(bids_dir: Path, subjects: Sequence[str], query: Mapping[str, object]
                     continue
                 path = Path(folder, name)
                 inside = f"/{path.relative_to(bids_dir).as_posix()}"
-                found = parse_file_entities(inside, entities=entities)
-                if all(_matches(found.get(name), wanted[name]) for name in wanted):
+                # As bids.layout.parse_file_entities does, which makes other objects of each path.
+                file = SimpleNamespace(path=inside)
+                if all(_matches(each.match_file(file), wanted[each.name]) for each in entities):
                     yield path
 
 
