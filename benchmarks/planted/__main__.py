@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         for cell in cells:
             training.train(cell, args.folder / cell.name)
             explaining.explain(cell, args.folder / cell.name)
-        if args.people:
+        if args.people and args.response:
             _respond(args.people, args.response, args.folder)
     for title, table in tables(cells, args.folder).items():
         print(f"\n{title}\n\n{table}")
