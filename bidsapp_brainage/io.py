@@ -207,10 +207,10 @@ def _cell(value: object) -> str:
     return text or "n/a"
 
 
-def read_tsv(path: Path, *, as_text: bool = False) -> pd.DataFrame:
+def read_tsv(path: Path | IO[bytes], *, as_text: bool = False) -> pd.DataFrame:
     """Read a BIDS TSV: ``n/a`` becomes missing; identifiers stay text (leading zeros are kept).
 
-    With `as_text` every column stays text.
+    With `as_text` every column stays text; else all of its rows decide about the type of a column.
 
     Raises
     ------
@@ -227,6 +227,7 @@ def read_tsv(path: Path, *, as_text: bool = False) -> pd.DataFrame:
             keep_default_na=False,
             dtype=str if as_text else dict.fromkeys(_ID_COLUMNS, str),
             encoding="utf-8-sig",
+            low_memory=False,
         )
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.") from error

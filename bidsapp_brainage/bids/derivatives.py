@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,7 +60,8 @@ class Derivatives:
     """Files of the participant level in one folder.
 
     Of participants, sessions and runs (labels without prefix) only the named ones count; empty
-    means all.
+    means all. So it is with `outputs`, keys of their cards: whoever asks for few of the files of
+    many people gets them sooner.
 
     Attributes
     ----------
@@ -77,16 +79,17 @@ class Derivatives:
         participants: Sequence[str] = (),
         sessions: Sequence[str] = (),
         runs: Sequence[str] = (),
+        outputs: Sequence[str] = (),
     ) -> None:
         wanted = {"sub": participants, "ses": sessions, "run": runs}
+        asked = [card for card in OUTPUTS if not outputs or card.key in outputs]
         names = [
             (level, path, name)
-            for level, path in _paths(Path(output_dir), participants)
+            for level, path in _paths(Path(output_dir), participants, asked)
             for name in [parse_name(path)]
             if all(not labels or name.get(key) in labels for key, labels in wanted.items())
         ]
-        models = _models(name for _, _, name in names)
-        cards = _cards([*models, ""])
+        cards = _cards(asked, [*_models(name for _, _, name in names), ""])
         files = (_identify(path, name, level, cards) for level, path, name in names)
         self.files = tuple(file for file in files if file is not None)
         self.problems: list[str] = []
@@ -147,15 +150,32 @@ def tried_participants(output_dir: Path) -> set[str]:
     return folders | {path.stem for path in Path(output_dir).glob("sub-*.html")}
 
 
-def _paths(output_dir: Path, participants: Sequence[str]) -> list[tuple[str, Path]]:
-    paths = [
-        (level, path)
-        for subject in participants or ["*"]
-        for between in ("", "ses-*/")
-        for level, folder in _FOLDERS.items()
-        for path in output_dir.glob(f"sub-{subject}/{between}{folder}/sub-{subject}_*")
-    ]
-    return sorted(paths, key=lambda item: item[1])
+def _paths(
+    output_dir: Path, participants: Sequence[str], cards: Sequence[Output]
+) -> Iterator[tuple[str, Path]]:
+    """Files whose names end like those of these cards, sorted by path."""
+    ends = {
+        level: tuple({f"_{card.suffix}{card.extension}" for card in cards if card.level == level})
+        for level in _FOLDERS
+    }
+    known = [f"sub-{label}" for label in participants] or _names(output_dir, "sub-")
+    for subject in sorted(set(known)):
+        root = output_dir / subject
+        sessions = [root / name for name in sorted(_names(root, "ses-"))]
+        for folder in (root, *sessions):
+            for level, name in _FOLDERS.items():
+                place = folder / name
+                for file in sorted(_names(place, f"{subject}_")) if ends[level] else ():
+                    if file.endswith(ends[level]):
+                        yield level, place / file
+
+
+def _names(folder: Path, beginning: str) -> list[str]:
+    """What a folder holds under names that begin so; nothing if it is none."""
+    try:
+        return [name for name in os.listdir(folder) if name.startswith(beginning)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _models(names: Iterable[Mapping[str, str]]) -> list[str]:
@@ -170,10 +190,12 @@ def _models(names: Iterable[Mapping[str, str]]) -> list[str]:
     )
 
 
-def _cards(models: Sequence[str]) -> dict[tuple[str, ...], list[tuple[Output, str]]]:
+def _cards(
+    asked: Sequence[Output], models: Sequence[str]
+) -> dict[tuple[str, ...], list[tuple[Output, str]]]:
     """Cards, with the model that they speak of, by level, suffix, extension and ``desc``."""
     cards: dict[tuple[str, ...], list[tuple[Output, str]]] = {}
-    for card in OUTPUTS:
+    for card in asked:
         for model in models:
             if bool(model) == ("{model}" in card.desc):
                 desc = card.desc.format(model=model)

@@ -366,7 +366,7 @@ def _predictions_known(model: str, output_dir: Path) -> None:
     if model == all_options()["model"].default:
         return  # nobody named it
     label = Path(model).name.removesuffix(".json")
-    there = sorted({file.model for file in Derivatives(output_dir).select("brainage")})
+    there = sorted({file.model for file in Derivatives(output_dir, outputs=["brainage"]).files})
     if there and label not in there:  # without any, the level itself says so
         raise UsageError(
             f"--model {model}: {output_dir} has no predictions of it, but of {', '.join(there)}. "

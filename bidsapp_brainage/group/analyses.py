@@ -180,7 +180,6 @@ ANALYSES: tuple[OfSample | OfAtlas, ...] = (
         ("reliability", "change"), lambda s, _: repeats.reliability_and_change(s.scans, s.repeats)
     ),
     OfSample(("pace", "pacepower"), lambda s, _: repeats.pace(s.scans, s.study.columns.reference)),
-    OfAtlas(("group_occlusion",), lambda s, a, _: Findings({"group_occlusion": a.result.table})),
     OfAtlas(
         ("occlusionstats",),
         lambda s, a, _: contributions.mean_contributions(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,10 +16,27 @@ from bidsapp_brainage.bids.derivatives import (
     tried_participants,
 )
 from bidsapp_brainage.bids.names import sidecar_path
+from bidsapp_brainage.bids.small_tables import ReadTogether, read_facts, read_tables
 from bidsapp_brainage.catalogue.lookup import OUTPUTS, voxel_maps
 from bidsapp_brainage.errors import NoInputError
+from bidsapp_brainage.group.store import FOLDER, IDENTITY, PooledTable, SmallTable
+from bidsapp_brainage.io import write_text
 
-IDENTITY = ["participant_id", "session_id", "run_id", "scan"]
+_POOLED = tuple(card for card in OUTPUTS if card.pooled)
+_MAP = "map_grid"
+
+#: Columns of tables of regions that the analyses read; ten million rows have no room for others.
+_NEEDED: Mapping[str, Sequence[str]] = {
+    "table": [
+        *IDENTITY, "index", "name", "hemisphere", "lobe", "network", "n_voxels", "volume_mm3",
+        "baseline", "delta_age", "abs_delta_age", "delta_age_per_ml", "delta_age_sd_members",
+        "nosa_importance", "null_mean", "z_null", "delta_age_mirrored",
+    ],
+    "baselines": [
+        *IDENTITY, "baseline", "index", "name", "n_voxels", "delta_age", "delta_age_sd_members",
+        "delta_age_per_ml",
+    ],
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,6 +52,8 @@ class AtlasResult:
         a frame, which may be empty.
     maps : dict
         Occlusion map in template space by scan.
+    contributions : PooledTable
+        All columns of the tables of regions, of which ``frames`` have those that are analysed.
     """
 
     entities: dict[str, str]
@@ -42,6 +61,7 @@ class AtlasResult:
     frames: Mapping[str, pd.DataFrame]
     maps: dict[str, Path]
     provenance: dict[str, object]
+    contributions: PooledTable
 
     @property
     def title(self) -> str:
@@ -131,14 +151,24 @@ def collect(
     NoInputError
         If the folder holds no prediction for this selection.
     """
-    derivatives = Derivatives(output_dir, participants=participants, sessions=sessions, runs=runs)
     known = _participants(output_dir, participants)
-    labels = sorted({file.model for file in derivatives.select("brainage")})
-    models = [_model(derivatives, label, known) for label in labels]
+    pooling = _Pooling(
+        output_dir,
+        Derivatives(
+            output_dir,
+            participants=participants,
+            sessions=sessions,
+            runs=runs,
+            outputs=[*(card.key for card in (*_POOLED, *voxel_maps())), _MAP],
+        ),
+        "selected" if participants or sessions or runs else "all",
+    )
+    labels = sorted({file.model for file in pooling.files if file.output.key == "brainage"})
+    models = [_model(pooling, label, known) for label in labels]
     models = [model for model in models if not model.brainage.empty]
     if not models:
-        raise NoInputError(_nothing_found(output_dir, derivatives.problems))
-    return Collection(tuple(models), tuple(derivatives.problems))
+        raise NoInputError(_nothing_found(output_dir, pooling.problems))
+    return Collection(tuple(models), tuple(pooling.problems))
 
 
 def _nothing_found(output_dir: Path, problems: Sequence[str]) -> str:
@@ -156,22 +186,72 @@ def _participants(output_dir: Path, wanted: Sequence[str]) -> set[str]:
     return known & {f"sub-{label}" for label in wanted} if wanted else known
 
 
-def _model(derivatives: Derivatives, label: str, known: set[str]) -> ModelResult:
-    own = [file for file in derivatives.files if file.model == label]
-    frames = _frames(derivatives, [file for file in own if not file.atlas], of_atlas=False)
-    provenance, differing = _shared_facts(
-        derivatives, [file for file in own if file.output.key == "brainage"]
+class _Pooling:
+    """Pooled tables of the files that were found, and what could not be read."""
+
+    def __init__(self, output_dir: Path, derivatives: Derivatives, place: str) -> None:
+        self.files = derivatives.files
+        self._root, self._folder = output_dir, output_dir / FOLDER / place
+        self.problems: list[str] = []
+        write_text(output_dir / FOLDER.parent / ".gitignore", "*\n")
+
+    def table(self, files: Sequence[Derivative]) -> PooledTable:
+        """The tables of these files, which have one card, one model and one atlas."""
+        return self._pooled(files, [file.path for file in files], "", read_tables)
+
+    def facts(self, files: Sequence[Derivative]) -> pd.DataFrame:
+        """Top-level facts of their sidecars: ``scan``, ``fact``, ``value``."""
+        paths = [sidecar_path(file.path) for file in files]
+        return self._pooled(files, paths, "_sidecars", read_facts).frame(compact=True)
+
+    def _pooled(
+        self,
+        files: Sequence[Derivative],
+        paths: Sequence[Path],
+        kind: str,
+        reader: Callable[[Sequence[Path]], ReadTogether],
+    ) -> PooledTable:
+        name = "none"
+        if files:
+            first = files[0]
+            labels = [*(f"{key}-{label}" for key, label in first.atlas), first.output.key]
+            name = "_".join(filter(None, [first.model, first.space, *labels])) + kind
+        small = [_small_table(file, path) for file, path in zip(files, paths, strict=True)]
+        pooled = PooledTable(self._root, self._folder / name, small, reader)
+        self.problems += pooled.problems
+        return pooled
+
+
+def _small_table(file: Derivative, path: Path) -> SmallTable:
+    labels = dict(file.scan)
+    return SmallTable(
+        path,
+        participant_id=f"sub-{labels['sub']}",
+        session_id=f"ses-{labels['ses']}" if "ses" in labels else None,
+        run_id=f"run-{labels['run']}" if "run" in labels else None,
+        scan=scan_name(file.scan),
     )
+
+
+def _model(pooling: _Pooling, label: str, known: set[str]) -> ModelResult:
+    own = [file for file in pooling.files if file.model == label]
+    by_key = _by_key(file for file in own if not file.atlas)
+    frames = {
+        card.key: pooling.table(by_key.get(card.key, [])).frame()
+        for card in _POOLED
+        if "atlas" not in card.entities
+    }
+    provenance, differing = _shared_facts(pooling.facts(by_key.get("brainage", [])))
     places = {(file.atlas, file.space) for file in own if file.output.key == "table"}
     return ModelResult(
         label=label,
         frames=frames,
         atlases=tuple(
-            _atlas(derivatives, [file for file in own if (file.atlas, file.space) == place])
+            _atlas(pooling, [file for file in own if (file.atlas, file.space) == place])
             for place in sorted(places)
         ),
         maps={
-            card.key: {scan_name(f.scan): f.path for f in own if f.output.key == card.key}
+            card.key: {scan_name(f.scan): f.path for f in by_key.get(card.key, [])}
             for card in voxel_maps()
         },
         provenance=provenance,
@@ -180,69 +260,58 @@ def _model(derivatives: Derivatives, label: str, known: set[str]) -> ModelResult
     )
 
 
-def _atlas(derivatives: Derivatives, own: list[Derivative]) -> AtlasResult:
+def _atlas(pooling: _Pooling, own: list[Derivative]) -> AtlasResult:
     """All files of one model with one atlas in one space."""
-    space = own[0].space
-    maps = [file for file in own if file.output.key == "map_grid"]
+    space, by_key = own[0].space, _by_key(own)
+    tables = {
+        card.key: pooling.table(by_key.get(card.key, []))
+        for card in _POOLED
+        if "atlas" in card.entities
+    }
+    contributions = tables["table"].frame(_NEEDED["table"], compact=True)
+    # The rows of the first baseline stand in both tables.
+    main = str(contributions["baseline"].iloc[0]) if len(contributions) else ""
+    frames = {
+        key: table.frame(
+            _NEEDED.get(key, ()), compact=True, without=main if key == "baselines" else ""
+        )
+        for key, table in tables.items()
+        if key != "table"
+    }
     return AtlasResult(
         entities=dict(own[0].atlas),
         space=space,
-        frames=_frames(derivatives, own, of_atlas=True),
-        maps={scan_name(file.scan): file.path for file in maps if space},
-        provenance=_shared_facts(derivatives, [file for file in own if file.output.key == "table"])[
-            0
-        ],
+        frames={"table": contributions, **frames},
+        maps={scan_name(file.scan): file.path for file in by_key.get(_MAP, []) if space},
+        provenance=_shared_facts(pooling.facts(by_key["table"]))[0],
+        contributions=tables["table"],
     )
 
 
-def _frames(
-    derivatives: Derivatives, own: Sequence[Derivative], *, of_atlas: bool
-) -> dict[str, pd.DataFrame]:
-    """One frame per pooled output, of an atlas or of none."""
-    return {
-        card.key: _pooled(derivatives, [file for file in own if file.output.key == card.key])
-        for card in OUTPUTS
-        if card.pooled and ("atlas" in card.entities) == of_atlas
-    }
+def _by_key(files: Iterable[Derivative]) -> dict[str, list[Derivative]]:
+    found: dict[str, list[Derivative]] = {}
+    for file in files:
+        found.setdefault(file.output.key, []).append(file)
+    return found
 
 
-def _pooled(derivatives: Derivatives, files: Sequence[Derivative]) -> pd.DataFrame:
-    frames = [
-        _with_identity(rows, file) for file in files if (rows := derivatives.rows(file)) is not None
-    ]
-    if not frames:
-        return pd.DataFrame(columns=IDENTITY)
-    # An all-missing column of one scan must not decide about the type of the column.
-    return pd.concat(frames, ignore_index=True).infer_objects()
+def _shared_facts(facts: pd.DataFrame) -> tuple[dict[str, object], dict[str, list[str]]]:
+    """Top-level facts that are equal in all sidecars, and the values of those that are not.
 
-
-def _with_identity(table: pd.DataFrame, file: Derivative) -> pd.DataFrame:
-    labels = dict(file.scan)
-    identity: dict[str, object] = {
-        "participant_id": f"sub-{labels['sub']}",
-        "session_id": f"ses-{labels['ses']}" if "ses" in labels else None,
-        "run_id": f"run-{labels['run']}" if "run" in labels else None,
-        "scan": scan_name(file.scan),
-    }
-    rest = table.drop(columns=[name for name in IDENTITY if name in table])
-    front = pd.DataFrame(identity, index=rest.index, columns=IDENTITY)
-    return pd.concat([front, rest], axis=1)
-
-
-def _shared_facts(
-    derivatives: Derivatives, files: Sequence[Derivative]
-) -> tuple[dict[str, object], dict[str, list[str]]]:
-    """Top-level facts that are equal in all sidecars, and the values of those that are not."""
-    read = [derivatives.facts(sidecar_path(file.path)) for file in files]
-    contents = [facts for facts in read if facts]
-    names = list(dict.fromkeys(name for facts in contents for name in facts))
+    `facts` has ``scan``, ``fact`` and ``value`` (JSON); scans without sidecar do not count.
+    """
     shared, differing = {}, {}
-    for name in names:
-        values = [json.dumps(facts.get(name), sort_keys=True) for facts in contents]
-        if len(set(values)) == 1:
-            shared[name] = contents[0][name]
+    if facts.empty:
+        return shared, differing
+    scans = facts["scan"].unique()
+    for name, rows in facts.groupby("fact", sort=False, observed=True):
+        values = rows["value"].unique()
+        if len(values) == 1 and len(rows) == len(scans):
+            shared[str(name)] = json.loads(values[0])
         elif name in _MUST_AGREE:
-            differing[name] = [_MUST_AGREE[name](facts.get(name)) for facts in contents]
+            words = {text: _MUST_AGREE[str(name)](json.loads(text)) for text in values}
+            of_scans = rows.set_index("scan")["value"].map(words).reindex(scans)
+            differing[str(name)] = of_scans.fillna(_MUST_AGREE[str(name)](None)).tolist()
     return shared, differing
 
 

@@ -21,7 +21,10 @@ from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.group.analyses import Summary, Tables
 from bidsapp_brainage.group.collect import AtlasResult
 from bidsapp_brainage.group.notes import Note
-from bidsapp_brainage.io import load_nifti, save_nifti, write_json, write_tsv
+from bidsapp_brainage.io import load_nifti, save_nifti, write_json, write_lines, write_tsv
+
+#: The rows of all scans and regions: too many to be held at once.
+_ALL_REGIONS = "group_occlusion"
 
 
 def group_path(output_dir: Path, label: str, key: str, entities: Mapping[str, str]) -> Path:
@@ -43,17 +46,28 @@ def write_tables(output_dir: Path, summary: Summary) -> list[Path]:
     written = []
     for tables, entities in places:
         keys = [card.key for card in cards if ("atlas" in card.entities) == bool(entities)]
-        for key in (key for key in keys if key not in tables):
+        for key in (key for key in keys if key not in (*tables, _ALL_REGIONS)):
             path = group_path(output_dir, summary.model.label, key, entities)
             path.unlink(missing_ok=True)
             sidecar_path(path).unlink(missing_ok=True)
         for key, table in tables.items():
             path = group_path(output_dir, summary.model.label, key, entities)
             write_tsv(path, table)
-            content = sidecar(output(key).suffix, list(table.columns), **_provenance(summary))
-            write_json(sidecar_path(path), content)
+            _describe(path, key, list(table.columns), summary)
             written.append(path)
+    absent = summary.left_out
+    for atlas in summary.model.atlases:
+        path = group_path(output_dir, summary.model.label, _ALL_REGIONS, atlas.entities)
+        write_lines(path, atlas.contributions.lines(absent))
+        _describe(path, _ALL_REGIONS, atlas.contributions.columns, summary)
+        written.append(path)
     return written
+
+
+def _describe(path: Path, key: str, columns: Sequence[str], summary: Summary) -> None:
+    """Write the dictionary of a table."""
+    content = sidecar(output(key).suffix, list(columns), **_provenance(summary))
+    write_json(sidecar_path(path), content)
 
 
 def _provenance(summary: Summary) -> dict[str, object]:

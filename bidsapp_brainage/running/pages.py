@@ -117,7 +117,7 @@ def rewrite_pages(settings: Settings) -> int:
         Nothing lies there of any wanted participant.
     """
     output_dir, wanted = settings.output_dir, settings.selection.participant_label
-    predictions = Derivatives(output_dir, participants=wanted).select("brainage")
+    predictions = Derivatives(output_dir, participants=wanted, outputs=["brainage"]).files
     known = {dict(file.scan)["sub"] for file in predictions} | set(logged_subjects(output_dir))
     subjects = sorted(known & set(wanted) if wanted else known)
     if not subjects:

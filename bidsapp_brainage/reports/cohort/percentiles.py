@@ -25,7 +25,7 @@ FEWEST = 5  # scans among which a percentile says something
 def read_quality(output_dir: Path) -> QualityOfAll:
     """Read the quality metrics of all scans in a folder; tables that are broken do not count."""
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for file in Derivatives(output_dir).select("qc"):
+    for file in Derivatives(output_dir, outputs=["qc"]).files:
         rows = read_rows(file.path)
         for name in quality_metrics():
             for row in rows:

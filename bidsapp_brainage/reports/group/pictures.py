@@ -151,7 +151,8 @@ def anatomies(
     results: StoredResults, space: str, shape: tuple[int, ...], affine: np.ndarray
 ) -> list[nib.Nifti1Image]:
     """Inputs of the network on one grid, of at most 20 scans."""
-    files = Derivatives(results.output_dir).select("input", model=results.label, space=space)
+    found = Derivatives(results.output_dir, outputs=["brainage", "input"])
+    files = found.select("input", model=results.label, space=space)
     images = []
     for file in files[:MAX_ANATOMIES]:
         try:
