@@ -124,6 +124,15 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+def write_lines(path: Path, portions: Iterable[str]) -> None:
+    """Write UTF-8 text that is too large to be held at once, atomically."""
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        file.writelines(portions)
+
+
 def write_json(path: Path, obj: object) -> None:
     """Write JSON (insertion order, indent 2, trailing newline; NaN becomes ``null``)."""
     write_text(path, json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -173,7 +173,8 @@ def _paths(
 def _names(folder: Path, beginning: str) -> list[str]:
     """What a folder holds under names that begin so; nothing if it is none."""
     try:
-        return [name for name in os.listdir(folder) if name.startswith(beginning)]
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if entry.name.startswith(beginning)]
     except (FileNotFoundError, NotADirectoryError):
         return []
 

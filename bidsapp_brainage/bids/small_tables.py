@@ -91,9 +91,7 @@ def _split(path: Path) -> tuple[bytes, bytes]:
     return header, body
 
 
-def _parsed(
-    header: bytes, bodies: Sequence[bytes]
-) -> tuple[pd.DataFrame, list[int]] | None:
+def _parsed(header: bytes, bodies: Sequence[bytes]) -> tuple[pd.DataFrame, list[int]] | None:
     """Rows of several files and how many each has; None where they do not fit together."""
     counts = [body.count(b"\n") for body in bodies]
     try:

@@ -17,7 +17,9 @@ MIN_REGIONS_FOR_ADJUSTMENT = 3
 
 
 def nosa_importance(
-    predicted_occluded: NDArray[np.floating], predicted: float, age: float | None
+    predicted_occluded: NDArray[np.floating],
+    predicted: float | NDArray[np.floating],
+    age: float | NDArray[np.floating] | None,
 ) -> NDArray[np.float64]:
     """Published NOSA importance, ``||age - occluded| - |age - intact||`` in years.
 
@@ -25,10 +27,10 @@ def nosa_importance(
     ----------
     predicted_occluded : ndarray, shape (n_regions,)
         Predicted age with each region occluded, in years; NaN where a region is empty.
-    predicted : float
+    predicted : float or ndarray, shape (n_regions,)
         Predicted age of the intact brain, in years.
-    age : float or None
-        Chronological age in years; without it every importance is NaN.
+    age : float, ndarray of shape (n_regions,) or None
+        Chronological age in years; where it is unknown the importance is NaN.
 
     Returns
     -------
@@ -40,9 +42,8 @@ def nosa_importance(
     Source: He et al. 2025, Human Brain Mapping 46:e70239.
     """
     occluded = np.asarray(predicted_occluded, dtype=np.float64)
-    if age is None or np.isnan(age):
-        return np.full(occluded.shape, np.nan)
-    return np.abs(np.abs(age - occluded) - abs(age - predicted))
+    true = np.nan if age is None else np.asarray(age, dtype=np.float64)
+    return np.abs(np.abs(true - occluded) - np.abs(true - np.asarray(predicted)))
 
 
 def min_max(values: NDArray[np.floating]) -> NDArray[np.float64]:

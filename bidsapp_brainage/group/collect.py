@@ -54,6 +54,8 @@ class AtlasResult:
         Occlusion map in template space by scan.
     contributions : PooledTable
         All columns of the tables of regions, of which ``frames`` have those that are analysed.
+    left_out : frozenset of str
+        Scans whose rows are not in ``frames`` though the files are there.
     """
 
     entities: dict[str, str]
@@ -62,6 +64,7 @@ class AtlasResult:
     maps: dict[str, Path]
     provenance: dict[str, object]
     contributions: PooledTable
+    left_out: frozenset[str] = frozenset()
 
     @property
     def title(self) -> str:

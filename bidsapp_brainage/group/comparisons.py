@@ -110,12 +110,14 @@ def _other_contributions(
     """Mean contributions without flagged scans, with other fills, over members."""
     main = level.matrix
     rows = []
-    kept = level.rows[~level.rows["scan"].isin(flagged)]
+    kept = level.rows.loc[
+        ~level.rows["scan"].isin(flagged), ["participant_id", "index", "delta_age"]
+    ]
     if flagged and not kept.empty:
         rows += _compare("unflagged", main, regions.person_matrix(kept, "region"))
     if not baselines.empty:
         first = level.rows["baseline"].iloc[0]
-        for name, part in baselines.groupby("baseline", sort=True):
+        for name, part in baselines.groupby("baseline", sort=True, observed=True):
             if name != first:
                 other = regions.person_matrix(part, "region")
                 people = main.index.intersection(other.index)

@@ -55,10 +55,9 @@ def write_tables(output_dir: Path, summary: Summary) -> list[Path]:
             write_tsv(path, table)
             _describe(path, key, list(table.columns), summary)
             written.append(path)
-    absent = summary.left_out
     for atlas in summary.model.atlases:
         path = group_path(output_dir, summary.model.label, _ALL_REGIONS, atlas.entities)
-        write_lines(path, atlas.contributions.lines(absent))
+        write_lines(path, atlas.contributions.lines(atlas.left_out))
         _describe(path, _ALL_REGIONS, atlas.contributions.columns, summary)
         written.append(path)
     return written

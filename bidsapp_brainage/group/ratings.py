@@ -121,7 +121,12 @@ def without_scans(model: ModelResult, left_out: Set[str]) -> ModelResult:
             "correct the tables in OUTPUT_DIR/ratings/."
         )
     atlases = [
-        replace(atlas, frames=_frames(atlas.frames, left_out), maps=_without(atlas.maps, left_out))
+        replace(
+            atlas,
+            frames=_frames(atlas.frames, left_out),
+            maps=_without(atlas.maps, left_out),
+            left_out=atlas.left_out | left_out,
+        )
         for atlas in model.atlases
     ]
     return replace(

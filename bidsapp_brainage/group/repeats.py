@@ -173,8 +173,9 @@ def contribution_reliability(levels: Sequence[Level], repeats: Repeats | None) -
         return Findings({})
     rows = []
     for level in levels:
+        by_scan = level.by_scan
         for place, column in enumerate(level.matrix):
-            row = _reliability_row(repeats.matrix(level.by_scan[column]))
+            row = _reliability_row(repeats.matrix(by_scan[column]))
             if row is not None:
                 labels = {str(key): value for key, value in level.labels.iloc[place].items()}
                 rows.append({"level": level.name, "index": None, **labels, **row})

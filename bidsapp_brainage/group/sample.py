@@ -245,7 +245,7 @@ def exclusion_table(
     rows += [(scan, "accuracy and gap", "chronological age unknown") for scan in no_age]
     rows += [(scan, "calibrated results", why) for scan, why in (refused or {}).items()]
     for atlas in atlases:
-        without = sorted(set(scans["scan"]) - set(atlas.table["scan"]))
+        without = sorted(set(scans["scan"]) - set(atlas.table["scan"].unique()))
         place = f"contributions ({atlas.title})"
         rows += [(scan, place, "no region table of this atlas") for scan in without]
     return pd.DataFrame(rows, columns=columns_of("exclusions"))

@@ -2,10 +2,10 @@
 
 A pooled table lies in parts, each of some hundred people who follow each other in the order of
 their labels. ``<label>.json`` of a part says which files it has the rows of, with the size and the
-time of change (ns) that each had, and names a Parquet file with its SHA-256. A part is used as it is
-if all of this is so; else rows of unchanged files are taken over if the Parquet file is whole, the
-others are read, and the part is written anew. Both files get their names when they are complete,
-the JSON last, and no Parquet file has the name of another: two runs at once do not mix.
+time of change (ns) that each had, and names a Parquet file with its SHA-256. A part is used as it
+is if all of this is so; else rows of unchanged files are taken over if the Parquet file is whole,
+the others are read, and the part is written anew. Both files get their names when they are
+complete, the JSON last, and no Parquet file has the name of another: two runs at once do not mix.
 
 A file that changes but keeps its path, its size and its time of change is not read again.
 """
@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import bisect
 import errno
+import functools
 import hashlib
 import json
+import os
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -101,6 +103,13 @@ class PooledTable:
         self._parts = [self._part(label, own) for label, own in divided.items()]
         self._tidy(divided)
 
+    @functools.cached_property
+    def _database(self) -> duckdb.DuckDBPyConnection:
+        """One without tables, which reads and writes one part at a time."""
+        import duckdb
+
+        return duckdb.connect(config={"threads": 1, "memory_limit": "1GB"})
+
     @property
     def columns(self) -> list[str]:
         """Names of all columns, those of the first files first."""
@@ -116,27 +125,25 @@ class PooledTable:
         """
         wanted = [name for name in self.columns if not columns or name in columns]
         frames = []
-        with _connection() as connection:
-            for part in self._parts:
-                own = [name for name in wanted if name in part.columns]
-                rows = connection.read_parquet(str(part.parquet))
-                if without and "baseline" in own:
-                    rows = rows.filter(f"baseline IS DISTINCT FROM {_text(without)}")
-                frame = _as_read(rows.project(", ".join(map(_quoted, own))).df())
-                frames.append(_compact(frame) if compact else frame)
+        for part in self._parts:
+            own = [name for name in wanted if name in part.columns]
+            rows = self._database.read_parquet(str(part.parquet))
+            if without and "baseline" in own:
+                rows = rows.filter(f"baseline IS DISTINCT FROM {_text(without)}")
+            frame = _as_read(rows.project(", ".join(map(_quoted, own))).df())
+            frames.append(_compact(frame) if compact else frame)
         return _concatenated(frames, wanted)
 
     def lines(self, left_out: Collection[str] = ()) -> Iterator[str]:
         """The table as BIDS TSV, part by part, without the rows of some scans."""
         yield "\t".join(self.columns) + "\n"
-        with _connection() as connection:
-            for part in self._parts:
-                rows = connection.read_parquet(str(part.parquet))
-                types = dict(zip(rows.columns, map(str, rows.types), strict=True))
-                cells = ", ".join(_cell(name, types.get(name)) for name in self.columns)
-                found = rows.project(f"concat_ws(chr(9), {cells}) AS line, scan").fetchnumpy()
-                kept = ~pd.Series(found["scan"]).isin(list(left_out)).to_numpy()
-                yield "".join(f"{line}\n" for line in found["line"][kept])
+        for part in self._parts:
+            rows = self._database.read_parquet(str(part.parquet))
+            types = dict(zip(rows.columns, map(str, rows.types), strict=True))
+            cells = ", ".join(_cell(name, types.get(name)) for name in self.columns)
+            found = rows.project(f"concat_ws(chr(9), {cells}) AS line, scan").fetchnumpy()
+            kept = ~pd.Series(found["scan"]).isin(list(left_out)).to_numpy()
+            yield "".join(f"{line}\n" for line in found["line"][kept])
 
     def _part(self, label: str, files: Sequence[SmallTable]) -> _Part:
         """The part with these files: the one that is there, or one with what it lacks."""
@@ -144,7 +151,7 @@ class PooledTable:
         known = self._known(label)
         if known is not None and list(known.rows_of) == keys:
             return known
-        taken = (pd.DataFrame(), np.empty(0, dtype=np.intp)) if known is None else _taken(known, keys)
+        taken = self._taken(known, keys)
         old = {} if known is None else known.rows_of
         new = [place for place, key in enumerate(keys) if key not in old]
         read = self._reader([files[place].path for place in new])
@@ -162,13 +169,26 @@ class PooledTable:
             return known  # what is new could not be read
         return self._write(label, rows, rows_of)
 
+    def _taken(
+        self, known: _Part | None, keys: Sequence[_Key | None]
+    ) -> tuple[pd.DataFrame, NDArray[np.intp]]:
+        """Rows of the files that have not changed, and the places of these files among the keys."""
+        if known is None:
+            return pd.DataFrame(), np.empty(0, dtype=np.intp)
+        places = {key: place for place, key in enumerate(keys)}
+        of_file = [places.get(key, -1) for key in known.rows_of]
+        place = np.repeat(np.array(of_file, dtype=np.intp), list(known.rows_of.values()))
+        rows = _as_read(self._database.read_parquet(str(known.parquet)).df())
+        return rows[place >= 0], place[place >= 0]
+
     def _key(self, path: Path) -> _Key | None:
         """What tells a file from a changed one; None where it is gone."""
         try:
             found = path.stat()
         except OSError:
             return None
-        return path.relative_to(self._root).as_posix(), found.st_size, found.st_mtime_ns
+        below = str(path).removeprefix(f"{self._root}{os.sep}")
+        return below, found.st_size, found.st_mtime_ns
 
     def _known(self, label: str) -> _Part | None:
         """The part that is there; None where it is of another make, broken or not whole."""
@@ -186,7 +206,7 @@ class PooledTable:
         columns = [*IDENTITY, *(str(name) for name in rows if name not in IDENTITY)]
         parquet = self._folder / f"{label}-{secrets.token_hex(8)}.parquet"
         with atomic_path(parquet) as temporary:
-            _write_parquet(rows.reindex(columns=columns).apply(_storable), temporary)
+            self._write_parquet(rows.reindex(columns=columns).apply(_storable), temporary)
             checksum = _sha256(temporary)
         facts = {
             "Make": _MAKE,
@@ -197,6 +217,15 @@ class PooledTable:
         }
         write_text(self._folder / f"{label}.json", json.dumps(facts) + "\n")
         return _Part(parquet, tuple(columns), rows_of)
+
+    def _write_parquet(self, rows: pd.DataFrame, path: Path) -> None:
+        import duckdb
+
+        try:
+            self._database.from_df(rows).write_parquet(str(path), compression="zstd")
+        except duckdb.IOException as error:
+            full = "No space left" in str(error)
+            raise OSError(errno.ENOSPC if full else errno.EIO, str(error), str(path)) from error
 
     def _tidy(self, used: Collection[str]) -> None:
         """Remove parts without people, and Parquet files that were replaced a while ago."""
@@ -209,9 +238,7 @@ class PooledTable:
                 path.unlink(missing_ok=True)
 
 
-def _divided(
-    files: Sequence[SmallTable], firsts: Sequence[str]
-) -> dict[str, list[SmallTable]]:
+def _divided(files: Sequence[SmallTable], firsts: Sequence[str]) -> dict[str, list[SmallTable]]:
     """Files by part, under the label of its first person; `firsts` are those of the parts there.
 
     New people go to the part that their labels belong to; one that has become too large is divided.
@@ -233,18 +260,6 @@ def _divided(
             label = part[0] if start or not first else first
             divided[label] = [file for person in part for file in by_person[person]]
     return divided
-
-
-def _taken(
-    known: _Part, keys: Sequence[_Key | None]
-) -> tuple[pd.DataFrame, NDArray[np.intp]]:
-    """Rows of the files that have not changed, and the places of these files among the keys."""
-    places = {key: place for place, key in enumerate(keys)}
-    of_file = [places.get(key, -1) for key in known.rows_of]
-    place = np.repeat(np.array(of_file, dtype=np.intp), list(known.rows_of.values()))
-    with _connection() as connection:
-        rows = _as_read(connection.read_parquet(str(known.parquet)).df())
-    return rows[place >= 0], place[place >= 0]
 
 
 def _in_order(
@@ -272,15 +287,14 @@ def _with_identity(
 
 def _storable(column: pd.Series) -> pd.Series:
     """A column with one type; what has several becomes text."""
-    if column.dtype != object and not pd.api.types.is_string_dtype(column):
+    if column.dtype != object:
         return column
-    known = column.dropna()
-    kinds = set(map(type, known))
-    if not kinds:
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind == "empty":
         return column.astype(float)
-    if kinds <= {bool, np.bool_}:
+    if kind == "boolean":
         return column.astype("boolean")
-    return column.map(str, na_action="ignore").astype("string")
+    return (column if kind == "string" else column.map(str, na_action="ignore")).astype("string")
 
 
 def _as_read(rows: pd.DataFrame) -> pd.DataFrame:
@@ -313,24 +327,6 @@ def _concatenated(frames: list[pd.DataFrame], columns: Sequence[str]) -> pd.Data
         else:
             whole[name] = pd.concat(parts, ignore_index=True).infer_objects()
     return pd.DataFrame(whole, copy=False)
-
-
-def _write_parquet(rows: pd.DataFrame, path: Path) -> None:
-    import duckdb
-
-    try:
-        with _connection() as connection:
-            connection.from_df(rows).write_parquet(str(path), compression="zstd")
-    except duckdb.IOException as error:
-        full = "No space left" in str(error)
-        raise OSError(errno.ENOSPC if full else errno.EIO, str(error), str(path)) from error
-
-
-def _connection() -> duckdb.DuckDBPyConnection:
-    """A database without tables, for one part at a time."""
-    import duckdb
-
-    return duckdb.connect(config={"threads": 1, "memory_limit": "1GB"})
 
 
 def _quoted(name: str) -> str:

@@ -18,6 +18,7 @@ from scipy import special
 from bidsapp_brainage.stats.intervals import MISS, Floats, Paired
 
 _AT_ONCE = 2_000_000  # draws of people that are held in memory
+_ROUNDING = 1e-12  # relative; the order of a sum must not decide which of two is larger
 _FLAT = 1e-12  # a variance so small beside the mean square is that of equal values
 
 
@@ -124,7 +125,8 @@ def bca_points(drawn: Floats, without: Floats, whole: float) -> tuple[float, flo
         Association 1987, 82:171; ties count half, as in scipy.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        share = ((drawn < whole).mean() + (drawn <= whole).mean()) / 2
+        nearly = _ROUNDING * abs(whole)
+        share = ((drawn < whole - nearly).mean() + (drawn <= whole + nearly).mean()) / 2
         bias = float(special.ndtri(share))
         influence = (len(without) - 1) * (without.mean() - without)
         cubes, squares = (influence**3).sum(), (influence**2).sum()

@@ -49,7 +49,7 @@ def mean_attributions(frames: Mapping[str, pd.DataFrame], ages: pd.Series) -> Fi
 def _by_baseline(rows: pd.DataFrame | None) -> Iterator[tuple[str | None, pd.DataFrame]]:
     if rows is None or rows.empty:
         return
-    for baseline, part in rows.groupby("baseline", dropna=False, sort=False):
+    for baseline, part in rows.groupby("baseline", dropna=False, sort=False, observed=True):
         yield (None if pd.isna(baseline) else str(baseline)), part
 
 

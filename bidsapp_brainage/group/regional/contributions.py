@@ -33,17 +33,20 @@ def mean_contributions(
     has all of them with fewer columns and may be empty.
     """
     means = regions.contribution_table(
-        _all_baselines(table, baselines), groups, seed=seed, n_permutations=n_permutations
+        table,
+        groups,
+        others=_other_baselines(table, baselines),
+        seed=seed,
+        n_permutations=n_permutations,
     )
     return Findings({"occlusionstats": means}, notes_of("occlusionstats", regions.notes(means)))
 
 
-def _all_baselines(main: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
+def _other_baselines(main: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame | None:
     if more.empty or main.empty:
-        return main
+        return None
     more = more[~more["baseline"].isin(main["baseline"].unique())]
-    more = more.assign(abs_delta_age=more["delta_age"].abs())
-    return pd.concat([main, more.reindex(columns=main.columns)], ignore_index=True)
+    return more.assign(abs_delta_age=more["delta_age"].abs())
 
 
 def models(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
 
 from bidsapp_brainage.catalogue import levels as words
@@ -13,6 +12,7 @@ from bidsapp_brainage.explain.scores import nosa_importance
 from bidsapp_brainage.group.collect import AtlasResult
 from bidsapp_brainage.group.notes import Note
 from bidsapp_brainage.stats.regional import regions
+from bidsapp_brainage.stats.regional.matrices import first_matrix
 from bidsapp_brainage.stats.regional.signs import same_sign
 
 
@@ -54,8 +54,7 @@ class Level:
     @property
     def by_scan(self) -> pd.DataFrame:
         """Scans by regions or groups, years."""
-        key = regions.level_key(self.name)
-        return self.rows.groupby(["scan", key])["delta_age"].first().unstack()
+        return first_matrix(self.rows, "scan", regions.level_key(self.name), "delta_age")
 
 
 def occluded_groups(atlas: AtlasResult, scans: pd.DataFrame) -> pd.DataFrame:
@@ -83,12 +82,10 @@ def occluded_groups(atlas: AtlasResult, scans: pd.DataFrame) -> pd.DataFrame:
 def _importance(scan_of_row: pd.Series, delta: pd.Series, scans: pd.DataFrame) -> pd.Series:
     """Published importance of every row, from the predicted and the chronological age."""
     ages = scans.drop_duplicates("scan").set_index("scan")[["predicted_age", "chronological_age"]]
-    importance = pd.Series(np.nan, index=delta.index)
-    for scan, part in delta.groupby(scan_of_row):
-        if scan in ages.index:
-            predicted, age = ages.loc[scan]
-            importance[part.index] = nosa_importance(predicted + part.to_numpy(), predicted, age)
-    return importance
+    known = ages.reindex(scan_of_row.astype(object)).set_index(delta.index)
+    predicted, age = known["predicted_age"].to_numpy(), known["chronological_age"].to_numpy()
+    importance = nosa_importance(predicted + delta.to_numpy(), predicted, age)
+    return pd.Series(importance, index=delta.index)
 
 
 def atlas_levels(atlas: AtlasResult, groups: pd.DataFrame) -> tuple[list[Level], list[Note]]:
@@ -100,7 +97,8 @@ def atlas_levels(atlas: AtlasResult, groups: pd.DataFrame) -> tuple[list[Level],
     if atlas.table.empty:
         return [], []
     baseline = atlas.table["baseline"].iloc[0]
-    main = atlas.table[atlas.table["baseline"].isin([baseline])]
+    of_main = atlas.table["baseline"].isin([baseline])
+    main = atlas.table if of_main.all() else atlas.table[of_main]
     rows = regions.level_rows(main, groups[groups["baseline"].isin([baseline])])
     replaced = {words.mean_level(name) for name in rows}
     levels = [_level(main, name, rows[name]) for name in rows if name not in replaced]
@@ -116,7 +114,7 @@ def _other_baselines(
         return ()
     matrices = [
         regions.person_matrix(rows, regions_level.name)
-        for name, rows in baselines.groupby("baseline", sort=False)
+        for name, rows in baselines.groupby("baseline", sort=False, observed=True)
         if name != main
     ]
     return tuple(matrix.reindex(columns=regions_level.matrix.columns) for matrix in matrices)
@@ -148,7 +146,7 @@ def _missing_groups(
     levels: Sequence[Level], main: pd.DataFrame, groups: pd.DataFrame
 ) -> list[Note]:
     means = [level.name for level in levels if words.is_mean_level(level.name)]
-    n_without = len(set(main["scan"]) - set(groups["scan"]))
+    n_without = len(set(main["scan"].unique()) - set(groups["scan"].unique()))
     remedy = "run the participant level again to have them occluded as one"
     if means:
         sentence = (

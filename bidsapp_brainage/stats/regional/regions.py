@@ -11,6 +11,7 @@ from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.stats.agreement.repeatability import rank_intervals
 from bidsapp_brainage.stats.intervals import MIN_FOR_INTERVAL, mean_with_interval
 from bidsapp_brainage.stats.permutation import false_discovery, one_sample_t, sign_flip_max_t
+from bidsapp_brainage.stats.regional.matrices import Cells, by_baseline, mean_matrix
 from bidsapp_brainage.stats.regional.signs import conjunction, is_stable, share_stable, signs
 
 REGION = ["index", "name", "hemisphere", "lobe", "network"]
@@ -45,14 +46,14 @@ def level_rows(regions: pd.DataFrame, groups: pd.DataFrame) -> dict[str, pd.Data
 
 def person_matrix(rows: pd.DataFrame, level: str, value: str = "delta_age") -> pd.DataFrame:
     """Participants by regions (or groups) of a level: mean over the scans of each participant."""
-    means = rows.groupby(["participant_id", level_key(level)], sort=False)[value].mean()
-    return means.unstack().sort_index()
+    return mean_matrix(rows, "participant_id", level_key(level), value)
 
 
 def contribution_table(
     regions: pd.DataFrame,
     groups: pd.DataFrame | None = None,
     *,
+    others: pd.DataFrame | None = None,
     seed: int = 0,
     n_permutations: int = 999,
 ) -> pd.DataFrame:
@@ -74,23 +75,27 @@ def contribution_table(
         one first.
     groups : DataFrame, optional
         The same for groups occluded as one, with ``baseline`` and ``level``.
+    others : DataFrame, optional
+        Regions with further baselines, with fewer columns.
     seed, n_permutations : int
         Of sign flips and, for intervals of ranks, bootstrap samples.
     """
     if regions.empty:
         return pd.DataFrame(columns=list(COLUMNS))
     tables = []
-    for baseline, part in regions.groupby("baseline", dropna=False, sort=False):
+    for baseline, part in by_baseline(regions, others):
         same = pd.DataFrame() if groups is None else groups[groups["baseline"].eq(baseline)]
         tables += [
             _level(rows, level, seed, n_permutations).assign(baseline=baseline)
             for level, rows in level_rows(part, same).items()
         ]
     table = pd.concat(tables, ignore_index=True).reindex(columns=list(COLUMNS))
-    return _over_baselines(table, regions)
+    return _over_baselines(table, regions, others)
 
 
-def _over_baselines(table: pd.DataFrame, regions: pd.DataFrame) -> pd.DataFrame:
+def _over_baselines(
+    table: pd.DataFrame, regions: pd.DataFrame, others: pd.DataFrame | None
+) -> pd.DataFrame:
     """Fill in what all baselines together say of each region."""
     single = table["level"] == words.REGION.key
     rows = table[single]
@@ -103,7 +108,7 @@ def _over_baselines(table: pd.DataFrame, regions: pd.DataFrame) -> pd.DataFrame:
     together = pd.DataFrame(
         {
             "stable": is_stable(signs(rows, value="mean_delta_age")),
-            "share_stable": share_stable(regions),
+            "share_stable": share_stable(regions, others),
             "p_stable": conjunction(means, p),
         }
     )
@@ -115,43 +120,75 @@ def _over_baselines(table: pd.DataFrame, regions: pd.DataFrame) -> pd.DataFrame:
 
 def _mean_over_regions(regions: pd.DataFrame, grouping: str) -> pd.DataFrame:
     """One row per scan and group: means over its regions, weighted by volume."""
-    keys = [*(name for name in _SCAN if name in regions), grouping]
-    used = regions[regions["n_voxels"] > 0].dropna(subset=[grouping, "delta_age"])
-    weights = used["volume_mm3"].astype(float)
-    values = used.reindex(columns=_VALUES).astype(float)
-    table = values.mul(weights, axis=0).assign(volume_mm3=weights, n_regions=1)
-    groups = table.groupby([used[name] for name in keys], dropna=False, sort=True)
-    # A group with an unknown value in one region has no mean: min_count makes it missing.
-    sums = groups.sum(min_count=1)
-    complete = values.notna().groupby([used[name] for name in keys], dropna=False).all()
-    sums[_VALUES] = sums[_VALUES].div(sums["volume_mm3"], axis=0).where(complete[_VALUES])
-    return sums.reset_index().rename(columns={grouping: "name"})
+    used = (regions["n_voxels"] > 0) & regions[grouping].notna() & regions["delta_age"].notna()
+    cells = Cells.of(regions, "scan", grouping)
+    place = cells.place[used.to_numpy()[cells.placed]]
+    weights = regions["volume_mm3"].to_numpy(dtype=np.float64)[used]
+    volume = np.bincount(place, weights=weights, minlength=cells.size)
+    n_regions = np.bincount(place, minlength=cells.size)
+    facts = {"volume_mm3": volume, "n_regions": n_regions}
+    for name in _VALUES:
+        values = regions[name].to_numpy(dtype=np.float64)[used] if name in regions else np.nan
+        # A group with an unknown value in one region has no mean.
+        total = np.bincount(place, weights=values * weights, minlength=cells.size)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            facts[name] = total / volume
+    order = np.argsort(cells.names)
+    by_scan = {key: cells.frame(flat).to_numpy()[:, order] for key, flat in facts.items()}
+    there = by_scan["n_regions"] > 0
+    scan, name = np.nonzero(there)
+    table = pd.DataFrame({key: values[there] for key, values in by_scan.items()})
+    table.insert(0, "name", np.asarray(cells.names)[order][name])
+    known = [column for column in _SCAN if column in regions]
+    scans = regions[known].drop_duplicates("scan").set_index("scan", drop=False)
+    whose = scans.loc[cells.labels[scan]].reset_index(drop=True)
+    return pd.concat([whose, table], axis=1)
 
 
 def _level(rows: pd.DataFrame, level: str, seed: int, n_permutations: int) -> pd.DataFrame:
     """Statistics over participants of each region or group."""
     single = level == words.REGION.key
-    keys, null = (REGION, _NULL) if single else (["name"], [])
-    rows = rows.reindex(columns=[*rows.columns, *(name for name in null if name not in rows)])
-    values = [name for name in (*_VALUES, *null, "volume_mm3", "n_regions") if name in rows]
-    person = rows.groupby([*keys, "participant_id"], dropna=False, sort=False)[values].mean()
-    groups = person.groupby(level=keys if single else keys[0], dropna=False, sort=False)
-    table = pd.DataFrame([_describe(part) for _, part in groups])
-    names = pd.DataFrame([_as_tuple(key) for key, _ in groups], columns=keys)
+    names, means = _people(rows, level)
+    table = pd.DataFrame(
+        [
+            _describe(pd.DataFrame({name: values.iloc[:, place] for name, values in means.items()}))
+            for place in range(len(names))
+        ]
+    )
     table = pd.concat([names, table], axis=1)
     table["level"] = level
     table["q"] = false_discovery(table["p"].to_numpy())
     strength = table["mean_delta_age"].abs()
     table["rank"] = strength.rank(ascending=False, method="min").astype("Int64")
-    order = table[level_key(level)]
-    wide = person_matrix(rows, level).reindex(columns=order)
-    table["rank_ci95_lower"], table["rank_ci95_upper"] = rank_intervals(
-        wide.to_numpy(dtype=np.float64), seed=seed
-    )
+    delta = means["delta_age"].to_numpy()
+    table["rank_ci95_lower"], table["rank_ci95_upper"] = rank_intervals(delta, seed=seed)
     if single:
-        excess = wide - person_matrix(rows, level, "null_mean").reindex(columns=order)
-        table = table.assign(**_against_null(excess.to_numpy(float), seed, n_permutations))
+        excess = delta - means["null_mean"].to_numpy()
+        table = table.assign(**_against_null(excess, seed, n_permutations))
     return table
+
+
+def _people(rows: pd.DataFrame, level: str) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """What names the regions or groups, and matrices of people by these, by value."""
+    single = level == words.REGION.key
+    key, named = level_key(level), REGION if single else ["name"]
+    names = rows.reindex(columns=named).drop_duplicates(ignore_index=True)
+    if not names[key].is_unique:  # a region with several names has a row for each
+        number = rows.groupby(named, dropna=False, observed=True, sort=False).ngroup()
+        key, rows = "number", rows.assign(number=number)
+    order = names.get(key, names.index)
+    wanted = [*_VALUES, "volume_mm3", *(_NULL if single else ())]
+    wanted += [name for name in ("n_regions",) if name in rows]
+    means = {
+        name: mean_matrix(rows, "participant_id", key, name).reindex(columns=order)
+        for name in wanted
+        if name in rows
+    }
+    unknown = means["delta_age"] * np.nan
+    texts = [name for name in names if isinstance(names[name].dtype, pd.CategoricalDtype)]
+    return names.astype(dict.fromkeys(texts, object)), {
+        name: means.get(name, unknown) for name in wanted
+    }
 
 
 def _against_null(excess: np.ndarray, seed: int, n_permutations: int) -> dict[str, np.ndarray]:
@@ -167,10 +204,6 @@ def _against_null(excess: np.ndarray, seed: int, n_permutations: int) -> dict[st
         "p_null_maxt": np.where(np.isfinite(t), maxt, np.nan),
         "effect_size_null": t / np.sqrt(np.maximum(count, 1)),
     }
-
-
-def _as_tuple(key: object) -> tuple[object, ...]:
-    return key if isinstance(key, tuple) else (key,)
 
 
 def _describe(person: pd.DataFrame) -> dict[str, float]:

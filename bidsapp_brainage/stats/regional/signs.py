@@ -14,8 +14,11 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bidsapp_brainage.catalogue.explanation_columns import NEGLIGIBLE_YEARS
+from bidsapp_brainage.stats.intervals import Floats
+from bidsapp_brainage.stats.regional.matrices import by_baseline, first_matrix
 
 N_LEADING = 20
 Sign: TypeAlias = Literal["stable", "opposite", "uncertain", "negligible"]
@@ -61,12 +64,10 @@ def signs(
     """
     values = _wide(rows, value, by)
     spreads = _wide(rows, spread, by) if spread in rows else values * np.nan
-    certain = values.abs() > spreads.fillna(0)
-    known = values.notna().sum(axis=1)
-    positive = (certain & (values > 0)).sum(axis=1)
-    negative = (certain & (values < 0)).sum(axis=1)
+    told = _told(values.to_numpy(dtype=np.float64), spreads.to_numpy(dtype=np.float64))
+    known, positive, negative, small = (part.sum(axis=1) for part in told)
     found = pd.Series("uncertain", index=values.index, dtype=object)
-    found[(values.abs() < NEGLIGIBLE_YEARS).sum(axis=1) == known] = "negligible"
+    found[small == known] = "negligible"
     found[(positive > 0) & (negative > 0) & (found != "negligible")] = "opposite"
     found[(positive == known) | (negative == known)] = "stable"
     found[known < 2] = None
@@ -114,19 +115,45 @@ def same_sign(values: pd.DataFrame) -> pd.Series:
     return same.astype(object).where(known >= 2, None)
 
 
-def share_stable(rows: pd.DataFrame) -> pd.Series:
+def _told(values: Floats, spreads: Floats) -> tuple[NDArray[np.bool_], ...]:
+    """Which contributions are known, certainly positive, certainly negative, negligible."""
+    size = np.abs(values)
+    certain = size > np.nan_to_num(spreads)
+    known = np.isfinite(values)
+    return known, certain & (values > 0), certain & (values < 0), size < NEGLIGIBLE_YEARS
+
+
+def share_stable(*tables: pd.DataFrame | None) -> pd.Series:
     """Share of participants whose own contribution has a stable sign, by ``index``.
 
     Of those whose sign could be judged, scans of one person averaged; NaN where nobody's could.
 
     Parameters
     ----------
-    rows : DataFrame
-        As for :func:`signs`, with ``participant_id`` and ``scan``.
+    *tables : DataFrame or None
+        As for :func:`signs`, with ``participant_id`` and ``scan``; no baseline in two of them.
     """
-    judged = is_stable(signs(rows, by=("participant_id", "scan", "index"))).astype(float)
-    people = judged.groupby(level=["participant_id", "index"]).mean()
-    return people.groupby(level="index").mean()
+    parts = [rows for _, rows in by_baseline(*tables)]
+    scans = pd.concat([rows[["scan", "participant_id"]].drop_duplicates() for rows in parts])
+    person = scans.astype(object).drop_duplicates("scan").set_index("scan")["participant_id"]
+    index = pd.Index(np.unique(np.concatenate([rows["index"].unique() for rows in parts])))
+    counts = np.zeros((4, len(person), len(index)), dtype=np.int8)
+    for rows in parts:
+        values, spreads = (
+            first_matrix(rows, "scan", "index", name)
+            .reindex(index=person.index, columns=index)
+            .to_numpy()
+            if name in rows
+            else np.full(counts.shape[1:], np.nan)
+            for name in ("delta_age", "delta_age_sd_members")
+        )
+        for count, told in zip(counts, _told(values, spreads), strict=True):
+            count += told
+    known, positive, negative, small = counts
+    stable = (positive == known) | (negative == known)
+    judged = np.where((known < 2) | (~stable & (small == known)), np.nan, stable)
+    table = pd.DataFrame(judged, index=person.index, columns=index.rename("index"))
+    return table.groupby(person.to_numpy()).mean().mean()
 
 
 def conjunction(means: pd.DataFrame, p: pd.DataFrame) -> pd.Series:
