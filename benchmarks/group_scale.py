@@ -126,6 +126,11 @@ class Simulation:
         self._shared.link("settings", folder / "app.toml")
 
 
+def make_derivatives(root: Path, n_people: int, *, n_regions: int = 120, seed: int = 0) -> None:
+    """Write what the app reads of simulated people."""
+    Simulation(root, n_regions, seed=seed).add(1, n_people)
+
+
 class _SharedFiles:
     """Files that are the same for everybody; links to them cost no room."""
 
@@ -160,7 +165,7 @@ def _regions(n_regions: int, rng: np.random.Generator) -> pd.DataFrame:
     atlas = resources.files("bidsapp_brainage").joinpath("data/atlases/brainagedemo_dseg.tsv")
     bundled = read_tsv(Path(str(atlas)))[["name", "hemisphere", "lobe", "network"]]
     copies = -(-n_regions // len(bundled))
-    parts = [bundled.assign(name=bundled["name"] + f" {copy}") for copy in range(1, copies + 1)]
+    parts = [bundled.assign(name=bundled["name"] + " again" * copy) for copy in range(copies)]
     regions = pd.concat(parts, ignore_index=True).iloc[:n_regions]
     regions.insert(0, "index", np.arange(1, n_regions + 1))
     regions["n_voxels"] = rng.integers(200, 2500, n_regions)

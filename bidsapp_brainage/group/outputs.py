@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nibabel as nib
@@ -25,6 +26,7 @@ from bidsapp_brainage.io import load_nifti, save_nifti, write_json, write_lines,
 
 #: The rows of all scans and regions: too many to be held at once.
 _ALL_REGIONS = "group_occlusion"
+_THREADS = 2  # unpacking of images leaves the interpreter free
 
 
 def group_path(output_dir: Path, label: str, key: str, entities: Mapping[str, str]) -> Path:
@@ -165,14 +167,25 @@ def mean_map(maps: Mapping[str, Path]) -> tuple[nib.Nifti1Image, int]:
     for scan, path in maps.items():
         by_person.setdefault(scan.split("_")[0], []).append(path)
     reference = load_nifti(next(iter(maps.values())))
-    total = np.zeros(reference.shape, dtype=np.float64)
-    for paths in by_person.values():
-        total += sum(_values(path, reference) for path in paths) / len(paths)
+    people = list(by_person.values())
+    with ThreadPoolExecutor(_THREADS) as pool:
+        shares = (people[start::_THREADS] for start in range(_THREADS))
+        total = sum(pool.map(lambda share: _sum_of_means(share, reference), shares))
     mean = (total / len(by_person)).astype(np.float32)
     image = nib.Nifti1Image(mean, reference.affine)
     image.set_sform(reference.affine, code=int(reference.header["sform_code"]) or 4)
     image.set_qform(reference.affine, code=int(reference.header["qform_code"]) or 4)
     return image, len(by_person)
+
+
+def _sum_of_means(people: Sequence[Sequence[Path]], reference: nib.Nifti1Image) -> np.ndarray:
+    """Sum over people of the mean of their maps, with little memory that is not used again."""
+    total = np.zeros(reference.shape, dtype=np.float64, order="F")  # as images lie in their files
+    for paths in people:
+        for path in paths:
+            values = _values(path, reference)
+            total += values if len(paths) == 1 else values / len(paths)
+    return total
 
 
 def _values(path: Path, reference: nib.Nifti1Image) -> np.ndarray:
@@ -183,4 +196,4 @@ def _values(path: Path, reference: nib.Nifti1Image) -> np.ndarray:
             "'crop: brain' or 'rigid' has a grid for each person, and no mean map; else rerun the "
             "participant level for this scan with the same model and atlas."
         )
-    return np.asarray(image.get_fdata(dtype=np.float32), dtype=np.float64)
+    return np.asanyarray(image.dataobj, dtype=np.float32)

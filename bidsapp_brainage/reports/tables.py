@@ -97,6 +97,9 @@ PEOPLE = Show("n_participants", "People", "count")
 INTERVAL = Show("ci95", "95 % interval", "interval")
 
 
+MOST_ROWS = 3000
+
+
 def tabulate(
     identifier: str,
     caption: str,
@@ -107,8 +110,14 @@ def tabulate(
     sortable: bool = True,
     searchable: bool = False,
 ) -> Table:
-    """Table of these columns; `described` is the data dictionary of the rows."""
+    """Table of these columns; `described` is the data dictionary of the rows.
+
+    Of more than :data:`MOST_ROWS` the first ones are shown, so that a browser can open the page.
+    """
     heads = [_column(show, (described or {}).get(show.name, {})) for show in columns]
+    if len(rows) > MOST_ROWS:
+        caption += f" The first {MOST_ROWS} of {len(rows)} rows; the file of the table has all."
+        rows = rows.head(MOST_ROWS)
     cells = [[_cell(row, show) for show in columns] for row in rows.to_dict("records")]
     return Table(identifier, caption, heads, cells, sortable, searchable)
 

@@ -21,6 +21,7 @@ from bidsapp_brainage.reports.figures.drawing import STYLE, mark
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6b7280"
 OLDER, YOUNGER = "#b2182b", "#2166ac"
 MANY_SCANS = 80  # intervals of more scans than this would hide the points
+MOST_LINKED = 3000  # points of a figure
 MANY_BARS = 24
 ZOOM = 1.15
 FAINT = 0.1  # of the brightest tissue: background
@@ -232,7 +233,9 @@ def chart(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _points(axes: Axes, scans: pd.DataFrame, column: str) -> None:
+    """One point per scan, linked; more than a page can hold become one picture."""
     size = 36 if len(scans) <= MANY_SCANS else 16
+    linked = len(scans) <= MOST_LINKED
     positions = pd.Series(np.arange(len(scans)), index=scans.index)
     for flagged, part in scans.groupby("flagged"):
         drawn = axes.scatter(
@@ -244,8 +247,10 @@ def _points(axes: Axes, scans: pd.DataFrame, column: str) -> None:
             linewidth=1.4 if flagged else 0.5,
             label=f"flagged ({len(part)})" if flagged else None,
             zorder=3,
+            rasterized=not linked,
         )
-        drawn.set_urls([mark(position) for position in positions[part.index]])
+        if linked:
+            drawn.set_urls([mark(position) for position in positions[part.index]])
 
 
 def _legend_above(figure: Figure) -> None:
@@ -255,10 +260,17 @@ def _legend_above(figure: Figure) -> None:
 
 def _join_sessions(axes: Axes, scans: pd.DataFrame, column: str) -> None:
     """A thin line through the scans of one person."""
-    for _, person in scans.groupby("participant_id"):
-        if len(person) > 1:
-            ordered = person.sort_values("chronological_age")
-            axes.plot(ordered["chronological_age"], ordered[column], color=BLUE, lw=0.8, alpha=0.5)
+    several = scans[scans["participant_id"].duplicated(keep=False)]
+    for _, person in several.groupby("participant_id"):
+        ordered = person.sort_values("chronological_age")
+        axes.plot(
+            ordered["chronological_age"],
+            ordered[column],
+            color=BLUE,
+            lw=0.8,
+            alpha=0.5,
+            rasterized=len(scans) > MOST_LINKED,
+        )
 
 
 def _span(values: pd.Series) -> tuple[float, float]:
