@@ -170,9 +170,10 @@ def container_facts() -> dict[str, str]:
 
 
 def bids_ignore() -> str:
-    """Content of ``.bidsignore``: reports, logs and the names that BIDS does not know yet."""
+    """Content of ``.bidsignore``: reports, logs, caches and the names that BIDS does not know yet."""
     foreign = [card.suffix for card in OUTPUTS if card.level == "subject" and not card.bids]
-    lines = ["*.html", "figures", "log", "ratings", "group_*", *(f"*_{name}.*" for name in foreign)]
+    lines = [".cache", "*.html", "figures", "log", "ratings", "group_*"]
+    lines += [f"*_{name}.*" for name in foreign]
     tables = [card for card in OUTPUTS if card.level == "dataset" and card.is_table]
     lines += [f"{card.suffix}.*" for card in tables if not card.bids]
     return "\n".join(dict.fromkeys(lines)) + "\n"

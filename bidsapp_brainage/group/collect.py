@@ -303,7 +303,8 @@ def _shared_facts(facts: pd.DataFrame) -> tuple[dict[str, object], dict[str, lis
 
     `facts` has ``scan``, ``fact`` and ``value`` (JSON); scans without sidecar do not count.
     """
-    shared, differing = {}, {}
+    shared: dict[str, object] = {}
+    differing: dict[str, list[str]] = {}
     if facts.empty:
         return shared, differing
     scans = facts["scan"].unique()

@@ -25,7 +25,7 @@ from bidsapp_brainage.group.notes import Note
 from bidsapp_brainage.io import load_nifti, save_nifti, write_json, write_lines, write_tsv
 
 #: The rows of all scans and regions: too many to be held at once.
-_ALL_REGIONS = "group_occlusion"
+ALL_REGIONS = "group_occlusion"
 _THREADS = 2  # unpacking of images leaves the interpreter free
 
 
@@ -48,7 +48,7 @@ def write_tables(output_dir: Path, summary: Summary) -> list[Path]:
     written = []
     for tables, entities in places:
         keys = [card.key for card in cards if ("atlas" in card.entities) == bool(entities)]
-        for key in (key for key in keys if key not in (*tables, _ALL_REGIONS)):
+        for key in (key for key in keys if key not in (*tables, ALL_REGIONS)):
             path = group_path(output_dir, summary.model.label, key, entities)
             path.unlink(missing_ok=True)
             sidecar_path(path).unlink(missing_ok=True)
@@ -58,9 +58,9 @@ def write_tables(output_dir: Path, summary: Summary) -> list[Path]:
             _describe(path, key, list(table.columns), summary)
             written.append(path)
     for atlas in summary.model.atlases:
-        path = group_path(output_dir, summary.model.label, _ALL_REGIONS, atlas.entities)
+        path = group_path(output_dir, summary.model.label, ALL_REGIONS, atlas.entities)
         write_lines(path, atlas.contributions.lines(atlas.left_out))
-        _describe(path, _ALL_REGIONS, atlas.contributions.columns, summary)
+        _describe(path, ALL_REGIONS, atlas.contributions.columns, summary)
         written.append(path)
     return written
 
@@ -170,8 +170,8 @@ def mean_map(maps: Mapping[str, Path]) -> tuple[nib.Nifti1Image, int]:
     people = list(by_person.values())
     with ThreadPoolExecutor(_THREADS) as pool:
         shares = (people[start::_THREADS] for start in range(_THREADS))
-        total = sum(pool.map(lambda share: _sum_of_means(share, reference), shares))
-    mean = (total / len(by_person)).astype(np.float32)
+        sums = list(pool.map(lambda share: _sum_of_means(share, reference), shares))
+    mean = (np.sum(sums, axis=0) / len(by_person)).astype(np.float32)
     image = nib.Nifti1Image(mean, reference.affine)
     image.set_sform(reference.affine, code=int(reference.header["sform_code"]) or 4)
     image.set_qform(reference.affine, code=int(reference.header["qform_code"]) or 4)

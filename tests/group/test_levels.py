@@ -8,6 +8,7 @@ import pytest
 from bidsapp_brainage.catalogue.lookup import OUTPUTS
 from bidsapp_brainage.group import analyses
 from bidsapp_brainage.group.collect import collect
+from bidsapp_brainage.group.outputs import ALL_REGIONS
 from bidsapp_brainage.io import read_tsv
 from tests.group.derivatives import GROUP_EFFECT, write_derivatives
 
@@ -82,7 +83,7 @@ def test_scans_without_groups_are_missing_and_not_mixed_in(tmp_path):
 def test_analyses_make_what_they_promise_and_nothing_twice(tmp_path):
     promised = [key for entry in analyses.ANALYSES for key in entry.outputs]
     cards = {card.key for card in OUTPUTS if card.level == "group" and card.is_table}
-    assert sorted([*promised, analyses.NOTES]) == sorted(cards)
+    assert sorted([*promised, analyses.NOTES, ALL_REGIONS]) == sorted(cards)
     write_derivatives(tmp_path, n_participants=6, sessions=("1", "2"), maps=False)
     got = summarise(tmp_path)
     made = {*got.tables, *got.atlas_tables[0]}

@@ -30,12 +30,14 @@ def numbered(column: pd.Series) -> tuple[pd.Index, NDArray[np.intp]]:
     return pd.Index(np.asarray(column.cat.categories)[codes[known]]), new[places]
 
 
-def by_baseline(*tables: pd.DataFrame | None) -> Iterator[tuple[object, pd.DataFrame]]:
+def by_baseline(*tables: pd.DataFrame | None) -> Iterator[tuple[str, pd.DataFrame]]:
     """Baselines in the order of their first rows; a table of one baseline is not copied."""
     for rows in (table for table in tables if table is not None and not table.empty):
-        single = rows["baseline"].nunique(dropna=False) == 1
-        parts = [(rows["baseline"].iloc[0], rows)] if single else None
-        yield from parts or rows.groupby("baseline", dropna=False, sort=False, observed=True)
+        if rows["baseline"].nunique(dropna=False) == 1:
+            yield rows["baseline"].iloc[0], rows
+        else:
+            parts = rows.groupby("baseline", dropna=False, sort=False, observed=True)
+            yield from parts  # type: ignore[misc]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from scipy import stats
 from bidsapp_brainage.catalogue import levels as words
 from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.stats.agreement.repeatability import rank_intervals
-from bidsapp_brainage.stats.intervals import MIN_FOR_INTERVAL, mean_with_interval
+from bidsapp_brainage.stats.intervals import MIN_FOR_INTERVAL, Floats, mean_with_interval
 from bidsapp_brainage.stats.permutation import false_discovery, one_sample_t, sign_flip_max_t
 from bidsapp_brainage.stats.regional.matrices import Cells, by_baseline, mean_matrix
 from bidsapp_brainage.stats.regional.signs import conjunction, is_stable, share_stable, signs
@@ -124,9 +124,9 @@ def _mean_over_regions(regions: pd.DataFrame, grouping: str) -> pd.DataFrame:
     cells = Cells.of(regions, "scan", grouping)
     place = cells.place[used.to_numpy()[cells.placed]]
     weights = regions["volume_mm3"].to_numpy(dtype=np.float64)[used]
-    volume = np.bincount(place, weights=weights, minlength=cells.size)
+    volume: Floats = np.bincount(place, weights=weights, minlength=cells.size)
     n_regions = np.bincount(place, minlength=cells.size)
-    facts = {"volume_mm3": volume, "n_regions": n_regions}
+    facts: dict[str, Floats] = {"volume_mm3": volume, "n_regions": 1.0 * n_regions}
     for name in _VALUES:
         values = regions[name].to_numpy(dtype=np.float64)[used] if name in regions else np.nan
         # A group with an unknown value in one region has no mean.
@@ -136,9 +136,9 @@ def _mean_over_regions(regions: pd.DataFrame, grouping: str) -> pd.DataFrame:
     order = np.argsort(cells.names)
     by_scan = {key: cells.frame(flat).to_numpy()[:, order] for key, flat in facts.items()}
     there = by_scan["n_regions"] > 0
-    scan, name = np.nonzero(there)
+    scan, group = np.nonzero(there)
     table = pd.DataFrame({key: values[there] for key, values in by_scan.items()})
-    table.insert(0, "name", np.asarray(cells.names)[order][name])
+    table.insert(0, "name", np.asarray(cells.names)[order][group])
     known = [column for column in _SCAN if column in regions]
     scans = regions[known].drop_duplicates("scan").set_index("scan", drop=False)
     whose = scans.loc[cells.labels[scan]].reset_index(drop=True)
