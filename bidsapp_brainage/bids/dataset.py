@@ -170,7 +170,7 @@ def container_facts() -> dict[str, str]:
 
 
 def bids_ignore() -> str:
-    """Content of ``.bidsignore``: reports, logs, caches and the names that BIDS does not know yet."""
+    """Content of ``.bidsignore``: pages, logs, caches and the names that BIDS does not know yet."""
     foreign = [card.suffix for card in OUTPUTS if card.level == "subject" and not card.bids]
     lines = [".cache", "*.html", "figures", "log", "ratings", "group_*"]
     lines += [f"*_{name}.*" for name in foreign]

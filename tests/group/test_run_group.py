@@ -56,7 +56,8 @@ def written(root):
     return {
         path.relative_to(root).as_posix()
         for path in root.rglob("*")
-        if path.is_file() and not path.relative_to(root).as_posix().startswith(("sub-", "logs/"))
+        if path.is_file()
+        and not path.relative_to(root).as_posix().startswith(("sub-", "logs/", ".cache/"))
     } - {"participants.tsv", "dataset_description.json", "runs.html"}
 
 

@@ -124,9 +124,9 @@ def _mean_over_regions(regions: pd.DataFrame, grouping: str) -> pd.DataFrame:
     cells = Cells.of(regions, "scan", grouping)
     place = cells.place[used.to_numpy()[cells.placed]]
     weights = regions["volume_mm3"].to_numpy(dtype=np.float64)[used]
-    volume: Floats = np.bincount(place, weights=weights, minlength=cells.size)
-    n_regions = np.bincount(place, minlength=cells.size)
-    facts: dict[str, Floats] = {"volume_mm3": volume, "n_regions": 1.0 * n_regions}
+    volume = np.asarray(np.bincount(place, weights, cells.size), dtype=np.float64)
+    n_regions = np.bincount(place, minlength=cells.size).astype(np.float64)
+    facts: dict[str, Floats] = {"volume_mm3": volume, "n_regions": n_regions}
     for name in _VALUES:
         values = regions[name].to_numpy(dtype=np.float64)[used] if name in regions else np.nan
         # A group with an unknown value in one region has no mean.
