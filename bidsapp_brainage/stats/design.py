@@ -217,8 +217,13 @@ def pooled_sites(sites: pd.Series) -> pd.Series | None:
 def _independent(matrix: pd.DataFrame) -> pd.DataFrame:
     """Without columns that are combinations of those before them."""
     values = matrix.to_numpy(dtype=np.float64)
+    triangle = np.linalg.qr(
+        values, mode="r"
+    )  # small, and its columns depend on each other as these
+    smallest = max(values.shape) * np.finfo(np.float64).eps
     kept: list[int] = []
     for column in range(values.shape[1]):
-        if np.linalg.matrix_rank(values[:, [*kept, column]]) == len(kept) + 1:
+        sizes = np.linalg.svd(triangle[:, [*kept, column]], compute_uv=False)
+        if (sizes > sizes.max() * smallest).sum() == len(kept) + 1:
             kept.append(column)
     return matrix.iloc[:, kept]

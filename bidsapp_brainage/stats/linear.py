@@ -154,10 +154,15 @@ def coefficients(outcomes: pd.DataFrame, design: Design) -> pd.Series:
     places = [list(matrix).index(term) for term in terms]
     right = matrix.to_numpy(dtype=np.float64)
     found = np.full((outcomes.shape[1], len(terms)), np.nan)
-    for number, values in enumerate(outcomes.loc[rows].to_numpy(dtype=np.float64).T):
-        known = np.isfinite(values)
-        if known.sum() > len(right.T):
-            found[number] = np.linalg.lstsq(right[known], values[known])[0][places]
+    left = outcomes.loc[rows].to_numpy(dtype=np.float64)
+    known = np.isfinite(left)
+    complete = known.all(axis=0)
+    if complete.any() and len(left) > len(right.T):
+        found[complete] = np.linalg.lstsq(right, left[:, complete])[0][places].T
+    for number in np.flatnonzero(~complete):
+        own = known[:, number]
+        if own.sum() > len(right.T):
+            found[number] = np.linalg.lstsq(right[own], left[own, number])[0][places]
     pairs = pd.MultiIndex.from_product([outcomes.columns, terms])
     return pd.Series(found.ravel(), index=pairs)
 
