@@ -16,10 +16,10 @@ from bidsapp_brainage.bids.derivatives import (
     tried_participants,
 )
 from bidsapp_brainage.bids.names import sidecar_path
-from bidsapp_brainage.bids.small_tables import ReadTogether, read_facts, read_tables
+from bidsapp_brainage.bids.pooled.small_tables import ReadTogether, read_facts, read_tables
+from bidsapp_brainage.bids.pooled.store import FOLDER, IDENTITY, PooledTable, SmallTable
 from bidsapp_brainage.catalogue.lookup import OUTPUTS, voxel_maps
 from bidsapp_brainage.errors import NoInputError
-from bidsapp_brainage.group.store import FOLDER, IDENTITY, PooledTable, SmallTable
 from bidsapp_brainage.io import write_text
 
 _POOLED = tuple(card for card in OUTPUTS if card.pooled)

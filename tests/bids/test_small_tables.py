@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from bidsapp_brainage import io
-from bidsapp_brainage.bids.small_tables import read_facts, read_tables
+from bidsapp_brainage.bids.pooled.small_tables import read_facts, read_tables
 
 GOOD = "index\tname\tvalue\tsure\n1\tleft\t0.25\ttrue\n2\tright\tn/a\tn/a\n"
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from bidsapp_brainage import io
-from bidsapp_brainage.bids.small_tables import read_tables
-from bidsapp_brainage.group import store
-from bidsapp_brainage.group.store import PooledTable, SmallTable
+from bidsapp_brainage.bids.pooled import store
+from bidsapp_brainage.bids.pooled.small_tables import read_tables
+from bidsapp_brainage.bids.pooled.store import PooledTable, SmallTable
 
 
 class Derivatives:

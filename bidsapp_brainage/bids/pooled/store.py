@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from pandas.api.types import union_categoricals
 
 from bidsapp_brainage import __version__
-from bidsapp_brainage.bids.small_tables import ReadTogether
+from bidsapp_brainage.bids.pooled.small_tables import ReadTogether
 from bidsapp_brainage.io import atomic_path, read_json, write_text
 
 if TYPE_CHECKING:

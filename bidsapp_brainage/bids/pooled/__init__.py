@@ -1,0 +1,1 @@
+"""Tables of many scans as one: read together, and kept in Parquet."""
