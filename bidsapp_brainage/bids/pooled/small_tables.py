@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.io import read_tsv
+from bidsapp_brainage.io import parse_json, read_tsv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,7 +130,7 @@ def read_facts(paths: Sequence[Path]) -> ReadTogether:
     problems: dict[int, str] = {}
     for place, path in enumerate(paths):
         try:
-            content = json.loads(path.read_text("utf-8"))
+            content = parse_json(path)
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:
