@@ -217,9 +217,8 @@ def pooled_sites(sites: pd.Series) -> pd.Series | None:
 def _independent(matrix: pd.DataFrame) -> pd.DataFrame:
     """Without columns that are combinations of those before them."""
     values = matrix.to_numpy(dtype=np.float64)
-    triangle = np.linalg.qr(
-        values, mode="r"
-    )  # small, and its columns depend on each other as these
+    # The triangle is small, and its columns depend on each other as those of the matrix do.
+    triangle = np.linalg.qr(values)[1]
     smallest = max(values.shape) * np.finfo(np.float64).eps
     kept: list[int] = []
     for column in range(values.shape[1]):
