@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.configuration import private_places
 from bidsapp_brainage.errors import UsageError
-from bidsapp_brainage.running.claims import claimed
 from bidsapp_brainage.running.machine import available_memory_gb
 from bidsapp_brainage.running.outcome import Failure, Outcome
+from bidsapp_brainage.running.processes.claims import claimed
+from bidsapp_brainage.running.processes.workers import Done, Job, Workers
 from bidsapp_brainage.running.recording.recorder import Recorder
-from bidsapp_brainage.running.workers import Done, Job, Workers
 from bidsapp_brainage.settings import in_flags
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from bidsapp_brainage.configuration import hide_paths
 from bidsapp_brainage.errors import ExitCode
 from bidsapp_brainage.interfaces.sinks import DerivativeSink
 from bidsapp_brainage.io import tells_of_full_disk
-from bidsapp_brainage.running.children import MORE_MEMORY
+from bidsapp_brainage.running.processes.children import MORE_MEMORY
 from bidsapp_brainage.settings import in_flags
 from bidsapp_brainage.workflows.scan import scan_workflow_name
 

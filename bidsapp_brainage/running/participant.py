@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.bids.names import log_dir
 from bidsapp_brainage.configuration import private_places
-from bidsapp_brainage.running.claims import claimed
 from bidsapp_brainage.running.machine import available_memory_gb
+from bidsapp_brainage.running.processes.claims import claimed
 from bidsapp_brainage.settings import in_flags
 
 if TYPE_CHECKING:
@@ -168,9 +168,9 @@ def _prepare(settings: Settings, scans: Sequence[Scan], home: Path, warnings: Se
 
 def _execute(run: Run, absent: Sequence[str], log_level: int) -> int:
     """Run the scans batch by batch, write the reports, and say what failed."""
-    from bidsapp_brainage.running.children import quiet_nipype
     from bidsapp_brainage.running.outcome import Failure
     from bidsapp_brainage.running.pages import write_overviews, write_pages
+    from bidsapp_brainage.running.processes.children import quiet_nipype
     from bidsapp_brainage.running.recording.recorder import Recorder
 
     quiet_nipype(log_level)

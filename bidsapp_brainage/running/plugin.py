@@ -23,7 +23,7 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 from scipy import sparse
 
 from bidsapp_brainage.io import has_room, tells_of_full_disk
-from bidsapp_brainage.running.children import end, forkserver, obituary, settle_in
+from bidsapp_brainage.running.processes.children import end, forkserver, obituary, settle_in
 from bidsapp_brainage.running.recording.resources import sampled
 
 LOGGER = logging.getLogger("bidsapp_brainage")

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from bidsapp_brainage.errors import UsageError
-from bidsapp_brainage.running.claims import claimed
+from bidsapp_brainage.running.processes.claims import claimed
 
 _OTHER = """
 import sys
 from pathlib import Path
-from bidsapp_brainage.running.claims import claimed
+from bidsapp_brainage.running.processes.claims import claimed
 with claimed(Path(sys.argv[1]), ["sub-01", "sub-02"]):
     print("claimed", flush=True)
     sys.stdin.read()

@@ -23,7 +23,7 @@ from bidsapp_brainage.running.cluster.level import share_of
 from bidsapp_brainage.running.cluster.scan import remove_leftovers
 from bidsapp_brainage.running.cluster.start import Share, job_options
 from bidsapp_brainage.running.machine import SCAN_MEMORY_GB
-from bidsapp_brainage.running.workers import Job
+from bidsapp_brainage.running.processes.workers import Job
 from bidsapp_brainage.settings import Resources, cluster_named
 from bidsapp_brainage.workflows.base import examples, init_brainage_wf
 from bidsapp_brainage.workflows.precomputed import Precomputed
@@ -265,7 +265,7 @@ from pathlib import Path
 from bidsapp_brainage.running.cluster.choice import Choice
 from bidsapp_brainage.running.cluster.engine import Engine
 from bidsapp_brainage.running.cluster.start import Share
-from bidsapp_brainage.running.workers import Job
+from bidsapp_brainage.running.processes.workers import Job
 
 if __name__ == "__main__":
     with Engine(Choice(sys.argv[2]), Share(1, 1, 1.0, Path(sys.argv[1])), "run", 50) as engine:

@@ -11,7 +11,7 @@ from collections import deque
 import psutil
 import pytest
 
-from bidsapp_brainage.running.workers import Job, Workers
+from bidsapp_brainage.running.processes.workers import Job, Workers
 
 HEARD: list[tuple[int, str, str]] = []
 

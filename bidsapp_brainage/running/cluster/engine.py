@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.errors import BrainageError, UsageError
 from bidsapp_brainage.io import is_disk_full
-from bidsapp_brainage.running.children import quiet_nipype
 from bidsapp_brainage.running.cluster.start import start_local, start_queue
-from bidsapp_brainage.running.workers import Done, Job
+from bidsapp_brainage.running.processes.children import quiet_nipype
+from bidsapp_brainage.running.processes.workers import Done, Job
 from bidsapp_brainage.settings import in_flags
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from bidsapp_brainage.running.execute import run_variables
 from bidsapp_brainage.running.explain_only import prepare_atlas, write_page
 from bidsapp_brainage.running.machine import SCAN_MEMORY_GB, available_memory_gb
 from bidsapp_brainage.running.outcome import Failure, Outcome
-from bidsapp_brainage.running.workers import Done, Job
+from bidsapp_brainage.running.processes.workers import Done, Job
 from bidsapp_brainage.settings import LOCAL, in_flags
 
 if TYPE_CHECKING:

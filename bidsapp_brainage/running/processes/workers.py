@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from bidsapp_brainage.running.children import GRACE_S, end, forkserver, obituary, settle_in
+from bidsapp_brainage.running.processes.children import (
+    GRACE_S,
+    end,
+    forkserver,
+    obituary,
+    settle_in,
+)
 
 
 @dataclass(frozen=True)
