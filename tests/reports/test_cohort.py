@@ -234,12 +234,27 @@ def test_thumbnails_are_made_again_only_when_a_figure_is_newer(tmp_path: Path, r
     figure = output_path(root, "mask_figure", (("sub", "01"),))
     out = tmp_path / "thumbnails.jpg"
     assert write_thumbnails([figure, None], out)
+    Image.new("RGB", (WIDTH, 2 * HEIGHT), "red").save(out)
+    old = out.read_bytes()
     os.utime(out, (figure.stat().st_mtime + 5,) * 2)
-    out.write_bytes(b"old")
-    os.utime(out, (figure.stat().st_mtime + 5,) * 2)
-    write_thumbnails([figure], out)
-    assert out.read_bytes() == b"old"
+    write_thumbnails([figure, None], out)
+    assert out.read_bytes() == old
     os.utime(out, (figure.stat().st_mtime - 5,) * 2)
+    write_thumbnails([figure, None], out)
+    assert out.read_bytes() != old
+
+
+def test_thumbnails_are_made_again_when_a_model_was_added_or_they_are_broken(
+    tmp_path: Path, root: Path
+) -> None:
+    figure = output_path(root, "mask_figure", (("sub", "01"),))
+    out = tmp_path / "thumbnails.jpg"
+    assert write_thumbnails([figure], out)
+    os.utime(out, (figure.stat().st_mtime + 5,) * 2)
+    write_thumbnails([figure, figure], out)
+    assert Image.open(io.BytesIO(out.read_bytes())).size == (WIDTH, 2 * HEIGHT)
+    out.write_bytes(b"broken")
+    os.utime(out, (figure.stat().st_mtime + 5,) * 2)
     write_thumbnails([figure], out)
     assert Image.open(io.BytesIO(out.read_bytes())).size == (WIDTH, HEIGHT)
 

@@ -34,7 +34,7 @@ _OUTLINE_PATH = re.compile(r"M(-?\d+) (-?\d+)l([-\d ]*)")
 
 
 def write_thumbnails(figures: Sequence[Path | None], path: Path) -> bool:
-    """Write the strips of a scan, unless they are newer than its figures.
+    """Write the strips of a scan, unless as many are newer than its figures.
 
     Parameters
     ----------
@@ -52,9 +52,11 @@ def write_thumbnails(figures: Sequence[Path | None], path: Path) -> bool:
     known = [figure for figure in figures if figure is not None]
     if not known:
         return False
-    if path.is_file() and path.stat().st_mtime >= max(figure.stat().st_mtime for figure in known):
+    size = (WIDTH, HEIGHT * len(figures))
+    newest = max(figure.stat().st_mtime for figure in known)
+    if path.is_file() and path.stat().st_mtime >= newest and _size(path) == size:
         return True
-    sheet = Image.new("RGB", (WIDTH, HEIGHT * len(figures)))
+    sheet = Image.new("RGB", size)
     for place, figure in enumerate(figures):
         picture = None if figure is None else _read(figure)
         for left, part in () if picture is None else _cut(*picture):
@@ -63,6 +65,15 @@ def write_thumbnails(figures: Sequence[Path | None], path: Path) -> bool:
     sheet.save(store, "JPEG", quality=JPEG_QUALITY, optimize=True)
     write_bytes(path, store.getvalue())
     return True
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    """Width and height, which follow from the number of strips; None if it is broken."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, ValueError):
+        return None
 
 
 def _read(figure: Path) -> tuple[Image.Image, list[tuple[int, int]]] | None:
