@@ -34,4 +34,12 @@ def test_a_row_sums_stages_and_takes_the_largest_process(
 
 def test_a_folder_without_runs_is_named(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="no finished run"):
-        resources.row("none", tmp_path, None)
+        resources.measure(tmp_path, None)
+
+
+def test_studies_are_multiples_of_a_scan():
+    need = resources.Need([30.0, 36.0, 90.0], [60.0] * 3, 1.2, 50.0, None)
+    lines = resources.plan("quick", need)
+    assert len(lines) == len(resources.STUDIES)
+    assert resources.PLAN_HEAD.splitlines()[1].count("|") == lines[0].count("|")
+    assert lines[1] == "| quick | 1,000 | 10 | 0.6 | 0.2 | 0.0 | 50 |  |"
