@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,32 +108,22 @@ def reference_of(card: MorphometryCard, arrays: Mapping[str, Floats]) -> Referen
     }
 
 
-def predict(predictor: Predictor, values: pd.DataFrame) -> Iterator[Answer]:
-    """Answer for one person after the other.
+def predict(predictor: Predictor, given: pd.Series) -> Answer:
+    """Answer for one person.
 
     Parameters
     ----------
     predictor : Predictor
-    values : DataFrame
-        Measures by their names (mm, mm2, mm3), NaN where somebody lacks one.
-
-    Yields
-    ------
-    Answer
+    given : Series
+        Measures by their names (mm, mm2, mm3), NaN where the person lacks one.
 
     Raises
     ------
     DataError
-        Somebody has less than ``LEAST_KNOWN`` of the measures that the model sees.
+        There are less than ``LEAST_KNOWN`` of the measures that the model sees.
     """
     card = predictor.card
-    x = design(values, card.features, card.size)
-    for row, (_, given) in zip(x, values.iterrows(), strict=True):
-        yield _answer(predictor, row, given)
-
-
-def _answer(predictor: Predictor, x: Floats, given: pd.Series) -> Answer:
-    card = predictor.card
+    (x,) = design(given.to_frame().T, card.features, card.size)
     _check_known(card, x)
     z = standardise(x, predictor.center, predictor.scale)[None]
     members = predictor.model.ages(z)[:, 0]

@@ -130,7 +130,7 @@ def _predict_one(
     from bidsapp_brainage.morphometry.prediction import predict
 
     card = predictor.card
-    answer = next(predict(predictor, measures.values.iloc[[place]]))
+    answer = predict(predictor, measures.values.iloc[place])
     row = prediction_row(
         answer.prediction,
         card,
