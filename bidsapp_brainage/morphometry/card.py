@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bidsapp_brainage import io
 from bidsapp_brainage.errors import ResourceError, UsageError
 from bidsapp_brainage.model import outputs
 from bidsapp_brainage.model.bias_correction import BiasCorrection, parse_bias_correction
@@ -21,8 +21,6 @@ from .features import KINDS, Feature, Kind
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: The model of every prediction that asks for no other.
-EMBEDDED = "fsridge"
 _SCHEMA = "morphometry/card.schema.json"
 _REMEDY = "Reinstall bidsapp-brainage, or copy card and weights again from where they were trained."
 
@@ -60,11 +58,6 @@ class MorphometryCard:
         return dict(self.raw["training"])
 
     @property
-    def metrics(self) -> dict[str, Any]:
-        """Accuracy on people whose dataset was left out."""
-        return dict(self.raw.get("metrics", {}))
-
-    @property
     def age_head(self) -> outputs.Head:
         """Its number is an age in years."""
         return outputs.heads({"coding": "scalar", "unit": "year"})[0]
@@ -85,7 +78,7 @@ def list_cards() -> list[str]:
     return sorted(path.stem for path in bundled_folder().glob("*.json") if "." not in path.stem)
 
 
-def find_card(name: str = EMBEDDED) -> MorphometryCard:
+def find_card(name: str) -> MorphometryCard:
     """Find a card by its name, or by its path if that ends in ``.json``; weights are verified.
 
     Raises
@@ -116,7 +109,7 @@ def load_card(path: Path) -> MorphometryCard:
         The file is no JSON, or breaks the schema; the message names the field.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = io.parse_json(path)
     except (OSError, ValueError) as error:
         raise ResourceError(
             f"Morphometry card {path} cannot be read: {error}. {_REMEDY}"

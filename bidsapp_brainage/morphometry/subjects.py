@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bidsapp_brainage.errors import DataError, NoInputError, UsageError
 
-from .parcellations import AUTO, PARCELLATIONS
+from .names import AUTO, PARCELLATIONS, labels
 from .stats_files import StatsFile, read_stats
 
 HEMISPHERES = ("lh", "rh")
@@ -23,7 +23,6 @@ _BESIDE = ("fmriprep", "smriprep")  # older versions wrote ``freesurfer`` beside
 _AGAIN = "Run recon-all or FastSurfer again for this person, with one version for all steps."
 _TEMPLATES = re.compile(r"fsaverage|cvs_avg35|[lr]h\.EC_average|V1_average")
 _LONGITUDINAL = re.compile(r"\.long\.")
-_NAMED = re.compile(r"(?:sub-)?(?P<sub>[a-zA-Z0-9]+)(?:_ses-(?P<ses>[a-zA-Z0-9]+))?$")
 
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def find_subjects(folder: Path) -> list[Subject]:
         places.append(folder.resolve().parent / "freesurfer")
     found: list[Subject] = []
     for place in places:
-        found = [_subject(own) for own in _with_stats(place)]
+        found = [Subject(own, *labels(own.resolve().name)) for own in _with_stats(place)]
         if found:
             break
     if not found:
@@ -172,13 +171,6 @@ def _with_stats(place: Path) -> Iterator[Path]:
             named = not _TEMPLATES.match(own.name) and not _LONGITUDINAL.search(own.name)
             if named and (own / "stats").is_dir():
                 yield own
-
-
-def _subject(folder: Path) -> Subject:
-    name = folder.resolve().name
-    if match := _NAMED.match(name):
-        return Subject(folder, match["sub"], match["ses"] or "")
-    return Subject(folder, re.sub(r"[^a-zA-Z0-9]", "", name.removeprefix("sub-")))
 
 
 def _check_labels(found: Iterable[Subject]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import read_tsv
 
+from .names import labels
 from .stats_files import RENAMED
 
 if TYPE_CHECKING:
@@ -51,13 +52,13 @@ def read_measures(paths: Sequence[Path]) -> Measures:
     paths : sequence of Path
         Tab-separated tables with ``participant_id`` (and ``session_id``) and columns named as
         FreeSurfer does (``Left-Hippocampus``, ``lh_bankssts_thickness``), or what
-        ``asegstats2table`` and ``aparcstats2table`` write.
+        ``asegstats2table`` and ``aparcstats2table`` write. What is no number counts as missing.
 
     Raises
     ------
     DataError
-        A table cannot be read, has no column of people, lists somebody twice or has words where
-        numbers belong; or the tables are not about the same people.
+        A table cannot be read, has no column of people or lists somebody twice; or the tables are
+        not about the same people.
     """
     import pandas as pd
 
@@ -90,24 +91,18 @@ def _read(path: Path) -> pd.DataFrame:
             f"{path} has no column {_ID}: its first column is '{first}'. Name the column with the "
             "people so, or give what asegstats2table and aparcstats2table wrote."
         )
-    labels = [_labels(cell) for cell in table[_ID]]
-    sessions = [f"ses-{session}" if session else None for _, session in labels]
+    named = [labels(str(cell).rstrip("/")) for cell in table[_ID]]
+    sessions = [f"ses-{session}" if session else None for _, session in named]
     if _SESSION in table:
         own = table[_SESSION]
         sessions = [None if x != x else f"ses-{str(x).removeprefix('ses-')}" for x in own]
     table = table.copy()  # in one piece: a wide table as it was read is slow to change
-    table[_ID], table[_SESSION] = [f"sub-{label}" for label, _ in labels], sessions
+    table[_ID], table[_SESSION] = [f"sub-{label}" for label, _ in named], sessions
     table = table.set_index([_ID, _SESSION])
     if table.index.duplicated().any():
         raise DataError(f"{path} lists {_names(table.index[table.index.duplicated()])} twice.")
     table = table.rename(columns=RENAMED).drop(columns=[c for c in _NO_REGION if c in table])
     return table.apply(pd.to_numeric, errors="coerce").astype(float)
-
-
-def _labels(cell: object) -> tuple[str, str]:
-    """Labels of person and session of an id such as ``sub-01``, ``01`` or ``sub-01_ses-1``."""
-    name, _, session = str(cell).rstrip("/").removeprefix("sub-").partition("_ses-")
-    return re.sub(r"[^a-zA-Z0-9]", "", name), re.sub(r"[^a-zA-Z0-9]", "", session)
 
 
 def _names(people: Iterable[tuple[str, str]]) -> str:

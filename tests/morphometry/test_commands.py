@@ -43,7 +43,7 @@ def row(out, subject, key="brainage"):
 
 def test_training_leaves_datasets_out_and_tells_it_on_the_card(card):
     found = load_card(card)
-    measured = found.metrics["leave_one_scanner_out"]
+    measured = found.raw["metrics"]["leave_one_scanner_out"]
     assert measured["n"] == 120
     assert measured["mae"] < 8, "the mean age errs by 15 years"
     assert 0.9 < found.calibration["coverage95"] <= 1
@@ -189,4 +189,4 @@ def test_models_that_come_with_the_app_load_and_say_what_they_are(name):
     found = find_card(name)
     assert load_predictor(found).center.shape == (len(found.features),)
     assert "CC0" in found.licence
-    assert found.metrics["leave_one_scanner_out"]["n"] == found.training["n_people"]
+    assert found.raw["metrics"]["leave_one_scanner_out"]["n"] == found.training["n_people"]

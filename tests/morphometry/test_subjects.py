@@ -43,6 +43,12 @@ def test_the_folder_of_one_person_will_do_and_names_become_labels(tmp_path):
     assert found.participant == "berttest1"
 
 
+def test_a_session_is_told_where_the_name_of_the_person_is_no_label(tmp_path):
+    write_person(tmp_path / "sub-bert_test_ses-1", SEVEN)
+    (found,) = find_subjects(tmp_path)
+    assert (found.participant, found.session) == ("berttest", "1")
+
+
 def test_no_folder_is_refused(tmp_path):
     with pytest.raises(UsageError, match="is no folder"):
         find_subjects(tmp_path / "missing")

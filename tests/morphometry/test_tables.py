@@ -28,6 +28,16 @@ def test_a_table_of_our_own(tmp_path):
     assert found.values["Left-Thalamus"].isna().tolist() == [False, True]
 
 
+def test_what_is_no_number_is_missing(tmp_path):
+    path = write(
+        tmp_path, "regions.tsv",
+        ("participant_id", "Left-Hippocampus", "sick"), ("01", "4000", "no"), ("02", "4,1", "no"),
+    )  # fmt: skip
+    found = read_measures([path]).values
+    assert found["Left-Hippocampus"].isna().tolist() == [False, True]
+    assert found["sick"].isna().all()
+
+
 def test_tables_of_freesurfers_programs_are_put_side_by_side(tmp_path):
     volumes = write(
         tmp_path, "aseg.tsv",

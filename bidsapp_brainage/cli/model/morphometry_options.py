@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bidsapp_brainage.cli.model import morphometry
 from bidsapp_brainage.cli.parser import add_option
-from bidsapp_brainage.morphometry.parcellations import AUTO, PARCELLATIONS
+from bidsapp_brainage.morphometry.names import AUTO, EMBEDDED, PARCELLATIONS
 from bidsapp_brainage.settings import all_options
 
 _PREDICT = """\
@@ -15,7 +15,7 @@ Brain age, interval, flags and what every region adds, from results of recon-all
 fMRIPrep (sourcedata/freesurfer), or from tables of them. No image is read.
 
   brainage-model predict-table SUBJECTS_DIR OUT --age-file participants.tsv
-  brainage-model predict-table aseg.tsv lh.tsv rh.tsv OUT --model fsvnn
+  brainage-model predict-table aseg.tsv lh.tsv rh.tsv OUT --model mine.json
   bidsapp-brainage BIDS_DIR OUT group
 """
 _TRAIN = """\
@@ -45,7 +45,7 @@ def _add_predict(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
         help="folder of results, or tables (TSV) with a row per person",
     )  # fmt: skip
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the derivatives")
-    parser.add_argument("--model", default="fsridge", help="name, or a card (default: %(default)s)")
+    parser.add_argument("--model", default=EMBEDDED, help="name, or a card (default: %(default)s)")
     parser.add_argument(
         "--parcellation", choices=(AUTO, *PARCELLATIONS), default=AUTO,
         help="of the cortex, of folders (default: the first that is there)",

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.morphometry.card import features_of
 from bidsapp_brainage.morphometry.features import Feature, Floats, Kind, design
 from bidsapp_brainage.training.crossval import SCANNER
 
@@ -120,7 +121,7 @@ def features_in(table: pd.DataFrame) -> tuple[Feature, ...]:
             kinds["thickness"].append(name)
         elif _is_region(name, table[name]):
             kinds["fraction"].append(name)
-    return tuple(Feature(name, kind) for kind, names in kinds.items() for name in names)
+    return tuple(features_of(kinds))
 
 
 def _is_region(name: str, column: pd.Series) -> bool:
