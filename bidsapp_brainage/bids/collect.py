@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bidsapp_brainage.bids.ages import DEFAULT_AGE_COLUMN, Age, AgeBook
+from bidsapp_brainage.bids.dataset import holds_loose_images
 from bidsapp_brainage.bids.input.annex import fetch, is_elsewhere
 from bidsapp_brainage.bids.input.images import find_images, shorten, wanted_participants
 from bidsapp_brainage.bids.names import scan_entities
@@ -97,7 +98,7 @@ def collect_scans(bids_dir: Path, selection: Selection) -> tuple[list[Scan], lis
     scans = _with_people(paths, bids_dir, selection)
     messages += _absent(subjects, scans)
     messages += [message for path in paths for message in _broken(path)]
-    messages += _age_messages(scans)
+    messages += _age_messages(scans, bids_dir)
     return scans, messages
 
 
@@ -176,7 +177,7 @@ def _broken(path: Path) -> list[str]:
     return []
 
 
-def _age_messages(scans: Sequence[Scan]) -> list[str]:
+def _age_messages(scans: Sequence[Scan], bids_dir: Path) -> list[str]:
     """One line per note on an age, and one for all people without age."""
     noted: dict[tuple[str, str], list[str]] = {}
     for scan in scans:
@@ -185,8 +186,8 @@ def _age_messages(scans: Sequence[Scan]) -> list[str]:
     messages = [f"sub-{subject}: {note}." for subject, note in noted]
     unknown = [scan.label for scan in scans if scan.age.value is None]
     if unknown:
-        messages.append(
-            f"No age for {shorten(unknown)}: the brain-age gap will be n/a. Give ages in "
-            "participants.tsv, sub-<label>_sessions.tsv or `age_file`."
-        )
+        remedy = "Give ages in participants.tsv, sub-<label>_sessions.tsv or `age_file`."
+        if holds_loose_images(bids_dir):  # these options are not there
+            remedy = "Give ages by age or people (--age, --people)."
+        messages.append(f"No age for {shorten(unknown)}: the brain-age gap will be n/a. {remedy}")
     return messages

@@ -285,5 +285,10 @@ def _link(folder: Path, output_dir: Path, described: Mapping[str, object], *, fa
     return f"urn:bids-dataset:{name}"
 
 
+def holds_loose_images(bids_dir: Path) -> bool:
+    """Whether a dataset was laid out as links to images that belong to none."""
+    return io.read_json(bids_dir / _DESCRIPTION).get("Name") == UNLINKED
+
+
 def _data_text(name: str) -> str:
     return resources.files("bidsapp_brainage").joinpath("data", name).read_text("utf-8")

@@ -208,7 +208,7 @@ NO_AGE = Flag(
     text="The prediction and the contributions of regions do not need it; whether the prediction "
     "is plausible cannot be checked without it.",
     remedy="If the age is known, add an age column to participants.tsv or sessions.tsv, or give a "
-    "table with --age-file.",
+    "table with --age-file; of images without BIDS, with --age or --people.",
 )
 
 _RESEMBLANCE = (

@@ -17,8 +17,10 @@ from bidsapp_brainage.api.loose import (
     read_people,
 )
 from bidsapp_brainage.bids.ages import AgeBook
+from bidsapp_brainage.bids.collect import collect_scans
 from bidsapp_brainage.bids.dataset import UNLINKED, Origin, dataset_description
 from bidsapp_brainage.errors import DataError, NoInputError, UsageError
+from bidsapp_brainage.settings import Selection, in_flags
 
 
 def image(path: Path, content: str = "") -> Path:
@@ -131,3 +133,11 @@ def test_the_place_of_the_links_is_not_told(tmp_path: Path) -> None:
     described = dataset_description(Origin(tmp_path / "raw", tmp_path / "out", "0123abcd"))
     assert described["DatasetLinks"]["raw"] == "urn:bids-dataset:loose-images"  # type: ignore[index]
     assert UNLINKED in str(described["Name"])
+
+
+def test_who_has_no_age_is_told_options_that_are_there(tmp_path: Path) -> None:
+    lay_out(tmp_path / "raw", label_images([image(tmp_path / "t1.nii")], tmp_path / "out"), None)
+    _, messages = collect_scans(tmp_path / "raw", Selection())
+    (told,) = [in_flags(message) for message in messages if "No age" in message]
+    assert "--age, --people" in told
+    assert "--age-file" not in told
