@@ -6,7 +6,6 @@ the root of the output, ``files.tsv``, keeps which image has which label.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from collections import Counter
@@ -122,11 +121,26 @@ def label_images(paths: Sequence[Path], output_dir: Path) -> list[LooseImage]:
     Raises
     ------
     UsageError
-        Two of the images have the same name and content.
+        Two of the images have the same name and content, or the folder cannot be written.
     DataError
         An image cannot be read.
     """
     digests = [_digest(path) for path in paths]
+    try:
+        return _keep_labels(paths, digests, output_dir)
+    except OSError as error:
+        if io.is_disk_full(error):
+            raise
+        raise UsageError(
+            f"The output folder {output_dir} cannot be written ({error.strerror}): check its "
+            "permissions, or give another one."
+        ) from error
+
+
+def _keep_labels(
+    paths: Sequence[Path], digests: Sequence[str], output_dir: Path
+) -> list[LooseImage]:
+    """Take the labels of the table and add those of new images."""
     with io.folder_lock(output_dir):
         rows = read_files(output_dir)
         known = {(row["file"], row["sha256"]): row["participant_id"] for row in rows}
@@ -145,9 +159,10 @@ def label_images(paths: Sequence[Path], output_dir: Path) -> list[LooseImage]:
 
 
 def _digest(path: Path) -> str:
+    from bidsapp_brainage.model.weights.files import file_sha256
+
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error}): copy or download it again.") from error
 

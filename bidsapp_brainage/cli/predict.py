@@ -18,7 +18,9 @@ from bidsapp_brainage.api.levels import (
 from bidsapp_brainage.cli.logs import LOGGER_NAME, configure_logging
 from bidsapp_brainage.cli.parser import PROGRAM, Parser, add_option, exit_codes
 from bidsapp_brainage.cli.signals import Terminated, sigterm_raises
+from bidsapp_brainage.cli.surroundings import settle
 from bidsapp_brainage.errors import BrainageError, ExitCode, UsageError
+from bidsapp_brainage.io import is_disk_full
 from bidsapp_brainage.settings import AnalysisLevel
 
 LOGGER = logging.getLogger(LOGGER_NAME)
@@ -97,11 +99,17 @@ def main(arguments: Sequence[str]) -> int:
     options = vars(build_parser().parse_args(arguments))
     configure_logging(options.get("verbose", 0))
     try:
+        settle(options.get("work_dir", options["output_dir"] / ".scratch"))
         with sigterm_raises():
             found = _predict(options)
     except BrainageError as error:
         LOGGER.error("%s", error)
         return error.exit_code
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        LOGGER.error("The disk is full (%s): free space first.", error)
+        return ExitCode.DISK_FULL
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except Terminated:

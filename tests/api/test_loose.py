@@ -141,3 +141,9 @@ def test_who_has_no_age_is_told_options_that_are_there(tmp_path: Path) -> None:
     (told,) = [in_flags(message) for message in messages if "No age" in message]
     assert "--age, --people" in told
     assert "--age-file" not in told
+
+
+def test_an_output_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    blocked = image(tmp_path / "file")
+    with pytest.raises(UsageError, match="file/out cannot be written.*another"):
+        label_images([image(tmp_path / "t1.nii")], blocked / "out")

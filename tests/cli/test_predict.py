@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -89,6 +91,24 @@ def test_options_of_datasets_are_none_of_images(asked: list[dict], capsys) -> No
         run.main(["predict", "t1.nii.gz", "--participant-label", "01"])
     assert caught.value.code == 2
     assert "--participant-label" in capsys.readouterr().err
+
+
+def test_a_full_disk_has_its_status(monkeypatch, capsys) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(predict, "predict", full)
+    assert run.main(["predict", "t1.nii.gz"]) == 74
+    assert "The disk is full" in capsys.readouterr().err
+
+
+def test_a_place_for_temporary_files_is_found_first(asked, monkeypatch, tmp_path: Path) -> None:
+    settled: list[Path] = []
+    monkeypatch.setattr(predict, "settle", settled.append)
+    monkeypatch.chdir(tmp_path)
+    run.main(["predict", "t1.nii.gz"])
+    run.main(["predict", "t1.nii.gz", "--work-dir", "work"])
+    assert settled == [Path("brainage/.scratch"), Path("work")]
 
 
 def test_an_interrupted_command_says_so(monkeypatch) -> None:
