@@ -259,6 +259,8 @@ def _predict(
     output_dir: str | Path,
     options: Mapping[str, Any],
 ) -> BrainAges:
+    from bidsapp_brainage.model.cards import name_of_card
+
     chosen = checked(options, options_of_images())
     folder = Path(output_dir).expanduser().absolute()
     images = label_images(paths, folder)
@@ -267,15 +269,18 @@ def _predict(
         lay_out(raw, images, people)
         given = {"work_dir": work, **chosen, "skip_bids_validation": True}  # it is our own
         complete = run_app(raw, folder, "participant", given)
-    model = str(chosen.get("model", all_options()["model"].default))
+    model = name_of_card(str(chosen.get("model", all_options()["model"].default)))
+    labels = [image.label for image in images]
+    found = {
+        each.label: each for each in read(folder, participants=labels, model=model, options=chosen)
+    }
     results: list[BrainAge] = []
     failed: dict[str, BrainageError] = {}
     for image in images:
-        name = str(image.path)
+        name, scan = str(image.path), f"sub-{image.label}"
         failure = None if complete else failure_of(folder, (("sub", image.label),), name)
-        found = read(folder, participants=(image.label,), model=model, options=chosen)
-        if found and failure is None:
-            results += found
+        if scan in found and failure is None:
+            results.append(found[scan])
         else:
             failed[name] = failure or BrainageError(f"{name}: see the messages of the run.")
     return BrainAges(tuple(results), failed)

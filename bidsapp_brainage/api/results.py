@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from bidsapp_brainage.stats.verdicts import Reason, Verdict
 
 #: What explaining again needs of the options by which an age was predicted.
-_KEPT = ("models_dir", "atlases_dir", "nprocs", "omp_nthreads", "memory_gb", "device", "verbose")
+_KEPT = (
+    *("model", "models_dir", "atlases_dir", "nprocs", "omp_nthreads", "memory_gb"),
+    *("device", "verbose"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +109,7 @@ class BrainAge:
             {**options, **({} if atlas is None else {"atlas": str(atlas)})}, all_options()
         )
         labels = dict(self._entities)
-        chosen = {**self._options, "model": self.model, "explain_only": True, **given}
+        chosen = {**self._options, "model": self._card(), "explain_only": True, **given}
         chosen["participant_label"] = (labels["sub"],)
         for key, name in (("ses", "session_label"), ("run", "run_label")):
             chosen |= {name: (labels[key],)} if key in labels else {}
@@ -114,6 +117,13 @@ class BrainAge:
             failure = failure_of(self.output_dir, self._entities, self.label)
             raise failure or BrainageError(f"{self.label}: see the messages of the run.")
         return self._regions(_atlas_name(chosen))
+
+    def _card(self) -> str:
+        """The model as it was given, if that was the path of its card; else its name."""
+        from bidsapp_brainage.model.cards import name_of_card
+
+        given = str(self._options.get("model", self.model))
+        return given if name_of_card(given) == self.model else self.model
 
     def _regions(self, atlas: str) -> pd.DataFrame:
         _, result = self._stored()

@@ -362,10 +362,11 @@ def _model_known(settings: Settings) -> None:
 def _predictions_known(model: str, output_dir: Path) -> None:
     """The group level summarises all models; who names one must find it there."""
     from bidsapp_brainage.bids.derivatives import Derivatives
+    from bidsapp_brainage.model.cards import name_of_card
 
     if model == all_options()["model"].default:
         return  # nobody named it
-    label = Path(model).name.removesuffix(".json")
+    label = name_of_card(model)
     there = sorted({file.model for file in Derivatives(output_dir, outputs=["brainage"]).files})
     if there and label not in there:  # without any, the level itself says so
         raise UsageError(

@@ -207,6 +207,11 @@ def find_card(name: str, models_dir: Path | None = None) -> ModelCard:
     return next((card for card in cards if weights_present(card)), cards[0])
 
 
+def name_of_card(model: str) -> str:
+    """Name of the model that its name or the path of its card means; nothing is read."""
+    return Path(model).name.removesuffix(".json")
+
+
 def list_cards(models_dir: Path | None = None) -> list[str]:
     """Names of all cards that :func:`find_card` would find, sorted."""
     names: set[str] = set()

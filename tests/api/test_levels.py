@@ -104,6 +104,15 @@ def test_contributions_of_the_atlas_that_was_asked_for(run, scans, tmp_path, mon
         found.explain(atlas="Schaefer")
 
 
+def test_a_model_may_be_the_path_of_its_card(run, scans, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(results, "_atlas_name", lambda options: "BrainageDemo")
+    card = str(tmp_path / "cards/sfcn2mm.json")
+    found = ba.predict(scans / "good.nii.gz", output_dir=tmp_path / "out", model=card)
+    assert found.model == "sfcn2mm"
+    found.explain()
+    assert [options["model"] for _, options in run.asked] == [card, card]
+
+
 def test_the_figure_is_that_of_the_report(run, scans: Path, tmp_path: Path) -> None:
     figure = ba.predict(scans / "good.nii.gz", age=46, output_dir=tmp_path / "out").plot()
     words = [text.get_text() for axes in figure.axes for text in axes.texts]
