@@ -166,12 +166,18 @@ def run_workflow(
 
 
 def unpickle_crashes(pickles: Path, output_dir: Path, run_uuid: str, monitor: Monitor) -> None:
-    """Write pickled crash files as text into the log folders, where nipype writes them else."""
+    """Write pickled crash files as text into the log folders, where nipype writes them else.
+
+    Those of other batches of the same run, which lie there too, are left to their own monitors.
+    """
     from nipype.utils.filemanip import crash2txt, loadcrash
 
     for path in sorted(pickles.glob("crash-*.pklz")):
         crash = loadcrash(str(path))
-        scan = monitor.scan_of(crash["node"].fullname)
+        name = crash["node"].fullname
+        if name not in monitor.failed:
+            continue
+        scan = monitor.scan_of(name)
         subject = scan.removeprefix("sub-").partition("_")[0]
         folder = log_dir(output_dir, subject, run_uuid) if scan else output_dir / "logs" / run_uuid
         folder.mkdir(parents=True, exist_ok=True)

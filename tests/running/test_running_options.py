@@ -106,6 +106,8 @@ def test_pickled_crashes_stay_in_the_work_folder_and_are_told_as_text(tmp_path, 
     assert "this broke" in crash.reason
     assert str(tmp_path) not in crash.path.read_text()
     assert [path.suffix for path in folder.iterdir()] == [".txt"]
+    unpickle_crashes(pickles, output, "x", Monitor([scan_of("02")], first=2, total=2))
+    assert not (output / "logs").exists(), "the next batch takes it for a crash of what all share"
 
 
 def test_the_debugger_opens_where_the_first_node_failed(tmp_path, scan, monkeypatch) -> None:
