@@ -104,6 +104,11 @@ def cluster_named(value: str) -> str:
     )
 
 
+def is_remote(cluster: str) -> bool:
+    """Whether a value of ``cluster`` means workers on other machines than this one."""
+    return cluster not in ("", LOCAL)
+
+
 def is_address(cluster: str) -> bool:
     """Whether a value of ``cluster`` is the address of a scheduler that runs already."""
     return re.fullmatch(r"(tcp|tls)://\S+", cluster) is not None

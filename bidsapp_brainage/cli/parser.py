@@ -10,7 +10,7 @@ import argparse
 import sys
 import textwrap
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -56,14 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="show the version and exit",
     )
     _add_positionals(parser)
-    options = [option for option in all_options().values() if option.help]
-    for heading in dict.fromkeys(option.heading for option in options):
-        group: Any = parser.add_argument_group(heading)
-        if heading == MODES:
-            group = group.add_mutually_exclusive_group()
-        for option in options:
-            if option.heading == heading:
-                add_option(group, option)
+    add_options(parser, [option for option in all_options().values() if option.help])
     parser.add_argument(
         "--notrack",
         action="store_true",
@@ -88,6 +81,17 @@ def _add_positionals(parser: argparse.ArgumentParser) -> None:
         help="'participant' processes images; 'group' summarises what is in OUTPUT_DIR; both run "
         "one after the other",
     )
+
+
+def add_options(parser: argparse.ArgumentParser, options: Sequence[Option]) -> None:
+    """Add options below their headings, in the order in which these come first."""
+    for heading in dict.fromkeys(option.heading for option in options):
+        group: Any = parser.add_argument_group(heading)
+        if heading == MODES:
+            group = group.add_mutually_exclusive_group()
+        for option in options:
+            if option.heading == heading:
+                add_option(group, option)
 
 
 def add_option(parser: Any, option: Option, **others: Any) -> None:

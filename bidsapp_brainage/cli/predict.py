@@ -16,7 +16,7 @@ from bidsapp_brainage.api.levels import (
     predict_all,
 )
 from bidsapp_brainage.cli.logs import LOGGER_NAME, configure_logging
-from bidsapp_brainage.cli.parser import PROGRAM, Parser, add_option, exit_codes
+from bidsapp_brainage.cli.parser import PROGRAM, Parser, add_options, exit_codes
 from bidsapp_brainage.cli.signals import Terminated, sigterm_raises
 from bidsapp_brainage.cli.surroundings import settle
 from bidsapp_brainage.errors import BrainageError, ExitCode, UsageError
@@ -79,12 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="TABLE",
         help="TSV or CSV with a column file, and any of age, sex and site",
     )
-    options = options_of_images().values()
-    for heading in dict.fromkeys(option.heading for option in options):
-        group = parser.add_argument_group(heading)
-        for option in options:
-            if option.heading == heading:
-                add_option(group, option)
+    add_options(parser, list(options_of_images().values()))
     return parser
 
 

@@ -34,11 +34,11 @@ from bidsapp_brainage.configuration import elsewhere, private_roots, public_path
 from bidsapp_brainage.errors import BrainageError, ExitCode, UsageError
 from bidsapp_brainage.io import is_disk_full, remove_temporary
 from bidsapp_brainage.settings import (
-    LOCAL,
     AnalysisLevel,
     Settings,
     all_options,
     build_settings,
+    is_remote,
 )
 
 LOGGER = logging.getLogger(LOGGER_NAME)
@@ -156,7 +156,7 @@ def _machine_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
 
     filled = dict(options)
     cluster = filled.get("cluster", "")
-    remote = cluster not in ("", LOCAL)  # then they are those of one worker
+    remote = is_remote(cluster)  # then they are those of one worker
     filled.setdefault("nprocs", 1 if remote else available_cpus())
     # Many scans at once are quicker than one after the other with many threads each.
     one_each = filled.get("explain_only", False) or bool(cluster)
@@ -243,7 +243,7 @@ def _announce(settings: Settings) -> None:
     )
     LOGGER.info(
         "%s %d processors (%d per process), %.1f GB of memory, device %s",
-        "Using" if resources.cluster in ("", LOCAL) else "Each worker uses",
+        "Each worker uses" if is_remote(resources.cluster) else "Using",
         resources.nprocs,
         resources.omp_nthreads,
         resources.memory_gb or 0,

@@ -18,7 +18,6 @@ from bidsapp_brainage.io import read_json
 from bidsapp_brainage.options import Option
 from bidsapp_brainage.settings import (
     EVERYBODY,
-    LOCAL,
     MODES,
     QUEUES,
     REFERENCE,
@@ -26,6 +25,7 @@ from bidsapp_brainage.settings import (
     all_options,
     explanations,
     is_address,
+    is_remote,
 )
 
 _SUFFIXES_OF_FILES = (".nii.gz", ".nii", ".json")
@@ -156,7 +156,7 @@ def _named_paths(settings: Settings) -> Iterator[tuple[Option, Path]]:
     if bias.startswith("file:"):
         yield options["bias_correction"], Path(bias.removeprefix("file:"))
     cluster = settings.resources.cluster
-    if cluster not in ("", LOCAL, *QUEUES) and not is_address(cluster):
+    if is_remote(cluster) and cluster not in QUEUES and not is_address(cluster):
         yield options["cluster"], Path(cluster)
     if atlas.endswith(_SUFFIXES_OF_FILES):
         yield options["atlas"], Path(atlas)
@@ -227,7 +227,7 @@ def _country_named(settings: Settings) -> str | None:
         return "--track-carbon needs --country-code, for example --country-code DEU."
     if country and not tracked:
         return "--country-code is for --track-carbon: give both, or none."
-    if tracked and settings.resources.cluster not in ("", LOCAL):
+    if tracked and is_remote(settings.resources.cluster):
         return (
             "--track-carbon watches this machine, and --cluster works on others: give one of them."
         )

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from bidsapp_brainage.configuration import private_places
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.running.machine import available_memory_gb
-from bidsapp_brainage.running.outcome import Failure, Outcome
+from bidsapp_brainage.running.outcome import Failure, Outcome, not_reached
 from bidsapp_brainage.running.processes.claims import claimed
 from bidsapp_brainage.running.processes.workers import Done, Job, Workers
 from bidsapp_brainage.running.recording.recorder import Recorder
@@ -201,11 +201,8 @@ class _Level:
     ) -> int:
         by_label = {label: each for some in outcomes.values() for label, each in some.items()}
         failures = [failure for each in by_label.values() for failure in each.failures]
-        failures += [
-            Failure(each.scan.label, "explanation", "The run stopped before this was done.")
-            for each in scans
-            if each.scan.label not in by_label
-        ]
+        labels = [each.scan.label for each in scans]
+        failures += not_reached(labels, "explanation", done=by_label)
         failures += refused
         bad_pages += _finish_run(self.settings, self.recorder, scans, failures)
         complete = sum(not outcome.failures for outcome in by_label.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,8 +136,14 @@ def find_failures(
         ]
         if not known:
             step = _step(min(missing)) if len(missing) == 1 else f"{len(missing)} outputs"
-            failures.append(Failure(scan.label, step, "The run stopped before this was done."))
+            failures += not_reached([scan.label], step)
     return failures
+
+
+def not_reached(labels: Iterable[str], step: str, done: Container[str] = ()) -> list[Failure]:
+    """Failures of scans to whose end a run did not come; what became of others is known."""
+    reason = "The run stopped before this was done."
+    return [Failure(label, step, reason) for label in labels if label not in done]
 
 
 def read_crashes(folder: Path, places: Mapping[str, str], of: str = "") -> list[Crash]:

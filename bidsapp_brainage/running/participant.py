@@ -107,8 +107,9 @@ def run_participant(settings: Settings, log_level: int) -> int:
         home = prepare_home(execution.work_dir)
         with run_environment(settings, home):
             return run_explain_only(settings, home, log_level)
-    wanted = execution.boilerplate_only is False and settings.selection.datalad_get
-    selection = replace(settings.selection, datalad_get=wanted)
+    selection = settings.selection
+    if execution.boilerplate_only:  # no image is read
+        selection = replace(selection, datalad_get=False)
     scans, messages = collect_scans(settings.bids_dir, selection)
     messages = [in_flags(message) for message in messages]
     for message in messages:
@@ -119,7 +120,7 @@ def run_participant(settings: Settings, log_level: int) -> int:
         home = prepare_home(execution.work_dir)
         with run_environment(settings, home):
             run = _prepare(settings, scans, home, messages)
-            absent = without_scans(settings.selection.participant_label, scans)
+            absent = without_scans(selection.participant_label, scans)
             return _boilerplate_or_run(run, absent, log_level)
 
 
@@ -168,7 +169,7 @@ def _prepare(settings: Settings, scans: Sequence[Scan], home: Path, warnings: Se
 
 def _execute(run: Run, absent: Sequence[str], log_level: int) -> int:
     """Run the scans batch by batch, write the reports, and say what failed."""
-    from bidsapp_brainage.running.outcome import Failure
+    from bidsapp_brainage.running.outcome import not_reached
     from bidsapp_brainage.running.pages import write_overviews, write_pages
     from bidsapp_brainage.running.processes.children import quiet_nipype
     from bidsapp_brainage.running.recording.recorder import Recorder
@@ -182,8 +183,7 @@ def _execute(run: Run, absent: Sequence[str], log_level: int) -> int:
     for first, batch in batches(run.scans, run.settings.resources.nprocs):
         part = replace(run, scans=batch)
         if failures and run.settings.execution.stop_on_first_crash:
-            why = "The run stopped before this was done."
-            failures += [Failure(scan.label, "scan", why) for scan in batch]
+            failures += not_reached((scan.label for scan in batch), "scan")
             continue
         recorder.start_people(part.labels)
         failed = _run_batch(part, first, len(run.scans), log_level)

@@ -52,7 +52,8 @@ def test_without_any_place_for_temporary_files_they_go_to_the_work_folder(
     with monkeypatch.context() as context:
         context.setattr(tempfile, "gettempdir", nowhere)
         settle(tmp_path)
-    assert tempfile.gettempdir().startswith(str(tmp_path)) or tempfile.gettempdir() == "/tmp"
+    long = len(str(tmp_path / "tmp")) > 60  # for sockets; see below
+    assert tempfile.tempdir == ("/tmp" if long else str(tmp_path / "tmp"))
     assert os.environ["TMPDIR"] == str(tmp_path / "tmp")
     assert (tmp_path / "tmp").is_dir()
 

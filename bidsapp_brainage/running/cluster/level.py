@@ -18,9 +18,9 @@ from bidsapp_brainage.running.cluster.start import Share
 from bidsapp_brainage.running.execute import run_variables
 from bidsapp_brainage.running.explain_only import prepare_atlas, write_page
 from bidsapp_brainage.running.machine import SCAN_MEMORY_GB, available_memory_gb
-from bidsapp_brainage.running.outcome import Failure, Outcome
+from bidsapp_brainage.running.outcome import Failure, Outcome, not_reached
 from bidsapp_brainage.running.processes.workers import Done, Job
-from bidsapp_brainage.settings import LOCAL, in_flags
+from bidsapp_brainage.settings import in_flags, is_remote
 
 if TYPE_CHECKING:
     from bidsapp_brainage.running.participant import Run
@@ -111,11 +111,8 @@ class ClusterLevel:
             if outcome.failures and self._settings.execution.stop_on_first_crash:
                 jobs.clear()
         failures = [failure for each in self.outcomes.values() for failure in each.failures]
-        return failures + [
-            Failure(scan.label, "scan", "The run stopped before this was done.")
-            for scan in self._run.scans
-            if scan.label not in self.outcomes
-        ]
+        wanted = [scan.label for scan in self._run.scans]
+        return failures + not_reached(wanted, "scan", done=self.outcomes)
 
     def write_pages(self) -> int:
         """Write the pages of all participants; how many could not be written."""
@@ -178,7 +175,7 @@ def share_of(resources: Resources, n_scans: int) -> Resources:
         More workers would have nothing to do.
     """
     memory_gb = resources.memory_gb or available_memory_gb()
-    if resources.cluster != LOCAL:
+    if is_remote(resources.cluster):
         wanted = resources.n_workers or _QUEUE_WORKERS
         return replace(resources, n_workers=min(wanted, n_scans), memory_gb=memory_gb)
     possible = min(resources.nprocs // resources.omp_nthreads, int(memory_gb / SCAN_MEMORY_GB))
