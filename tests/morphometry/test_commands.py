@@ -151,6 +151,11 @@ def test_training_refuses_tables_without_what_it_needs(table, tmp_path, capsys):
     write_tsv(alone, read_tsv(table).assign(dataset="one"))
     assert main(["train-table", str(alone), *start[2:], "dataset"]) == ExitCode.DATA
     assert "names one dataset only" in capsys.readouterr().err
+    write_tsv(alone, read_tsv(table).assign(lh_insula_thickness="2,5"))
+    assert main(["train-table", str(alone), *start[2:], "dataset"]) == ExitCode.DATA
+    assert "words where numbers belong, in lh_insula_thickness." in capsys.readouterr().err
+    assert main([*start, "dataset", "--name", "a_b"]) == ExitCode.USAGE
+    assert "--name a_b: use letters and digits" in capsys.readouterr().err
     assert main([*start, "dataset", "--parts", "1"]) == ExitCode.USAGE
     assert "--parts is 0, 2 or more" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

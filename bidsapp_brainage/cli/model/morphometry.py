@@ -58,6 +58,12 @@ def train_table(options: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format=form, datefmt="%H:%M:%S", stream=sys.stderr)
     if options.parts < 0 or options.parts == 1 or options.members < 1:
         raise UsageError("`parts` is 0, 2 or more; `members` is 1 or more.")
+    about = About(
+        name=options.name,
+        licence=options.licence or "not stated",
+        cohort=options.cohort_name or options.table.name.partition(".")[0],
+        parcellation=options.parcellation,
+    )
     people = read_people(options.table, options.scanner_column)
     if people.left_out:
         logging.warning("%d people without age or with measures missing", people.left_out)
@@ -68,12 +74,6 @@ def train_table(options: argparse.Namespace) -> int:
         people, architecture, parts=options.parts, balanced=balanced, say=logging.info
     )
     print("Left out:", ", ".join(f"{k} {v:g}" for k, v in accuracy(predictions).items()))
-    about = About(
-        name=options.name,
-        licence=options.licence or "not stated",
-        cohort=options.cohort_name or options.table.name.partition(".")[0],
-        parcellation=options.parcellation,
-    )
     print(publish(people, architecture, predictions, about, options.out, balanced=balanced))
     write_tsv(options.out / f"{options.name}_leftout.tsv", predictions)
     return ExitCode.DONE

@@ -77,7 +77,7 @@ def read_people(path: Path, scanner_column: str) -> People:
     Raises
     ------
     DataError
-        A column is missing, or there are too few people or no measures.
+        A column is missing or holds words, or there are too few people or no measures.
     """
     try:
         table = pd.read_csv(path, sep="\t", na_values=["n/a"], low_memory=False)
@@ -91,6 +91,7 @@ def read_people(path: Path, scanner_column: str) -> People:
             "FreeSurfer's names."
         )
     features = features_in(table)
+    _check_numbers(path, table[["age", *(feature.name for feature in features)]])
     x = design(table, features, SIZE)
     known = np.isfinite(x).all(axis=1) & table["age"].notna().to_numpy()
     if known.sum() < MIN_PEOPLE or len(features) < 2:
@@ -122,6 +123,15 @@ def features_in(table: pd.DataFrame) -> tuple[Feature, ...]:
         elif _is_region(name, table[name]):
             kinds["fraction"].append(name)
     return tuple(features_of(kinds))
+
+
+def _check_numbers(path: Path, columns: pd.DataFrame) -> None:
+    words = list(map(str, columns.select_dtypes(exclude="number").columns))
+    if words:
+        raise DataError(
+            f"{path} has words where numbers belong, in {', '.join(words[:5])}. Numbers have a "
+            "decimal point, and n/a stands where one is not known."
+        )
 
 
 def _is_region(name: str, column: pd.Series) -> bool:

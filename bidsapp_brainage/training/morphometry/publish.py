@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,13 @@ _LONG_NAMES = {
 
 @dataclass(frozen=True)
 class About:
-    """What a card says that nobody can compute."""
+    """What a card says that nobody can compute.
+
+    Raises
+    ------
+    UsageError
+        The name is no label.
+    """
 
     name: str
     licence: str
@@ -41,6 +48,10 @@ class About:
     parcellation: str = "desikan"
     version: str = "1.0.0"
     citation: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[a-zA-Z0-9]+", self.name):
+            raise UsageError(f"`name` {self.name}: use letters and digits only.")
 
 
 def publish(
@@ -55,16 +66,9 @@ def publish(
     """Fit the model to everybody, and write weights and card; gives the card's path.
 
     `predictions` are those of :func:`.left_out.left_out`.
-
-    Raises
-    ------
-    UsageError
-        The name is no label.
     """
     from safetensors.torch import save_file
 
-    if not about.name.isalnum():
-        raise UsageError(f"`name` {about.name}: use letters and digits only.")
     tensors = fit(people, architecture, balanced=balanced)
     weights = folder / f"{about.name}.safetensors"
     with atomic_path(weights) as temporary:
