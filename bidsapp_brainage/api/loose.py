@@ -278,10 +278,14 @@ def _participants(people: People, images: Sequence[LooseImage]) -> pd.DataFrame:
     import pandas as pd
 
     columns = [name for name in people.rows if name not in ("participant_id", "file")]
+    called: dict[str, list[tuple[int, Path]]] = {}  # by name alone, for there may be many of both
+    for place, text in enumerate(people.rows["file"]):
+        file = Path(str(text))
+        called.setdefault(_stem(file.name), []).append((place, file))
     rows, n_named = [], 0
     for image in images:
-        mine = [_names(str(file), image.path) for file in people.rows["file"]]
-        own = people.rows.loc[mine]
+        alike = called.get(_stem(image.path.name), [])
+        own = people.rows.iloc[[place for place, file in alike if _ends_with(image.path, file)]]
         if len(own) > 1:
             raise UsageError(f"{people.name} has several rows for {image.path}: keep one.")
         n_named += len(own)
@@ -295,8 +299,7 @@ def _participants(people: People, images: Sequence[LooseImage]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["participant_id", *columns])
 
 
-def _names(text: str, path: Path) -> bool:
-    """Whether a cell names a file."""
-    *folders, name = Path(text).parts or ("",)
-    *above, own = path.parts[-len(folders) - 1 :]
-    return (folders, _stem(name)) == (above, _stem(own))
+def _ends_with(path: Path, end: Path) -> bool:
+    """Whether the folders of a file are, at their end, those of another."""
+    folders = end.parent.parts
+    return path.parent.parts[len(path.parent.parts) - len(folders) :] == folders
