@@ -120,8 +120,10 @@ TESTED = (
 
 #: What nobody has tried yet.
 UNTRIED = (
-    "a memory limit by cgroup, where the system itself chooses what to kill (a limit by rlimit and "
-    "a killed worker are tried)",
+    "a memory limit by cgroup, where the system itself chooses what to kill (a killed worker is "
+    "tried)",
+    "with whole runs, want of memory (`memory` of the scripts) and a full disk of the work folder "
+    "(`work`): no result of them is kept yet",
     "SIGKILL while an image is registered (registrations of the runs above come from derivatives)",
     "sform and qform that disagree, or are both missing: the app takes what nibabel takes (sform "
     "first, else voxel sizes with left on the right) and does not warn",
