@@ -132,7 +132,7 @@ def _design(
     if sites is not None:
         shape += " + (1|site)" if sites.nunique() >= SITES_FOR_MIXED else " + site"
     groups = complete["group"].astype(str) if "group" in complete else None
-    named = _reference(groups, reference) if groups is not None else ""
+    named = reference_group(groups, reference) if groups is not None else ""
     return Design(terms[list(kept)], sites, groups, named, shape), notes
 
 
@@ -198,10 +198,11 @@ def _scaled(values: pd.Series) -> pd.Series:
 def _levels(values: pd.Series, name: str, reference: str) -> pd.DataFrame:
     text = values.astype(str)
     indicator = pd.get_dummies(text, prefix=name, dtype=float)
-    return indicator.drop(columns=f"{name}_{_reference(text, reference)}")
+    return indicator.drop(columns=f"{name}_{reference_group(text, reference)}")
 
 
-def _reference(values: pd.Series, wanted: str) -> str:
+def reference_group(values: pd.Series, wanted: str) -> str:
+    """The group that was asked for, else the most frequent one, of several the first by name."""
     counts = values.value_counts().sort_index().sort_values(ascending=False, kind="stable")
     return wanted if wanted in counts.index else str(counts.index[0])
 

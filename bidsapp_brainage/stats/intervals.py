@@ -17,6 +17,7 @@ Statistic: TypeAlias = Callable[[Floats, Floats], float]
 
 MIN_FOR_INTERVAL = 3  # participants, for a t interval
 MISS = 0.05  # of a 95 % interval
+NORMAL_95 = float(stats.norm.ppf(1 - MISS / 2))  # half of one, in standard errors
 MIN_FOR_BOOTSTRAP = 5  # participants; fewer make a bootstrap interval meaningless
 
 
@@ -63,7 +64,7 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     >>> [round(bound, 3) for bound in wilson(0.75, 4)]
     [0.301, 0.954]
     """
-    z = float(stats.norm.ppf(1 - MISS / 2))
+    z = NORMAL_95
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
     return max(middle - half, 0.0), min(middle + half, 1.0)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bidsapp_brainage.catalogue.group.models import FIT
 from bidsapp_brainage.stats.design import GROUP_TERM, PEOPLE_PER_TERM, Design
+from bidsapp_brainage.stats.intervals import NORMAL_95
 from bidsapp_brainage.stats.permutation import freedman_lane_max_t
 
 COLUMNS = tuple(column.name for column in FIT)
@@ -139,7 +140,7 @@ def hedges(one: pd.Series, two: pd.Series) -> dict[str, float]:
     g, variance = effectsize_smd(
         one.mean(), one.std(ddof=1), len(one), two.mean(), two.std(ddof=1), len(two)
     )
-    half = 1.959964 * np.sqrt(variance)
+    half = NORMAL_95 * np.sqrt(variance)
     return dict(zip(names, (float(g), float(g - half), float(g + half)), strict=True))
 
 

@@ -50,6 +50,12 @@ def test_groups_differ_in_pace():
     assert row["ci95_lower"] < 0.4 < row["ci95_upper"] and row["p"] < 0.01
 
 
+def test_of_groups_of_one_size_the_first_by_name_is_the_reference_as_in_other_models():
+    scans = followed().replace({"group": {"control": "patient", "patient": "control"}})
+    assert scans["group"].iloc[0] == "patient"
+    assert pace.fit(scans).table["group"].dropna().tolist() == ["patient"]
+
+
 def test_two_scans_do_not_tell_the_spread_and_three_do():
     assert np.isnan(pace.fit(followed(n_scans=2)).spread)
     assert pace.fit(followed(200, n_scans=5, spread=0.5)).spread == pytest.approx(0.5, abs=0.12)

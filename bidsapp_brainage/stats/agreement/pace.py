@@ -12,14 +12,15 @@ from scipy import stats
 
 from bidsapp_brainage.catalogue.group.longitudinal import PACE, POWER
 from bidsapp_brainage.stats.agreement.change import MIN_YEARS
-from bidsapp_brainage.stats.design import GROUP_TERM
+from bidsapp_brainage.stats.design import GROUP_TERM, reference_group
+from bidsapp_brainage.stats.intervals import NORMAL_95
 
 COLUMNS = tuple(column.name for column in PACE)
 POWER_COLUMNS = tuple(column.name for column in POWER)
 LEAST_PEOPLE = 10
 SCANS_FOR_SPREAD = 3  # per person; with two a pace cannot be told from noise
 YEARS, SCANS, DIFFERENCES = (1, 2, 5), (2, 3, 5), (0.1, 0.25, 0.5, 1.0)
-ALPHA, POWER_WANTED = 0.05, 0.8
+POWER_WANTED = 0.8
 PACE_TERM, BETWEEN = "pace", "between people"
 
 
@@ -93,8 +94,8 @@ def _terms(data: pd.DataFrame, reference: str) -> tuple[pd.DataFrame, list[str]]
     if "group" not in data:
         return right, []
     groups = data["group"].astype(object).where(data["group"].notna(), "not known").astype(str)
-    people = groups.groupby(data["participant_id"]).first().value_counts()
-    named = reference if reference in people.index else str(people.index[0])
+    of_people = groups.groupby(data["participant_id"]).first()
+    named, people = reference_group(of_people, reference), of_people.value_counts()
     others = [str(name) for name in people.index if name != named and people[name] >= LEAST_PEOPLE]
     for name in others:
         here = (groups == name).astype(float)
@@ -158,7 +159,7 @@ def power(residual_sd: float, spread: float) -> pd.DataFrame:
     spread : float
         SD of the pace over people, years per year, or NaN.
     """
-    both = float(stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(POWER_WANTED))
+    both = NORMAL_95 + float(stats.norm.ppf(POWER_WANTED))
     rows = []
     for years in YEARS:
         for n_scans in SCANS:
@@ -169,7 +170,7 @@ def power(residual_sd: float, spread: float) -> pd.DataFrame:
                 {
                     "years": years,
                     "n_scans": n_scans,
-                    "floor_of_one": float(stats.norm.ppf(1 - ALPHA / 2) * np.sqrt(noise)),
+                    "floor_of_one": NORMAL_95 * float(np.sqrt(noise)),
                     "difference": difference,
                     "n_per_group": int(np.ceil(2 * both**2 * variance / difference**2)),
                 }

@@ -10,6 +10,7 @@ import pandas as pd
 
 from bidsapp_brainage.catalogue.group.clinical import FACTORS
 from bidsapp_brainage.stats.design import PEOPLE_PER_TERM, Design
+from bidsapp_brainage.stats.intervals import NORMAL_95
 from bidsapp_brainage.stats.permutation import false_discovery
 
 COLUMNS = tuple(column.name for column in FACTORS)
@@ -54,16 +55,20 @@ def screen(outcome: pd.Series, factors: pd.DataFrame, design: Design | None) -> 
         ``COLUMNS``, one row per factor, the smallest p first; a factor that was not tested has a
         remark that says why.
     """
-    rows = [_tested(outcome.dropna(), factors[name], design) for name in factors]
+    known = outcome.dropna()
+    base = _base(known, design)
+    formula = " + ".join(filter(None, (design.formula if design else "", "factor")))
+    rows = [_tested(known, factors[name], base, formula) for name in factors]
     table = pd.DataFrame(rows).reindex(columns=list(COLUMNS))
     table["q"] = false_discovery(table["p"].to_numpy(dtype=np.float64))
     return table.sort_values("p", kind="stable", na_position="last").reset_index(drop=True)
 
 
-def _tested(outcome: pd.Series, values: pd.Series, design: Design | None) -> dict[str, object]:
+def _tested(
+    outcome: pd.Series, values: pd.Series, base: pd.DataFrame, formula: str
+) -> dict[str, object]:
     import statsmodels.api as sm
 
-    base = _base(outcome, design)
     values = values.reindex(base.index)
     factor = _as_terms(values)
     row: dict[str, object] = {
@@ -82,7 +87,7 @@ def _tested(outcome: pd.Series, values: pd.Series, design: Design | None) -> dic
     if np.linalg.matrix_rank(matrix.to_numpy(dtype=np.float64)) < matrix.shape[1]:
         return row | {"remark": "a combination of the covariates"}
     fitted = sm.OLS(outcome.loc[matrix.index], matrix).fit(cov_type="HC3", use_t=True)
-    row["formula"] = " + ".join(filter(None, (design.formula if design else "", "factor")))
+    row["formula"] = formula
     if factor.kind == "number":
         return row | _of_number(fitted, str(values.name), float(values[matrix.index].std(ddof=1)))
     return row | _of_category(fitted, [str(name) for name in factor.terms])
@@ -123,7 +128,7 @@ def _of_number(fitted: Any, name: str, spread: float) -> dict[str, object]:
     freedom = float(fitted.df_resid)
     low, high = np.asarray(fitted.conf_int(0.05))[place]
     r = t / np.sqrt(t**2 + freedom)
-    half = 1.959964 / np.sqrt(max(freedom - 1, 1.0))
+    half = NORMAL_95 / np.sqrt(max(freedom - 1, 1.0))
     return {
         "estimate": estimate,
         "ci95_lower": float(low),
