@@ -8,14 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bidsapp_brainage.catalogue.cards import Output
+from bidsapp_brainage.catalogue.cards import ATLAS, Output
 from bidsapp_brainage.catalogue.lookup import OUTPUTS, output
 from bidsapp_brainage.errors import WorkflowError
 
 #: Entities of a raw T1w file that its derivatives keep, in the order of the BIDS schema.
 SCAN_ENTITIES = ("sub", "ses", "acq", "ce", "rec", "run", "echo", "part")
-
-_ATLAS = ("atlas", "seg", "scale")
 
 #: How paths begin, by level; all entities follow the last of them.
 _BEGIN = {
@@ -177,7 +175,7 @@ def parse_name(path: Path) -> dict[str, str]:
 
 def atlas_entities(name: Mapping[str, str]) -> dict[str, str]:
     """Those entities of a parsed file name that name its atlas."""
-    return {key: name[key] for key in _ATLAS if key in name}
+    return {key: name[key] for key in ATLAS if key in name}
 
 
 def scan_entities(path: Path) -> tuple[tuple[str, str], ...]:

@@ -12,6 +12,9 @@ Level = Literal[
 Family = Literal["occlusion", "attribution", "comparison", "check"]
 Chosen = Literal["always", "option", "automatic"]
 
+#: Entities that together name an atlas.
+ATLAS = ("atlas", "seg", "scale")
+
 
 @dataclass(frozen=True)
 class Column:

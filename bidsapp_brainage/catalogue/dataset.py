@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from . import columns as c
 from . import participant
-from .cards import Column, Output
+from .cards import ATLAS, Column, Output
 
 #: What the labels of ``desc`` mean.
 LABELS: Mapping[str, str] = MappingProxyType({
@@ -58,7 +58,6 @@ FILES: tuple[Column, ...] = (
     Column("sha256", "SHA-256", "Of the content of the file."),
 )
 
-_ATLAS = ("atlas", "seg", "scale")
 _REGIONS = (
     c.INDEX, c.NAME, c.ABBREVIATION, c.COLOR, *c.REGION[2:], c.GYRUS, c.COMPARTMENT,
     c.N_VOXELS, c.VOLUME_MM3,
@@ -99,15 +98,15 @@ OUTPUTS: tuple[Output, ...] = (
     Output(
         "regions", "dseg", ".tsv",
         "its regions: index, name, hemisphere, lobe, network, size",
-        level="atlas", entities=_ATLAS, required=("atlas",), columns=_REGIONS, bids=True,
+        level="atlas", entities=ATLAS, required=("atlas",), columns=_REGIONS, bids=True,
     ),
     Output(
         "labels_grid", "dseg", ".nii.gz", "the atlas on the network's grid",
-        level="template", entities=(*_ATLAS, "res"), required=("atlas",), bids=True,
+        level="template", entities=(*ATLAS, "res"), required=("atlas",), bids=True,
     ),
     Output(
         "mean_map", "occlusionmap", ".nii.gz", "mean map",
-        level="template", entities=(*_ATLAS, "res", "desc"), required=("desc",),
+        level="template", entities=(*ATLAS, "res", "desc"), required=("desc",),
         desc="{model}mean", units="year", always=False,
     ),
     Output(
@@ -126,7 +125,7 @@ OUTPUTS: tuple[Output, ...] = (
     *(
         Output(
             f"figure_{kind}", "", f".{kind}", "every figure of the group page, for a paper",
-            level="group", entities=(*_ATLAS, "desc"), required=("desc",), desc="{model}",
+            level="group", entities=(*ATLAS, "desc"), required=("desc",), desc="{model}",
         )
         for kind in ("svg", "png")
     ),

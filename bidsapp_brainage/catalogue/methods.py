@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from . import explanation_columns as e
-from .cards import Column, Method, Output
+from .cards import ATLAS, Column, Method, Output
 
-_TABLE = ("space", "atlas", "seg", "scale", "desc")
+_TABLE = ("space", *ATLAS, "desc")
 _MAP = ("space", "res", "desc")
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from . import columns as c
-from .cards import Column, Output
-
-_ATLAS = ("atlas", "seg", "scale")
+from .cards import ATLAS, Column, Output
 
 IMAGES: tuple[Output, ...] = (
     Output("t1w_preproc", "T1w", ".nii.gz", "the image in RAS orientation, corrected for intensity "
@@ -40,12 +38,12 @@ IMAGES: tuple[Output, ...] = (
         "(`WM`) and fluid (`CSF`); not with `--level minimal`", entities=("label",),
         required=("label",), units="1", bids=True),
     Output("labels_t1w", "dseg", ".nii.gz", "the atlas in the subject's own space", space="T1w",
-        entities=("space", *_ATLAS), required=("space", "atlas"), bids=True),
+        entities=("space", *ATLAS), required=("space", "atlas"), bids=True),
     Output("map_grid", "occlusionmap", ".nii.gz", "the signed contributions as a map on the "
-        "network's grid, in years", entities=("space", *_ATLAS, "res", "desc"),
+        "network's grid, in years", entities=("space", *ATLAS, "res", "desc"),
         required=("space", "atlas", "res", "desc"), desc="{model}", units="year"),
     Output("map_t1w", "occlusionmap", ".nii.gz", "the same map in the subject's own space",
-        space="T1w", entities=("space", *_ATLAS, "desc"), required=("space", "atlas", "desc"),
+        space="T1w", entities=("space", *ATLAS, "desc"), required=("space", "atlas", "desc"),
         desc="{model}", units="year"),
 )  # fmt: skip
 

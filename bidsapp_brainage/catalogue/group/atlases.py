@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bidsapp_brainage.catalogue import columns as c
 from bidsapp_brainage.catalogue import explanation_columns as e
-from bidsapp_brainage.catalogue.cards import Column, Output
+from bidsapp_brainage.catalogue.cards import ATLAS, Column, Output
 from bidsapp_brainage.catalogue.group import models as g
 from bidsapp_brainage.catalogue.methods import METHODS
 
@@ -14,7 +14,7 @@ def _table(
 ) -> Output:
     return Output(
         key or suffix, suffix, ".tsv", text, level="group",
-        entities=("atlas", "seg", "scale", "desc"), required=("atlas", "desc"),
+        entities=(*ATLAS, "desc"), required=("atlas", "desc"),
         desc="{model}", columns=columns, always=always,
     )  # fmt: skip
 
