@@ -117,12 +117,12 @@ def gemm_rate(size: int = 1024, repeats: int = 7) -> float:
     return size**3 / seconds
 
 
-def memory_mb(field: str) -> float:
-    """A field of this process's status, such as VmRSS or VmHWM (the peak), in MB.
+def memory_mb(field: str, process: int | str = "self") -> float:
+    """A field of a process's status, such as VmRSS or VmHWM (the peak), in MB.
 
     ``ru_maxrss`` would do for the peak, but a child begins with that of its parent.
     """
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+    for line in Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines():
         name, _, value = line.partition(":")
         if name == field:
             return int(value.split()[0]) * 1024 / 1e6

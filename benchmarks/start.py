@@ -82,7 +82,7 @@ def until_first(folder: Path, options: Sequence[str]) -> list[Row]:
         if process.poll() is not None:
             raise SystemExit(log.read_text())
         watched = psutil.Process(process.pid)
-        times, peak = watched.cpu_times(), _peak_gb(process.pid)
+        times, peak = watched.cpu_times(), memory_mb("VmHWM", process.pid) / 1000
         process.terminate()
         process.wait()
     return [
@@ -90,14 +90,6 @@ def until_first(folder: Path, options: Sequence[str]) -> list[Row]:
         Row("until the first scan begins, processor", times.user + times.system, "s"),
         Row("peak of memory until then", peak, "GB", FIRST_GB),
     ]
-
-
-def _peak_gb(pid: int) -> float:
-    """Highest memory of a process so far."""
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) * 1024 / 1e9
-    raise SystemExit("This needs /proc.")
 
 
 def wired(folder: Path, count: int) -> list[Row]:
