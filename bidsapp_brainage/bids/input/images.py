@@ -81,7 +81,8 @@ def find_images(
         "letters and digits only. Rename it."
         for path in misnamed
     ]
-    chosen = [path for path in paths if path not in misnamed and _wanted_labels(path, selection)]
+    left_out = set(misnamed)
+    chosen = [path for path in paths if path not in left_out and _wanted_labels(path, selection)]
     if not chosen:
         raise NoInputError(_nothing_found(bids_dir, selection, subjects, query))
     return sorted(chosen, key=_natural), messages
