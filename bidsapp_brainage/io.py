@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import gzip
+import hashlib
 import io
 import json
 import math
@@ -108,6 +109,12 @@ def now() -> str:
 def in_utc(seconds: float) -> str:
     """Give a time (seconds since 1970) in UTC, ``2026-01-31T12:00:00Z``."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

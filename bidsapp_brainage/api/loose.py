@@ -18,6 +18,7 @@ from bidsapp_brainage import io
 from bidsapp_brainage.bids.dataset import BIDS_VERSION, UNLINKED
 from bidsapp_brainage.bids.derivatives import tried_participants
 from bidsapp_brainage.bids.dictionaries import sidecar
+from bidsapp_brainage.bids.input.annex import is_elsewhere
 from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.errors import DataError, NoInputError, UsageError
 
@@ -47,7 +48,7 @@ def find_image(path: Path) -> Path:
         It is not there, or no NIfTI file.
     """
     path = path.expanduser().absolute()
-    if path.is_symlink() and not path.exists():
+    if is_elsewhere(path):
         raise UsageError(f"{path} is a link without target: fetch it with `datalad get`.")
     if not path.is_file():
         raise UsageError(f"{path} is not a file: check the path (and bind mounts).")
@@ -159,10 +160,8 @@ def _keep_labels(
 
 
 def _digest(path: Path) -> str:
-    from bidsapp_brainage.model.weights.files import file_sha256
-
     try:
-        return file_sha256(path)
+        return io.file_sha256(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error}): copy or download it again.") from error
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage import io
 from bidsapp_brainage.errors import ResourceError
+from bidsapp_brainage.io import file_sha256
 from bidsapp_brainage.model.card_checks import check_card
-from bidsapp_brainage.model.weights.files import file_sha256
 from bidsapp_brainage.segmentation.card import find_segmentation
 from bidsapp_brainage.segmentation.prepare import segmentation_name
 

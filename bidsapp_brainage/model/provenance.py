@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bidsapp_brainage.io import file_sha256
 from bidsapp_brainage.model.cards import AgeCard
 from bidsapp_brainage.model.description import interval_text
-from bidsapp_brainage.model.weights.files import file_sha256
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bidsapp_brainage.io import atomic_path, write_json, write_tsv
+from bidsapp_brainage.io import atomic_path, file_sha256, write_json, write_tsv
 from bidsapp_brainage.model.card_checks import check_card
 from bidsapp_brainage.model.cards import load_card
 from bidsapp_brainage.model.outputs import AGE, Head, heads
-from bidsapp_brainage.model.weights.files import file_sha256
 from bidsapp_brainage.stats.classes import balanced_accuracy
 from bidsapp_brainage.training import calibration
 from bidsapp_brainage.training.crossval import SCANNER, CrossValidation

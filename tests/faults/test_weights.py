@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bidsapp_brainage.errors import ResourceError
+from bidsapp_brainage.io import file_sha256
 from bidsapp_brainage.model.cards import load_card
-from bidsapp_brainage.model.weights.files import file_sha256
 from bidsapp_brainage.model.weights.loading import load_members
 from tests.model.tiny import make_card
 

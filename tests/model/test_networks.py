@@ -7,9 +7,10 @@ import torch
 from safetensors.torch import save_file
 
 from bidsapp_brainage.errors import ResourceError
+from bidsapp_brainage.io import file_sha256
 from bidsapp_brainage.model.networks import build_network
 from bidsapp_brainage.model.networks.sfcn import SFCN
-from bidsapp_brainage.model.weights.files import WeightFile, file_sha256
+from bidsapp_brainage.model.weights.files import WeightFile
 from bidsapp_brainage.model.weights.loading import load_members
 from tests.model.tiny import SHAPE, make_card
 

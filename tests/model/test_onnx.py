@@ -14,12 +14,12 @@ import torch
 from bidsapp_brainage.errors import MissingExecutableError, ResourceError
 from bidsapp_brainage.explain.ensemble import Ensemble
 from bidsapp_brainage.explain.occlusion import occlude
+from bidsapp_brainage.io import file_sha256
 from bidsapp_brainage.model.cards import load_card
 from bidsapp_brainage.model.device import cpu_threads
 from bidsapp_brainage.model.networks import onnx as adapter
 from bidsapp_brainage.model.networks.onnx import OnnxNetwork
 from bidsapp_brainage.model.prediction import decoder, predict
-from bidsapp_brainage.model.weights.files import file_sha256
 from bidsapp_brainage.model.weights.loading import load_members
 from tests.model.tiny import SHAPE, card_dict
 

@@ -13,11 +13,11 @@ from torch import nn
 from bidsapp_brainage.errors import ResourceError
 from bidsapp_brainage.explain.ensemble import Ensemble
 from bidsapp_brainage.explain.occlusion import occlude
+from bidsapp_brainage.io import file_sha256
 from bidsapp_brainage.model.cards import bundled_folder, load_card
 from bidsapp_brainage.model.device import cpu_threads
 from bidsapp_brainage.model.networks import build_network
 from bidsapp_brainage.model.outputs import heads
-from bidsapp_brainage.model.weights.files import file_sha256
 from bidsapp_brainage.model.weights.keras import keras_state
 from bidsapp_brainage.model.weights.loading import load_members
 from tests.model.tiny import card_dict

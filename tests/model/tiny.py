@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from bidsapp_brainage.io import file_sha256
 from bidsapp_brainage.model.cards import ModelCard, load_card
 from bidsapp_brainage.model.networks import build_network
-from bidsapp_brainage.model.weights.files import file_sha256
 
 SHAPE = (20, 24, 20)
 RESOLUTION = 8.0

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bidsapp_brainage import io
-from bidsapp_brainage.model.weights.files import file_sha256
+from bidsapp_brainage.io import file_sha256
 from bidsapp_brainage.segmentation.card import SegmentationCard, load_segmentation_card
 from bidsapp_brainage.segmentation.network import SegmentationNet
 

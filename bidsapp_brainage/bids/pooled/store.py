@@ -15,7 +15,6 @@ from __future__ import annotations
 import bisect
 import errno
 import functools
-import hashlib
 import json
 import os
 import secrets
@@ -32,7 +31,7 @@ from pandas.api.types import union_categoricals
 
 from bidsapp_brainage import __version__
 from bidsapp_brainage.bids.pooled.small_tables import ReadTogether
-from bidsapp_brainage.io import atomic_path, read_json, write_text
+from bidsapp_brainage.io import atomic_path, file_sha256, read_json, write_text
 
 if TYPE_CHECKING:
     import duckdb
@@ -197,7 +196,7 @@ class PooledTable:
             parquet = self._folder / str(told["Parquet"])
             rows_of = {(str(p), int(s), int(t)): int(n) for p, s, t, n in told["Files"]}  # type: ignore[attr-defined]
             columns = tuple(map(str, told["Columns"]))  # type: ignore[call-overload]
-            whole = told["Make"] == _MAKE and told["SHA256"] == _sha256(parquet)
+            whole = told["Make"] == _MAKE and told["SHA256"] == file_sha256(parquet)
         except (KeyError, TypeError, ValueError, OSError):
             return None
         return _Part(parquet, columns, rows_of) if whole else None
@@ -207,7 +206,7 @@ class PooledTable:
         parquet = self._folder / f"{label}-{secrets.token_hex(8)}.parquet"
         with atomic_path(parquet) as temporary:
             self._write_parquet(rows.reindex(columns=columns).apply(_storable), temporary)
-            checksum = _sha256(temporary)
+            checksum = file_sha256(temporary)
         facts = {
             "Make": _MAKE,
             "Parquet": parquet.name,
@@ -346,8 +345,3 @@ def _cell(name: str, kind: str | None) -> str:
         number = _quoted(name)
         text = f"CASE WHEN isfinite({number}) THEN format('{{:.6g}}', {number} + 0.0) END"
     return f"coalesce({text}, 'n/a')"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from bidsapp_brainage.errors import ResourceError
-from bidsapp_brainage.io import atomic_path
+from bidsapp_brainage.io import atomic_path, file_sha256
 
 if TYPE_CHECKING:
     from torch import nn
@@ -112,19 +112,9 @@ def save_weights(network: nn.Module, path: Path) -> None:
 
 def file_git_blob_id(path: Path) -> str:
     """Name that Git gives a file's content, as 40 hex digits."""
-    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
-    return _digest(path, digest)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hex digits."""
-    return _digest(path, hashlib.sha256())
-
-
-def _digest(path: Path, digest: hashlib._Hash) -> str:
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
+    header = f"blob {path.stat().st_size}\0".encode()
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.sha1(header, usedforsecurity=False))
     return digest.hexdigest()
 
 

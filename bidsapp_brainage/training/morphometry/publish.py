@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bidsapp_brainage.errors import UsageError
-from bidsapp_brainage.io import atomic_path, write_json
-from bidsapp_brainage.model.weights.files import file_sha256
+from bidsapp_brainage.io import atomic_path, file_sha256, write_json
 from bidsapp_brainage.morphometry.card import load_card
 from bidsapp_brainage.morphometry.features import KINDS
 from bidsapp_brainage.stats.intervals import conformal_quantile

@@ -15,8 +15,7 @@ import pandas as pd
 import torch
 from safetensors.torch import save
 
-from bidsapp_brainage.io import atomic_path, write_json
-from bidsapp_brainage.model.weights.files import file_sha256
+from bidsapp_brainage.io import atomic_path, file_sha256, write_json
 from bidsapp_brainage.segmentation.labels import muse_labels
 from bidsapp_brainage.segmentation.network import SegmentationNet
 
