@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import logging
 import re
 from pathlib import Path
 
@@ -26,6 +27,11 @@ def test_the_page_gives_what_it_says(
     (tmp_path / "people.tsv").write_text(text[text.index("file\tage") :].split("```")[0])
     examples = re.sub(r"^```.*$", "", text, flags=re.MULTILINE)
     page = doctest.DocTestParser().get_doctest(examples, {}, PAGE.name, str(PAGE), 0)
-    result = doctest.DocTestRunner(optionflags=FLAGS).run(page)
+    logger = logging.getLogger("bidsapp_brainage")
+    before = logger.level
+    try:
+        result = doctest.DocTestRunner(optionflags=FLAGS).run(page)
+    finally:
+        logger.setLevel(before)  # an example changes it
     assert result.attempted > 15
     assert not result.failed

@@ -18,6 +18,7 @@ from bidsapp_brainage.bids.run_records import run_folder
 from bidsapp_brainage.cli import run
 from bidsapp_brainage.cli.logs import library_level, own_level
 from bidsapp_brainage.cli.signals import Terminated
+from tests.signals import heed_interrupts
 
 
 @pytest.fixture
@@ -218,11 +219,6 @@ sys.exit(run.main(sys.argv[1:]))
 """
 
 
-def _heed_interrupts() -> None:
-    """A job that a script put in the background inherits that Ctrl-C is ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
 )
@@ -232,7 +228,7 @@ def test_signal_ends_workers_and_leaves_no_partial_file(line, two_people, number
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        preexec_fn=_heed_interrupts,
+        preexec_fn=heed_interrupts,
     )
     assert process.stdout is not None
     # Python loses an exception that a signal raises while fork() is returning: both lines first.

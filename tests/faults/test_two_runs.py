@@ -48,10 +48,12 @@ def test_scans_of_another_run_are_refused_and_others_are_not(tmp_path: Path, oth
 
 
 def test_a_killed_run_leaves_no_claim(tmp_path: Path, other) -> None:
+    with pytest.raises(UsageError), claimed(tmp_path, ["sub-02"]):
+        pass
     other.kill()
     other.wait()
     with claimed(tmp_path, ["sub-01", "sub-02"]):
-        pass
+        assert other.returncode < 0
 
 
 def test_many_scans_are_claimed_with_one_open_file(tmp_path: Path) -> None:

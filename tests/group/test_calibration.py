@@ -220,7 +220,7 @@ def test_through_the_command_line(run):
 def assert_tables(tmp_path):
     assert {path.stem.rsplit("_", 1)[1] for path in tmp_path.glob("group_*.tsv")} == {
         *("brainage", "exclusions", "gapmodel", "gaps", "metrics", "notes", "outliers", "qc"),
-        *("sample", "sitecalibration"),
+        *("sample", "sitecalibration", "grouppairs", "groupseparation", "grouproc"),
     }
     sites = table(tmp_path, "sitecalibration").set_index("site")
     assert sites["calibrated"].tolist() == [False, True]

@@ -28,6 +28,7 @@ from bidsapp_brainage.settings import Resources, cluster_named
 from bidsapp_brainage.workflows.base import examples, init_brainage_wf
 from bidsapp_brainage.workflows.precomputed import Precomputed
 from bidsapp_brainage.workflows.scan import scan_workflow_name
+from tests.signals import heed_interrupts
 
 
 @pytest.fixture
@@ -212,7 +213,7 @@ from bidsapp_brainage.running.cluster.choice import shipped
 assert "jobqueue" in shipped()
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, preexec_fn=heed_interrupts)
 
 
 def test_the_share_of_a_worker() -> None:
@@ -279,7 +280,9 @@ if __name__ == "__main__":
 def test_a_run_that_is_stopped_leaves_no_worker(tmp_path: Path, number: signal.Signals) -> None:
     script = tmp_path / "front.py"
     script.write_text(FRONT)
-    front = psutil.Popen([sys.executable, str(script), str(tmp_path), "local"])
+    front = psutil.Popen(
+        [sys.executable, str(script), str(tmp_path), "local"], preexec_fn=heed_interrupts
+    )
     try:
         while not (tmp_path / "begun").exists():
             assert front.poll() is None
