@@ -91,3 +91,13 @@ def test_more_years_and_scans_need_fewer_people():
     table = pace.power(1.0, np.nan)
     assert table.groupby("difference")["n_per_group"].apply(lambda n: n.iloc[0] > n.iloc[-1]).all()
     assert list(table) == list(pace.POWER_COLUMNS)
+
+
+def test_people_of_no_group_and_of_small_groups_are_left_out():
+    scans = followed(60)
+    number = scans["participant_id"].str.removeprefix("sub-").astype(int)
+    scans.loc[number < 20, "group"] = None
+    scans.loc[number.between(20, 24), "group"] = "rare"
+    table = pace.fit(scans, reference="control").table
+    assert set(table["n_participants"]) == {35}
+    assert table["group"].dropna().tolist() == ["patient"]

@@ -57,7 +57,8 @@ def fit(scans: pd.DataFrame, *, reference: str = "") -> Pace | None:
     scans : DataFrame
         ``participant_id``, ``chronological_age``, ``predicted_age`` and, where known, ``group``.
     reference : str
-        Reference group; empty for the most frequent one.
+        Reference group; empty for the most frequent one. People of no group, and of one with fewer
+        than ten people, are left out.
 
     Returns
     -------
@@ -65,7 +66,7 @@ def fit(scans: pd.DataFrame, *, reference: str = "") -> Pace | None:
         None with fewer than ten people who were scanned at least half a year apart, or where the
         model does not converge.
     """
-    data = _data(scans)
+    data = _in_groups(_data(scans))
     if data["participant_id"].nunique() < LEAST_PEOPLE:
         return None
     right, groups = _terms(data, reference)
@@ -87,18 +88,30 @@ def _data(scans: pd.DataFrame) -> pd.DataFrame:
     return known[age.transform("max") - age.transform("min") >= MIN_YEARS].reset_index(drop=True)
 
 
+def _groups(data: pd.DataFrame) -> pd.Series:
+    """Group of each person, as text."""
+    return data.dropna(subset=["group"]).groupby("participant_id")["group"].first().astype(str)
+
+
+def _in_groups(data: pd.DataFrame) -> pd.DataFrame:
+    """Without people of no group, or of one with too few of them; everybody without groups."""
+    if "group" not in data:
+        return data
+    groups = _groups(data)
+    large = groups[groups.map(groups.value_counts()) >= LEAST_PEOPLE]
+    return data[data["participant_id"].isin(large.index)].reset_index(drop=True)
+
+
 def _terms(data: pd.DataFrame, reference: str) -> tuple[pd.DataFrame, list[str]]:
     """Fixed effects, and the groups that are compared with the reference."""
     right = pd.DataFrame({"intercept": 1.0, PACE_TERM: data["years"]})
     right[BETWEEN] = data["mean_age"] - data["mean_age"].mean()
     if "group" not in data:
         return right, []
-    groups = data["group"].astype(object).where(data["group"].notna(), "not known").astype(str)
-    of_people = groups.groupby(data["participant_id"]).first()
-    named, people = reference_group(of_people, reference), of_people.value_counts()
-    others = [str(name) for name in people.index if name != named and people[name] >= LEAST_PEOPLE]
+    groups = _groups(data)
+    others = sorted(set(groups) - {reference_group(groups, reference)})
     for name in others:
-        here = (groups == name).astype(float)
+        here = (data["group"].astype(str) == name).astype(float)
         right[GROUP_TERM + name] = here
         right[f"{PACE_TERM} {name}"] = here * data["years"]
     return right, others
