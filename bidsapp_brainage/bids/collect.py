@@ -188,6 +188,6 @@ def _age_messages(scans: Sequence[Scan], bids_dir: Path) -> list[str]:
     if unknown:
         remedy = "Give ages in participants.tsv, sub-<label>_sessions.tsv or `age_file`."
         if holds_loose_images(bids_dir):  # these options are not there
-            remedy = "Give ages by age or people (--age, --people)."
+            remedy = "Give ages by `age` or `people`."
         messages.append(f"No age for {shorten(unknown)}: the brain-age gap will be n/a. {remedy}")
     return messages

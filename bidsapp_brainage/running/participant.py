@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.bids.names import log_dir
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from bidsapp_brainage.workflows.precomputed import Precomputed
 
 LOGGER = logging.getLogger("bidsapp_brainage")
+#: Options of the command ``predict``, whose images have no tables.
+_OF_PREDICT = MappingProxyType({"age": "--age", "people": "--people"})
 #: Scans that are wired together: of the first batch of many, and of the others; up to so many
 #: times the usual batch all are run in one.
 _FIRST_BATCH, _BATCH, _BATCH_PER_PROCESSOR, _LARGEST_BATCH, _ONE_BATCH = 10, 100, 10, 500, 1.5
@@ -111,7 +114,7 @@ def run_participant(settings: Settings, log_level: int) -> int:
     if execution.boilerplate_only:  # no image is read
         selection = replace(selection, datalad_get=False)
     scans, messages = collect_scans(settings.bids_dir, selection)
-    messages = [in_flags(message) for message in messages]
+    messages = [in_flags(message, **_OF_PREDICT) for message in messages]
     for message in messages:
         LOGGER.warning("%s", message)
     with claimed(execution.work_dir, [scan.label for scan in scans]):

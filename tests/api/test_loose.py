@@ -139,7 +139,7 @@ def test_who_has_no_age_is_told_options_that_are_there(tmp_path: Path) -> None:
     lay_out(tmp_path / "raw", label_images([image(tmp_path / "t1.nii")], tmp_path / "out"), None)
     _, messages = collect_scans(tmp_path / "raw", Selection())
     (told,) = [in_flags(message) for message in messages if "No age" in message]
-    assert "--age, --people" in told
+    assert "`age` or `people`" in told
     assert "--age-file" not in told
 
 
