@@ -122,8 +122,6 @@ TESTED = (
 UNTRIED = (
     "a memory limit by cgroup, where the system itself chooses what to kill (a killed worker is "
     "tried)",
-    "with whole runs, want of memory (`memory` of the scripts) and a full disk of the work folder "
-    "(`work`): no result of them is kept yet",
     "SIGKILL while an image is registered (registrations of the runs above come from derivatives)",
     "sform and qform that disagree, or are both missing: the app takes what nibabel takes (sform "
     "first, else voxel sizes with left on the right) and does not warn",
@@ -178,9 +176,7 @@ def text() -> str:
             "",
             "When the front process alone is killed, the server of processes ends as soon as its "
             "imports are done; on a busy machine this takes longer than the 10 s that were waited "
-            "for in the row on SIGKILL of "
-            "everything. Which file differed after an input had vanished or was cut is not known "
-            "yet; sub-02 alone failed.",
+            "for in the row on SIGKILL of everything.",
             "",
             "## Tried by tests",
             "",
