@@ -157,14 +157,14 @@ def _check_reference(columns: ParticipantColumns, people: pd.DataFrame) -> None:
 
 
 def card_of(provenance: dict[str, object], models_dir: Path | None) -> AgeCard | None:
-    """Card of the model that made the predictions, or None if it is not installed here."""
+    """Card of the model that made the predictions; None if it is not installed here, or broken."""
     facts = provenance.get("Model")
     name = facts.get("Name") if isinstance(facts, dict) else None
     if not name:
         return None
-    if str(name) in morphometry.list_cards():
-        return morphometry.find_card(str(name))
     try:
+        if str(name) in morphometry.list_cards():
+            return morphometry.find_card(str(name))
         return find_card(str(name), models_dir)
     except BrainageError:
         return None

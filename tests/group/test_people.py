@@ -17,6 +17,7 @@ from bidsapp_brainage.group.people import (
 )
 from bidsapp_brainage.io import write_tsv
 from bidsapp_brainage.model.cards import find_card
+from bidsapp_brainage.morphometry import card as morphometry
 
 
 @pytest.fixture
@@ -104,6 +105,12 @@ def test_card_of_a_model_that_is_not_installed(tmp_path):
     assert card_of({"Model": {"Name": "sfcn2mm"}}, None).name == "sfcn2mm"
     assert card_of({"Model": {"Name": "unheard"}}, tmp_path) is None
     assert card_of({}, None) is None
+
+
+def test_a_broken_card_of_tables_is_as_one_that_is_not_installed(tmp_path, monkeypatch):
+    (tmp_path / "fsbroken.json").write_text("{}")
+    monkeypatch.setattr(morphometry, "bundled_folder", lambda: tmp_path)
+    assert card_of({"Model": {"Name": "fsbroken"}}, None) is None
 
 
 def test_factors_have_one_row_per_participant(tmp_path):
