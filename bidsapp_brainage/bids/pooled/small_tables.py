@@ -108,15 +108,20 @@ def _joined(
 
     if not parts:
         return ReadTogether(pd.DataFrame(), np.empty(0, dtype=np.intp), problems)
-    file = np.concatenate([places for _, places in parts])
-    rows = parts[0][0]
-    if len(parts) > 1:
-        order = np.argsort(file, kind="stable")
-        file = file[order]
-        rows = pd.concat([part for part, _ in parts], ignore_index=True).iloc[order]
-        # An all-missing column of one file must not decide about the type of the column.
-        rows = rows.reset_index(drop=True).infer_objects()
-    return ReadTogether(rows, file, problems)
+    return ReadTogether(*(in_order(parts) if len(parts) > 1 else parts[0]), problems)
+
+
+def in_order(
+    parts: Sequence[tuple[pd.DataFrame, NDArray[np.intp]]],
+) -> tuple[pd.DataFrame, NDArray[np.intp]]:
+    """Rows of several frames in the order of the places of their files, and these places."""
+    import pandas as pd
+
+    places = np.concatenate([place for _, place in parts])
+    order = np.argsort(places, kind="stable")
+    rows = pd.concat([part for part, _ in parts], ignore_index=True).iloc[order]
+    # An all-missing column of one file must not decide about the type of the column.
+    return rows.reset_index(drop=True).infer_objects(), places[order]
 
 
 def read_facts(paths: Sequence[Path]) -> ReadTogether:

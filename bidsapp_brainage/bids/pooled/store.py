@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from pandas.api.types import union_categoricals
 
 from bidsapp_brainage import __version__
-from bidsapp_brainage.bids.pooled.small_tables import ReadTogether
+from bidsapp_brainage.bids.pooled.small_tables import ReadTogether, in_order
 from bidsapp_brainage.io import atomic_path, file_sha256, read_json, write_text
 
 if TYPE_CHECKING:
@@ -156,7 +156,9 @@ class PooledTable:
         read = self._reader([files[place].path for place in new])
         self.problems += read.problems.values()
         places = np.array(new, dtype=np.intp)[read.file]
-        rows, of_file = _in_order([taken, (_with_identity(read.rows, files, places), places)])
+        parts = [taken, (_with_identity(read.rows, files, places), places)]
+        full = [part for part in parts if len(part[1])]  # the columns of an empty one do not count
+        rows, of_file = in_order(full) if full else (pd.DataFrame(), places)
         counts = np.bincount(of_file, minlength=len(keys))
         bad = {new[number] for number in read.problems}
         rows_of = {
@@ -259,18 +261,6 @@ def _divided(files: Sequence[SmallTable], firsts: Sequence[str]) -> dict[str, li
             label = part[0] if start or not first else first
             divided[label] = [file for person in part for file in by_person[person]]
     return divided
-
-
-def _in_order(
-    parts: Sequence[tuple[pd.DataFrame, NDArray[np.intp]]],
-) -> tuple[pd.DataFrame, NDArray[np.intp]]:
-    """Rows of several frames by the places of their files."""
-    places = np.concatenate([place for _, place in parts])
-    order = np.argsort(places, kind="stable")
-    frames = [rows for rows, _ in parts if len(rows)]
-    rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-    # An all-missing column of one file must not decide about the type of the column.
-    return rows.iloc[order].reset_index(drop=True).infer_objects(), places[order]
 
 
 def _with_identity(
