@@ -1,4 +1,4 @@
-"""``brainage-demo``: write the synthetic sample dataset, and run the whole app on it, offline."""
+"""``brainage-demo``: a synthetic sample dataset, the whole app on it, and a simulated study."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     sample = commands.add_parser("sample", help="write the sample dataset (BIDS) and stop")
     sample.add_argument("folder", type=Path, help="folder to write the dataset into")
+    study = commands.add_parser(
+        "study",
+        help="write the results of a simulated study (derivatives), to learn the group level",
+    )
+    study.add_argument("folder", type=Path, help="new folder to write the study into")
+    study.add_argument("--people", type=int, default=100, metavar="N", help="how many (100)")
     run = commands.add_parser(
         "run", help="test the model, write the sample, run participant and group level"
     )
@@ -37,12 +43,27 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demonstration; the exit code is that of the first level that failed."""
-    arguments = build_parser().parse_args(argv)
-    from bidsapp_brainage.demo.sample import write_sample
-
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
     if arguments.command == "sample":
+        from bidsapp_brainage.demo.sample import write_sample
+
         write_sample(arguments.folder)
         _say(f"The sample dataset is in {arguments.folder}")
+        return 0
+    if arguments.command == "study":
+        if arguments.people < 1:
+            parser.error(f"--people {arguments.people}: at least one person")
+        if arguments.folder.exists():
+            parser.error(f"{arguments.folder} exists: name a new folder")
+        from bidsapp_brainage.demo.study import write_study
+
+        raw, results = write_study(arguments.folder, arguments.people)
+        _say(f"The results of {arguments.people} simulated people are in {results}. Now run")
+        _say(
+            f"  bidsapp-brainage {raw} {results} group --group-column diagnosis "
+            "--reference-group control --site-column site"
+        )
         return 0
     options = [option for option in arguments.options if option != "--"]
     return run_demo(arguments.folder, options)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from bidsapp_brainage.cli import demo
+from bidsapp_brainage.cli.parser import build_parser
+from bidsapp_brainage.io import read_tsv
 
 
 @pytest.fixture
@@ -75,3 +77,29 @@ def test_options_of_the_demo_are_those_of_the_app(tmp_path: Path) -> None:
         [str(tmp_path), str(tmp_path / "out"), "participant", "--work-dir", str(tmp_path / "work")]
     )
     assert vars(parsed)["analysis_level"] == ["participant"]
+
+
+def test_a_study_is_written_and_its_command_is_one_of_the_app(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "study"
+    assert demo.main(["study", str(folder), "--people", "6"]) == 0
+    command = capsys.readouterr().out.splitlines()[-1].split()
+    asked = vars(build_parser().parse_args(command[1:]))
+    assert {path.name for path in folder.iterdir()} == {"raw", "derivatives"}
+    people = read_tsv(asked["bids_dir"] / "participants.tsv")
+    assert {asked["group_column"], asked["site_column"]} <= set(people)
+    tables = asked["output_dir"].glob("*/anat/*_brainage.tsv")
+    assert {path.parents[1].name for path in tables} == set(people["participant_id"])
+
+
+@pytest.mark.parametrize("people", ["0", "3"])
+def test_a_study_needs_people_and_a_new_folder(
+    people: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        demo.main(["study", str(tmp_path), "--people", people])
+    assert stopped.value.code == 2
+    remedy = "at least one person" if people == "0" else "name a new folder"
+    assert remedy in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

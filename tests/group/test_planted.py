@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.group_scale import make_derivatives
 from bidsapp_brainage.bids.dictionaries import undescribed
 from bidsapp_brainage.bids.names import parse_name
+from bidsapp_brainage.demo.study import Study
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.group import analyses, repeats
 from bidsapp_brainage.group.regional import literature
@@ -30,7 +30,7 @@ def no_page():
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
     root = tmp_path_factory.mktemp("cohort")
-    make_derivatives(root, 80, seed=1)
+    Study(root, seed=1).add(1, 80)
     chosen = GroupLevel("diagnosis", "control", "site", ("snr",))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(analyses, "N_BOOT", 99)
