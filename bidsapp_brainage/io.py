@@ -7,7 +7,6 @@ import errno
 import fcntl
 import gzip
 import hashlib
-import io
 import json
 import math
 import os
@@ -352,7 +351,8 @@ def _image_kind(head: bytes, path: Path) -> tuple[type[nib.Nifti1Image], int]:
 
     for kind in (nib.Nifti1Image, nib.Nifti2Image):
         try:
-            header = kind.header_class.from_fileobj(io.BytesIO(head))
+            # the fields alone: extensions may go on beyond what was read
+            header = kind.header_class(head[: kind.header_class.template_dtype.itemsize])
         except Exception:  # nibabel raises many kinds for a foreign header
             continue
         break

@@ -120,6 +120,13 @@ def test_gzip_header_tells_neither_time_nor_name(tmp_path):
     assert header[4:8] == b"\0\0\0\0"  # no time
 
 
+def test_long_extensions_of_a_header_are_no_damage(tmp_path):
+    whole = image()
+    whole.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"x" * 4000))
+    nib.save(whole, tmp_path / "a.nii.gz")
+    assert np.array_equal(io.load_nifti(tmp_path / "a.nii.gz").get_fdata(), image().get_fdata())
+
+
 def test_nifti2_is_read(tmp_path):
     nib.save(nib.Nifti2Image(np.ones((2, 2, 2), np.int16), np.eye(4)), tmp_path / "a.nii")
     assert isinstance(io.load_nifti(tmp_path / "a.nii"), nib.Nifti1Image)
