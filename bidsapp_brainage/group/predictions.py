@@ -188,14 +188,12 @@ def _gap_row(scans: pd.DataFrame) -> dict[str, object]:
     row |= {"sd_gap": mean.sd, "ci95_lower": mean.lower, "ci95_upper": mean.upper}
     if mean.n < MIN_FOR_LINE or age.nunique() < MIN_FOR_LINE:
         return row
-    import statsmodels.api as sm
-
-    fitted = sm.OLS(gap.to_numpy(), sm.add_constant(age.to_numpy())).fit(cov_type="HC3", use_t=True)
-    low, high = np.asarray(fitted.conf_int())[1]
+    matrix = np.column_stack([np.ones(len(age)), age])
+    slope = linear.least_squares(matrix, gap.to_numpy()[:, None]).term(1).iloc[0]
     return row | {
-        "age_slope": fitted.params[1],
-        "age_slope_ci95_lower": low,
-        "age_slope_ci95_upper": high,
+        "age_slope": slope["estimate"],
+        "age_slope_ci95_lower": slope["ci95_lower"],
+        "age_slope_ci95_upper": slope["ci95_upper"],
     }
 
 

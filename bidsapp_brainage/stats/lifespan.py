@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 from scipy.interpolate import make_interp_spline
 
-from bidsapp_brainage.stats.intervals import Floats
+from bidsapp_brainage.stats.intervals import MISS, Floats
+from bidsapp_brainage.stats.linear import least_squares
 
 SPLINE_DF = 3  # besides the intercept
 MIN_PEOPLE = 20
@@ -66,35 +68,29 @@ def curve(
     than 20 people, an age range below ten years, ages that do not spread over the knots, or an
     outcome that does not vary.
     """
-    import statsmodels.api as sm
-
     known = np.isfinite(age) & np.isfinite(outcome)
-    age, outcome = np.asarray(age[known], float), np.asarray(outcome[known], float)
-    if len(age) < MIN_PEOPLE or np.ptp(age) < MIN_SPAN or np.ptp(outcome) == 0:
+    age, values = np.asarray(age[known], float), np.asarray(outcome[known], float)
+    if len(age) < MIN_PEOPLE or np.ptp(age) < MIN_SPAN or np.ptp(values) == 0:
         return None
     knots = np.unique(np.quantile(age, np.linspace(0, 1, SPLINE_DF + 1)))
     if len(knots) < SPLINE_DF + 1:
         return None
-    fit = sm.OLS(outcome, spline_basis(age, knots)).fit(cov_type="HC3", use_t=True)
-    terms = np.eye(SPLINE_DF + 1)
-    of_age, of_curvature = fit.f_test(terms[1:]), fit.f_test(terms[2:])
+    fit = least_squares(spline_basis(age, knots), values[:, None])
+    places = range(SPLINE_DF + 1)
+    (of_age, p_age), (of_curvature, p_curvature) = fit.joint(places[1:]), fit.joint(places[2:])
     grid = np.linspace(knots[0], knots[-1], n_points)
-    band = fit.get_prediction(spline_basis(grid, knots)).summary_frame(alpha=0.05)
-    table = pd.DataFrame(
-        {
-            "age": grid,
-            "fitted": band["mean"].to_numpy(),
-            "lower": band["mean_ci_lower"].to_numpy(),
-            "upper": band["mean_ci_upper"].to_numpy(),
-        }
-    )
+    basis = spline_basis(grid, knots)
+    mean = basis @ fit.values[0]
+    error = np.sqrt(np.einsum("ij,jk,ik->i", basis, fit.covariance[0], basis))
+    half = float(stats.t.ppf(1 - MISS / 2, fit.freedom)) * error
+    table = pd.DataFrame({"age": grid, "fitted": mean, "lower": mean - half, "upper": mean + half})
     return Curve(
         table=table,
-        f_age=float(of_age.fvalue),
-        p_age=float(of_age.pvalue),
-        f_nonlinear=float(of_curvature.fvalue),
-        p_nonlinear=float(of_curvature.pvalue),
-        slope=float(np.polyfit(age, outcome, 1)[0]),
+        f_age=float(of_age[0]),
+        p_age=float(p_age[0]),
+        f_nonlinear=float(of_curvature[0]),
+        p_nonlinear=float(p_curvature[0]),
+        slope=float(np.polyfit(age, values, 1)[0]),
         peak_age=float(grid[np.argmax(np.abs(table["fitted"]))]),
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
+from statsmodels.stats.meta_analysis import effectsize_smd
 
 from bidsapp_brainage.stats import linear
 from bidsapp_brainage.stats.design import POOLED, make_design
@@ -168,3 +170,49 @@ def test_an_outcome_of_too_few_people_has_no_rows():
     sparse = pd.Series(np.arange(60.0), people.index).where(np.arange(60) < 10)
     assert linear.fit(sparse, design).empty
     assert linear.fit(pd.Series(1.0, people.index), design).empty
+
+
+def test_many_outcomes_at_once_have_the_numbers_of_statsmodels():
+    """Every column of the table, also of outcomes that some people lack."""
+    people = cohort(70, n_sites=3)
+    outcomes = pd.DataFrame(np.random.default_rng(8).normal(0, 1, (70, 4)), people.index)
+    outcomes.loc[people.index[:5], 1] = np.nan
+    outcomes[3] = 2.0  # does not vary: no rows
+    design, _ = make_design(people, reference="control")
+    got = linear.fit_each(outcomes, design)
+    assert list(got["place"].unique()) == [0, 1, 2]
+    for place, rows in got.groupby("place"):
+        values = outcomes[place].dropna()
+        theirs = sm.OLS(values, design.matrix(values.index)).fit(cov_type="HC3", use_t=True)
+        names = rows["term"].tolist()
+        assert names == list(design.terms)
+        bounds = theirs.conf_int(0.05).loc[names]
+        expected = {"estimate": theirs.params, "se": theirs.bse, "statistic": theirs.tvalues}
+        expected |= {"p": theirs.pvalues, "ci95_lower": bounds[0], "ci95_upper": bounds[1]}
+        for name, wanted in expected.items():
+            np.testing.assert_allclose(rows[name], wanted[names], rtol=1e-9, atol=1e-12)
+        assert set(rows["df"]) == {theirs.df_resid}
+        of_group = rows.set_index("term").loc["group_patient"]
+        is_patient = people.loc[values.index, "group"] == "patient"
+        facts = values[is_patient].agg(["mean", "std", "count"])
+        others = values[~is_patient].agg(["mean", "std", "count"])
+        g, variance = effectsize_smd(*facts, *others)
+        assert of_group["hedges_g"] == pytest.approx(g)
+        assert of_group["hedges_g_ci95_upper"] == pytest.approx(g + 1.959964 * np.sqrt(variance))
+
+
+def test_contrasts_and_joint_tests_are_those_of_statsmodels():
+    rng = np.random.default_rng(9)
+    matrix = np.column_stack([np.ones(50), rng.normal(0, 1, (50, 3))])
+    outcomes = matrix @ rng.normal(0, 1, (4, 2)) + rng.normal(0, 1, (50, 2))
+    ours = linear.least_squares(matrix, outcomes)
+    contrast = np.array([0.0, 1, -1, 0])
+    f, p = ours.joint([1, 3])
+    for number, values in enumerate(outcomes.T):
+        theirs = sm.OLS(values, matrix).fit(cov_type="HC3", use_t=True)
+        joint = theirs.f_test(np.eye(4)[[1, 3]])
+        np.testing.assert_allclose([f[number], p[number]], [joint.fvalue, joint.pvalue], rtol=1e-9)
+        tested = theirs.t_test(contrast)
+        row = ours.contrast(contrast).iloc[number]
+        np.testing.assert_allclose(row["se"], tested.sd.item(), rtol=1e-9)
+        np.testing.assert_allclose(row["p"], tested.pvalue.item(), rtol=1e-9)

@@ -59,23 +59,23 @@ def models(
     for level in levels:
         corrected = linear.max_t(level.matrix, design, n_permutations=n_permutations, seed=seed)
         stable = level.stable(lambda matrix: linear.coefficients(matrix, design))
-        parts = []
-        for place, column in enumerate(level.matrix):
-            table = linear.fit(level.matrix[column], design)
-            table["p_maxt"] = table["term"].map(corrected.T[column])
-            table["stable"] = [stable.get((column, term)) for term in table["term"]]
-            parts.append(_described(table, level, place))
-        table = pd.concat(parts, ignore_index=True)
+        fits = linear.fit_each(level.matrix, design)
+        named = fits["place"].map(dict(enumerate(level.matrix)))
+        pairs = list(zip(named, fits["term"], strict=True))
+        fits["p_maxt"] = corrected.stack(future_stack=True).reindex(pairs).to_numpy()
+        fits["stable"] = pd.Series([stable.get(pair) for pair in pairs], dtype=object)
+        table = _described(fits, level)
         by_term = table.groupby("term", sort=False)["p"]
         table["q"] = by_term.transform(lambda p: false_discovery(p.to_numpy()))
         tables.append(table)
     return findings("occlusionmodel", pd.concat(tables, ignore_index=True))
 
 
-def _described(table: pd.DataFrame, level: Level, place: int) -> pd.DataFrame:
-    """With the columns that say what the rows are about, in front."""
-    front: dict[str, object] = {"level": level.name, "index": None, **level.labels.iloc[place]}
-    return pd.concat([pd.DataFrame(front, index=table.index), table], axis=1)
+def _described(fits: pd.DataFrame, level: Level) -> pd.DataFrame:
+    """With the columns that say what the rows are about, in front, and not the place."""
+    labels = level.labels.iloc[fits["place"]].set_axis(fits.index)
+    front = pd.DataFrame({"level": level.name, "index": None}, index=fits.index)
+    return pd.concat([front.assign(**labels), fits.drop(columns="place")], axis=1)
 
 
 def lifespan_curves(levels: Sequence[Level], ages: pd.Series) -> Findings:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ import pandas as pd
 from bidsapp_brainage.catalogue.group.clinical import FACTORS
 from bidsapp_brainage.stats.design import PEOPLE_PER_TERM, Design
 from bidsapp_brainage.stats.intervals import NORMAL_95
+from bidsapp_brainage.stats.linear import Estimates, least_squares
 from bidsapp_brainage.stats.permutation import false_discovery
 
 COLUMNS = tuple(column.name for column in FACTORS)
@@ -67,8 +67,6 @@ def screen(outcome: pd.Series, factors: pd.DataFrame, design: Design | None) -> 
 def _tested(
     outcome: pd.Series, values: pd.Series, base: pd.DataFrame, formula: str
 ) -> dict[str, object]:
-    import statsmodels.api as sm
-
     values = values.reindex(base.index)
     factor = _as_terms(values)
     row: dict[str, object] = {
@@ -86,11 +84,15 @@ def _tested(
         return row | {"remark": f"too few people: {PEOPLE_PER_TERM} are needed per coefficient"}
     if np.linalg.matrix_rank(matrix.to_numpy(dtype=np.float64)) < matrix.shape[1]:
         return row | {"remark": "a combination of the covariates"}
-    fitted = sm.OLS(outcome.loc[matrix.index], matrix).fit(cov_type="HC3", use_t=True)
+    estimates = least_squares(
+        matrix.to_numpy(dtype=np.float64), outcome.loc[matrix.index].to_numpy(float)[:, None]
+    )
     row["formula"] = formula
+    places = [list(matrix).index(name) for name in factor.terms if name in matrix]
     if factor.kind == "number":
-        return row | _of_number(fitted, str(values.name), float(values[matrix.index].std(ddof=1)))
-    return row | _of_category(fitted, [str(name) for name in factor.terms])
+        spread = float(values[matrix.index].std(ddof=1))
+        return row | _of_number(estimates, places[0], spread)
+    return row | _of_category(estimates, places)
 
 
 def _base(outcome: pd.Series, design: Design | None) -> pd.DataFrame:
@@ -121,38 +123,29 @@ def _as_terms(values: pd.Series) -> _Factor:
     return _Factor(kind, indicators.iloc[:, 1:], text.nunique())
 
 
-def _of_number(fitted: Any, name: str, spread: float) -> dict[str, object]:
+def _of_number(estimates: Estimates, place: int, spread: float) -> dict[str, object]:
     """Estimate per SD, and the partial correlation with its interval."""
-    place = fitted.model.exog_names.index(name)
-    estimate, t = (float(np.asarray(part)[place]) for part in (fitted.params, fitted.tvalues))
-    freedom = float(fitted.df_resid)
-    low, high = np.asarray(fitted.conf_int(0.05))[place]
+    found = estimates.term(place).drop(columns="se").iloc[0]
+    t, freedom = found["statistic"], found["df"]
     r = t / np.sqrt(t**2 + freedom)
     half = NORMAL_95 / np.sqrt(max(freedom - 1, 1.0))
     return {
-        "estimate": estimate,
-        "ci95_lower": float(low),
-        "ci95_upper": float(high),
+        **found,
         "sd": spread,
         "effect": float(r),
         "effect_ci95_lower": float(np.tanh(np.arctanh(r) - half)),
         "effect_ci95_upper": float(np.tanh(np.arctanh(r) + half)),
-        "statistic": t,
-        "df": freedom,
-        "p": float(np.asarray(fitted.pvalues)[place]),
     }
 
 
-def _of_category(fitted: Any, names: list[str]) -> dict[str, object]:
+def _of_category(estimates: Estimates, places: list[int]) -> dict[str, object]:
     """Joint test of all levels."""
-    places = [fitted.model.exog_names.index(name) for name in names]
-    wanted = np.eye(len(fitted.model.exog_names))[places]
-    tested = fitted.f_test(wanted)
-    f, freedom = float(tested.fvalue), float(fitted.df_resid)
-    share = f * len(names) / (f * len(names) + freedom)
+    (f,), (p,) = estimates.joint(places)
+    freedom = estimates.freedom
+    share = f * len(places) / (f * len(places) + freedom)
     return {
         "effect": float(np.sqrt(share)),
-        "statistic": f,
+        "statistic": float(f),
         "df": freedom,
-        "p": float(tested.pvalue),
+        "p": float(p),
     }

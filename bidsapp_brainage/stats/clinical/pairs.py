@@ -26,28 +26,26 @@ def compare(outcome: pd.Series, design: Design) -> pd.DataFrame:
     found = linear.fitted(outcome, design)
     if found is None or design.groups is None:
         return pd.DataFrame(columns=list(COLUMNS))
-    values, names, groups = found.values, found.names, design.groups.loc[found.rows]
+    values, names = found.values, found.names
+    groups = design.groups.loc[values.index]
     counts = groups.value_counts()
     known = [g for g in sorted(counts.index) if g == design.reference or GROUP_TERM + g in names]
     table = []
     for first, second in itertools.combinations(known, 2):
-        tested = found.model.t_test(_term(first, names) - _term(second, names))
-        low, high = np.ravel(tested.conf_int())
+        one, two = values[groups == first], values[groups == second]
+        tested = found.estimates.contrast(_term(first, names) - _term(second, names)).iloc[0]
+        hedges = linear.hedges(one, two)
         table.append(
             {
                 "group_a": first,
                 "group_b": second,
                 "n_a": counts[first],
                 "n_b": counts[second],
-                "mean_a": values[groups == first].mean(),
-                "mean_b": values[groups == second].mean(),
-                "difference": float(np.ravel(tested.effect)[0]),
-                "ci95_lower": float(low),
-                "ci95_upper": float(high),
-                "statistic": float(np.ravel(tested.tvalue)[0]),
-                "df": found.freedom,
-                "p": float(np.ravel(tested.pvalue)[0]),
-                **linear.hedges(values[groups == first], values[groups == second]),
+                "mean_a": one.iloc[:, 0].mean(),
+                "mean_b": two.iloc[:, 0].mean(),
+                "difference": tested["estimate"],
+                **tested.drop(["estimate", "se"]),
+                **{name: value[0] for name, value in hedges.items()},
                 "method": found.method,
                 "formula": design.formula,
             }
