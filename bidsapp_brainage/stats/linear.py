@@ -289,27 +289,36 @@ def coefficients(outcomes: pd.DataFrame, design: Design) -> pd.Series:
 
 
 def max_t(
-    outcomes: pd.DataFrame, design: Design, *, n_permutations: int = 999, seed: int = 0
-) -> pd.DataFrame:
-    """Family-wise p values of every term over all outcomes: outcomes by terms.
+    families: Sequence[pd.DataFrame], design: Design, *, n_permutations: int = 999, seed: int = 0
+) -> list[pd.DataFrame]:
+    """Family-wise p values of every term over the outcomes of each family: outcomes by terms.
 
-    Outcomes (participants by outcomes) that somebody in the design lacks are left out. Sites are
-    blocks within which people are exchanged, and fixed effects.
+    Families are participants by outcomes; outcomes that somebody in the design lacks are left out.
+    Sites are blocks within which people are exchanged, and fixed effects. People are put into the
+    same orders for all families that they are in.
     """
-    rows = design.terms.index.intersection(outcomes.index)
-    full = outcomes.loc[rows].dropna(axis="columns")
-    matrix = design.matrix(rows)
-    answer = pd.DataFrame(index=outcomes.columns, columns=list(design.terms), dtype=float)
-    if full.empty:
-        return answer
-    blocks = None if design.sites is None else design.sites.loc[rows].to_numpy(dtype=str)
-    for name in (name for name in map(str, design.terms) if name in matrix):
-        answer.loc[full.columns, name] = freedman_lane_max_t(
-            full.to_numpy(dtype=np.float64),
-            matrix.to_numpy(dtype=np.float64),
-            list(matrix).index(name),
-            blocks=blocks,
-            n_permutations=n_permutations,
-            seed=seed,
-        )
-    return answer
+    terms = list(map(str, design.terms))
+    answers = [pd.DataFrame(index=of.columns, columns=terms, dtype=float) for of in families]
+    whole = [of.loc[design.terms.index.intersection(of.index)] for of in families]
+    full = {place: of.dropna(axis="columns") for place, of in enumerate(whole)}
+    full = {place: of for place, of in full.items() if not of.empty}
+    while full:
+        rows = next(iter(full.values())).index
+        same = {place: of for place, of in full.items() if of.index.equals(rows)}
+        full = {place: of for place, of in full.items() if place not in same}
+        matrix = design.matrix(rows)
+        sizes = [of.shape[1] for of in same.values()]
+        ends = np.cumsum(sizes)[:-1]
+        for name in (name for name in terms if name in matrix):
+            p = freedman_lane_max_t(
+                np.hstack([of.to_numpy(dtype=np.float64) for of in same.values()]),
+                matrix.to_numpy(dtype=np.float64),
+                list(matrix).index(name),
+                blocks=None if design.sites is None else design.sites[rows].to_numpy(dtype=str),
+                families=np.repeat(np.arange(len(same)), sizes),
+                n_permutations=n_permutations,
+                seed=seed,
+            )
+            for (place, of), own in zip(same.items(), np.split(p, ends), strict=True):
+                answers[place].loc[of.columns, name] = own
+    return answers

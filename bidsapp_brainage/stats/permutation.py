@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from scipy import stats
 from bidsapp_brainage.stats.intervals import Floats
 
 _AT_ONCE = 4_000_000  # weights of people, in all permutations of one product of matrices
+_THREADS = 2  # products of matrices leave the interpreter free
 
 
 def false_discovery(p: NDArray[np.floating]) -> Floats:
@@ -86,6 +89,7 @@ def freedman_lane_max_t(
     term: int,
     *,
     blocks: NDArray[np.generic] | None = None,
+    families: NDArray[np.intp] | None = None,
     n_permutations: int = 999,
     seed: int = 0,
 ) -> Floats:
@@ -103,6 +107,8 @@ def freedman_lane_max_t(
         Of full rank, with the intercept; column `term` is tested.
     blocks : ndarray, shape (n_people,), optional
         People are exchanged within blocks (sites) only.
+    families : ndarray, shape (n_outcomes,), optional
+        Outcomes with one number are one family; the orders of people are the same for all.
     """
     statistic = _Studentised(design, term)
     reduced = np.linalg.qr(np.delete(design, term, axis=1))[0]
@@ -116,12 +122,32 @@ def freedman_lane_max_t(
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     used = residuals[:, tested]
     squares = used**2
-    largest = [
-        np.nanmax(statistic.of_orders(used, squares, orders), axis=1)
-        for n in _portions(n_permutations, statistic.sides.size)
-        for orders in [[_shuffled(members, rng) for _ in range(n)]]
-    ]
-    return _exceedance(observed, tested, np.concatenate(largest))
+    family = np.zeros(len(observed), dtype=int) if families is None else families
+    numbers = np.unique(family[tested])
+
+    def largest(orders: Sequence[NDArray[np.intp]]) -> Floats:
+        found = statistic.of_orders(used, squares, orders)
+        own = [found[:, family[tested] == number] for number in numbers]
+        return np.column_stack([np.nanmax(part, axis=1) for part in own])
+
+    portions = _portions(n_permutations, statistic.sides.size)
+    drawn = ([_shuffled(members, rng) for _ in range(n)] for n in portions)
+    of_families = np.concatenate(list(_together(largest, drawn)))
+    p = np.full(observed.shape, np.nan)
+    for number, most in zip(numbers, of_families.T, strict=True):
+        own = family == number
+        p[own] = _exceedance(observed[own], tested[own], most)
+    return p
+
+
+def _together(
+    work: Callable[[Sequence[NDArray[np.intp]]], Floats],
+    portions: Iterator[Sequence[NDArray[np.intp]]],
+) -> Iterator[Floats]:
+    """Do some portions at once; no more than these are made."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        while few := list(itertools.islice(portions, _THREADS)):
+            yield from pool.map(work, few)
 
 
 class _Studentised:
@@ -140,7 +166,7 @@ class _Studentised:
         weighted = self._basis * self._weights[:, None]
         self._contrast = contrast @ self._basis  # the contrast lies in the space of the design
         self._inner = self._basis.T @ weighted
-        self.sides = np.column_stack([self._basis, weighted])
+        self.sides = np.ascontiguousarray(np.column_stack([self._basis, weighted]).T)
 
     def of(self, values: Floats) -> Floats:
         """For values of shape (n_people, n_outcomes); NaN where nothing varies."""
@@ -154,10 +180,13 @@ class _Studentised:
         self, values: Floats, squares: Floats, orders: Sequence[NDArray[np.intp]]
     ) -> Floats:
         """For ``values[order]`` of each order, of shape (n_orders, n_outcomes)."""
-        back = np.argsort(orders, axis=1)
-        n_terms = self._basis.shape[1]
-        sides = self.sides[back].transpose(0, 2, 1).reshape(-1, len(values))
-        sums = (sides @ values).reshape(len(orders), 2 * n_terms, -1)
+        n_terms, n_people = self._basis.shape[1], len(values)
+        back = np.empty((len(orders), n_people), dtype=np.intp)
+        sides = np.empty((len(orders), *self.sides.shape))
+        for place, order in enumerate(orders):
+            back[place, order] = np.arange(n_people)
+            np.take(self.sides, back[place], axis=1, out=sides[place], mode="clip")
+        sums = (sides.reshape(-1, n_people) @ values).reshape(len(orders), 2 * n_terms, -1)
         explained, weighted = sums[:, :n_terms], sums[:, n_terms:]
         inner = np.einsum("kl,olv->okv", self._inner, explained)
         error = self._weights[back] @ squares + (explained * (inner - 2 * weighted)).sum(axis=1)

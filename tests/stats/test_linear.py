@@ -158,7 +158,10 @@ def test_max_t_over_regions_finds_the_planted_one():
     outcomes[4] += 2.0 * (people["group"] == "patient")
     outcomes.loc[people.index[0], 9] = np.nan
     design, _ = make_design(people, reference="control")
-    got = linear.max_t(outcomes, design, n_permutations=199)
+    halves = [outcomes, outcomes.iloc[:, :2]]
+    got, of_few = linear.max_t(halves, design, n_permutations=199)
+    alone = linear.max_t(halves[1:], design, n_permutations=199)[0]
+    pd.testing.assert_frame_equal(of_few, alone)
     assert got.loc[4, "group_patient"] <= 0.05
     assert (got["group_patient"].drop(index=[4, 9]) > 0.05).all()
     assert np.isnan(got.loc[9, "group_patient"])

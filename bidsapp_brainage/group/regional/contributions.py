@@ -56,8 +56,9 @@ def models(
     if design is None or not levels:
         return Findings({})
     tables = []
-    for level in levels:
-        corrected = linear.max_t(level.matrix, design, n_permutations=n_permutations, seed=seed)
+    matrices = [level.matrix for level in levels]
+    every = linear.max_t(matrices, design, n_permutations=n_permutations, seed=seed)
+    for level, corrected in zip(levels, every, strict=True):
         stable = level.stable(lambda matrix: linear.coefficients(matrix, design))
         fits = linear.fit_each(level.matrix, design)
         named = fits["place"].map(dict(enumerate(level.matrix)))
@@ -110,8 +111,14 @@ def lifespan_curves(levels: Sequence[Level], ages: pd.Series) -> Findings:
 
 def _trends(matrix: pd.DataFrame, ages: pd.Series) -> pd.Series:
     """Covariance of every column with age, which has the sign of the slope."""
-    age = ages.reindex(matrix.index)
-    return pd.Series({name: values.cov(age, min_periods=3) for name, values in matrix.items()})
+    values = matrix.to_numpy(dtype=np.float64)
+    age = ages.reindex(matrix.index).to_numpy(dtype=np.float64)[:, None]
+    known = np.isfinite(values) & np.isfinite(age)
+    n = known.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(known, age, 0).sum(axis=0) / n
+        products = np.where(known, (age - mean) * values, 0).sum(axis=0) / (n - 1)
+    return pd.Series(np.where(n >= 3, products, np.nan), index=matrix.columns)
 
 
 def _curve_rows(curve: lifespan.Curve, who: dict[str, str]) -> pd.DataFrame:
