@@ -6,11 +6,14 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats: TypeAlias = NDArray[np.float64]
 Statistic: TypeAlias = Callable[[Floats, Floats], float]
@@ -105,6 +108,31 @@ def mean_with_interval(values: ArrayLike) -> Mean:
     t = mean / error
     half = float(stats.t.ppf(0.975, n - 1)) * error
     return Mean(n, mean, sd, mean - half, mean + half, t, float(2 * stats.t.sf(abs(t), n - 1)))
+
+
+def means_with_intervals(values: Floats) -> pd.DataFrame:
+    """:func:`mean_with_interval` of every column (people by outcomes), by the names of columns.
+
+    One row per outcome: ``n``, ``mean``, ``sd``, ``ci95_lower``, ``ci95_upper``, ``t``, ``p`` and
+    ``effect_size`` (mean over SD).
+    """
+    import pandas as pd
+
+    known = np.isfinite(values)
+    n = known.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(known, values, 0).sum(axis=0) / n
+        squares = np.where(known, (values - mean) ** 2, 0).sum(axis=0)
+        sd = np.where(n > 1, np.sqrt(squares / (n - 1)), np.nan)
+        widest = np.where(known, values, -np.inf).max(axis=0, initial=-np.inf)
+        varies = widest > np.where(known, values, np.inf).min(axis=0, initial=np.inf)
+        error = np.where((n >= MIN_FOR_INTERVAL) & varies, sd / np.sqrt(n), np.nan)
+        t = mean / error
+        half = stats.t.ppf(1 - MISS / 2, n - 1) * error
+        p = 2 * stats.t.sf(np.abs(t), n - 1)
+        effect = np.where(np.isfinite(t), mean / sd, np.nan)
+    facts = {"n": n, "mean": mean, "sd": sd, "ci95_lower": mean - half, "ci95_upper": mean + half}
+    return pd.DataFrame(facts | {"t": t, "p": p, "effect_size": effect})
 
 
 @dataclass(frozen=True)

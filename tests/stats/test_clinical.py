@@ -144,13 +144,20 @@ def test_no_groups_no_pairs():
     assert list(table.columns) == list(separation.COLUMNS)
 
 
-def test_the_area_is_that_of_scikit_learn():
+def test_areas_are_those_of_scikit_learn_however_many_draws_are_held(monkeypatch):
     from sklearn.metrics import roc_auc_score
 
     random = np.random.default_rng(0)
     scores, second = random.normal(size=50).round(1), random.random(50) < 0.4
-    area = separation._area(scores[~second], scores[second])
-    assert area == pytest.approx(roc_auc_score(second, scores))
+    areas = separation._areas({"gap": scores}, second, 30, seed=1)["gap"]
+    assert areas[0] == pytest.approx(roc_auc_score(second, scores))
+    random = np.random.default_rng(1)
+    drawn = [random.choice(np.nonzero(second == g)[0], (30, (second == g).sum())) for g in (0, 1)]
+    expected = [roc_auc_score(second[draw], scores[draw]) for draw in np.hstack(drawn)]
+    np.testing.assert_allclose(areas[1:], expected)
+    monkeypatch.setattr(separation, "_AT_ONCE", 100)
+    few = separation._areas({"gap": scores}, second, 30, seed=1)["gap"]
+    np.testing.assert_allclose(few, areas)
 
 
 def test_groups_are_told_apart_by_what_differs_and_no_better():

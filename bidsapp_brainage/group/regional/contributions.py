@@ -14,7 +14,7 @@ from bidsapp_brainage.group.regional.levels import Level, scaled_importance
 from bidsapp_brainage.stats import lifespan, linear
 from bidsapp_brainage.stats.agreement import repeatability
 from bidsapp_brainage.stats.design import Design
-from bidsapp_brainage.stats.intervals import mean_with_interval
+from bidsapp_brainage.stats.intervals import means_with_intervals
 from bidsapp_brainage.stats.permutation import false_discovery
 from bidsapp_brainage.stats.regional import asymmetry, regions
 
@@ -169,19 +169,18 @@ def age_groups(levels: Sequence[Level], ages: pd.Series) -> Findings:
 
 
 def _age_group_rows(level: Level, name: str, part: pd.DataFrame) -> pd.DataFrame:
-    means = [mean_with_interval(part[column]) for column in part]
-    size = pd.Series([mean.mean for mean in means]).abs()
+    means = means_with_intervals(part.to_numpy(dtype=np.float64))
     return pd.DataFrame(
         {
             "level": level.name,
             "name": level.titles,
             "age_group": name,
-            "n_participants": [mean.n for mean in means],
-            "mean_delta_age": [mean.mean for mean in means],
-            "sd_delta_age": [mean.sd for mean in means],
-            "ci95_lower": [mean.lower for mean in means],
-            "ci95_upper": [mean.upper for mean in means],
-            "rank": size.rank(ascending=False, method="min").astype("Int64"),
+            "n_participants": means["n"],
+            "mean_delta_age": means["mean"],
+            "sd_delta_age": means["sd"],
+            "ci95_lower": means["ci95_lower"],
+            "ci95_upper": means["ci95_upper"],
+            "rank": means["mean"].abs().rank(ascending=False, method="min").astype("Int64"),
         }
     )
 

@@ -14,6 +14,7 @@ MIN_REPEATED = 5  # people with repeated scans; fewer make intervals of an ICC m
 MIN_PEOPLE = 6  # halves of three
 MIN_REGIONS = 4
 TOP = 10
+_AT_ONCE = 4_000_000  # weights of people that are held in memory
 
 
 @dataclass(frozen=True)
@@ -120,16 +121,25 @@ def rank_intervals(values: Floats, *, n_boot: int = 1000, seed: int = 0) -> tupl
     if len(values) < MIN_PEOPLE or not used.any():
         return lower, upper
     rng = np.random.default_rng(seed)
-    times = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=n_boot)
-    means = _weighted_means(times.astype(np.float64), values[:, used])
+    shares, step = np.full(len(values), 1 / len(values)), max(1, _AT_ONCE // len(values))
+    parts = [
+        _weighted_means(
+            rng.multinomial(len(values), shares, size=min(step, n_boot - start)).astype(float),
+            values[:, used],
+        )
+        for start in range(0, n_boot, step)
+    ]
+    means = np.concatenate(parts)
     ranks = stats.rankdata(-np.abs(means), axis=1, method="average", nan_policy="omit")
     lower[used], upper[used] = np.nanpercentile(ranks, (2.5, 97.5), axis=0)
     return lower, upper
 
 
 def _weighted_means(weights: Floats, values: Floats) -> Floats:
+    known = np.isfinite(values)
+    count = weights.sum(axis=1)[:, None] if known.all() else weights @ known
     with np.errstate(invalid="ignore", divide="ignore"):
-        means: Floats = (weights @ np.nan_to_num(values)) / (weights @ np.isfinite(values))
+        means: Floats = (weights @ np.nan_to_num(values)) / count
     return means
 
 

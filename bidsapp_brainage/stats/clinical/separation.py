@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ CURVE_COLUMNS = tuple(column.name for column in ROC)
 LEAST_OF_A_GROUP = 10  # people
 N_FOLDS, N_REPEATS = 5, 10
 CURVE_POINTS = 101
+_AT_ONCE = 4_000_000  # people drawn that are held in memory
 GAP, COVARIATES, BOTH = "gap", "covariates", "covariates and gap"
 
 
@@ -65,8 +66,7 @@ def separate(
             name: x[:, 0] if name == GAP else _scores(x, pair.is_second, seed)
             for name, x in pair.predictors.items()
         }
-        drawn = _draws(pair.is_second, n_boot, seed)
-        areas = {name: _areas(found, pair.is_second, drawn) for name, found in scores.items()}
+        areas = _areas(scores, pair.is_second, n_boot, seed)
         for name, found in scores.items():
             rows.append(_row(pair, name, areas))
             points.append(_curve(pair, name, found))
@@ -116,27 +116,65 @@ def _scores(predictors: Floats, is_second: np.ndarray, seed: int) -> Floats:
     return np.asarray(total / N_REPEATS)
 
 
-def _draws(is_second: np.ndarray, n_boot: int, seed: int) -> np.ndarray:
-    """People of each group drawn with replacement, shape (n_boot, n_people)."""
-    random = np.random.default_rng(seed)
-    parts = [np.nonzero(is_second == value)[0] for value in (False, True)]
-    return np.hstack([random.choice(part, (n_boot, len(part))) for part in parts])
+def _areas(
+    scores: Mapping[str, Floats], is_second: np.ndarray, n_boot: int, seed: int
+) -> dict[str, Floats]:
+    """Area of everybody, and behind it those of draws of people within each group, by score.
+
+    Share of pairs of people in which that of the second group has the higher score.
+    """
+    places = {name: _Places.of(found, is_second) for name, found in scores.items()}
+    sizes = [int((~is_second).sum()), int(is_second.sum())]
+    found = {name: [of.areas(*(np.ones((1, n)) for n in sizes))] for name, of in places.items()}
+    for drawn in zip(*_times_drawn(sizes, n_boot, seed), strict=True):
+        for name, of in places.items():
+            found[name].append(of.areas(*drawn))
+    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def _areas(scores: Floats, is_second: np.ndarray, drawn: np.ndarray) -> Floats:
-    """Area of everybody, and behind it those of the draws."""
-    own = _area(scores[~is_second], scores[is_second])
-    n_first = int((~is_second).sum())
-    areas = [_area(scores[draw[:n_first]], scores[draw[n_first:]]) for draw in drawn]
-    return np.array([own, *areas])
+def _times_drawn(sizes: Sequence[int], n_boot: int, seed: int) -> list[Iterator[Floats]]:
+    """How often each person of a group is drawn, some draws at once: (n_draws, n_people).
+
+    All draws of the first group come before those of the second in the stream of random numbers, so
+    that the second has a stream of its own, which begins behind them.
+    """
+    step = max(1, _AT_ONCE // sum(sizes))
+    counts = [min(step, n_boot - start) for start in range(0, n_boot, step)]
+    streams = [np.random.default_rng(seed) for _ in sizes]
+    for n in counts:
+        streams[1].integers(0, sizes[0], (n, sizes[0]))
+
+    def of_group(random: np.random.Generator, size: int) -> Iterator[Floats]:
+        for n in counts:
+            drawn = random.integers(0, size, (n, size)) + size * np.arange(n)[:, None]
+            times = np.bincount(drawn.ravel(), minlength=n * size)
+            yield times.reshape(n, size).astype(np.float64)
+
+    return [of_group(*each) for each in zip(streams, sizes, strict=True)]
 
 
-def _area(first: Floats, second: Floats) -> float:
-    """Share of pairs of people in which that of the second group has the higher score."""
-    ordered = np.sort(first)
-    below = np.searchsorted(ordered, second, "left")
-    not_above = np.searchsorted(ordered, second, "right")
-    return float((below + not_above).mean() / (2 * len(first)))
+@dataclass(frozen=True)
+class _Places:
+    """The first group by score, and how many of it are below, or not above, each of the second."""
+
+    order: np.ndarray
+    below: np.ndarray
+    not_above: np.ndarray
+
+    @classmethod
+    def of(cls, scores: Floats, is_second: np.ndarray) -> _Places:
+        first, second = scores[~is_second], scores[is_second]
+        order = np.argsort(first, kind="stable")
+        sides = (np.searchsorted(first[order], second, side) for side in ("left", "right"))
+        return cls(order, *sides)
+
+    def areas(self, first: Floats, second: Floats) -> Floats:
+        """Areas with each person so many times, shape (n_draws,)."""
+        until = np.zeros((len(first), first.shape[1] + 1))
+        np.cumsum(first[:, self.order], axis=1, out=until[:, 1:])
+        pairs = until[:, self.below] + until[:, self.not_above]
+        total = (second * pairs).sum(axis=1)
+        return np.asarray(total / second.sum(axis=1) / (2 * first.sum(axis=1)))
 
 
 def _row(pair: _Pair, name: str, areas: Mapping[str, Floats]) -> dict[str, object]:

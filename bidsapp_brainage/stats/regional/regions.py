@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -9,7 +11,7 @@ from scipy import stats
 from bidsapp_brainage.catalogue import levels as words
 from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.stats.agreement.repeatability import rank_intervals
-from bidsapp_brainage.stats.intervals import MIN_FOR_INTERVAL, Floats, mean_with_interval
+from bidsapp_brainage.stats.intervals import MIN_FOR_INTERVAL, Floats, means_with_intervals
 from bidsapp_brainage.stats.permutation import false_discovery, one_sample_t, sign_flip_max_t
 from bidsapp_brainage.stats.regional.matrices import Cells, by_baseline, mean_matrix
 from bidsapp_brainage.stats.regional.signs import conjunction, is_stable, share_stable, signs
@@ -149,13 +151,7 @@ def _level(rows: pd.DataFrame, level: str, seed: int, n_permutations: int) -> pd
     """Statistics over participants of each region or group."""
     single = level == words.REGION.key
     names, means = _people(rows, level)
-    table = pd.DataFrame(
-        [
-            _describe(pd.DataFrame({name: values.iloc[:, place] for name, values in means.items()}))
-            for place in range(len(names))
-        ]
-    )
-    table = pd.concat([names, table], axis=1)
+    table = pd.concat([names, _describe(means)], axis=1)
     table["level"] = level
     table["q"] = false_discovery(table["p"].to_numpy())
     strength = table["mean_delta_age"].abs()
@@ -206,23 +202,19 @@ def _against_null(excess: np.ndarray, seed: int, n_permutations: int) -> dict[st
     }
 
 
-def _describe(person: pd.DataFrame) -> dict[str, float]:
-    delta = mean_with_interval(person["delta_age"])
-    facts: dict[str, float] = {
-        "n_regions": person["n_regions"].max() if "n_regions" in person else 1,
-        "n_participants": delta.n,
-        "mean_delta_age": delta.mean,
-        "sd_delta_age": delta.sd,
-        "mean_abs_delta_age": person["abs_delta_age"].mean(),
-        "mean_volume_mm3": person["volume_mm3"].mean(),
-        "mean_delta_age_per_ml": person["delta_age_per_ml"].mean(),
-        "mean_nosa_importance": person["nosa_importance"].mean(),
-    }
-    if "z_null" in person:
-        facts["mean_null"] = person["null_mean"].mean()
-        facts["mean_z_null"] = person["z_null"].mean()
-        facts["null_percentile"] = 100 * stats.norm.cdf(facts["mean_z_null"])
-    return facts | delta.tested
+def _describe(people: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """One row per region or group, from matrices of people by these."""
+    delta = means_with_intervals(people["delta_age"].to_numpy())
+    names = {name: f"{name}_delta_age" for name in ("mean", "sd")}
+    table = delta.rename(columns={"n": "n_participants", **names})
+    means = {name: values.mean().to_numpy() for name, values in people.items()}
+    table["n_regions"] = people["n_regions"].max().to_numpy() if "n_regions" in people else 1
+    for name in ("abs_delta_age", "volume_mm3", "delta_age_per_ml", "nosa_importance"):
+        table[f"mean_{name}"] = means[name]
+    if "z_null" in people:
+        table["mean_null"], table["mean_z_null"] = means["null_mean"], means["z_null"]
+        table["null_percentile"] = 100 * stats.norm.cdf(means["z_null"])
+    return table
 
 
 def notes(table: pd.DataFrame) -> list[str]:
