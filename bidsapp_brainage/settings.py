@@ -40,6 +40,7 @@ from bidsapp_brainage.options import (
 
 AnalysisLevel = Literal["participant", "group"]
 SkullStrip = Literal["auto", "skip", "force"]
+ReportLevel = Literal["root", "subject", "session"]
 LrpRules = Literal[
     "first_epsilon_plus",
     "epsilon_plus",
@@ -418,6 +419,17 @@ class Execution:
         metavar="MB",
         help="room for the viewers of a person's images in the page; with less they get coarser, "
         "with 0 the page has pictures of slices alone",
+    )
+    aggregate_session_reports: int = option(
+        4,
+        check=at_least(1),
+        metavar="N",
+        help="a person with at most N sessions has one page, with more one page per session",
+    )
+    report_output_level: ReportLevel = option(
+        "root",
+        help="where the pages of people lie: in OUTPUT_DIR, in the folder of the person, or in "
+        "those of the sessions (then every session has its own page, however few there are)",
     )
     write_graph: bool = option(False, help="draw the workflow's graph")
     resource_monitor: bool = option(

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bidsapp_brainage import errors
 from bidsapp_brainage.api.app import checked, run_app
 from bidsapp_brainage.api.loose import read_files
-from bidsapp_brainage.bids.derivatives import Entities, TableFile, scan_name
-from bidsapp_brainage.bids.names import report_path
+from bidsapp_brainage.bids.derivatives import Entities, Reports, TableFile, scan_name
 from bidsapp_brainage.errors import BrainageError, NoInputError
 from bidsapp_brainage.settings import all_options
 
@@ -157,9 +156,12 @@ class BrainAge:
         NoInputError
             It is not there any more.
         """
-        page = report_path(self.output_dir, dict(self._entities)["sub"])
-        if not page.is_file():
-            raise NoInputError(f"{page} is missing: predict again, or make it by --reports-only.")
+        page = Reports(self.output_dir).page(self.label)
+        if page is None:
+            raise NoInputError(
+                f"{self.output_dir} has no page of {self.label}: predict again, or make it by "
+                "--reports-only."
+            )
         return page
 
     def _stored(self) -> tuple[ScanResult, PredictionResult]:

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bidsapp_brainage import io
-from bidsapp_brainage.bids.names import SCAN_ENTITIES, atlas_entities, parse_name, sidecar_path
+from bidsapp_brainage.bids.names import (
+    SCAN_ENTITIES,
+    atlas_entities,
+    parse_name,
+    report_places,
+    sidecar_path,
+)
 from bidsapp_brainage.catalogue.cards import Output
 from bidsapp_brainage.catalogue.lookup import OUTPUTS
 from bidsapp_brainage.errors import DataError
@@ -139,6 +145,42 @@ class Derivatives:
         return content if isinstance(content, dict) else {}
 
 
+class Reports:
+    """The pages of people in one folder, wherever the runs that wrote them have put them."""
+
+    def __init__(self, output_dir: Path) -> None:
+        self._output_dir = Path(output_dir)
+        self._in_root = frozenset(_names(self._output_dir, "sub-"))
+
+    def page(self, scan: str) -> Path | None:
+        """The page that shows a scan, or a person, by name: ``sub-01_ses-1_run-1``, ``sub-01``."""
+        name = parse_name(Path(f"{scan}_T1w"))
+        if "sub" not in name:
+            return None
+        sessions = [name["ses"], ""] if "ses" in name else [""]
+        places = [
+            path
+            for session in sessions
+            for path in report_places(self._output_dir, name["sub"], session)
+        ]
+        return next(filter(self._is_there, places), None)
+
+    def of_person(self, subject: str) -> list[Path]:
+        """All pages of a person (label without ``sub-``)."""
+        person = self._output_dir / f"sub-{subject}"
+        folders = [self._output_dir, person, *person.glob("ses-*")]
+        ends = (f"{person.name}.html", f"{person.name}_ses-*.html")
+        return [path for folder in folders for end in ends for path in folder.glob(end)]
+
+    def _is_there(self, path: Path) -> bool:
+        if path.parent == self._output_dir:
+            return path.name in self._in_root
+        try:
+            return path.is_file()
+        except OSError:  # a name that no file can have
+            return False
+
+
 def scan_name(scan: Entities) -> str:
     """Name of a scan in logs, tables and reports: ``sub-01_ses-1_run-1``."""
     return "_".join(f"{key}-{value}" for key, value in scan)
@@ -147,7 +189,8 @@ def scan_name(scan: Entities) -> str:
 def tried_participants(output_dir: Path) -> set[str]:
     """Participants (``sub-01``) with a folder or a page, also those who failed."""
     folders = {path.name for path in Path(output_dir).glob("sub-*") if path.is_dir()}
-    return folders | {path.stem for path in Path(output_dir).glob("sub-*.html")}
+    pages = Path(output_dir).glob("sub-*.html")
+    return folders | {path.stem.split("_")[0] for path in pages}
 
 
 def _paths(

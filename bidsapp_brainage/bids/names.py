@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from bidsapp_brainage.catalogue.cards import ATLAS, Output
 from bidsapp_brainage.catalogue.lookup import OUTPUTS, output
 from bidsapp_brainage.errors import WorkflowError
+from bidsapp_brainage.settings import ReportLevel
 
 #: Entities of a raw T1w file that its derivatives keep, in the order of the BIDS schema.
 SCAN_ENTITIES = ("sub", "ses", "acq", "ce", "rec", "run", "echo", "part")
@@ -184,9 +186,61 @@ def scan_entities(path: Path) -> tuple[tuple[str, str], ...]:
     return tuple((key, name[key]) for key in SCAN_ENTITIES if key in name)
 
 
-def report_path(output_dir: Path, subject: str) -> Path:
-    """HTML report of one participant (label without ``sub-``)."""
-    return Path(output_dir) / f"sub-{subject}.html"
+def session_of(scan: str) -> str:
+    """Session of a scan by its name, without ``ses-``; empty if it has none."""
+    return parse_name(Path(f"{scan}_T1w")).get("ses", "")
+
+
+def report_path(
+    output_dir: Path, subject: str, session: str = "", *, level: ReportLevel = "root"
+) -> Path:
+    """HTML page of a person, or of one of their sessions (labels without prefix).
+
+    `level` says in whose folder it lies, as ``--report-output-level`` does; a page of no session
+    lies at most in the folder of the person.
+    """
+    own = f"ses-{session}" if session else ""
+    person = f"sub-{subject}"
+    folder = {"root": Path(), "subject": Path(person), "session": Path(person, own)}[level]
+    return Path(output_dir) / folder / f"{person}{'_' if own else ''}{own}.html"
+
+
+def report_places(output_dir: Path, subject: str, session: str = "") -> list[Path]:
+    """Everywhere :func:`report_path` may put a page."""
+    levels = get_args(ReportLevel)
+    paths = [report_path(output_dir, subject, session, level=level) for level in levels]
+    return list(dict.fromkeys(paths))
+
+
+@dataclass(frozen=True)
+class ReportLayout:
+    """Which pages a person has, and where they lie.
+
+    Attributes
+    ----------
+    aggregate : int
+        As many sessions share a page; with more every session has its own.
+    level : {"root", "subject", "session"}
+        See :func:`report_path`. At the last every session has its own page in any case.
+    """
+
+    aggregate: int = 4
+    level: ReportLevel = "root"
+
+    def pages(
+        self, output_dir: Path, subject: str, sessions: Iterable[str]
+    ) -> dict[str | None, Path]:
+        """Pages of a person by session; None stands for all of them, on one page.
+
+        Labels have no prefix; that of a scan without a session is empty.
+        """
+        labels = sorted(set(sessions))
+        split = len([label for label in labels if label]) > self.aggregate
+        shown = labels if labels and (split or self.level == "session") else [None]
+        return {
+            label: report_path(output_dir, subject, label or "", level=self.level)
+            for label in shown
+        }
 
 
 def runs_path(output_dir: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,19 @@ def logged_subjects(output_dir: Path) -> list[str]:
     """Labels of all participants that a run tried to process."""
     folders = Path(output_dir).glob("sub-*/log/*/")
     return sorted({folder.parents[1].name.removeprefix("sub-") for folder in folders})
+
+
+def of_scans(runs: Iterable[RunRecord], scans: Collection[str]) -> list[RunRecord]:
+    """Runs that worked on any of these scans, or named none, as if on them alone."""
+    return [
+        replace(
+            run,
+            scans=tuple(scan for scan in run.scans if scan in scans),
+            failures=tuple(failed for failed in run.failures if failed.scan in scans),
+        )
+        for run in runs
+        if not run.scans or not set(scans).isdisjoint(run.scans)
+    ]
 
 
 def newest(runs: Sequence[RunRecord]) -> list[tuple[RunRecord, frozenset[str]]]:

@@ -21,7 +21,8 @@ from bidsapp_brainage.reports.html import slug
 class RatingBar:
     """The bar of a page where scans are rated, for the macro ``rating_bar``; once on a page.
 
-    `facts` is the JSON that the script reads: columns of the table, artefacts with their letters.
+    `facts` is the JSON that the script reads: columns of the table, artefacts with their letters,
+    and where the derivatives begin.
     """
 
     facts: str
@@ -41,9 +42,10 @@ class RatingForm:
     step_grades: tuple[str, ...] = STEP_GRADES[::-1]
 
 
-def rating_bar() -> RatingBar:
-    """The bar; the same on every page."""
+def rating_bar(root: str = "") -> RatingBar:
+    """The bar; links to the root of the derivatives, whose drafts are one, begin with `root`."""
     facts = {
+        "root": root,
         "columns": columns_of("ratings"),
         "grades": {str(grade.value): grade.name for grade in GRADES},
         "artefacts": [[item.key, item.title, item.letter] for item in ARTEFACTS],

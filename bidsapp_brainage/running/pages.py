@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bidsapp_brainage import io
-from bidsapp_brainage.bids.derivatives import Derivatives
+from bidsapp_brainage.bids.derivatives import Derivatives, Reports, scan_name
+from bidsapp_brainage.bids.names import ReportLayout, session_of
 from bidsapp_brainage.bids.run_records import (
     RunRecord,
     logged_subjects,
     newest,
+    of_scans,
     read_runs,
     run_folder,
 )
@@ -52,28 +55,66 @@ def write_pages(
     """
     from bidsapp_brainage.reports.cohort.percentiles import read_quality
     from bidsapp_brainage.reports.cohort.scans import write_subject_thumbnails
-    from bidsapp_brainage.reports.individual.page import write_individual_report
 
     failed = 0
-    places = private_places(settings)
     quality = read_quality(settings.output_dir) if quality is None else quality
-    room = round(settings.execution.viewer_mb * 1e6)
     for subject in subjects:
-        facts = page_facts(settings, subject, places)
-        facts |= {"methods_md": methods, "quality": quality}
         try:
             write_subject_thumbnails(settings.output_dir, subject)
-            page = write_individual_report(
-                settings.output_dir, subject, run=facts, viewer_room=room
-            )
+            # Jobs may work on sessions of one person; the last of them to write knows all.
+            with io.folder_lock(settings.output_dir / f"sub-{subject}"):
+                pages = _write_person(settings, subject, methods, quality)
         except Exception as error:  # one broken page must not hide the others
             if io.is_disk_full(error):
                 raise
             LOGGER.error("sub-%s: the report could not be written: %s", subject, error)
             failed += 1
         else:
-            LOGGER.info("sub-%s: report %s", subject, page.name)
+            names = (page.relative_to(settings.output_dir).as_posix() for page in pages)
+            LOGGER.info("sub-%s: report %s", subject, ", ".join(names))
     return failed
+
+
+def _write_person(
+    settings: Settings, subject: str, methods: str, quality: QualityOfAll
+) -> list[Path]:
+    """Write all pages of a person, and remove those that other choices left elsewhere."""
+    from bidsapp_brainage.reports.individual.page import read_person, write_individual_report
+
+    output_dir, places = settings.output_dir, private_places(settings)
+    person, runs = read_person(output_dir, subject), read_runs(output_dir, subject)
+    written = []
+    for session, path in planned_pages(settings, subject).items():
+        facts = page_facts(settings, runs, session, places)
+        facts |= {"methods_md": methods, "quality": quality}
+        written.append(
+            write_individual_report(
+                output_dir,
+                subject,
+                run=facts,
+                viewer_room=round(settings.execution.viewer_mb * 1e6),
+                session=session,
+                path=path,
+                person=person,
+            )
+        )
+    for page in set(Reports(output_dir).of_person(subject)) - set(written):
+        page.unlink(missing_ok=True)
+    return written
+
+
+def planned_pages(settings: Settings, subject: str) -> dict[str | None, Path]:
+    """Pages that a person has by these settings, as :meth:`.ReportLayout.pages`.
+
+    All sessions count that left derivatives or a record, so that it does not matter whether they
+    were processed together.
+    """
+    execution, output_dir = settings.execution, settings.output_dir
+    layout = ReportLayout(execution.aggregate_session_reports, execution.report_output_level)
+    files = Derivatives(output_dir, participants=[subject]).files
+    scans = {scan_name(file.scan) for file in files}
+    scans |= {scan for run in read_runs(output_dir, subject) for scan in run.scans}
+    return layout.pages(output_dir, subject, map(session_of, scans))
 
 
 def write_overviews(settings: Settings) -> int:
@@ -134,23 +175,31 @@ def rewrite_pages(settings: Settings) -> int:
     return int(failed > 0 or bool(absent))
 
 
-def page_facts(settings: Settings, subject: str, places: Mapping[str, str]) -> RunFacts:
-    """What the log folders tell about the runs of a participant, for the page.
+def page_facts(
+    settings: Settings, runs: Sequence[RunRecord], session: str | None, places: Mapping[str, str]
+) -> RunFacts:
+    """What the log folders tell about the runs of a participant, for a page.
 
     Parameters
     ----------
     settings : Settings
-    subject : str
-        Label without ``sub-``.
+    runs : sequence of RunRecord
+        Of the participant.
+    session : str or None
+        The page shows this one alone (empty: scans of none); None for all.
     places : mapping of str to str
         Folders of the machine that crash files must not tell -> placeholder.
     """
-    runs = read_runs(settings.output_dir, subject)
+    known = {scan for run in runs for scan in run.scans}
+    if session is not None:
+        runs = of_scans(runs, {scan for scan in known if session_of(scan) == session})
     told = newest(runs)
     return {
         "runs": runs,
         "warnings": [text for run, _ in told for text in _warnings(run)],
-        "errors": [error for run, scans in told for error in _errors(settings, run, scans, places)],
+        "errors": [
+            error for run, scans in told for error in _errors(settings, run, scans, known, places)
+        ],
         "written": io.now(),
     }
 
@@ -164,9 +213,13 @@ def _warnings(run: RunRecord) -> list[str]:
 
 
 def _errors(
-    settings: Settings, run: RunRecord, scans: frozenset[str], places: Mapping[str, str]
+    settings: Settings,
+    run: RunRecord,
+    scans: frozenset[str],
+    known: Collection[str],
+    places: Mapping[str, str],
 ) -> list[dict[str, str]]:
-    """Failed steps of those scans: from the crash files, and what has none from the record."""
+    """Failed steps of some known scans: from crash files, and what has none from the record."""
     from bidsapp_brainage.running.outcome import read_crashes
 
     shared = run_folder(settings.output_dir, run.run_uuid)
@@ -174,7 +227,7 @@ def _errors(
         crash
         for folder in (run.folder, shared)
         for crash in read_crashes(folder, places)
-        if _concerns(crash, run.scans, scans)
+        if _concerns(crash, known, scans)
     ]
     errors = [
         {"node": crash.node, "message": crash.reason, "traceback": crash.traceback}
@@ -189,7 +242,7 @@ def _errors(
     return errors
 
 
-def _concerns(crash: Crash, all_scans: Sequence[str], scans: frozenset[str]) -> bool:
+def _concerns(crash: Crash, all_scans: Collection[str], scans: frozenset[str]) -> bool:
     """Whether a crash is about one of these scans, or about what they share."""
     from bidsapp_brainage.workflows.scan import scan_workflow_name
 

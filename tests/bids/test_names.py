@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 
 from bidsapp_brainage.bids.names import (
+    ReportLayout,
     bids_uri,
     derivative_path,
     log_dir,
     output_path,
     parse_name,
     report_path,
+    report_places,
     scan_entities,
     sidecar_path,
 )
@@ -85,3 +87,40 @@ def test_every_card_makes_a_name(card):
         path = output_path(Path("/out"), card.key, scan, model="sfcn", **labels)
         assert path.name.endswith(card.suffix + card.extension)
         assert parse_name(path).get("desc", "") == card.desc.format(model="sfcn")
+
+
+@pytest.mark.parametrize(
+    ("level", "person", "session"),
+    [
+        ("root", "sub-01.html", "sub-01_ses-2.html"),
+        ("subject", "sub-01/sub-01.html", "sub-01/sub-01_ses-2.html"),
+        ("session", "sub-01/sub-01.html", "sub-01/ses-2/sub-01_ses-2.html"),
+    ],
+)
+def test_pages_lie_where_the_level_says(level, person, session):
+    out = Path("/out")
+    assert report_path(out, "01", level=level) == out / person
+    assert report_path(out, "01", "2", level=level) == out / session
+    assert out / person in report_places(out, "01")
+    assert out / session in report_places(out, "01", "2")
+
+
+@pytest.mark.parametrize(
+    ("layout", "sessions", "shown"),
+    [
+        (ReportLayout(), "1234", [None]),
+        (ReportLayout(), "12345", ["1", "2", "3", "4", "5"]),
+        (ReportLayout(aggregate=1), ["2", "1", "2"], ["1", "2"]),
+        (ReportLayout(aggregate=1), ["", "1", "2"], ["", "1", "2"]),
+        (ReportLayout(aggregate=1), ["", "1"], [None]),
+        (ReportLayout(level="session"), ["1"], ["1"]),
+        (ReportLayout(level="session"), [""], [""]),
+        (ReportLayout(level="session"), [], [None]),
+        (ReportLayout(level="subject"), "12", [None]),
+    ],
+)
+def test_more_sessions_than_wanted_on_one_page_have_pages_of_their_own(layout, sessions, shown):
+    pages = layout.pages(Path("/out"), "01", sessions)
+    assert list(pages) == shown
+    for session, page in pages.items():
+        assert page == report_path(Path("/out"), "01", session or "", level=layout.level)

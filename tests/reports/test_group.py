@@ -22,7 +22,7 @@ from bidsapp_brainage.group.collect import collect
 from bidsapp_brainage.group.outputs import write_mean_map, write_tables
 from bidsapp_brainage.group.sample import with_numbers
 from bidsapp_brainage.io import read_tsv, save_nifti, write_tsv
-from bidsapp_brainage.reports.cohort.links import report_link
+from bidsapp_brainage.reports.cohort.links import report_links
 from bidsapp_brainage.reports.figures import drawing
 from bidsapp_brainage.reports.figures.colours import STRIPE_MM
 from bidsapp_brainage.reports.figures.drawing import Point, interactive_svg, marked_svg
@@ -339,8 +339,9 @@ def test_names_of_people_are_escaped_in_points(tmp_path):
     assert "<img" not in text
     found = [e for e in ElementTree.fromstring(text).iter() if e.get("class") == "point"]
     assert [element.get("data-tip") for element in found] == [evil, evil]
-    assert report_link(tmp_path, "sub-../../etc/passwd") == ""
-    assert report_link(tmp_path, "sub-" + "x" * 5000) == ""
+    link = report_links(tmp_path)
+    assert link("sub-../../etc/passwd") == ""
+    assert link("sub-" + "x" * 5000) == ""
 
 
 def test_map_to_move_through_has_the_regions_of_the_atlas(tmp_path):

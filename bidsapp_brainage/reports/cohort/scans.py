@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bidsapp_brainage.bids.derivatives import Derivative, Derivatives, Entities, scan_name
-from bidsapp_brainage.bids.names import output_path, report_path
+from bidsapp_brainage.bids.names import output_path
 from bidsapp_brainage.bids.ratings import by_scan, stored_ratings
 from bidsapp_brainage.bids.run_records import ScanRun, logged_subjects, read_runs, scan_runs
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.reports.cohort.cells import finite, read_rows
 from bidsapp_brainage.reports.cohort.columns import columns
+from bidsapp_brainage.reports.cohort.links import report_links
 from bidsapp_brainage.reports.cohort.thumbnails import KINDS, write_thumbnails
 from bidsapp_brainage.reports.html import moment
 from bidsapp_brainage.stats.agreement.raters import consensus
@@ -74,21 +75,20 @@ def read_cohort(output_dir: Path) -> Cohort:
         runs |= scan_runs(read_runs(output_dir, subject))
     people = {row.get("participant_id"): row for row in read_rows(output_dir / "participants.tsv")}
     ratings, problems = _ratings(output_dir)
-    pages = {path.name for path in output_dir.glob("sub-*.html")}
+    link = report_links(output_dir)
     found = []
     for scan in sorted({*files, *runs}):
         own, subject = files.get(scan, []), _subject(scan)
         person = people.get(f"sub-{subject}", {})
         known = {key: person.get(key) for key in ("sex", "site")} | _processing(runs.get(scan))
         rated = ratings.get(scan, [])
-        page = report_path(output_dir, subject).name
         for place, model in enumerate(_models(own)):
             found.append(
                 CohortScan(
                     scan=scan,
                     subject=subject,
                     values={**known, **_results(own, model, known, rated)},
-                    page=page if page in pages else "",
+                    page=link(scan),
                     thumbnails=_thumbnails(output_dir, own),
                     strip=len(KINDS) + place,
                 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +12,7 @@ from bidsapp_brainage.bids.run_records import RunRecord
 from bidsapp_brainage.group.analyses import N_BOOT
 from bidsapp_brainage.group.calibration import is_calibrated
 from bidsapp_brainage.io import write_text
-from bidsapp_brainage.reports.cohort.links import group_links, report_link
+from bidsapp_brainage.reports.cohort.links import group_links, report_links
 from bidsapp_brainage.reports.group import accuracy_tables, overview, quality_tables
 from bidsapp_brainage.reports.group.comparisons.clinical import clinical_figures
 from bidsapp_brainage.reports.group.comparisons.second_opinions import population_section
@@ -59,7 +58,7 @@ def write_group_report(
     """
     results = StoredResults(output_dir, label)
     gallery = Gallery(results)
-    link = functools.partial(report_link, results.output_dir)
+    link = report_links(results.output_dir)
     scans, metrics = results.scans(), results.rows("metrics", needs=accuracy_tables.NEEDED)
     atlases = [
         atlas_section(results, entities, gallery, position=position)

@@ -17,7 +17,7 @@ from bidsapp_brainage.catalogue import flags
 from bidsapp_brainage.catalogue.lookup import baseline_title
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import load_nifti
-from bidsapp_brainage.reports.cohort.links import report_link
+from bidsapp_brainage.reports.cohort.links import report_links
 from bidsapp_brainage.reports.figures import drawing
 from bidsapp_brainage.reports.figures.colours import STRIPE_MM
 from bidsapp_brainage.reports.figures.mosaic import Volume, read_volume
@@ -98,14 +98,14 @@ class Gallery:
 
 def scan_points(output_dir: Path, scans: pd.DataFrame) -> list[drawing.Point]:
     """What the points of the scatter plots tell, in the order of the rows."""
-    links = {name: report_link(output_dir, name) for name in scans["participant_id"].unique()}
+    link = report_links(output_dir)
     return [
         drawing.Point(
             key=str(row["scan"]),
             text=f"{row['scan']}: age {number(row['chronological_age'])}, predicted "
             f"{number(row['predicted_age'])}, gap {number(row['gap'], signed=True)} years"
             + (f", flagged ({words})" if (words := _flags(row)) else ""),
-            href=links[row["participant_id"]],
+            href=link(str(row["scan"])),
         )
         for row in scans.to_dict("records")
     ]

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pandas as pd
 
 from bidsapp_brainage.bids.dictionaries import describe_columns
 from bidsapp_brainage.catalogue import flags
 from bidsapp_brainage.group.sample import UNFLAGGED, doubted
+from bidsapp_brainage.reports.cohort.links import ReportLink
 from bidsapp_brainage.reports.html import Cell, Table, count
 from bidsapp_brainage.reports.tables import Show, tabulate, with_values
 from bidsapp_brainage.reports.wording import Notice
 from bidsapp_brainage.stats.verdicts import LEVELS
 
-#: From a participant (``sub-01``) to a relative link, empty if there is no page.
-Link = Callable[[str], str]
 
-
-def flag_table(scans: pd.DataFrame, qc: pd.DataFrame, link: Link) -> Table | None:
+def flag_table(scans: pd.DataFrame, qc: pd.DataFrame, link: ReportLink) -> Table | None:
     """Scans with any flag or doubt; None when there are none."""
     judged = scans["verdict"] if "verdict" in scans else pd.Series(None, index=scans.index)
     flagged = scans.assign(verdict=judged)[doubted(scans) | judged.isin(LEVELS[1:])]
@@ -46,9 +42,9 @@ def flag_table(scans: pd.DataFrame, qc: pd.DataFrame, link: Link) -> Table | Non
     return tabulate("flag-table", caption, columns, rows)
 
 
-def _scan(link: Link, title: str = "Scan") -> Show:
+def _scan(link: ReportLink, title: str = "Scan") -> Show:
     """Name of a scan that leads to the person's page."""
-    return Show("scan", title, cell=lambda s: Cell(str(s), href=link(str(s).split("_")[0])))
+    return Show("scan", title, cell=lambda s: Cell(str(s), href=link(str(s))))
 
 
 def _flag_cell(flag: object) -> Cell:
@@ -91,7 +87,7 @@ def _whose(scans: pd.DataFrame) -> str:
     return f" ({people[doubted(scans)].nunique()} of {count(people.nunique(), 'person')})"
 
 
-def outlier_table(outliers: pd.DataFrame, link: Link) -> Table | None:
+def outlier_table(outliers: pd.DataFrame, link: ReportLink) -> Table | None:
     """Values far from the rest of the sample; None when there are none."""
     if outliers.empty:
         return None
@@ -106,7 +102,7 @@ def outlier_table(outliers: pd.DataFrame, link: Link) -> Table | None:
     return tabulate("outlier-table", caption, columns, outliers)
 
 
-def rating_table(ratings: pd.DataFrame, link: Link) -> Table | None:
+def rating_table(ratings: pd.DataFrame, link: ReportLink) -> Table | None:
     """What people said of scans, the lowest ratings first; None when nobody rated."""
     if ratings.empty:
         return None
@@ -134,7 +130,7 @@ def _short_cell(value: object) -> Cell:
     return Cell(f"{value:.4g}", value=f"{value:.6g}")
 
 
-def exclusion_table(exclusions: pd.DataFrame, link: Link) -> Table | None:
+def exclusion_table(exclusions: pd.DataFrame, link: ReportLink) -> Table | None:
     """What was left out of what, and why; None when nothing was."""
     if exclusions.empty:
         return None

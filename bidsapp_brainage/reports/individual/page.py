@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bidsapp_brainage import __version__
 from bidsapp_brainage.bids.dataset import shows_synthetic_people
+from bidsapp_brainage.bids.derivatives import scan_name
 from bidsapp_brainage.bids.names import report_path
 from bidsapp_brainage.io import write_text
 from bidsapp_brainage.reports import wording
-from bidsapp_brainage.reports.cohort.links import person_links
+from bidsapp_brainage.reports.cohort.links import person_links, way_to_root
 from bidsapp_brainage.reports.cohort.percentiles import QualityOfAll, with_percentiles
 from bidsapp_brainage.reports.embedded_figures import EmbeddedFigures
 from bidsapp_brainage.reports.html import SELF_CONTAINED, Table, render
@@ -20,7 +22,7 @@ from bidsapp_brainage.reports.individual.history.run_tables import (
     software,
     stage_table,
 )
-from bidsapp_brainage.reports.individual.history.sessions import sessions_views
+from bidsapp_brainage.reports.individual.history.sessions import SessionsView, sessions_views
 from bidsapp_brainage.reports.individual.person_viewers import VIEWER_ROOM, PersonViewers
 from bidsapp_brainage.reports.individual.prediction_view import (
     PredictionView,
@@ -36,6 +38,7 @@ from bidsapp_brainage.reports.individual.results import (
     PredictionResult,
     ScanResult,
     SubjectResult,
+    of_session,
     read_subject,
 )
 from bidsapp_brainage.reports.individual.run_facts import RunFacts
@@ -61,31 +64,84 @@ SESSIONS = ("sessions", "Sessions")  # after the prediction, where there are sev
 PAGE_BUDGET = 5_900_000  # bytes; mail servers refuse much larger attachments
 
 
-def write_individual_report(
-    output_dir: Path, subject: str, *, run: RunFacts, viewer_room: int = VIEWER_ROOM
-) -> Path:
-    """Write ``sub-<subject>.html`` from what lies in the derivatives.
+@dataclass(frozen=True)
+class PersonRead:
+    """What the derivatives say about a person, read once for all of their pages."""
 
-    The label may have its ``sub-``. The viewers may take `viewer_room` bytes; with 0 there are
-    none. Same derivatives and same `run`, same bytes.
+    output_dir: Path
+    result: SubjectResult
+    sessions: Sequence[SessionsView]
+
+    @property
+    def ages(self) -> list[Mapping[str, object]]:
+        """The predicted ages of all scans, one row each."""
+        models = [model for scan in self.result.scans for model in scan.models]
+        return [model.prediction.first for model in models if model.prediction is not None]
+
+
+def read_person(output_dir: Path, subject: str) -> PersonRead:
+    """Read everything that the pages of a person show (label without ``sub-``)."""
+    output_dir = Path(output_dir)
+    result = read_subject(output_dir, subject)
+    return PersonRead(output_dir, result, sessions_views(output_dir, result))
+
+
+def write_individual_report(
+    output_dir: Path,
+    subject: str,
+    *,
+    run: RunFacts,
+    viewer_room: int = VIEWER_ROOM,
+    session: str | None = None,
+    path: Path | None = None,
+    person: PersonRead | None = None,
+) -> Path:
+    """Write the page of a person, or of one of their sessions, from what lies in the derivatives.
+
+    Same derivatives and same `run`, same bytes.
+
+    Parameters
+    ----------
+    output_dir : Path
+    subject : str
+        Label; it may have its ``sub-``.
+    run : RunFacts
+        What is told beside the derivatives.
+    viewer_room : int
+        Bytes that the viewers may take; with 0 there are none.
+    session : str, optional
+        Show only scans of this session (label without ``ses-``; empty: of none), beside the ages
+        of all; None shows everything.
+    path : Path, optional
+        Where the page lies; by default ``sub-<subject>.html`` in the root.
+    person : PersonRead, optional
+        From :func:`read_person`, where it is known.
+
+    Returns
+    -------
+    Path
+        The page.
     """
-    subject = subject.removeprefix("sub-")
-    result = read_subject(Path(output_dir), subject)
+    output_dir, subject = Path(output_dir), subject.removeprefix("sub-")
+    path = path or report_path(output_dir, subject, session or "")
+    person = person or read_person(output_dir, subject)
+    result = person.result if session is None else of_session(person.result, session)
     figures = EmbeddedFigures(_all_figures(result))
-    sessions = sessions_views(Path(output_dir), result)
+    name = scan_name((("sub", subject), *([("ses", session)] if session else [])))
+    root = way_to_root(path, output_dir)
     page = render(
         "individual.html.jinja",
-        title=f"Brain age of sub-{subject}",
+        title=f"Brain age of {name.replace('_', ', ')}",
         subtitle=_subtitle(result),
-        sections=_sections(several=bool(sessions)),
-        synthetic=shows_synthetic_people(Path(output_dir)),
+        sections=_sections(several=bool(person.sessions)),
+        synthetic=shows_synthetic_people(output_dir),
         written=run.get("written", ""),
-        sessions=sessions,
+        sessions=person.sessions,
         assets=SELF_CONTAINED,
-        links=person_links(subject),
-        **_context(Path(output_dir), result, run, figures, viewer_room),
+        links=person_links(name, root),
+        rating_bar=rating_bar(root),
+        **_context(person, result, run, figures, viewer_room),
     )
-    path = report_path(Path(output_dir), subject)
     more = max(viewer_room - VIEWER_ROOM, 0)  # who asks for finer viewers gets a larger page
     write_text(path, figures.insert(page, PAGE_BUDGET + more - len(page)))
     return path
@@ -97,7 +153,7 @@ def _sections(*, several: bool) -> list[tuple[str, str]]:
 
 
 def _context(
-    output_dir: Path,
+    person: PersonRead,
     result: SubjectResult,
     run: RunFacts,
     figures: EmbeddedFigures,
@@ -121,22 +177,20 @@ def _context(
     pairs.sort(key=lambda item: (item[0].label, item[1]))
     errors = [run_facts.error(item) for item in run.get("errors") or ()]
     errors += [{"title": problem, "text": ""} for problem in result.problems]
-    rows = [view.row for _, _, view in pairs if view is not None]
     return {
         "subject": result.subject,
         "scans": scans,
         "scan_table": scan_table(pairs) if pairs else None,
         "facts": run_facts.summary_facts(result, errors),
         "nothing": None if scans else banner(scan_verdict(None, failure=" ".join(failed.values()))),
-        "overall": _overall(rows, errors, run),
+        "overall": _overall(person.ages, errors, run),
         "errors": errors,
-        "methods": run_facts.methods(output_dir, run),
+        "methods": run_facts.methods(person.output_dir, run),
         "about": run_facts.about(result, run),
         "stages": stage_table(runs),
         "software": software(runs),
         "runs": run_table(runs),
         "single": len(result.scans) == 1,
-        "rating_bar": rating_bar(),
         "viewer_margin": f"{MARGIN_MM:g}",
     }
 

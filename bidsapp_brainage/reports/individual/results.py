@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bidsapp_brainage.bids.derivatives import (
@@ -99,6 +99,12 @@ class SubjectResult:
     subject: str
     scans: tuple[ScanResult, ...]
     problems: tuple[str, ...]
+
+
+def of_session(result: SubjectResult, session: str) -> SubjectResult:
+    """The scans of one session alone (label without ``ses-``; empty: of none)."""
+    scans = [scan for scan in result.scans if dict(scan.entities).get("ses", "") == session]
+    return replace(result, scans=tuple(scans))
 
 
 def read_subject(output_dir: Path, subject: str) -> SubjectResult:

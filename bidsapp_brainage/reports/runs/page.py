@@ -9,7 +9,7 @@ import pandas as pd
 from bidsapp_brainage.bids.dataset import shows_synthetic_people
 from bidsapp_brainage.bids.names import runs_path
 from bidsapp_brainage.io import folder_lock, write_text
-from bidsapp_brainage.reports.cohort.links import group_links, report_link
+from bidsapp_brainage.reports.cohort.links import ReportLink, group_links, report_links
 from bidsapp_brainage.reports.html import MISSING, Cell, Table, count, moment, render
 from bidsapp_brainage.reports.runs.summary import RunsSummary, WholeRun, summarise_runs
 from bidsapp_brainage.reports.runs.words import (
@@ -61,7 +61,7 @@ def _write(output_dir: Path, written: str) -> Path:
         about=[*(about_run(newest.record) if newest else ()), *about_page(written)],
         warnings=[] if newest is None else newest.record.warnings,
         scans=_scan_tiles(summary),
-        failures=_failures(output_dir, summary),
+        failures=_failures(report_links(output_dir), summary),
         stages=_stages(summary),
         runs=_runs(summary),
         software=versions(newest.record) if newest else [],
@@ -110,12 +110,12 @@ def _scan_tiles(summary: RunsSummary) -> list[Tile]:
     ]
 
 
-def _failures(output_dir: Path, summary: RunsSummary) -> Table | None:
+def _failures(link: ReportLink, summary: RunsSummary) -> Table | None:
     if not summary.failures:
         return None
     rows = [
         {
-            "scan": _link(output_dir, failed.scan),
+            "scan": Cell(failed.scan, href=link(failed.scan)),
             "step": failed.step,
             "reason": failed.reason,
             "when": moment(run.started),
@@ -130,10 +130,6 @@ def _failures(output_dir: Path, summary: RunsSummary) -> Table | None:
     ]
     caption = "What is not complete, each scan in its newest run."
     return tabulate("failed", caption, columns, pd.DataFrame(rows), searchable=len(rows) > 14)
-
-
-def _link(output_dir: Path, scan: str) -> Cell:
-    return Cell(scan, href=report_link(output_dir, scan.split("_")[0]))
 
 
 def _as_cell(cell: object) -> Cell:

@@ -8,7 +8,7 @@ const ratings = (() => {
   const bar = document.querySelector("[data-rating-bar]");
   if (!bar) return null;
   const facts = JSON.parse(bar.dataset.ratingBar);
-  const place = `brainage-ratings ${new URL(".", location.href).href}`;
+  const place = `brainage-ratings ${new URL(facts.root || ".", location.href).href}`;
   const part = (name) => bar.querySelector(`[data-part="${name}"]`);
   const empty = () => ({ rater: "", keys: false, drafts: {} });
   let kept = true; // storage may be forbidden for local files: then drafts last as long as the page
