@@ -196,8 +196,8 @@ def report_path(
 ) -> Path:
     """HTML page of a person, or of one of their sessions (labels without prefix).
 
-    `level` says in whose folder it lies, as ``--report-output-level`` does; a page of no session
-    lies at most in the folder of the person.
+    `level` (``report_output_level`` of the settings) says in whose folder it lies; a page of no
+    session lies at most in the folder of the person.
     """
     own = f"ses-{session}" if session else ""
     person = f"sub-{subject}"
