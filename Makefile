@@ -72,7 +72,7 @@ format: $(VENV)/.installed-test
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.installed-docs
-	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 bench-occlusion: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.occlusion
