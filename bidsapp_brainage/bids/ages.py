@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _Row = dict[Hashable, Any]
 DEFAULT_AGE_COLUMN = "age"
 _OTHER_AGE_COLUMNS = ("age_at_session", "age_at_scan", "age_years")
+_SEX_COLUMNS = ("sex", "gender")
 _SITE_COLUMNS = ("site", "site_id", "center", "centre")
 _SESSION_COLUMNS = ("session_id", "session", "ses")
 
@@ -84,6 +85,7 @@ class Person:
     age: Age
     sex: str = "n/a"
     site: str = "n/a"
+    facts: tuple[tuple[str, str], ...] = ()
 
 
 def parse_age(text: object, units: str | None = None) -> Age:
@@ -268,8 +270,9 @@ class AgeBook:
         rows = self._participant_rows(entities)
         return Person(
             age=self._age(entities, relative_path),
-            sex=_first(rows, ("sex", "gender"), parse_sex),
+            sex=_first(rows, _SEX_COLUMNS, parse_sex),
             site=_first(rows, _SITE_COLUMNS, str),
+            facts=_facts(rows),
         )
 
     def columns(self) -> list[str]:
@@ -398,6 +401,17 @@ def _label(cell: object, key: str) -> str:
         return text
     text = text.removesuffix(".0")  # a column of numbers with a gap is read as floats
     return text.lstrip("0") or text if key == "run" else text
+
+
+def _facts(rows: Sequence[_Row]) -> tuple[tuple[str, str], ...]:
+    """Everything that the first row says, missing values left out; sex in letters.
+
+    A column of whole numbers with a gap is read as floats: they lose their ``.0``.
+    """
+    known = {str(name): value for row in rows[:1] for name, value in row.items()}
+    told = {name: str(value).removesuffix(".0") for name, value in known.items() if value == value}
+    told |= {name: parse_sex(told[name]) for name in _SEX_COLUMNS if name in told}
+    return tuple(pair for pair in told.items() if pair[1] != "n/a")
 
 
 def _first(rows: Sequence[_Row], names: Sequence[str], convert: Callable[[object], str]) -> str:

@@ -38,6 +38,8 @@ class Scan:
         From ``participants.tsv``; ``n/a`` when unknown.
     relative_path : str
         Path of the image relative to the dataset, with ``/``.
+    facts : tuple of (str, str)
+        All that ``participants.tsv`` says of the person, by column.
     """
 
     path: Path
@@ -46,6 +48,7 @@ class Scan:
     sex: str = "n/a"
     site: str = "n/a"
     relative_path: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
 
     @property
     def subject(self) -> str:
@@ -116,7 +119,9 @@ def _with_people(paths: Sequence[Path], bids_dir: Path, selection: Selection) ->
         entities = scan_entities(path)
         relative = Path(os.path.relpath(path, bids_dir)).as_posix()
         person = book.person(dict(entities), relative)
-        scans.append(Scan(path, entities, person.age, person.sex, person.site, relative))
+        scans.append(
+            Scan(path, entities, person.age, person.sex, person.site, relative, person.facts)
+        )
     if selection.age_column not in (DEFAULT_AGE_COLUMN, *book.columns()):
         raise UsageError(
             f"`age_column` {selection.age_column}: no table of {bids_dir} has it. "

@@ -1,4 +1,4 @@
-"""Scans whose age is predicted: what is known of them, and the files that explain them again."""
+"""Scans with a prediction: what is known of them, and the files that explain them again."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from bidsapp_brainage.model.provenance import weights_sha256
 from bidsapp_brainage.model.specs import needs_segmentation
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bidsapp_brainage.model.cards import ModelCard
     from bidsapp_brainage.settings import Selection
 
@@ -29,14 +31,14 @@ _AGAIN = (
 
 @dataclass(frozen=True)
 class FinishedScan:
-    """A scan with a predicted age.
+    """A scan with a prediction.
 
     Attributes
     ----------
     scan : Scan
         Whose path is that of the bias-corrected T1w.
-    predicted_age : float
-        In years, as it stands in the table.
+    predicted : float
+        What is explained, as it stands in the table: an age in years, or another quantity.
     ood_flag : str
         Out-of-distribution flag of the prediction.
     bias_correction : str
@@ -47,7 +49,7 @@ class FinishedScan:
     """
 
     scan: Scan
-    predicted_age: float
+    predicted: float
     ood_flag: str
     bias_correction: str
     t1w: Path
@@ -128,9 +130,10 @@ def _finished(output_dir: Path, table: Path, entities: Entities, card: ModelCard
     """
     row, facts = io.read_tsv(table).iloc[0], io.read_json(sidecar_path(table))
     _check_weights(facts.get("Model"), table, card)
-    predicted, age = float(row["predicted_age"]), float(row["chronological_age"])
+    age = float(row["chronological_age"])
+    predicted = _explained(row, output_dir, entities, card)
     if not math.isfinite(predicted):
-        raise DataError(f"{table.name} has no predicted age: {_AGAIN}.")
+        raise DataError(f"{table.name} has no predicted {card.main_head.name}: {_AGAIN}.")
     files = _files(output_dir, entities, card)
     for path in files.values():
         if not path.is_file():
@@ -139,11 +142,23 @@ def _finished(output_dir: Path, table: Path, entities: Entities, card: ModelCard
     relative = files["t1w"].relative_to(output_dir).as_posix()
     return FinishedScan(
         scan=Scan(files["t1w"], entities, known, relative_path=relative),
-        predicted_age=predicted,
+        predicted=predicted,
         ood_flag=str(row["ood_flag"]),
         bias_correction=str(facts.get("BiasCorrection") or "n/a"),
         **files,
     )
+
+
+def _explained(row: pd.Series, output_dir: Path, entities: Entities, card: ModelCard) -> float:
+    """The number that is explained, on the scale of the explanation; NaN where there is none."""
+    if card.main_head.quantity.is_age:
+        return float(row["predicted_age"])
+    path = output_path(output_dir, "predictions", entities, model=card.name)
+    rows = io.read_tsv(path) if path.is_file() else None
+    if rows is None or not {"explained", "value"} <= set(rows):
+        return math.nan
+    known = rows.loc[rows["explained"].astype(str).str.lower() == "true", "value"]
+    return card.main_head.explained_scale * float(known.iloc[0]) if len(known) == 1 else math.nan
 
 
 def _files(output_dir: Path, entities: Entities, card: ModelCard) -> dict[str, Path]:

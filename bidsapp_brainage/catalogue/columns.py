@@ -16,6 +16,9 @@ RUN_ID = Column("run_id", "Run", "Label of the run with its prefix run-; n/a if 
 SCAN = Column("scan", "Scan", "Entities that name the scan, for example "
     "sub-01_ses-1_run-1.")  # fmt: skip
 MODEL = Column("model", "Model", "Name of the network, as on its model card.")
+TARGET = Column("target", "Target", "What is predicted: age, or the name of another head of the "
+    "model card, which is a column of participants.tsv.")  # fmt: skip
+CLASS = Column("class", "Class", "Name of the class; n/a of numbers.")
 INDEX = Column("index", "Label", "Integer label of the region in the atlas.")
 NAME = Column("name", "Region", "Name of the region in the atlas.")
 ABBREVIATION = Column("abbreviation", "Abbreviation", "Short name of the region.")

@@ -75,6 +75,9 @@ _DECISIONS = {
 
 PREDICTION: tuple[Column, ...] = (
     c.MODEL,
+    Column("target", "Target", "What the network predicts and what is explained: age, or, of a "
+        "network that predicts no age, the first head of its card. Then all columns about ages "
+        "but the chronological one are n/a, and what it predicts is in the predictions table."),
     Column("chronological_age", "Chronological age", "Age of the person at the scan, from the "
         "input dataset.", units="year", minimum=0),
     Column("age_source", "Source of the age", "Table that the chronological age was taken from.",
@@ -135,6 +138,27 @@ AGEDIST: tuple[Column, ...] = (
         minimum=0, maximum=1),
 )  # fmt: skip
 
+
+TARGETS: tuple[Column, ...] = (
+    c.MODEL,
+    c.TARGET,
+    c.CLASS,
+    Column("value", "Value", "The predicted number in its unit (of the age: predicted_age), or "
+        "the probability that the network gives to the class."),
+    Column("unit", "Unit", "Unit of value and interval; 1 for probabilities and for numbers "
+        "whose unit the model card does not tell."),
+    Column("member_sd", "SD of the members", "Standard deviation of value over the members of "
+        "the ensemble; n/a with a single member.", minimum=0),
+    Column("ci95_lower", "Lower end of the 95 % interval", "Of a number, as far as the "
+        "calibration of the model card holds; n/a where the card has none, and for classes."),
+    Column("ci95_upper", "Upper end of the 95 % interval", "As ci95_lower."),
+    Column("predicted", "Predicted class", "Whether the class is the one with the largest "
+        "probability; n/a for numbers.", levels={"true": "it is", "false": "it is not"}),
+    Column("true_value", "True value", "What participants.tsv says of the target (of the age: "
+        "chronological_age); n/a where it says nothing."),
+    Column("explained", "Explained", "Whether contributions of regions are about this row.",
+        levels={"true": "they are", "false": "they are not"}),
+)  # fmt: skip
 
 QC: tuple[Column, ...] = (
     Column("cnr", "Contrast-to-noise ratio", "Difference of the mean intensities of white and grey "
@@ -212,6 +236,10 @@ TABLES: tuple[Output, ...] = (
         columns=(*c.IDENTITY[:3], *PREDICTION), pooled=True),
     Output("agedist", "agedist", ".tsv", "the distribution: one row per age bin",
         entities=("desc",), required=("desc",), columns=AGEDIST, desc="{model}"),
+    Output("predictions", "predictions", ".tsv", "everything that the network predicts: a row for "
+        "each number, and one for each class; only of models that predict more than an age",
+        entities=("desc",), required=("desc",), columns=(*c.IDENTITY[:3], *TARGETS),
+        desc="{model}", pooled=True, always=False),
     Output("qc", "qc", ".tsv", "image quality and the decision taken from it", entities=("desc",),
         required=("desc",), columns=QC, desc="{model}", pooled=True),
     Output("dseg_table", "dseg", ".tsv", "names, tissues and colours of these regions",

@@ -51,7 +51,7 @@ class _ExplainInputSpec(NetworkInputSpec):
     template = File(exists=True, desc="T1w average, for the baseline of this name")
     template_mask = File(exists=True, desc="its brain mask")
     ood_flag = traits.Str("none", usedefault=True, desc="flag of the prediction")
-    predicted_age = traits.Float(desc="years; what the networks must answer, to six digits")
+    predicted = traits.Float(desc="what the networks must answer, to six digits")
     null_parcels = traits.Int(0, usedefault=True, desc="random parcels in each compartment")
     seed = traits.Int(mandatory=True, desc="--random-seed")
     batch_size = traits.Int(0, usedefault=True, nohash=True, desc="0: the engine chooses")
@@ -167,7 +167,7 @@ class Explain(StageInterface):
             mask=None if regions is None else regions > 0,
             background=background_value(card.input, volume),
             mirror_axis=left_right_axis(card.input),
-            age=inputs.age,
+            age=inputs.age if card.main_head.quantity.is_age else None,
             ood_flag=inputs.ood_flag,
             null_parcels=inputs.null_parcels,
             seed=inputs.seed,
@@ -189,7 +189,7 @@ class Explain(StageInterface):
         from bidsapp_brainage.model.prediction import predict
         from bidsapp_brainage.model.uncertainty import n_views
 
-        expected, inputs = self.inputs.predicted_age, session.inputs
+        expected, inputs = self.inputs.predicted, session.inputs
         if not isdefined(expected):
             return
         found = float(session.occluder.intact.ages[0])
@@ -197,9 +197,9 @@ class Explain(StageInterface):
             found = predict(inputs.ensemble.members, inputs.volume, card).mean
         if not abs(found - expected) <= AGE_TOLERANCE:
             raise OtherPredictionError(
-                f"{Path(self.inputs.volume).name}: model {card.name} predicts {found:.2f} years "
-                f"from it, and the table says {expected:.2f}. They do not belong together: run the "
-                "participant level for this participant again."
+                f"{Path(self.inputs.volume).name}: model {card.name} predicts {found:.2f} "
+                f"{card.main_head.quantity.units} from it, and the table says {expected:.2f}. They "
+                "do not belong together: run the participant level for this participant again."
             )
 
     def _template(self) -> NDArray[np.float32] | None:

@@ -90,18 +90,20 @@ class _PredictInputSpec(NetworkInputSpec):
     mask = File(exists=True, desc="brain mask, or regions, on the grid of the volume")
     volumes = File(exists=True, desc="regional volumes of the segmentation")
     stripped = traits.Bool(False, usedefault=True, desc="whether the T1w shows only the brain")
+    truths = traits.Dict(traits.Str, traits.Str, desc="what is known of the person, by target")
     label = traits.Str("image", usedefault=True, nohash=True, desc="how messages call the image")
 
 
 class _PredictOutputSpec(TraitedSpec):
     brainage = File(exists=True, desc="one row: predicted age, interval, gap, flags")
     agedist = File(exists=True, desc="one row per age bin; undefined without distribution")
+    predictions = File(exists=True, desc="all targets; undefined where there is only an age")
     ood_flag = traits.Str(desc="out-of-distribution flag")
-    predicted_age = traits.Float(desc="in years")
+    predicted = traits.Float(desc="what is explained, in its unit: of an age, years")
 
 
 class Predict(StageInterface):
-    """Predict the age; see :func:`bidsapp_brainage.model.prediction.predict`."""
+    """Predict the age and other targets; see :func:`bidsapp_brainage.model.prediction.predict`."""
 
     stage = "prediction"
     input_spec = _PredictInputSpec
@@ -111,6 +113,7 @@ class Predict(StageInterface):
         import pandas as pd
 
         from bidsapp_brainage import io
+        from bidsapp_brainage.catalogue.quantity import AGE
         from bidsapp_brainage.model import cards, prediction
         from bidsapp_brainage.model.bias_correction import resolve_bias_correction
         from bidsapp_brainage.model.networks.regional import for_brain
@@ -139,12 +142,20 @@ class Predict(StageInterface):
             qc_flag=quality,
             mask_doubt=doubt,
         )
-        self._results |= {"ood_flag": predicted.ood_flag, "predicted_age": predicted.mean}
-        self._results["brainage"] = self._file(runtime, "brainage.tsv")
-        io.write_tsv(Path(self._results["brainage"]), pd.DataFrame([row]))
-        if predicted.probabilities.size:
-            self._results["agedist"] = self._file(runtime, "agedist.tsv")
-            io.write_tsv(Path(self._results["agedist"]), prediction.distribution_table(predicted))
+        self._results |= {"ood_flag": predicted.ood_flag, "predicted": predicted.mean}
+        tables = {"brainage": pd.DataFrame([row])}
+        if card.has_age_distribution:
+            tables["agedist"] = prediction.distribution_table(predicted)
+        if card.has_targets:
+            truths = self.inputs.truths if isdefined(self.inputs.truths) else {}
+            if row["chronological_age"] is not None:
+                truths = {**truths, AGE: f"{row['chronological_age']:g}"}
+            tables["predictions"] = prediction.target_table(
+                predicted, card, identity=self.inputs.identity, truths=truths
+            )
+        for name, table in tables.items():
+            self._results[name] = self._file(runtime, f"{name}.tsv")
+            io.write_tsv(Path(self._results[name]), table)
         return runtime
 
     def _quality(self) -> tuple[str, str]:

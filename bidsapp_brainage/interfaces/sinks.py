@@ -19,7 +19,7 @@ class _SinkInputSpec(StageInputSpec):
     labels = traits.Dict(desc="model, and entities that are not the scan's")
     metadata = traits.Dict(desc="content of the sidecar")
     skull_stripped = traits.Bool(desc="known only when the workflow runs")
-    predicted_age = traits.Float(desc="known only when the workflow runs, in years")
+    predicted = traits.Float(desc="known only when the workflow runs: what is explained")
 
 
 class _SinkOutputSpec(TraitedSpec):
@@ -72,12 +72,14 @@ class DerivativeSink(StageInterface):
         from bidsapp_brainage import io
         from bidsapp_brainage.bids.dictionaries import sidecar
         from bidsapp_brainage.catalogue.lookup import output
+        from bidsapp_brainage.catalogue.quantity import Quantity
 
         metadata = dict(self.inputs.metadata) if isdefined(self.inputs.metadata) else {}
         if isdefined(self.inputs.skull_stripped):
             metadata["SkullStripped"] = self.inputs.skull_stripped
-        if isdefined(self.inputs.predicted_age):
-            metadata["PredictedAge"] = float(f"{self.inputs.predicted_age:.6g}")  # as in tables
+        if isdefined(self.inputs.predicted):
+            fact = Quantity.from_model(metadata.get("Model")).fact
+            metadata[fact] = float(f"{self.inputs.predicted:.6g}")  # as in tables
         card = output(self.inputs.key)
         if card.is_table:
             columns = io.read_tsv(Path(self.inputs.in_file)).columns

@@ -68,6 +68,7 @@ def _consistency_faults(raw: dict[str, Any]) -> Iterator[str]:
         yield "architecture.id: 'onnx' goes with weights of format 'onnx', and with no other"
     yield from _output_faults(raw)
     yield from _trust_faults(raw)
+    yield from _target_faults(raw)
 
 
 def axis_codes(affine: ArrayLike) -> str:
@@ -123,6 +124,8 @@ def _output_faults(raw: dict[str, Any]) -> Iterator[str]:
         field = f"output.heads.{head.name}" if several else "output"
         if head.clip and not head.clip[0] < head.clip[1]:
             yield f"{field}.clip: the lower end {head.clip[0]} is not below {head.clip[1]}"
+        if head.coding == "classes" and head.explained_class not in head.classes:
+            yield f"{field}.explained: '{head.explained}' is none of its classes"
         if head.scale == 0:
             yield f"{field}.scale: 0 would give everybody the same value"
         if head.name == outputs.AGE and head.coding == "classes":
@@ -135,6 +138,19 @@ def _output_faults(raw: dict[str, Any]) -> Iterator[str]:
         if stated != total:
             field = "output.heads" if several else "output.n_bins"
             yield f"{field}: {total} numbers, but architecture.parameters.{parameter} is {stated}"
+
+
+def _target_faults(raw: dict[str, Any]) -> Iterator[str]:
+    """Fields about ages on a card that predicts none, and intervals of what is no number."""
+    parts = outputs.heads(raw["output"])
+    if all(head.name != outputs.AGE for head in parts):
+        for field in ("reference", "bias_correction"):
+            if raw.get(field):
+                yield f"{field}: is about ages, and the network predicts none"
+    numbers = {head.name for head in parts if head.coding != "classes"} - {outputs.AGE}
+    for name in raw.get("calibration", {}).get("targets", {}):
+        if name not in numbers:
+            yield f"calibration.targets.{name}: is no head that predicts a number other than age"
 
 
 def _trust_faults(raw: dict[str, Any]) -> Iterator[str]:

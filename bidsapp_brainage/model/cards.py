@@ -34,7 +34,7 @@ MODELS_DIR_VARIABLE = "BRAINAGE_MODELS_DIR"
 
 
 class AgeCard(Protocol):
-    """What every card of a model tells that predicts an age, from images or from tables."""
+    """What every card of a model tells, of images or of tables."""
 
     @property
     def name(self) -> str:
@@ -61,7 +61,7 @@ class AgeCard(Protocol):
         """Ages (years) that it learned from."""
 
     @property
-    def age_head(self) -> Head:
+    def main_head(self) -> Head:
         """What its number means."""
 
     @property
@@ -137,21 +137,19 @@ class ModelCard:
         return outputs.heads(self.output)
 
     @property
-    def age_head(self) -> Head:
-        """The head that the app predicts.
+    def main_head(self) -> Head:
+        """The head that is explained: the age, or the first one where there is no age."""
+        return outputs.main_head(self.heads)
 
-        Raises
-        ------
-        ResourceError
-            The network predicts other quantities only.
-        """
-        for head in self.heads:
-            if head.name == outputs.AGE:
-                return head
-        others = ", ".join(head.name for head in self.heads)
-        raise ResourceError(
-            f"Model {self.name} predicts {others}, not age: choose a model with a head 'age'."
-        )
+    @property
+    def has_age_distribution(self) -> bool:
+        """Whether it gives a distribution over ages."""
+        return self.main_head.name == outputs.AGE and self.main_head.coding == "bins"
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether it predicts anything else than an age."""
+        return any(head.name != outputs.AGE for head in self.heads)
 
     @property
     def non_commercial(self) -> bool:

@@ -50,6 +50,17 @@ def network_text(card: ModelCard) -> str:
     return f"{kind}{cited}" + (f"; mean of an ensemble of {members} networks" * (members > 1))
 
 
+def targets_text(card: ModelCard) -> str:
+    """What the model predicts, as the beginning of a sentence: ``The age was predicted``."""
+    named = [
+        f"{head.name} ({' or '.join(head.classes)})" if head.classes else head.name
+        for head in card.heads
+    ]
+    *others, last = named
+    listed = f"{', '.join(others)} and the {last}" if others else last
+    return f"The {listed} {'were' if others else 'was'} predicted"
+
+
 def training_text(card: ModelCard) -> str:
     """Whom the model was trained on and how well it did on others, as far as the card tells."""
     trained, tested = card.training, card.metrics.get("cross_validation", {})
@@ -80,7 +91,7 @@ def interval_text(card: AgeCard) -> str:
         "ci95_half_width_sd": f"{fitted}: a multiple of the distribution's SD",
         "half_width95": f"{fitted}: equally wide for everybody",
     }
-    if card.age_head.has_distribution:
+    if card.main_head.coding == "bins":
         words["sd_scale"] = (
             "the quantiles of the distribution stretched about the mean by the ratio of errors "
             "and SDs on people whom the networks had not seen"

@@ -2,7 +2,7 @@
 
 A network gives a vector of numbers per volume. A card's ``output`` says how to read it: as one
 head (then its name is ``age``), or as several heads by name that take consecutive slices of the
-vector in the order in which the card lists them. The head ``age`` is what the app predicts.
+vector in the order in which the card lists them. One of them is explained (:func:`main_head`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from bidsapp_brainage.catalogue.quantity import AGE, PERCENT, Quantity
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-AGE = "age"
 Coding = Literal["bins", "scalar", "ranks", "classes"]
 
 
@@ -44,6 +45,8 @@ class Head:
         Scalar: bounds of the value.
     classes : tuple of str
         Classes: their names.
+    explained : str
+        Classes: the one whose probability is explained; empty: the last.
     """
 
     name: str
@@ -57,6 +60,18 @@ class Head:
     offset: float = 0.0
     clip: tuple[float, float] | None = None
     classes: tuple[str, ...] = ()
+    explained: str = ""
+
+    @property
+    def quantity(self) -> Quantity:
+        """What is explained: the value of :meth:`decode` times :attr:`explained_scale`."""
+        unit = PERCENT if self.coding == "classes" else self.unit
+        return Quantity(self.name, self.explained_class, unit)
+
+    @property
+    def explained_class(self) -> str:
+        """The class whose probability is explained: the last, unless the card names another."""
+        return self.explained or (self.classes[-1] if self.classes else "")
 
     @property
     def n_outputs(self) -> int:
@@ -94,7 +109,7 @@ class Head:
         value : Tensor of float64, shape (N,)
             Bins: mean of the distribution; scalar: the scaled and clipped number; ranks: lower
             end plus the steps that are more likely passed than not; classes: the probability of
-            the last class.
+            the class that is explained.
         """
         import torch
 
@@ -105,8 +120,17 @@ class Head:
             return None, self.lower + self.width * (raw > 0).sum(dim=1).double()
         probabilities = torch.softmax(raw.double(), dim=-1)
         if self.coding == "classes":
-            return probabilities, probabilities[:, -1]
+            return probabilities, probabilities[:, self.classes.index(self.explained_class)]
         return probabilities, probabilities @ torch.from_numpy(self.bin_centers).to(raw.device)
+
+    @property
+    def explained_scale(self) -> float:
+        """By what the value of :meth:`decode` is multiplied where it is explained.
+
+        Probabilities are told in percent: changes of them are then about as large as years of
+        age, and so are the limits below which they do not count.
+        """
+        return 100.0 if self.coding == "classes" else 1.0
 
 
 def heads(output: Mapping[str, Any]) -> tuple[Head, ...]:
@@ -120,6 +144,11 @@ def heads(output: Mapping[str, Any]) -> tuple[Head, ...]:
     if "heads" in output:
         return tuple(_head(name, fields) for name, fields in output["heads"].items())
     return (_head(AGE, output),)
+
+
+def main_head(parts: Sequence[Head]) -> Head:
+    """The head that is explained: the age, or the first one where there is no age."""
+    return next((head for head in parts if head.name == AGE), parts[0])
 
 
 def n_outputs(parts: Sequence[Head]) -> int:
@@ -147,6 +176,51 @@ def split(parts: Sequence[Head], raw: Tensor) -> dict[str, Tensor]:
         )
     slices = raw.split([head.n_outputs for head in parts], dim=1)
     return {head.name: part for head, part in zip(parts, slices, strict=True)}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the networks of an ensemble say about one head.
+
+    Attributes
+    ----------
+    head : Head
+    values : ndarray of float64, shape (n_members,)
+        Of :meth:`Head.decode`, each the mean over the views of the volume.
+    probabilities : ndarray of float64, shape (n_members, n)
+        Over bins or classes; n is 0 where there are none.
+    """
+
+    head: Head
+    values: np.ndarray
+    probabilities: np.ndarray
+
+
+def answers(parts: Sequence[Head], raw: Tensor) -> dict[str, Answer]:
+    """Decode what all members say about all views of a volume.
+
+    Parameters
+    ----------
+    parts : sequence of Head
+    raw : Tensor, shape (n_views, n_members, n_outputs)
+
+    Raises
+    ------
+    ValueError
+        The networks give vectors of another length than the heads together.
+    """
+    n_views, n_members = raw.shape[:2]
+    found = {}
+    for head, own in zip(parts, split(parts, raw.flatten(0, 1)).values(), strict=True):
+        probabilities, values = head.decode(own)
+        if probabilities is None:
+            probabilities = values.new_zeros((len(values), 0))
+        values, probabilities = (
+            array.unflatten(0, (n_views, n_members)).mean(dim=0).cpu().numpy()
+            for array in (values, probabilities)
+        )
+        found[head.name] = Answer(head, values, probabilities)
+    return found
 
 
 def _head(name: str, fields: Mapping[str, Any]) -> Head:

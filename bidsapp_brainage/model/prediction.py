@@ -1,4 +1,4 @@
-"""From a volume to a distribution of ages, and from there to table rows."""
+"""From a volume to a distribution of ages and to other targets, and from there to table rows."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from bidsapp_brainage.model.bias_correction import BiasCorrection, correct_gap
 from bidsapp_brainage.model.cards import AgeCard, ModelCard
 from bidsapp_brainage.model.device import cpu_threads
 from bidsapp_brainage.model.intensity import background_value
+from bidsapp_brainage.model.outputs import AGE, Answer
 from bidsapp_brainage.model.plausibility.features import (
     encoder_features,
     input_features,
@@ -26,6 +27,7 @@ from bidsapp_brainage.model.plausibility.features import (
 )
 from bidsapp_brainage.model.plausibility.flags import Findings, raised
 from bidsapp_brainage.model.plausibility.reference import Distance, distance
+from bidsapp_brainage.model.specs import Calibration
 from bidsapp_brainage.stats.verdicts import scan_verdict
 
 Decode = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -35,10 +37,12 @@ Decode = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 class Prediction:
     """A predicted age (years) with its distribution over bins, if the network gives one.
 
+    Of a network that predicts no age it is the quantity that is explained, in its unit.
+
     Attributes
     ----------
     mean : float
-        The predicted age.
+        The predicted age, or what is explained instead.
     findings : Findings
         What flags are raised by.
     median, mode, sd : float or None
@@ -60,6 +64,8 @@ class Prediction:
         Age that each ensemble member gives.
     n_tta : int
         Views of the volume that were averaged; 1: only the volume itself.
+    answers : mapping of str to Answer
+        What the members say about every head.
     """
 
     mean: float
@@ -76,11 +82,17 @@ class Prediction:
     bin_lower: np.ndarray = field(default_factory=lambda: np.zeros(0))
     bin_width: float = 0.0
     probabilities: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+
+    @property
+    def age(self) -> float | None:
+        """The predicted age; None of a network that predicts none."""
+        return self.findings.predicted
 
     @property
     def in_age_range(self) -> bool:
         """Whether the predicted age lies in the range of ages that the model was trained on."""
-        return in_range(self.mean, self.findings.card)
+        return self.age is None or in_range(self.age, self.findings.card)
 
     @property
     def ood_flag(self) -> str:
@@ -125,7 +137,7 @@ def predict(
     device: str = "cpu",
     n_threads: int | None = None,
 ) -> Prediction:
-    """Predict the age of one brain.
+    """Predict the age of one brain, and whatever else the network predicts.
 
     Where the card asks for test-time augmentation, every member sees all views of the brain, and
     the distributions are averaged: views that disagree widen the result.
@@ -152,22 +164,31 @@ def predict(
     ------
     DataError
         The volume has another shape than the card's grid, or is not finite.
+    ResourceError
+        The network gives an output of another length than the card's heads.
     """
     batch = _batch(volume, card).to(device)
     decode = decoder(card)
     with cpu_threads(n_threads), torch.inference_mode():
-        decoded = [
-            [decode(member(view)) for member in members]
-            for view in uncertainty.views(batch, card.prediction, card.input)
-        ]
+        raw = torch.stack(
+            [
+                torch.cat([member(view) for member in members])
+                for view in uncertainty.views(batch, card.prediction, card.input)
+            ]
+        )
         seen = replace(look(members, batch, card, decode), stripped=stripped_source)
     if tissue is not None:
         seen = replace(seen, features={**seen.features, **tissue_features(tissue)})
-    # of probabilities or of ages: the mean over the views, for every member
-    which = 0 if card.age_head.has_distribution else 1
-    views = torch.stack([torch.stack([pair[which][0] for pair in view]) for view in decoded])
-    summary = (summarise, summarise_values)[which]
-    return summary(views.mean(dim=0).cpu().numpy(), card, seen)
+    try:
+        answers = outputs.answers(card.heads, raw)
+    except ValueError as error:
+        raise _other_output(card, error) from error
+    own = answers[card.main_head.name]
+    if own.head.coding == "bins":
+        found = summarise(own.probabilities, card, seen)
+    else:
+        found = summarise_values(own.head.explained_scale * own.values, card, seen)
+    return replace(found, answers=answers)
 
 
 def look(
@@ -208,35 +229,39 @@ def decoder(card: ModelCard) -> Decode:
     """Give the function that turns outputs (N, n_outputs) into (probabilities, ages).
 
     Both results are float64 on the outputs' device; probabilities are of shape (N, 0) where the
-    network gives no distribution. It knows the card's head for age and nothing else, so that
-    code working on many volumes (occlusion) needs no card.
+    network gives no distribution. It knows the head that is explained and nothing else, so that
+    code working on many volumes (occlusion) needs no card. Of a network that predicts no age it
+    gives that head's :attr:`~.outputs.Head.quantity`, probabilities of classes in percent.
 
     Raises
     ------
     ResourceError
-        The network predicts no age; or, when decoding, its output has another length than the
-        card's heads.
+        When decoding: the output has another length than the card's heads.
     """
-    parts, head, name = card.heads, card.age_head, card.name
+    parts, head = card.heads, card.main_head
 
     def decode(raw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         try:
             own = outputs.split(parts, raw)[head.name]
         except ValueError as error:
-            raise ResourceError(f"Model card {name}, output: {error}.") from error
-        probabilities, ages = head.decode(own)
+            raise _other_output(card, error) from error
+        probabilities, values = head.decode(own)
         if probabilities is None:
-            probabilities = ages.new_zeros((len(ages), 0))
-        return probabilities, ages
+            probabilities = values.new_zeros((len(values), 0))
+        return probabilities, head.explained_scale * values
 
     return decode
+
+
+def _other_output(card: ModelCard, error: ValueError) -> ResourceError:
+    return ResourceError(f"Model card {card.name}, output: {error}.")
 
 
 def summarise(
     member_probabilities: np.ndarray, card: ModelCard, seen: Seen | None = None
 ) -> Prediction:
     """Describe the mean of the members' distributions (n_members, n_bins); each row sums to 1."""
-    head = card.age_head
+    head = card.main_head
     lower, centers, width = head.bin_lower, head.bin_centers, float(head.width)
     member_probabilities = np.asarray(member_probabilities, dtype=np.float64)
     probabilities = member_probabilities.mean(axis=0)
@@ -270,6 +295,8 @@ def summarise_values(
 ) -> Prediction:
     """Describe the mean of the members' ages (years), which have no distribution.
 
+    The same for whatever else the network predicts.
+
     Nothing is made up: interval and SD come from the card's calibration, or are missing.
     """
     ages = tuple(float(age) for age in member_ages)
@@ -286,6 +313,8 @@ def _answered(
     edge_mass: float = 0.0,
 ) -> Prediction:
     """A prediction without its distribution; `spread` are SD and 95 % quantiles of it."""
+    if card.main_head.name != AGE:
+        return _of_no_age(mean, member_ages, card, seen)
     far: Distance | None = None
     if card.reference is not None:
         far = distance(seen.features, seen.encoder, mean, card.reference)
@@ -309,6 +338,25 @@ def _answered(
         member_ages=member_ages,
         n_tta=uncertainty.n_views(card.prediction),
     )
+
+
+def _of_no_age(mean: float, members: tuple[float, ...], card: ModelCard, seen: Seen) -> Prediction:
+    """A prediction of another quantity: what is checked about ages is not known of it."""
+    bounds = uncertainty.interval(mean, None, None, _calibration(card, card.main_head.name))
+    return Prediction(
+        mean=mean,
+        findings=Findings(card=card, predicted=None, stripped_source=seen.stripped),
+        sd_calibrated=None,
+        ci95_lower=None if bounds is None else bounds[0],
+        ci95_upper=None if bounds is None else bounds[1],
+        member_ages=members,
+        n_tta=uncertainty.n_views(card.prediction),
+    )
+
+
+def _calibration(card: ModelCard, target: str) -> Calibration:
+    """How large errors of a head are that predicts another number than an age."""
+    return card.calibration.get("targets", {}).get(target, Calibration())
 
 
 def quantiles(
@@ -348,6 +396,8 @@ def prediction_row(
     age = chronological_age
     if age is not None and not math.isfinite(age):
         age = None
+    if prediction.age is None:
+        bias_correction = None
     # a correction without a spread, or none, says nothing about what is usual; the card may
     usual = bias_correction if bias_correction and bias_correction.residual_sd else None
     findings = replace(
@@ -358,20 +408,13 @@ def prediction_row(
     )
     flags = raised(findings)
     row = {
-        "participant_id": identity["participant_id"],
-        "session_id": identity.get("session_id"),
-        "run_id": identity.get("run_id"),
+        **_labels(identity),
         "model": card.name,
+        "target": card.main_head.name,
         "chronological_age": age,
         "age_source": age_source,
-        "predicted_age": prediction.mean,
-        "predicted_age_median": prediction.median,
-        "predicted_age_mode": prediction.mode,
-        "predicted_age_sd": prediction.sd_calibrated,
-        "entropy": prediction.entropy,
-        "ci95_lower": prediction.ci95_lower,
-        "ci95_upper": prediction.ci95_upper,
-        **_gaps(prediction.mean, age, bias_correction),
+        **_predicted(prediction),
+        **_gaps(prediction.age, age, bias_correction),
         "bias_model": bias_correction.source if bias_correction else "none",
         "in_age_range": prediction.in_age_range and (age is None or in_range(age, card)),
         "training_distance": prediction.distance,
@@ -390,10 +433,33 @@ def prediction_row(
     }
 
 
+def _labels(identity: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Columns that name the scan."""
+    return {
+        "participant_id": identity["participant_id"],
+        "session_id": identity.get("session_id"),
+        "run_id": identity.get("run_id"),
+    }
+
+
+def _predicted(prediction: Prediction) -> dict[str, float | None]:
+    """Columns of the predicted age; all None of a network that predicts none."""
+    known = {
+        "predicted_age": prediction.mean,
+        "predicted_age_median": prediction.median,
+        "predicted_age_mode": prediction.mode,
+        "predicted_age_sd": prediction.sd_calibrated,
+        "entropy": prediction.entropy,
+        "ci95_lower": prediction.ci95_lower,
+        "ci95_upper": prediction.ci95_upper,
+    }
+    return known if prediction.age is not None else dict.fromkeys(known)
+
+
 def _gaps(
-    predicted: float, age: float | None, correction: BiasCorrection | None
+    predicted: float | None, age: float | None, correction: BiasCorrection | None
 ) -> dict[str, float | None]:
-    if age is None:
+    if age is None or predicted is None:
         return {"gap": None, "gap_corrected": None, "gap_z": None}
     corrected = correct_gap(predicted, age, correction)
     known = correction is not None and corrected is not None and correction.residual_sd
@@ -420,3 +486,78 @@ def distribution_table(prediction: Prediction) -> pd.DataFrame:
             "probability": prediction.probabilities,
         }
     )
+
+
+def target_table(
+    prediction: Prediction,
+    card: ModelCard,
+    *,
+    identity: Mapping[str, str | None],
+    truths: Mapping[str, str],
+) -> pd.DataFrame:
+    """Rows of ``*_predictions.tsv``: one for every number, and one for every class.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Of :func:`predict`.
+    card : ModelCard
+    identity : mapping
+        As in :func:`prediction_row`.
+    truths : mapping of str to str
+        What is known of the person, by the names of heads.
+    """
+    rows = []
+    for head in card.heads:
+        answer, truth = prediction.answers[head.name], truths.get(head.name)
+        own = _class_rows(answer) if head.coding == "classes" else [_number_row(prediction, answer)]
+        for row in own:
+            explained = head == card.main_head and row["class"] in (None, head.explained_class)
+            known = {"true_value": truth, "explained": explained}
+            rows.append({**_labels(identity), "model": card.name, **row, **known})
+    return pd.DataFrame(rows)
+
+
+def _class_rows(answer: Answer) -> list[dict[str, object]]:
+    """Probabilities of the classes, in the order of the card."""
+    mean = answer.probabilities.mean(axis=0)
+    return [
+        {
+            "target": answer.head.name,
+            "class": label,
+            "value": float(mean[place]),
+            "unit": "1",
+            "member_sd": _spread(answer.probabilities[:, place]),
+            "ci95_lower": None,
+            "ci95_upper": None,
+            "predicted": bool(place == mean.argmax()),
+        }
+        for place, label in enumerate(answer.head.classes)
+    ]
+
+
+def _number_row(prediction: Prediction, answer: Answer) -> dict[str, object]:
+    """A number with its interval, where the card knows one."""
+    head, card = answer.head, prediction.findings.card
+    value = float(answer.values.mean())
+    bounds: tuple[float | None, float | None] = (prediction.ci95_lower, prediction.ci95_upper)
+    if head.name == AGE:
+        value = prediction.mean
+    else:
+        assert isinstance(card, ModelCard)  # those of tables predict an age only
+        fitted = uncertainty.interval(value, None, None, _calibration(card, head.name))
+        bounds = (None, None) if fitted is None else fitted
+    return {
+        "target": head.name,
+        "class": None,
+        "value": value,
+        "unit": head.unit,
+        "member_sd": _spread(answer.values),
+        "ci95_lower": bounds[0],
+        "ci95_upper": bounds[1],
+        "predicted": None,
+    }
+
+
+def _spread(values: np.ndarray) -> float | None:
+    return float(values.std(ddof=1)) if len(values) > 1 else None

@@ -59,6 +59,7 @@ def model_facts(card: AgeCard) -> dict[str, object]:
         "WeightsSHA256": weights_sha256(card),
         "AgeRange": list(card.age_range),
         "License": card.licence,
+        **({} if (told := card.main_head.quantity).is_age else {"Explained": told.facts()}),
         **({"Interval": text} if (text := interval_text(card)) else {}),
         **_cohort_facts(card),
     }

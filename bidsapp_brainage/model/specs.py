@@ -104,7 +104,10 @@ class ScannerCoverage(TypedDict):
 
 
 class Calibration(TypedDict, total=False):
-    """How large errors are; see :mod:`bidsapp_brainage.model.uncertainty`."""
+    """How large errors are; see :mod:`bidsapp_brainage.model.uncertainty`.
+
+    ``targets`` tells it of heads that are numbers but no age, by their names.
+    """
 
     method: Literal["conformal_normalised", "conformal_constant", "conformal_distance"]
     ci95_half_width_sd: float
@@ -119,6 +122,7 @@ class Calibration(TypedDict, total=False):
     residual_sd: float
     half_width95: float
     source: str
+    targets: dict[str, Calibration]
 
 
 class ReferenceFeature(TypedDict):

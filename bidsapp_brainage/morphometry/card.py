@@ -58,7 +58,7 @@ class MorphometryCard:
         return dict(self.raw["training"])
 
     @property
-    def age_head(self) -> outputs.Head:
+    def main_head(self) -> outputs.Head:
         """Its number is an age in years."""
         return outputs.heads({"coding": "scalar", "unit": "year"})[0]
 

@@ -76,11 +76,11 @@ def _list_finished(settings: Settings) -> int:
         found = find_finished(plan.output_dir, settings.selection, plan.card)
         count, model, atlas = len(found.scans), plan.card.name, plan.atlas.name
         print(f"{count} predictions of model {model} would be explained with atlas {atlas}:")
-        print("image\tpredicted_age\talready_done\tproblem")
+        print("image\tpredicted\talready_done\tproblem")
         for each in found.scans:
             workflow = init_finished_wf(each, plan, plan.atlas.dseg)
-            done = "yes" if is_explained(workflow, each.predicted_age) else "no"
-            print(f"{each.scan.label}\t{each.predicted_age:g}\t{done}\tn/a")
+            done = "yes" if is_explained(workflow, each.predicted) else "no"
+            print(f"{each.scan.label}\t{each.predicted:g}\t{done}\tn/a")
     for label, reason in found.refused.items():
         print(f"{label}\tn/a\tno\t{in_flags(reason)}")
     return 1 if found.refused else 0

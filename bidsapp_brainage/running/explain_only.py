@@ -252,7 +252,7 @@ def explain_scan(
 
     begin, begin_cpu, scan = time.monotonic(), time.process_time(), finished.scan
     workflow = explained.init_finished_wf(finished, plan, labels)
-    if explained.is_explained(workflow, finished.predicted_age):
+    if explained.is_explained(workflow, finished.predicted):
         newest = max(path.stat().st_mtime for path in explained.kept_files(workflow))
         return Outcome(kept=True, newest=newest)
     for figure in explained.drawn_files(workflow):

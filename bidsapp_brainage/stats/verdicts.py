@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias, get_args
 
 from bidsapp_brainage.catalogue import flags
 from bidsapp_brainage.catalogue.flags import NO_AGE, NO_INTERVAL, NO_PREDICTION, Flag
+from bidsapp_brainage.catalogue.quantity import AGE
 from bidsapp_brainage.catalogue.ratings import GRADES, STEP_GRADES, STEPS
 from bidsapp_brainage.stats.regional import signs
 
@@ -161,10 +162,10 @@ def scan_verdict(
     checks = dict(quality_row or {})
     decision = checks.get("decision", found.get("qc_flag"))
     reasons = quality_reasons(decision, checks.get("decision_reason"))
-    if _number(found.get("predicted_age")) is None:
+    if not _is_predicted(found):
         reasons = [_no_prediction(decision, failure), *reasons]
     else:
-        reasons = [*_flags(found), *reasons, *_remarks(found)]
+        reasons = [*_flags(found), *reasons, *(_remarks(found) if _is_age(found) else ())]
     reasons = _seen(reasons, ratings)
     reasons += [reason for rating in ratings for reason in _rating(rating)]
     return ordered(reasons)
@@ -196,6 +197,15 @@ def region_verdict(contributions: signs.Verdict) -> Verdict:
 
 def _sign_reason(title: str) -> Reason:
     return Reason("signs", "look closer", title, remedy=SIGN_REMEDY)
+
+
+def _is_age(row: Mapping[str, object]) -> bool:
+    """Whether the model predicts an age; rows of earlier versions are about ages."""
+    return not _is_known(row.get("target")) or row["target"] == AGE
+
+
+def _is_predicted(row: Mapping[str, object]) -> bool:
+    return bool(row) and (not _is_age(row) or _number(row.get("predicted_age")) is not None)
 
 
 def _no_prediction(decision: object, failure: str) -> Reason:

@@ -25,7 +25,7 @@ _EXPLAINED = {
     "volume": "volume",
     "volume_mask": "mask",
     "ood_flag": "ood_flag",
-    "predicted_age": "predicted_age",
+    "predicted": "predicted",
 }
 EXPLAIN_MEMORY_GB = 3.0
 
@@ -103,7 +103,7 @@ def init_explanation_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     ------
     labels
         Atlas labels in the model's template.
-    t1w_preproc, affine, inverse, volume, volume_mask, ood_flag, predicted_age
+    t1w_preproc, affine, inverse, volume, volume_mask, ood_flag, predicted
         From the earlier workflows, or from what earlier runs have kept.
 
     Outputs

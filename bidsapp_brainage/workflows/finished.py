@@ -12,6 +12,7 @@ from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 from bidsapp_brainage import io
 from bidsapp_brainage.bids.names import Destination, output_path, sidecar_path
 from bidsapp_brainage.catalogue.methods import METHODS
+from bidsapp_brainage.catalogue.quantity import Quantity
 from bidsapp_brainage.interfaces.explanation import AGE_TOLERANCE
 from bidsapp_brainage.interfaces.sinks import DerivativeSink
 from bidsapp_brainage.workflows.explanation import init_explanation_wf
@@ -55,7 +56,7 @@ def init_finished_wf(finished: FinishedScan, run_plan: RunPlan, labels: Path) ->
     keep = init_ds_explanation_wf(dest, run_plan)
     drawn = [output for output in run_plan.explanation.outputs if output.drawn]
     figures = init_map_figures_wf(dest, run_plan, drawn)
-    known = {"predicted_age": finished.predicted_age, "ood_flag": finished.ood_flag}
+    known = {"predicted": finished.predicted, "ood_flag": finished.ood_flag}
     images = {
         "labels": labels,
         "t1w_preproc": finished.t1w,
@@ -96,11 +97,10 @@ def drawn_files(workflow: Workflow) -> list[Path]:
     return [path for path in kept_files(workflow) if path.suffix == ".svg"]
 
 
-def is_explained(workflow: Workflow, predicted_age: float) -> bool:
+def is_explained(workflow: Workflow, predicted: float) -> bool:
     """Whether all of it is there already, by the same choices, of the same prediction."""
     return all(
-        sink.is_kept(_MADE_BY) and _explains(sink.target, predicted_age)
-        for sink in _sinks(workflow)
+        sink.is_kept(_MADE_BY) and _explains(sink.target, predicted) for sink in _sinks(workflow)
     )
 
 
@@ -109,10 +109,11 @@ def _sinks(workflow: Workflow) -> Iterator[DerivativeSink]:
     yield from (node.interface for node in nodes if isinstance(node.interface, DerivativeSink))
 
 
-def _explains(path: Path, predicted_age: float) -> bool:
+def _explains(path: Path, predicted: float) -> bool:
     """Whether a file is about this prediction, or about none."""
-    told: Any = io.read_json(sidecar_path(path)).get("PredictedAge", predicted_age)
-    return isinstance(told, (int, float)) and abs(told - predicted_age) <= AGE_TOLERANCE
+    facts: Any = io.read_json(sidecar_path(path))
+    told = facts.get(Quantity.from_model(facts.get("Model")).fact, predicted)
+    return isinstance(told, (int, float)) and abs(told - predicted) <= AGE_TOLERANCE
 
 
 def other_explanations(finished: FinishedScan, run_plan: RunPlan) -> list[Path]:

@@ -194,7 +194,7 @@ def init_ds_prediction_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
 
     Inputs
     ------
-    volume, volume_mask, brainage, agedist, qc
+    volume, volume_mask, qc, and those of :attr:`.plan.RunPlan.prediction_tables`
         From the prediction workflow.
     input_affine
         From the segmentation, where the model asks for one.
@@ -202,7 +202,7 @@ def init_ds_prediction_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
     workflow = Workflow(name="ds_prediction_wf")
     inputnode = pe.Node(
         niu.IdentityInterface(
-            fields=["volume", "volume_mask", "input_affine", "brainage", "agedist", "qc"]
+            fields=["volume", "volume_mask", "input_affine", "qc", *run_plan.prediction_tables]
         ),
         name="inputnode",
     )
@@ -272,12 +272,12 @@ def init_ds_explanation_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
     ------
     labels_t1w, map_grid, map_t1w, and the outputs of the methods by their keys
         From the explanation workflow.
-    predicted_age
+    predicted
         From the prediction workflow: what is explained.
     """
     workflow = Workflow(name="ds_explanation_wf")
     inputnode = pe.Node(
-        niu.IdentityInterface(fields=[*run_plan.explanation.fields, "predicted_age"]),
+        niu.IdentityInterface(fields=[*run_plan.explanation.fields, "predicted"]),
         name="inputnode",
     )
     t1w = dest.uri("t1w_preproc")
@@ -313,7 +313,7 @@ def init_ds_explanation_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
     for field, node in nodes.items():
         workflow.connect(inputnode, field, node, "in_file")
         if field != "labels_t1w":
-            workflow.connect(inputnode, "predicted_age", node, "predicted_age")
+            workflow.connect(inputnode, "predicted", node, "predicted")
     return workflow
 
 

@@ -202,8 +202,10 @@ class RunPlan:
 
     @property
     def prediction_tables(self) -> tuple[str, ...]:
-        """Tables of the prediction; a network that answers with a number has no distribution."""
-        return ("brainage", "agedist") if self.card.age_head.has_distribution else ("brainage",)
+        """Tables of the prediction: of the age, of its distribution, and of other targets."""
+        agedist = ("agedist",) if self.card.has_age_distribution else ()
+        predictions = ("predictions",) if self.card.has_targets else ()
+        return ("brainage", *agedist, *predictions)
 
     @property
     def segmentation_fields(self) -> tuple[str, ...]:
@@ -260,7 +262,6 @@ def make_plan(settings: Settings, home: Path, compute: Compute | None = None) ->
 
     processing, resources = settings.processing, settings.resources
     card = find_card(processing.model, processing.models_dir)
-    _ = card.age_head  # a model of other things is refused here, not in the first node
     verify_weights(card)
     bias_correction = participant_correction(processing.bias_correction)
     resolve_bias_correction(bias_correction, card)

@@ -15,6 +15,7 @@ from bidsapp_brainage.model.description import (
     input_text,
     interval_text,
     network_text,
+    targets_text,
     training_text,
 )
 from bidsapp_brainage.model.specs import needs_segmentation
@@ -50,15 +51,17 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     -------
     volume, volume_mask
         What the network sees, and the brain mask on that grid.
-    brainage, agedist, qc
-        Tables; agedist is undefined where the network gives no distribution.
-    ood_flag, predicted_age
-        Out-of-distribution flag of the prediction, and its age in years.
+    brainage, agedist, predictions, qc
+        Tables; agedist is undefined where the network gives no distribution of ages, predictions
+        where it gives nothing but an age.
+    ood_flag, predicted
+        Out-of-distribution flag of the prediction, and what is explained (an age in years).
     """
     workflow = Workflow(name="prediction_wf")
     workflow.__desc__ = _describe(run_plan.card)
     seen = ["t1w_conformed", "t1w_preproc", "facts", "stripped", "mask", "affine", *SEGMENTED]
-    made = ["volume", "volume_mask", "brainage", "agedist", "qc", "ood_flag", "predicted_age"]
+    answered = ["ood_flag", "predicted", *run_plan.prediction_tables]
+    made = ["volume", "volume_mask", "qc", *answered]
     inputnode = pe.Node(niu.IdentityInterface(fields=seen), name="inputnode")
     outputnode = pe.Node(niu.IdentityInterface(fields=made), name="outputnode")
     model_input = pe.Node(ModelInput(card=str(run_plan.card_path)), name="model_input", mem_gb=1.0)
@@ -68,6 +71,7 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
             **network_inputs(scan, run_plan),
             identity=identity(scan),
             age_source=scan.age.source,
+            truths=truths(scan, run_plan.card),
             label=scan.relative_path,
             bias_correction=run_plan.bias_correction,
         ),
@@ -89,12 +93,7 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
         (quality, predict, [("table", "qc_table")]),
         (model_input, outputnode, [("volume", "volume"), ("mask", "volume_mask")]),
         (quality, outputnode, [("table", "qc")]),
-        (predict, outputnode, [
-            ("brainage", "brainage"),
-            ("agedist", "agedist"),
-            ("ood_flag", "ood_flag"),
-            ("predicted_age", "predicted_age"),
-        ]),
+        (predict, outputnode, [(name, name) for name in answered]),
     ])  # fmt:skip
     if run_plan.segmentation is not None:
         workflow.connect(inputnode, "segmentation", quality, "segmentation")
@@ -148,12 +147,23 @@ def identity(scan: Scan) -> dict[str, str]:
     return {name: f"{key}-{labels[key]}" for name, key in columns.items() if key in labels}
 
 
+def truths(scan: Scan, card: ModelCard) -> dict[str, str]:
+    """What ``participants.tsv`` says of the person about the targets of a model."""
+    known = dict(scan.facts)
+    return {head.name: known[head.name] for head in card.heads if head.name in known}
+
+
 def _describe(card: ModelCard) -> str:
     """Methods text about the model."""
     form = (
         " The network answers with a probability distribution over age bins, whose mean is the "
         "predicted age."
-        if card.age_head.has_distribution
+        if card.has_age_distribution
+        else ""
+    )
+    gap = (
+        " The brain-age gap is the predicted minus the chronological age."
+        if card.main_head.quantity.is_age
         else ""
     )
     references = bibliography()
@@ -163,7 +173,6 @@ def _describe(card: ModelCard) -> str:
     others = [text.rstrip(".") for text in card.citation if not any(doi in text for doi in cited)]
     asks = f" The model asks for citation of: {'; '.join(others)}." if others else ""
     return f"""\
-For the prediction, {input_text(card)}. The age was predicted with the model *{card.name}*
-(version {card.version}), {network_text(card)}.{form}{interval} {training_text(card)} The
-brain-age gap is the predicted minus the chronological age.{asks}
+For the prediction, {input_text(card)}. {targets_text(card)} with the model *{card.name}*
+(version {card.version}), {network_text(card)}.{form}{interval} {training_text(card)}{gap}{asks}
 """

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bidsapp_brainage.workflows.plan import RunPlan
 
 #: What is explained, and what of the prediction it needs.
-_PREDICTED = ("volume", "volume_mask", "ood_flag", "predicted_age")
+_PREDICTED = ("volume", "volume_mask", "ood_flag", "predicted")
 
 
 def scan_workflow_name(label: str) -> str:
@@ -169,7 +169,7 @@ def _connect_sinks(
         kept = _between(run_plan.explanation.fields)
         workflow.connect([
             (parts["explanation"], ds_explanation, kept),
-            (parts["prediction"], ds_explanation, _between(("predicted_age",))),
+            (parts["prediction"], ds_explanation, _between(("predicted",))),
         ])  # fmt:skip
 
 

@@ -39,7 +39,7 @@ def test_what_is_known_of_a_finished_scan(out: Path, card: ModelCard) -> None:
     assert not found.refused
     first = found.scans[0]
     table = io.read_tsv(path_of(out, "brainage", ONE)).iloc[0]
-    assert first.predicted_age == table["predicted_age"]
+    assert first.predicted == table["predicted_age"]
     assert (first.scan.age.value, first.scan.age.source) == (40.0, "participants.tsv")
     assert (first.ood_flag, first.bias_correction) == (table["ood_flag"], "model")
     assert first.volume == path_of(out, "input", ONE)

@@ -172,8 +172,8 @@ def test_another_prediction_is_not_explained(inputs: dict, card: ModelCard, tmp_
     volume = io.load_nifti(Path(inputs["volume"])).get_fdata(dtype="float32")
     age = predict(load_members(card), volume, card).mean
     with pytest.raises(OtherPredictionError, match=rf"predicts {age:.2f} .* says {age + 1:.2f}"):
-        run(tmp_path, ["occlusion", "noise"], **inputs, predicted_age=age + 1)
-    records = run(tmp_path, ["occlusion"], **inputs, predicted_age=float(f"{age:.6g}"))
+        run(tmp_path, ["occlusion", "noise"], **inputs, predicted=age + 1)
+    records = run(tmp_path, ["occlusion"], **inputs, predicted=float(f"{age:.6g}"))
     assert Path(handed_out(records, "occlusion").table).is_file()
 
 

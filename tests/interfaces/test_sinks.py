@@ -55,7 +55,7 @@ def test_table_gets_its_dictionary(tmp_path: Path) -> None:
         key="agedist",
         labels={"model": "tiny"},
         metadata={"Software": {"Name": "bidsapp_brainage"}},
-        predicted_age=48.17086583552,
+        predicted=48.17086583552,
     )
     sidecar = json.loads(out.with_suffix(".json").read_text())
     assert sidecar["PredictedAge"] == 48.1709

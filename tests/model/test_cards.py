@@ -41,8 +41,8 @@ def broken(folder, change):
 def test_a_card_tells_grid_bins_and_range(tmp_path):
     card = make_card(tmp_path)
     assert card.shape == (20, 24, 20)
-    assert card.age_head.bin_lower[[0, -1]].tolist() == [14.0, 86.0]
-    assert card.age_head.bin_centers[0] == 15.0
+    assert card.main_head.bin_lower[[0, -1]].tolist() == [14.0, 86.0]
+    assert card.main_head.bin_centers[0] == 15.0
     assert card.age_range == (20.0, 82.0)
     assert card.bias_correction is not None
     assert card.bias_correction.residual_sd == 5.0

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from bidsapp_brainage.catalogue.quantity import Quantity
 from bidsapp_brainage.errors import ResourceError
 from bidsapp_brainage.model.cards import load_card
 from bidsapp_brainage.model.outputs import Head, heads, n_outputs, split
-from tests.model.tiny import card_dict, make_card
+from tests.model.tiny import card_dict, make_card, make_class_card
 
 BINS = {"coding": "bins", "lower": 20.0, "width": 10.0, "n_bins": 3, "unit": "year"}
 YEARS = {"coding": "scalar", "scale": 100.0, "offset": 3.0, "clip": [3.0, 95.0], "unit": "year"}
@@ -61,23 +62,28 @@ def test_heads_take_consecutive_slices_in_the_order_of_the_card():
         split(parts, torch.zeros(2, 5))
 
 
-def test_a_card_with_several_heads_gives_its_age_head(tmp_path):
+def test_what_is_explained_is_the_age_wherever_it_stands(tmp_path):
     output = {"heads": {"sex": SEX, "age": card_dict()["output"]}}
     parameters = {"channels": [4, 4, 4], "n_bins": 39}
     card = make_card(tmp_path, output=output, architecture={"id": "sfcn", "parameters": parameters})
     assert [head.name for head in card.heads] == ["sex", "age"]
-    assert card.age_head.n_bins == 37
+    assert card.main_head.n_bins == 37
 
 
-def test_a_card_without_an_age_says_so_when_asked_for_it(tmp_path):
-    parameters = {"channels": [4, 4, 4], "n_bins": 2}
-    card = make_card(
-        tmp_path,
-        output={"heads": {"sex": SEX}},
-        architecture={"id": "sfcn", "parameters": parameters},
+def test_what_is_explained_without_an_age_is_the_first_head(tmp_path):
+    card = make_class_card(tmp_path)
+    assert (card.main_head.name, card.has_targets, card.has_age_distribution) == (
+        "diagnosis",
+        True,
+        False,
     )
-    with pytest.raises(ResourceError, match="predicts sex, not age"):
-        _ = card.age_head
+    assert card.main_head.quantity == Quantity("diagnosis", "AD", "percent")
+    line = {"slope": 1.0, "intercept": 0.0}
+    with pytest.raises(ResourceError, match="bias_correction: is about ages, and the network"):
+        make_class_card(tmp_path / "line", bias_correction=line)
+    fitted = {"targets": {"diagnosis": {"half_width95": 1.0}}}
+    with pytest.raises(ResourceError, match="calibration.targets.diagnosis: is no head that"):
+        make_class_card(tmp_path / "interval", calibration=fitted)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +103,10 @@ def test_a_card_without_an_age_says_so_when_asked_for_it(tmp_path):
         ({"heads": {"sex": {"coding": "classes", "classes": ["F"]}}}, "output.heads.sex.classes"),
         ({"heads": {"age": BINS, "sex": SEX}}, "output.heads: 5 numbers, but .* is 37"),
         ({"heads": {"age": {**YEARS, "scale": 0}}}, "output.heads.age.scale"),
+        (
+            {"heads": {"sex": {**SEX, "explained": "X"}}},
+            "sex.explained: 'X' is none of its classes",
+        ),
     ],
 )
 def test_a_faulty_output_is_refused_by_field(tmp_path, output, message):

@@ -26,7 +26,7 @@ from tests.model.tiny import make_card
 
 N_BINS = 37
 COLUMNS = [
-    "participant_id", "session_id", "run_id", "model", "chronological_age", "age_source",
+    "participant_id", "session_id", "run_id", "model", "target", "chronological_age", "age_source",
     "predicted_age", "predicted_age_median", "predicted_age_mode", "predicted_age_sd", "entropy",
     "ci95_lower", "ci95_upper", "gap", "gap_corrected", "gap_z", "bias_model", "in_age_range",
     "training_distance", "member_sd", "flags", "flag_reasons", "ood_flag", "qc_flag", "verdict",
@@ -61,9 +61,9 @@ def peaked(age, sd=2.0):
 def test_a_summary_is_a_distribution_over_the_bins(card, values):
     result = summarise(softmax(values), card)
     assert result.probabilities.sum() == pytest.approx(1)
-    assert card.age_head.bin_centers[0] <= result.mean <= card.age_head.bin_centers[-1]
+    assert card.main_head.bin_centers[0] <= result.mean <= card.main_head.bin_centers[-1]
     assert 14.0 <= result.median <= 88.0
-    assert result.mode in card.age_head.bin_centers
+    assert result.mode in card.main_head.bin_centers
     assert result.sd >= 0
     assert result.sd_calibrated == pytest.approx(0.5 * result.sd)
     assert -1e-9 <= result.entropy <= np.log(N_BINS) + 1e-9

@@ -113,8 +113,8 @@ def test_outputs_have_one_number_per_head(name):
     network = build_network(card.architecture).eval()
     with torch.inference_mode():
         raw = network(torch.zeros(1, 1, 32, 32, 32))
-    assert raw.shape == (1, card.age_head.n_outputs)
-    assert card.age_head.decode(raw)[1].shape == (1,)
+    assert raw.shape == (1, card.main_head.n_outputs)
+    assert card.main_head.decode(raw)[1].shape == (1,)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -134,17 +134,17 @@ def test_batch_size_and_threads_change_nothing_but_rounding(name):
 
 
 def test_published_codings():
-    reg, sm, rank = (bundled(f"pyment{kind}").age_head for kind in ("reg", "sm", "rank"))
+    reg, sm, rank = (bundled(f"pyment{kind}").main_head for kind in ("reg", "sm", "rank"))
     assert reg.decode(torch.tensor([[-5.0], [50.0], [200.0]]))[1].tolist() == [3.0, 53.0, 95.0]
     assert (sm.bin_centers[0], sm.bin_centers[-1]) == (3.0, 95.0)
     raw = torch.full((1, 91), -2.0)
     raw[0, :40] = 0.1
     assert rank.decode(raw)[1].tolist() == [43.0]
-    peng = bundled("sfcnukb").age_head.bin_centers
+    peng = bundled("sfcnukb").main_head.bin_centers
     assert (peng[0], peng[-1]) == (42.5, 81.5)
-    nosa = bundled("nosa").age_head.bin_centers
+    nosa = bundled("nosa").main_head.bin_centers
     assert (nosa[0], nosa[-1]) == (8.0, 80.0)
-    assert bundled("synthbag").age_head.decode(torch.tensor([[0.3]]))[1].tolist() == pytest.approx(
+    assert bundled("synthbag").main_head.decode(torch.tensor([[0.3]]))[1].tolist() == pytest.approx(
         [30.0]
     )
 

@@ -191,7 +191,7 @@ def test_batch_and_threads_do_not_change_a_prediction(tmp_path):
     assert more == pytest.approx(alone, abs=1e-3)
     with torch.inference_mode():
         together = torch.stack([member(torch.from_numpy(volumes)[:, None]) for member in members])
-    ages = card.age_head.decode(together.flatten(0, 1))[1].view(len(members), -1).mean(dim=0)
+    ages = card.main_head.decode(together.flatten(0, 1))[1].view(len(members), -1).mean(dim=0)
     assert ages.numpy() == pytest.approx(alone, abs=1e-3)
 
 

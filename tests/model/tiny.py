@@ -95,3 +95,33 @@ def make_card(
     path = folder / f"{raw['name']}.json"
     path.write_text(json.dumps(raw))
     return load_card(path)
+
+
+SEX = {"coding": "classes", "classes": ["F", "M"]}
+BMI = {"coding": "scalar", "scale": 4.0, "offset": 25.0, "unit": "kg/m2"}
+
+
+def make_targets_card(folder: Path) -> ModelCard:
+    """A card that predicts an age over bins, the sex and a calibrated BMI."""
+    bmi = {"method": "conformal_constant", "half_width95": 9.5, "n": 30}
+    return make_card(
+        folder,
+        name="tinytargets",
+        output={"heads": {"age": card_dict()["output"], "sex": SEX, "bmi": BMI}},
+        architecture={"id": "sfcn", "parameters": {"channels": [4, 4, 4], "n_bins": 40}},
+        calibration={"sd_scale": 0.5, "targets": {"bmi": bmi}},
+    )
+
+
+def make_class_card(folder: Path, **changes: Any) -> ModelCard:
+    """A card that predicts a diagnosis and nothing else."""
+    classes = ["AD", "CN", "MCI"]
+    head = {"coding": "classes", "classes": classes, "explained": "AD"}
+    parts = {
+        "name": "tinyclass",
+        "output": {"heads": {"diagnosis": head}},
+        "architecture": {"id": "sfcn", "parameters": {"channels": [4, 4, 4], "n_bins": 3}},
+        "bias_correction": None,
+        "calibration": {},
+    }
+    return make_card(folder, **(parts | changes))

@@ -53,7 +53,7 @@ def write_all(plan: RunPlan, finished: FinishedScan, age: float = 48.17) -> list
 
 def done(plan: RunPlan, finished: FinishedScan) -> bool:
     workflow = init_finished_wf(finished, plan, plan.atlas.dseg)  # type: ignore[union-attr]
-    return is_explained(workflow, finished.predicted_age)
+    return is_explained(workflow, finished.predicted)
 
 
 def test_it_explains_draws_and_keeps_as_a_full_run_does(plan, scans, finished) -> None:
@@ -63,7 +63,7 @@ def test_it_explains_draws_and_keeps_as_a_full_run_does(plan, scans, finished) -
     names = {node.name: node for node in graph.nodes()}
     assert names["explain"].inputs.volume == str(finished.volume)
     assert names["explain"].inputs.mask == str(finished.mask)
-    assert names["explain"].inputs.predicted_age == 48.17
+    assert names["explain"].inputs.predicted == 48.17
     assert names["labels_to_t1w"].inputs.transforms == [str(finished.inverse)]
     assert "predict" not in names
     full = generate_expanded_graph(init_brainage_wf(scans[:1], plan)._create_flat_graph())
@@ -82,8 +82,8 @@ def test_only_the_same_choices_of_the_same_prediction_are_there_already(plan, fi
     assert not done(plan, finished)
     files = write_all(plan, finished)
     assert done(plan, finished)
-    assert done(plan, dataclasses.replace(finished, predicted_age=48.1709))
-    assert not done(plan, dataclasses.replace(finished, predicted_age=51.0))
+    assert done(plan, dataclasses.replace(finished, predicted=48.1709))
+    assert not done(plan, dataclasses.replace(finished, predicted=51.0))
     assert not done(with_methods(plan, Processing(null_parcels=7)), finished)
     assert not done(with_methods(plan, EVERYTHING), finished)
     other = dataclasses.replace(plan.atlas, table=plan.atlas.table.assign(name="another"))

@@ -32,8 +32,8 @@ class Findings:
     Attributes
     ----------
     card : AgeCard
-    predicted : float
-        Years.
+    predicted : float or None
+        Years; None of a model that predicts no age.
     edge_mass : float
         Larger probability of the first and the last age bin.
     disagreement : float or None
@@ -55,7 +55,7 @@ class Findings:
     """
 
     card: AgeCard
-    predicted: float
+    predicted: float | None
     edge_mass: float = 0.0
     disagreement: float | None = None
     distance: Distance | None = None
@@ -79,6 +79,8 @@ def _stripped_source(findings: Findings) -> str:
 
 
 def _out_of_range(findings: Findings) -> str:
+    if findings.predicted is None:
+        return ""
     return _outside("predicted age", findings.predicted, findings.card)
 
 
@@ -117,7 +119,9 @@ def _age_out_of_range(findings: Findings) -> str:
 
 def _implausible_gap(findings: Findings) -> str:
     line = findings.correction
-    if findings.age is None or line is None or not line.residual_sd:
+    if findings.predicted is None or findings.age is None:
+        return ""
+    if line is None or not line.residual_sd:
         return ""
     gap = correct_gap(findings.predicted, findings.age, line)
     assert gap is not None
