@@ -47,7 +47,7 @@ def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Outp
         Image and brain mask.
     t1w_std, mask_std
         Both on the template's grid.
-    volume, brainage, agedist
+    volume, and those of :attr:`.plan.RunPlan.prediction_tables`
         From the prediction workflow.
     dseg, dseg_table
         From the segmentation workflow, where it makes images.
@@ -57,8 +57,8 @@ def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Outp
     workflow = Workflow(name="reportlets_wf")
     template, model = run_plan.template, run_plan.model_label
     space: dict[str, Any] = {"space": template.name}
-    fields = ["t1w_preproc", "mask", "t1w_std", "mask_std", "volume", "brainage", "agedist"]
-    fields += [*REGIONS, "dseg", "dseg_table"]
+    fields = ["t1w_preproc", "mask", "t1w_std", "mask_std", "volume"]
+    fields += [*run_plan.prediction_tables, *REGIONS, "dseg", "dseg_table"]
     fields += [output.key for output in maps]
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
     outline = pe.Node(MaskFigure(), name="mask")
@@ -67,24 +67,21 @@ def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Outp
         name="registration",
     )
     seen = pe.Node(InputFigure(), name="model_input")
-    age = pe.Node(AgeFigure(model_facts=run_plan.provenance["Model"]), name="age")
     workflow.connect([
         (inputnode, outline, [("t1w_preproc", "t1w"), ("mask", "mask")]),
         (inputnode, registration, [("t1w_std", "t1w"), ("mask_std", "t1w_mask")]),
         (inputnode, seen, [("volume", "volume")]),
-        (inputnode, age, [("brainage", "brainage")]),
     ])  # fmt:skip
-    if "agedist" in run_plan.prediction_tables:
-        workflow.connect(inputnode, "agedist", age, "agedist")
     for node, field, name, labels in (
         (outline, "out_file", "mask", {}),
         (registration, "before", "before", space),
         (registration, "after", "after", space),
         (seen, "out_file", "input", {"model": model}),
-        (age, "out_file", "age", {"model": model}),
     ):
         kept = sink(f"ds_{name}_fig", dest, f"{name}_figure", **labels)
         workflow.connect(node, field, kept, "in_file")
+    if run_plan.card.main_head.quantity.is_age:
+        _draw_age(workflow, run_plan, sink("ds_age_fig", dest, "age_figure", model=model))
     if run_plan.segmentation_fields:
         _draw_segmentation(workflow, sink("ds_dseg", dest, "segmentation_figure"))
     if run_plan.atlas is not None:
@@ -133,6 +130,16 @@ def init_map_figures_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Out
         in_grid = sink(f"ds_{output.key}", dest, f"{output.key}_figure", space=space, model=model)
         _draw_map(workflow, output.key, in_grid, fill)
     return workflow
+
+
+def _draw_age(workflow: Workflow, run_plan: RunPlan, kept: pe.Node) -> None:
+    """Add the figure of the predicted age."""
+    figure = pe.Node(AgeFigure(model_facts=run_plan.provenance["Model"]), name="age")
+    drawn = [name for name in run_plan.prediction_tables if name != "predictions"]
+    workflow.connect([
+        (workflow.get_node("inputnode"), figure, [(name, name) for name in drawn]),
+        (figure, kept, [("out_file", "in_file")]),
+    ])  # fmt:skip
 
 
 def _draw_segmentation(workflow: Workflow, kept: pe.Node) -> None:

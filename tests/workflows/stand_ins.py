@@ -15,7 +15,10 @@ from bidsapp_brainage.atlas.templates import TemplateFiles
 from bidsapp_brainage.bids.ages import Age
 from bidsapp_brainage.bids.collect import Scan
 from bidsapp_brainage.bids.names import scan_entities
+from bidsapp_brainage.model.outputs import Head
 from bidsapp_brainage.workflows.plan import RunPlan
+
+AGE = Head("age", "bins", "year", lower=0.0, width=2.0, n_bins=50)
 
 
 def make_template(folder: Path, name: str) -> TemplateFiles:
@@ -53,7 +56,10 @@ def make_plan(folder: Path) -> RunPlan:
         age_range=(20.0, 80.0),
         training={},
         bias_correction=None,
-        age_head=SimpleNamespace(has_distribution=True),
+        heads=(AGE,),
+        main_head=AGE,
+        has_age_distribution=True,
+        has_targets=False,
         licence="CC0",
         citation=(),
         citation_keys=(),

@@ -79,7 +79,7 @@ def test_a_network_without_distribution_writes_no_table_of_it(plan, scans) -> No
         return names & {"ds_brainage", "ds_agedist", "ds_age_fig", "age"}
 
     assert sinks(plan) == {"ds_brainage", "ds_agedist", "ds_age_fig", "age"}
-    plan.card.age_head.has_distribution = False
+    plan.card.has_age_distribution = False
     assert sinks(plan) == {"ds_brainage", "ds_age_fig", "age"}
 
 
