@@ -78,7 +78,7 @@ def test_what_is_explained_without_an_age_is_the_first_head(tmp_path):
         False,
     )
     assert card.main_head.quantity == Quantity("diagnosis", "AD", "percent")
-    line = {"slope": 1.0, "intercept": 0.0}
+    line = {"slope": 1.0, "intercept": 0.0, "source": "test"}
     with pytest.raises(ResourceError, match="bias_correction: is about ages, and the network"):
         make_class_card(tmp_path / "line", bias_correction=line)
     fitted = {"targets": {"diagnosis": {"half_width95": 1.0}}}
