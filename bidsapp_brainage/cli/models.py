@@ -11,6 +11,7 @@ from typing import Any
 
 from bidsapp_brainage.cli.model import (
     morphometry_options,
+    pruning,
     registry,
     segmentation,
     selftest,
@@ -59,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     registry.add_commands(subparsers)
     selftest.add_commands(subparsers)
     training_options.add_commands(subparsers)
+    pruning.add_commands(subparsers)
     segmentation.add_commands(subparsers)
     morphometry_options.add_commands(subparsers)
     return parser

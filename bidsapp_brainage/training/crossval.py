@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import multiprocessing
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -141,7 +142,7 @@ def cross_validate(run: CrossValidation) -> pd.DataFrame:
         context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
         with ProcessPoolExecutor(run.jobs, context, initializer=_show_progress) as pool:
             tables = list(pool.map(train_member, *zip(*tasks, strict=True)))
-    table = _gathered(run, tables)
+    table = gathered(run, tables)
     write_tsv(folder / "oof.tsv", table)
     return table
 
@@ -152,8 +153,11 @@ def from_scratch(run: CrossValidation, folder: Path) -> CrossValidation:
     return replace(run, recipe=recipe, start=(), folder=folder)
 
 
-def _gathered(run: CrossValidation, tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """One row per scan that is not simulated: networks of a fold averaged, and the true values."""
+def gathered(run: CrossValidation, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """One row per scan that is not simulated: networks of a fold averaged, and the true values.
+
+    `tables` are those of the members, each with the number of the ``scan`` in its first column.
+    """
     parts = heads(final_recipe(run.recipe).card["output"])
     seeds = run.recipe.n_seeds
     folds = [

@@ -31,6 +31,11 @@ LEARNABLE = 0  # part of a mixture that learns by steps; the others are fitted b
 LICENCE = "not stated: ask whoever trained the model"
 AGE_BINS = {"coding": "bins", "lower": 0.0, "width": 2.0, "n_bins": 50, "unit": "year"}
 OUTPUT_PARAMETERS = ("n_bins", "n_outputs", "n_classes", "num_classes", "out_channels")
+#: Fields of a card that its training did not find out.
+_FIXED = (
+    "schema_version", "description", "architecture", "input", "output", "prediction", "licence",
+    "citation", "citation_keys",
+)  # fmt: skip
 #: Gentler than training from scratch: what is there shall be bent, not replaced.
 FINE_TUNING = {"epochs": 30, "learning_rate": 5e-4}
 
@@ -98,12 +103,7 @@ def tuning_recipe(
     The training choices are those on the card (``training.recipe``) where it has them, with fewer
     epochs and a lower learning rate unless ``changes`` says otherwise.
     """
-    fields = {field.name for field in dataclasses.fields(Recipe)} - {"card", "augmentation"}
-    known = source.training.get("recipe", {})
-    choices = {key: value for key, value in known.items() if key in fields}
-    bounds = {field.name for field in dataclasses.fields(Augmentation)}
-    shifts = {k: v for k, v in known.get("augmentation", {}).items() if k in bounds}
-    choices |= {"freeze": 0, "unfreeze_every": 0, "refine_years": 0.0, **FINE_TUNING}
+    choices = {**_choices_of(source), "refine_years": 0.0, **FINE_TUNING}
     raw = source.raw
     kept = ("schema_version", "input", "licence", "citation", "citation_keys")
     card = {key: raw[key] for key in kept if key in raw}
@@ -117,8 +117,37 @@ def tuning_recipe(
     card["licence"] = f"derived from {source.name}: {source.licence}"
     if card["name"] == source.name:
         raise UsageError(f"`name` {source.name} is the model that you start from: choose another.")
-    recipe = Recipe(card=card, augmentation=Augmentation(**shifts), **choices)
-    return _changed(recipe, card, changes)
+    return _changed(Recipe(card=card, **choices), card, changes)
+
+
+def recipe_of(source: ModelCard, name: str) -> Recipe:
+    """The recipe that a card was trained by, for a model of another `name`.
+
+    Raises
+    ------
+    UsageError
+        The card does not tell, or the name is its own.
+    """
+    if not source.training.get("recipe"):
+        raise UsageError(
+            f"The card of {source.name} has no `training.recipe`, so nobody knows which people "
+            "each of its networks left out: give a model of brainage-model train."
+        )
+    if name == source.name:
+        raise UsageError(f"`name` {source.name} is the model that you start from: choose another.")
+    card = {key: source.raw[key] for key in _FIXED if key in source.raw}
+    return Recipe(card={**card, "name": name, "version": "1.0.0"}, **_choices_of(source))
+
+
+def _choices_of(source: ModelCard) -> dict[str, Any]:
+    """What the card says about its training, as fields of a recipe; nothing is frozen."""
+    fields = {field.name for field in dataclasses.fields(Recipe)} - {"card", "augmentation"}
+    known = source.training.get("recipe", {})
+    choices = {key: value for key, value in known.items() if key in fields}
+    bounds = {field.name for field in dataclasses.fields(Augmentation)}
+    shifts = {k: v for k, v in known.get("augmentation", {}).items() if k in bounds}
+    augmentation = Augmentation(**shifts)
+    return {**choices, "augmentation": augmentation, "freeze": 0, "unfreeze_every": 0}
 
 
 def with_views(recipe: Recipe) -> Recipe:

@@ -27,11 +27,11 @@ def train(options: argparse.Namespace) -> int:
     from bidsapp_brainage.training.setup import read_recipe, training_recipe
 
     _check_counts(options)
-    _log_progress()
+    log_progress()
     targets = parse_targets(options.target)
     own = bool(options.recipe and options.recipe.endswith(".json"))
     base = read_recipe(options.recipe)
-    cohort = _cohort(options, base.label, [target.name for target in targets])
+    cohort = find_people(options, base.label, [target.name for target in targets])
     recipe = training_recipe(
         base,
         cohort,
@@ -56,10 +56,10 @@ def finetune(options: argparse.Namespace) -> int:
     from bidsapp_brainage.training.setup import keeps_target, tuning_recipe, warn_of_other_folds
 
     _check_counts(options)
-    _log_progress()
+    log_progress()
     card = _card(options)
     targets = parse_targets(options.target)
-    cohort = _cohort(options, card.name, [target.name for target in targets])
+    cohort = find_people(options, card.name, [target.name for target in targets])
     recipe = tuning_recipe(card, cohort, targets, name=options.name, changes=_changes(options))
     warn_of_other_folds(card, recipe)
     run = _run(options, cohort, recipe, card, keep_head=keeps_target(card, recipe))
@@ -179,7 +179,8 @@ def _check_counts(options: argparse.Namespace) -> None:
         raise UsageError("--jobs and --threads are 1 or more.")
 
 
-def _log_progress() -> None:
+def log_progress() -> None:
+    """Tell what goes on, with the time, on the standard error."""
     form = "%(asctime)s %(message)s"
     logging.basicConfig(level=logging.INFO, format=form, datefmt="%H:%M:%S", stream=sys.stderr)
 
@@ -196,7 +197,8 @@ def _source(options: argparse.Namespace, label: str) -> Source:
     return Source(label, options.input_desc, options.input_suffix)
 
 
-def _cohort(options: argparse.Namespace, label: str, targets: list[str]) -> Cohort:
+def find_people(options: argparse.Namespace, label: str, targets: list[str]) -> Cohort:
+    """Scans below the inputs of a command that have one of the targets; says who was left out."""
     from bidsapp_brainage.training.data.cohort import find_cohort
 
     cohort = find_cohort(options.inputs, _source(options, label), options.participants, targets)

@@ -80,10 +80,12 @@ class Objective:
     def _part_loss(self, part: Part, own: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         if part.head.coding == "classes":
             return functional.cross_entropy(own, wanted)
-        scale = part.spread if len(self.parts) > 1 or part.head.coding == "scalar" else 1.0
+        recipe = self.recipe
+        # squares of years are so large that the bound on gradients would cut every step
+        squared = recipe.loss == "mse" or part.head.coding == "scalar"
+        scale = part.spread if len(self.parts) > 1 or squared else 1.0
         value, target = part.head.decode(own)[1].float(), wanted[:, 0]
         error = (value - target) / scale
-        recipe = self.recipe
         if recipe.loss == "kl" and part.head.coding == "bins":
             soft = soft_labels(part.head, target, recipe.label_sd)
             log_p = functional.log_softmax(own, dim=1)
