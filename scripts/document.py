@@ -121,7 +121,8 @@ def _quality_rows() -> list[str]:
 
 def _limit(limits: tuple[float | None, float | None] | None) -> str:
     low, high = limits or (None, None)
-    return f"below {low:g}" if low is not None else f"above {high:g}" if high is not None else ""
+    ends = (("below", low), ("above", high))
+    return " or ".join(f"{where} {end:g}" for where, end in ends if end is not None)
 
 
 _BLOCKS: dict[str, Callable[[Output], object]] = {

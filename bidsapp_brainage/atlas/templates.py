@@ -276,6 +276,32 @@ def get_template(
     )
 
 
+def find_template(label: str) -> TemplateFiles | str:
+    """Files of a template as file names call it (``MNIPediatricAsym+5``), or why there are none.
+
+    Unlike :func:`get_template` it is for a template that can be done without.
+    """
+    name, _, cohort = label.partition("+")
+    try:
+        return get_template(name, cohort=cohort)
+    except (ResourceError, UsageError) as error:
+        return str(error)
+
+
+def joint_transforms(target: str, source: str) -> tuple[Path, ...]:
+    """Transforms of TemplateFlow that resample template `source` onto `target`, and back.
+
+    Empty unless both are there (``tpl-TARGET_from-SOURCE_mode-image_xfm.h5`` and the other way).
+    """
+    home = Path(os.environ["TEMPLATEFLOW_HOME"])
+    pair = tuple(
+        home / f"tpl-{to}" / f"tpl-{to}_from-{start}_mode-image_xfm.h5"
+        for to, start in ((target, source), (source, target))
+    )
+    there = all(path.is_file() and path.stat().st_size > 0 for path in pair)
+    return pair if there else ()
+
+
 def templates_of(
     spaces: Iterable[tuple[str, str, int | None]], *, besides: str
 ) -> tuple[TemplateFiles, ...]:

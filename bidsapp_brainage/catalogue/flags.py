@@ -225,6 +225,14 @@ QUALITY_CHECKS: tuple[QualityCheck, ...] = (
     QualityCheck("mask_overlap_dice", "warn", "brain mask overlaps the template's poorly", _MASK),
     QualityCheck("dice_mask_segmentation", "warn", "brain mask and segmentation disagree", _MASK),
     QualityCheck(
+        "mask_edge_mm",
+        "warn",
+        "given brain mask is wider or narrower than the app's own",
+        "The model learned with masks of the app, and another edge moves the age. Compare with a "
+        "run without this mask (leave the dataset out of --derivatives, or give a copy of it "
+        "without masks), and treat all people alike.",
+    ),
+    QualityCheck(
         "tissues_found",
         "warn",
         "grey matter, white matter or fluid not found",

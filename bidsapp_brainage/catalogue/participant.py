@@ -197,6 +197,13 @@ QC: tuple[Column, ...] = (
     Column("tissues_found", "Tissues found", "How many of grey matter, white matter and fluid make "
         "up at least 1 % of what the segmentation finds inside the skull; n/a without "
         "segmentation.", minimum=0, maximum=3),
+    Column("mask_edge_mm", "Edge of the given mask", "How far the edge of a brain mask from "
+        "--derivatives lies outside (+) or inside (-) of that of the mask that the app would make, "
+        "on average; n/a if the app made the mask, or no transform to the template was needed.",
+        units="mm"),
+    *(Column(f"given_{key.lower()}_ml", f"Given {name}", f"Volume of {name} by the segmentation of "
+        "--derivatives, whose definition may differ from the app's own (see the volumes table); "
+        "n/a without one.", units="mL", minimum=0) for key, name in _TISSUES.items()),
     Column("edge_contact", "Edge contact", "Fraction of the faces of the image that the brain mask "
         "touches.", minimum=0, maximum=1),
     Column("n_nan", "Bad voxels", "Number of voxels that were not finite and were set to zero.",

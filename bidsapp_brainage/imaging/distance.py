@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import SimpleITK as sitk
+from scipy import ndimage
 
 
 def distance_to(mask: np.ndarray, zooms: np.ndarray) -> np.ndarray:
@@ -54,3 +55,22 @@ def box_around(mask: np.ndarray, margin: np.ndarray) -> tuple[slice, ...]:
             return tuple(slice(0, n) for n in mask.shape)
         box.append(slice(max(0, int(there[0] - more)), min(size, int(there[-1] + 1 + more))))
     return tuple(box)
+
+
+def edge_offset(mask: np.ndarray, reference: np.ndarray, zooms: np.ndarray) -> float:
+    """Return how far the edge of a mask lies outside (+) or inside (-) of another one's, in mm.
+
+    It is a mean over the edge: parts outside and parts inside cancel each other.
+
+    Parameters
+    ----------
+    mask, reference : ndarray of bool, shape (X, Y, Z)
+        Not empty.
+    zooms : ndarray, shape (3,)
+        Voxel sizes in mm.
+    """
+    half = float(np.mean(zooms)) / 2.0  # distances to voxels, not to the edge between them
+    outside, inside = distance_to(reference, zooms), distance_to(~reference, zooms)
+    signed = np.where(reference, half - inside, outside - half)
+    edge, own = (signed[one & ~ndimage.binary_erosion(one)].mean() for one in (mask, reference))
+    return float(edge - own)

@@ -22,6 +22,7 @@ WARN: Mapping[str, Limits] = MappingProxyType(
         "template_correlation": (0.45, None),
         "mask_overlap_dice": (0.88, None),
         "dice_mask_segmentation": (0.95, None),
+        "mask_edge_mm": (-1.0, 1.0),
         "tissues_found": (3, None),
         "fov_clipped_fraction": (None, 0.02),
         "resolution_mm": (None, 3.0),

@@ -20,11 +20,19 @@ from .conform import ImageFacts
 from .expected import FAIL, VOLUME_LIMITS, WARN, brain_volume_limits, expected, outside
 
 
-class SegmentationFacts(TypedDict):
-    """Second opinion on the brain mask; see :class:`bidsapp_brainage.segmentation.segment`."""
+class Opinions(TypedDict, total=False):
+    """Columns from other sources; None where there are none.
 
-    dice_mask_segmentation: float
-    tissues_found: int
+    The first two are those of :func:`bidsapp_brainage.segmentation.segment.segment`, the others of
+    files of other programs (:class:`bidsapp_brainage.interfaces.reuse.CompareGiven`).
+    """
+
+    dice_mask_segmentation: float | None
+    tissues_found: int | None
+    mask_edge_mm: float | None
+    given_gm_ml: float | None
+    given_wm_ml: float | None
+    given_csf_ml: float | None
 
 
 def quality_metrics(
@@ -33,7 +41,7 @@ def quality_metrics(
     mask: nib.Nifti1Image,
     facts: ImageFacts,
     registration: dict[str, float],
-    segmentation: SegmentationFacts | None = None,
+    opinions: Opinions | None = None,
     *,
     age: float | None = None,
     sex: str = "n/a",
@@ -42,8 +50,8 @@ def quality_metrics(
 
     `conformed` and `corrected` are the T1w before and after bias correction, `mask` the brain mask
     on the same grid, `facts` from :func:`~.conform.conform_t1w` and `registration` from
-    :func:`~.registration.registration_quality`, `segmentation` the second opinion on
-    the mask, where there is one. Limits of the brain volume depend on `age` (years) and `sex`
+    :func:`~.registration.registration_quality`, `opinions` on the mask and on files of other
+    programs, where there are some. Limits of the brain volume depend on `age` (years) and `sex`
     (``F`` or ``M``), as far as they are known. A metric is None where it cannot be computed, such
     as noise measures of a stripped image; ``decision`` is ``pass``, ``warn`` or ``fail``.
     """
@@ -60,15 +68,49 @@ def quality_metrics(
         "input_intensity_p1": float(np.percentile(raw[inside], 1)),
         "p50": float(np.percentile(raw[inside], 50)),
         "p99": float(np.percentile(raw[inside], 99)),
-        "dice_mask_segmentation": None,
-        "tissues_found": None,
-        **(segmentation or {}),
+        **dict.fromkeys(Opinions.__annotations__),
+        **(opinions or {}),
         "edge_contact": _edge_contact(inside),
         "n_nan": facts["n_nan"],
         "resolution_mm": max(facts["resolution_mm"]),
     }
     row["decision"], row["decision_reason"] = decide(row)
     return row
+
+
+def tissue_volumes(tissues: Mapping[str, nib.Nifti1Image]) -> dict[str, float]:
+    """Volumes (ml) of tissues from their probabilities, or masks, by name."""
+    return {
+        name: float(np.asarray(image.dataobj, dtype=np.float64).sum())
+        * float(abs(np.linalg.det(image.affine[:3, :3])))
+        / 1000.0
+        for name, image in tissues.items()
+    }
+
+
+def tissues_of_classes(dseg: nib.Nifti1Image, t1w: nib.Nifti1Image) -> dict[str, nib.Nifti1Image]:
+    """Masks of fluid, grey and white matter in a segmentation with three classes.
+
+    The number of a class differs between programs and their versions, so they are told apart by
+    their mean intensity in a T1w on the same grid: fluid is darkest, white matter brightest.
+
+    Raises
+    ------
+    DataError
+        There are not three classes, or the grids differ.
+    """
+    classes, data = np.asarray(dseg.dataobj).astype(int), np.asarray(t1w.dataobj, dtype=np.float32)
+    found = [int(value) for value in np.unique(classes) if value > 0]
+    if len(found) != 3 or classes.shape != data.shape:
+        raise DataError(
+            f"a segmentation into three tissues on the grid of the T1w was expected, not "
+            f"{len(found)} classes in {' x '.join(map(str, classes.shape))} voxels"
+        )
+    found.sort(key=lambda value: float(data[classes == value].mean()))
+    return {
+        name: nib.Nifti1Image((classes == value).astype(np.uint8), dseg.affine)
+        for name, value in zip(("CSF", "GM", "WM"), found, strict=True)
+    }
 
 
 _REGISTRATION_KEYS = (
@@ -165,7 +207,7 @@ def _entropy_focus(data: np.ndarray) -> float | None:
 
 def _inhomogeneity(raw: np.ndarray, data: np.ndarray, inside: np.ndarray) -> float | None:
     usable = inside & (raw > 0) & (data > 0)
-    if not usable.any():
+    if not usable.any() or np.array_equal(raw, data):  # it was corrected by another program
         return None
     field = raw[usable] / data[usable]
     return float(np.std(field) / np.mean(field))

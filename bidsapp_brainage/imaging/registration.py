@@ -17,11 +17,17 @@ from scipy import ndimage
 
 from bidsapp_brainage.errors import DataError
 
-from .conversion import RAS_LPS, affine_from_sitk, affine_to_sitk, from_sitk, to_sitk
+from .conversion import (
+    RAS_LPS,
+    affine_from_sitk,
+    affine_to_sitk,
+    from_sitk,
+    to_sitk,
+)
 from .distance import within
 from .greedy import greedy
 from .initialisation import best_poses
-from .transforms import blurred_to
+from .transforms import blurred_to, chained, points_through
 
 GRID_MM = 2.0
 ALIGN_MM = 5.0  # finer detail tells two brains apart
@@ -30,6 +36,8 @@ RIM_MM = 6.0
 # Poses whose correlation comes this close to the best one are all refined.
 AMBIGUOUS = 0.08
 MIN_CORRELATION = 0.25
+_CHECKED = 2000
+INVERSE_MM = 2.0  # those of ANTs and greedy miss by a tenth of it
 
 # How far, in mm, a brain that lies nearly right may still be moved.
 FAR_MM = 20.0
@@ -199,6 +207,71 @@ def _inverted(field: sitk.Image) -> sitk.Image:
     invert.SetMaxErrorToleranceThreshold(0.01)
     invert.SetEnforceBoundaryCondition(False)
     return invert.Execute(field)
+
+
+def affine_and_warp(
+    forward: sitk.Transform,
+    inverse: sitk.Transform,
+    template: nib.Nifti1Image,
+    template_mask: nib.Nifti1Image,
+) -> tuple[np.ndarray, Warp]:
+    """Write any pair of transforms as those of :func:`fit_affine` and :func:`fit_warp`.
+
+    Parameters
+    ----------
+    forward, inverse : SimpleITK.Transform
+        From points of the template to points of the T1w, and back (LPS mm, as ITK has them).
+    template, template_mask : nibabel.Nifti1Image
+        Brain and brain mask of the template on one grid.
+
+    Returns
+    -------
+    affine : numpy.ndarray
+        4 x 4, template RAS mm to T1w RAS mm: that with the least squared distance from `forward`
+        inside the mask.
+    warp : Warp
+        What is left of both, sampled at 2 mm.
+
+    Raises
+    ------
+    DataError
+        The two are not each other's inverse: inside of the brain they miss by more than
+        ``INVERSE_MM`` in the median.
+    """
+    fixed, inside = _on_grid(template, template_mask)
+    grid = from_sitk(fixed)
+    start = nib.affines.apply_affine(grid.affine, np.moveaxis(np.indices(grid.shape), 0, -1))
+    brain = sitk.GetArrayViewFromImage(inside).T > 0
+    there = points_through(grid, forward)
+    known = np.column_stack([start[brain], np.ones(int(brain.sum()))])
+    affine = np.eye(4)
+    affine[:3] = np.linalg.lstsq(known, there[brain], rcond=None)[0].T
+    missed = _missed(chained(forward, inverse), start[brain])
+    if not missed <= INVERSE_MM:
+        raise DataError(
+            f"there and back miss by {missed:.1f} mm (median in the brain; at most "
+            f"{INVERSE_MM:g}): one is not the inverse of the other"
+        )
+    moved = nib.affines.apply_affine(np.linalg.inv(affine), there) - start
+    undone = points_through(grid, chained(affine_to_sitk(affine), inverse)) - start
+    fields = (nib.Nifti1Image(field @ RAS_LPS[:3, :3], grid.affine) for field in (moved, undone))
+    return affine, Warp(*fields)
+
+
+def _missed(back_and_forth: sitk.Transform, points: np.ndarray) -> float:
+    """Median distance (mm) by which some of the points (RAS mm) do not come back to themselves."""
+    some = points[:: max(1, len(points) // _CHECKED)] @ RAS_LPS[:3, :3]
+    there = np.array([back_and_forth.TransformPoint(point) for point in some.tolist()])
+    return float(np.median(np.linalg.norm(there - some, axis=1)))
+
+
+def resemblance(
+    t1w: nib.Nifti1Image, template: nib.Nifti1Image, template_mask: nib.Nifti1Image,
+    affine: np.ndarray,
+) -> float:  # fmt: skip
+    """Return the correlation of a T1w brought by an affine with a template, inside its brain."""
+    fixed, inside = _on_grid(template, template_mask)
+    return similarity(fixed, inside, _smoothed(to_sitk(robust_range(t1w)), GRID_MM), affine)
 
 
 def registration_quality(

@@ -117,6 +117,25 @@ def read_xfm(path: Path) -> sitk.Transform:
         ) from error
 
 
+def chained(*transforms: sitk.Transform) -> sitk.CompositeTransform:
+    """Return several transforms as one; a point goes through the first of them first."""
+    return sitk.CompositeTransform(list(reversed(transforms)) or [sitk.TranslationTransform(3)])
+
+
+def is_linear(transform: sitk.Transform) -> bool:
+    """Whether a transform, with all of its parts, is linear: then it is no warp."""
+    return all(part.IsLinear() for part in _parts(transform))
+
+
+def _parts(transform: sitk.Transform) -> list[sitk.Transform]:
+    """A transform itself, or those that a composite one is made of, also of nested ones."""
+    if transform.GetTransformEnum() != sitk.sitkComposite:
+        return [transform]
+    composite = sitk.CompositeTransform(transform)
+    inner = [composite.GetNthTransform(i) for i in range(composite.GetNumberOfTransforms())]
+    return [part for one in inner for part in _parts(one)]
+
+
 def read_affine(path: Path) -> np.ndarray:
     """Read a 4 x 4 RAS matrix (``.txt``), or the linear part of an ITK transform.
 
@@ -130,11 +149,7 @@ def read_affine(path: Path) -> np.ndarray:
         if matrix.shape != (4, 4):
             raise DataError(f"{path.name}: expected a 4 x 4 matrix, found shape {matrix.shape}.")
         return np.asarray(matrix)
-    transform = read_xfm(path)
-    parts = [transform]
-    if transform.GetDimension() == 3 and isinstance(transform, sitk.CompositeTransform):
-        parts = [transform.GetNthTransform(i) for i in range(transform.GetNumberOfTransforms())]
-    for part in parts:
+    for part in _parts(read_xfm(path)):
         if part.IsLinear():
             return affine_from_sitk(part.Downcast())
     raise DataError(f"{path.name}: the transform has no linear part.")

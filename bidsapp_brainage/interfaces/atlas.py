@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nipype.interfaces.base import File, TraitedSpec, traits
 
@@ -49,24 +49,71 @@ class MatchAtlas(StageInterface):
         return runtime
 
     def _warp(self, target: Path) -> None:
-        import nibabel as nib
-        import numpy as np
-
         from bidsapp_brainage import io
-        from bidsapp_brainage.imaging import registration, transforms
+        from bidsapp_brainage.imaging import transforms
 
-        names = ("dseg", "moving", "moving_mask", "template", "template_mask")
-        images = {name: io.load_nifti(Path(getattr(self.inputs, name))) for name in names}
-        inside = np.asarray(images["moving_mask"].dataobj) > 0
-        voxels = np.where(inside, np.asarray(images["moving"].dataobj, dtype=np.float32), 0)
-        brain = nib.Nifti1Image(voxels, images["moving"].affine)
-        fixed = (images["template"], images["template_mask"])
-        options = {"n_threads": self.inputs.n_threads, "sloppy": self.inputs.sloppy}
-        affine = registration.fit_affine(brain, *fixed, stripped=True, **options)
-        warp = registration.fit_warp(brain, *fixed, affine, **options)
-        forward = target.with_name(f"{target.name.removesuffix('_dseg.nii.gz')}_xfm.h5")
-        transforms.write_xfm(forward, affine=affine, field=warp.forward)
+        given = self.inputs
+        joint = joined_templates(
+            (Path(given.moving), Path(given.moving_mask)),
+            (Path(given.template), Path(given.template_mask)),
+            target.parent,
+            sloppy=given.sloppy,
+            n_threads=given.n_threads,
+        )
         labels = transforms.apply_xfm(
-            images["dseg"], images["template"], forward, interpolation="nearest"
+            io.load_nifti(Path(given.dseg)),
+            io.load_nifti(Path(given.template)),
+            joint.forward,
+            interpolation="nearest",
         )
         io.save_nifti(labels, target)
+
+
+class JoinedTemplates(NamedTuple):
+    """Transforms between two templates: `forward` resamples the moving one onto the fixed one."""
+
+    forward: Path
+    inverse: Path
+
+
+def joined_templates(
+    moving: tuple[Path, Path],
+    fixed: tuple[Path, Path],
+    folder: Path,
+    *,
+    sloppy: bool = False,
+    n_threads: int = 1,
+) -> JoinedTemplates:
+    """Register one template to another, once for all who share a folder.
+
+    Parameters
+    ----------
+    moving, fixed : tuple of Path
+        T1w and brain mask of each.
+    folder : Path
+        Where the transforms are kept, under a name made from the images. The caller holds its lock.
+    sloppy, n_threads
+        As for :func:`bidsapp_brainage.imaging.registration.fit_warp`.
+    """
+    import nibabel as nib
+    import numpy as np
+
+    from bidsapp_brainage import io
+    from bidsapp_brainage.imaging import registration, transforms
+
+    digests = [io.file_sha256(path) for path in (*moving, *fixed)]
+    key = hashlib.sha256(" ".join([*digests, str(sloppy)]).encode()).hexdigest()[:16]
+    kept = JoinedTemplates(*(folder / f"templates-{key}_{way}_xfm.h5" for way in ("to", "from")))
+    if all(path.is_file() for path in kept):
+        return kept
+    t1w, mask = (io.load_nifti(path) for path in moving)
+    inside = np.asarray(mask.dataobj) > 0
+    voxels = np.where(inside, np.asarray(t1w.dataobj, dtype=np.float32), 0)
+    brain = nib.Nifti1Image(voxels, t1w.affine)
+    target, target_mask = (io.load_nifti(path) for path in fixed)
+    options: dict[str, Any] = {"n_threads": n_threads, "sloppy": sloppy}
+    affine = registration.fit_affine(brain, target, target_mask, stripped=True, **options)
+    warp = registration.fit_warp(brain, target, target_mask, affine, **options)
+    transforms.write_xfm(kept.forward, affine=affine, field=warp.forward)
+    transforms.write_xfm(kept.inverse, affine=affine, field=warp.inverse, inverse=True)
+    return kept

@@ -160,15 +160,14 @@ class Resample(StageInterface):
         return runtime
 
     def _chain(self) -> Any:
-        """All transforms as one; ITK applies the last of a composite first."""
-        import SimpleITK as sitk
-
+        """All transforms as one."""
         from bidsapp_brainage.imaging.conversion import affine_to_sitk
-        from bidsapp_brainage.imaging.transforms import read_affine, read_xfm
+        from bidsapp_brainage.imaging.transforms import chained, read_affine, read_xfm
 
         paths = [Path(path) for path in self.inputs.transforms or []]
-        parts = [
-            affine_to_sitk(read_affine(path)) if path.suffix == ".txt" else read_xfm(path)
-            for path in reversed(paths)
-        ]
-        return sitk.CompositeTransform(parts or [sitk.TranslationTransform(3)])
+        return chained(
+            *(
+                affine_to_sitk(read_affine(path)) if path.suffix == ".txt" else read_xfm(path)
+                for path in paths
+            )
+        )

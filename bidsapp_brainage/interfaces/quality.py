@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from nipype.interfaces.base import File, TraitedSpec, isdefined, traits
 
 from bidsapp_brainage.interfaces.base import StageInputSpec, StageInterface
+
+if TYPE_CHECKING:
+    from bidsapp_brainage.imaging.quality import Opinions
 
 
 class _QualityInputSpec(StageInputSpec):
@@ -21,6 +24,7 @@ class _QualityInputSpec(StageInputSpec):
     age = traits.Either(None, traits.Float(), usedefault=True, desc="chronological age in years")
     sex = traits.Str("n/a", usedefault=True, desc="F or M")
     segmentation = traits.Dict(desc="what Segment found; undefined without segmentation")
+    given = traits.Dict(desc="what CompareGiven found; undefined without given files")
 
 
 class _QualityOutputSpec(TraitedSpec):
@@ -57,10 +61,16 @@ class MeasureQuality(StageInterface):
             images["mask"],
             self.inputs.facts,
             registration,
-            self.inputs.segmentation if isdefined(self.inputs.segmentation) else None,
+            self._opinions(),
             age=self.inputs.age,
             sex=self.inputs.sex,
         )
         self._results["table"] = self._file(runtime, "qc.tsv")
         io.write_tsv(Path(self._results["table"]), pd.DataFrame([row]))
         return runtime
+
+    def _opinions(self) -> Opinions:
+        given = (self.inputs.segmentation, self.inputs.given)
+        return cast(
+            "Opinions", {k: v for each in given if isdefined(each) for k, v in each.items()}
+        )

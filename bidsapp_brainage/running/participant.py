@@ -6,10 +6,12 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from bidsapp_brainage.bids.input.images import shorten
 from bidsapp_brainage.bids.names import log_dir
 from bidsapp_brainage.configuration import private_places
 from bidsapp_brainage.running.machine import available_memory_gb
@@ -151,23 +153,35 @@ def _prepare(settings: Settings, scans: Sequence[Scan], home: Path, warnings: Se
     """Find all resources and wire the workflow."""
     from bidsapp_brainage.workflows.base import examples, init_brainage_wf
     from bidsapp_brainage.workflows.plan import Compute, make_plan
-    from bidsapp_brainage.workflows.precomputed import collect_derivatives
 
     cluster = settings.resources.cluster
     plan = make_plan(settings, home, Compute() if cluster else None)
+    precomputed = _given(settings, scans, plan.template.name)
+    workflow = init_brainage_wf(examples(scans, precomputed), plan, precomputed)
+    return Run(settings, scans, plan, workflow, workflow.visit_desc(), precomputed, home, warnings)
+
+
+def _given(settings: Settings, scans: Sequence[Scan], template: str) -> dict[str, Precomputed]:
+    """What ``--derivatives`` hold for each scan, and what the user should know about it."""
+    from bidsapp_brainage.atlas.templates import find_template, joint_transforms
+    from bidsapp_brainage.workflows.precomputed import collect_derivatives, completed
+
     datasets = settings.selection.derivatives
-    precomputed = {
-        scan.label: collect_derivatives(datasets, scan.entities, plan.template.name)
-        for scan in scans
-    }
+    found = {scan.label: collect_derivatives(datasets, scan.entities, template) for scan in scans}
+    given = completed(found, template, find_template, partial(joint_transforms, template))
     if datasets:
-        reused = sum(bool(files.dataset) for files in precomputed.values())
+        reused = sum(files.is_used for files in given.values())
         level = logging.INFO if reused else logging.WARNING
         LOGGER.log(
             level, "Earlier derivatives (-d) are used for %d of %d scans.", reused, len(scans)
         )
-    workflow = init_brainage_wf(examples(scans, precomputed), plan, precomputed)
-    return Run(settings, scans, plan, workflow, workflow.visit_desc(), precomputed, home, warnings)
+    told: dict[str, list[str]] = {}
+    for label, files in given.items():
+        if files.note:
+            told.setdefault(files.note, []).append(label)
+    for note, labels in told.items():
+        LOGGER.warning("%s: %s", shorten(labels), note)
+    return given
 
 
 def _execute(run: Run, absent: Sequence[str], log_level: int) -> int:

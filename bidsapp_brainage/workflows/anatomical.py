@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
@@ -13,9 +13,12 @@ from bidsapp_brainage.interfaces.images import (
     CorrectBias,
     DetectStripped,
     ExtractBrain,
-    Resample,
 )
+from bidsapp_brainage.interfaces.reuse import GivenMask
 from bidsapp_brainage.settings import SkullStrip
+
+if TYPE_CHECKING:
+    from bidsapp_brainage.workflows.precomputed import Precomputed
 
 _SKULL_STRIP_TEXT = {
     "auto": "In images that were skull-stripped before, which were recognised, emptied fluid "
@@ -30,7 +33,7 @@ def init_anat_fit_wf(
     *,
     skull_strip: SkullStrip = "auto",
     label: str = "",
-    precomputed_t1w: Path | None = None,
+    precomputed: Precomputed,
 ) -> Workflow:
     """Bring one T1w image to a common form and correct its intensities.
 
@@ -40,8 +43,8 @@ def init_anat_fit_wf(
         How to tell whether the image shows only the brain.
     label : str
         How messages call the image.
-    precomputed_t1w : Path, optional
-        Bias-corrected T1w from ``--derivatives``; then N4 is not run.
+    precomputed : Precomputed
+        With a bias-corrected T1w from ``--derivatives`` N4 is not run.
 
     Inputs
     ------
@@ -51,7 +54,8 @@ def init_anat_fit_wf(
     Outputs
     -------
     t1w_conformed
-        3D RAS float32 image.
+        3D RAS float32 image; a given one is the same as `t1w_preproc`, whose grid may be another
+        than that of the raw image.
     t1w_preproc
         The same, bias-corrected.
     facts
@@ -74,28 +78,34 @@ intensity non-uniformity with N4 [@n4] as implemented in SimpleITK [@simpleitk].
     stripped = pe.Node(DetectStripped(mode=skull_strip), name="stripped", mem_gb=0.5)
     workflow.connect([
         (t1w_buffer, stripped, [("t1w_preproc", "in_file")]),
-        (conform, outputnode, [("out_file", "t1w_conformed"), ("facts", "facts")]),
+        (conform, outputnode, [("facts", "facts")]),
         (stripped, outputnode, [("stripped", "stripped")]),
         (t1w_buffer, outputnode, [("t1w_preproc", "t1w_preproc")]),
     ])  # fmt:skip
     workflow.connect(inputnode, "t1w", conform, "in_file")
-    if precomputed_t1w is None:
+    if precomputed.t1w is None:
         n4 = pe.Node(CorrectBias(), name="n4", mem_gb=1.0)
         workflow.connect([
             (conform, n4, [("out_file", "in_file")]),
+            (conform, outputnode, [("out_file", "t1w_conformed")]),
             (n4, t1w_buffer, [("out_file", "t1w_preproc")]),
         ])  # fmt:skip
     else:
-        reuse = pe.Node(Conform(in_file=str(precomputed_t1w)), name="conform_given", mem_gb=1.0)
-        workflow.connect(reuse, "out_file", t1w_buffer, "t1w_preproc")
-        workflow.__desc__ = "A T1-weighted (T1w) image that was preprocessed before was used.\n"
+        reuse = pe.Node(Conform(in_file=str(precomputed.t1w)), name="conform_given", mem_gb=1.0)
+        workflow.connect([
+            (reuse, t1w_buffer, [("out_file", "t1w_preproc")]),
+            (reuse, outputnode, [("out_file", "t1w_conformed")]),
+        ])  # fmt:skip
+        workflow.__desc__ = (
+            f"A T1-weighted (T1w) image that was preprocessed before{_by(precomputed)} was used.\n"
+        )
     return workflow
 
 
 def init_brain_mask_wf(
     *,
     skull_strip: SkullStrip = "auto",
-    precomputed_mask: Path | None = None,
+    precomputed: Precomputed,
 ) -> Workflow:
     """Make the brain mask of one T1w image.
 
@@ -103,8 +113,8 @@ def init_brain_mask_wf(
     ----------
     skull_strip : {"auto", "skip", "force"}
         For the methods text.
-    precomputed_mask : Path, optional
-        Brain mask from ``--derivatives``, on any grid.
+    precomputed : Precomputed
+        With a brain mask from ``--derivatives`` none is made.
 
     Inputs
     ------
@@ -130,20 +140,16 @@ def init_brain_mask_wf(
     outputnode = pe.Node(niu.IdentityInterface(fields=["mask"]), name="outputnode")
     mask_buffer = pe.Node(niu.IdentityInterface(fields=["mask"]), name="mask_buffer")
     workflow.connect(mask_buffer, "mask", outputnode, "mask")
-    if precomputed_mask is not None:
-        workflow.__desc__ = "A brain mask that was computed before was used.\n"
-        same_grid = pe.Node(
-            Resample(
-                in_file=str(precomputed_mask),
-                interpolation="nearest",
-                dtype="uint8",
-                out_name="mask.nii.gz",
-            ),
-            name="mask_to_grid",
-        )
+    if precomputed.mask is not None:
+        workflow.__desc__ = f"A brain mask that was made before{_by(precomputed)} was used.\n"
+        given = pe.Node(GivenMask(mask=str(precomputed.mask)), name="given_mask")
+        if precomputed.reference is not None:
+            given.inputs.same_grid = str(precomputed.reference)
+        if precomputed.orig is not None:
+            given.inputs.orig = str(precomputed.orig)
         workflow.connect([
-            (inputnode, same_grid, [("t1w_preproc", "reference")]),
-            (same_grid, mask_buffer, [("out_file", "mask")]),
+            (inputnode, given, [("t1w_preproc", "t1w")]),
+            (given, mask_buffer, [("out_file", "mask")]),
         ])  # fmt:skip
         return workflow
     workflow.__desc__ = f"""\
@@ -161,3 +167,8 @@ and adapted at its edge to the intensities of the image. {_SKULL_STRIP_TEXT[skul
         (extract, mask_buffer, [("out_file", "mask")]),
     ])  # fmt:skip
     return workflow
+
+
+def _by(precomputed: Precomputed) -> str:
+    """Who made given files, for the methods text."""
+    return f" by *{precomputed.software}*" if precomputed.software else ""

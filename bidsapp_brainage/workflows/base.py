@@ -88,11 +88,9 @@ def examples(scans: Sequence[Scan], precomputed: Mapping[str, Precomputed]) -> l
     precomputed : mapping of str to Precomputed
         By scan label; what is there decides which steps a scan needs.
     """
-    kinds: dict[tuple[bool, ...], Scan] = {}
+    kinds: dict[tuple[object, ...], Scan] = {}
     for scan in scans:
-        given = precomputed.get(scan.label, Precomputed())
-        kind = (bool(given.t1w), bool(given.mask), bool(given.affine), given.has_warp)
-        kinds.setdefault(kind, scan)
+        kinds.setdefault(precomputed.get(scan.label, Precomputed()).kind, scan)
     return list(kinds.values())
 
 

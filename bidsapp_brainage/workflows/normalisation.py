@@ -11,6 +11,7 @@ from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
 from bidsapp_brainage.interfaces.images import Resample
 from bidsapp_brainage.interfaces.registration import FitAffine, FitWarp
+from bidsapp_brainage.interfaces.reuse import GivenTransforms
 
 if TYPE_CHECKING:
     from bidsapp_brainage.atlas.templates import TemplateFiles
@@ -23,6 +24,7 @@ def init_norm_fit_wf(
     template: TemplateFiles,
     *,
     precomputed: Precomputed,
+    cache_dir: Path | None = None,
     warp: bool = True,
     sloppy: bool = False,
     seed: int = 0,
@@ -37,6 +39,8 @@ def init_norm_fit_wf(
         Where to register to.
     precomputed : Precomputed
         Transforms from ``--derivatives``; what is there is not computed.
+    cache_dir : Path, optional
+        Where transforms between templates are kept; needed for given ones to another template.
     warp : bool
         Whether the nonlinear part is needed.
     sloppy : bool
@@ -63,11 +67,7 @@ def init_norm_fit_wf(
         Transforms that resample the T1w onto the template and back; undefined without `warp`.
     """
     workflow = Workflow(name=name)
-    workflow.__desc__ = f"""\
-The T1w image was registered to the template {template.name}, first affinely by maximising the
-normalised cross-correlation inside the template's brain mask from many initial
-poses{", " + _WARP_TEXT if warp else ""}.
-"""
+    workflow.__desc__ = _methods_text(template.name, precomputed, warp=warp)
     inputnode = pe.Node(niu.IdentityInterface(fields=["t1w_preproc", "stripped"]), name="inputnode")
     outputnode = pe.Node(
         niu.IdentityInterface(fields=["affine", "forward", "inverse"]), name="outputnode"
@@ -80,12 +80,59 @@ poses{", " + _WARP_TEXT if warp else ""}.
         "n_threads": n_threads,
     }
     workflow.add_nodes([inputnode])  # nothing else hangs on it where all is precomputed
+    if precomputed.has_warp and precomputed.affine is None:
+        given = _given_node(images, template, precomputed, cache_dir)
+        kept = [(name, name) for name in ("affine", "forward", "inverse")]
+        workflow.connect([(inputnode, given, [("t1w_preproc", "t1w")]), (given, outputnode, kept)])
+        return workflow
     affine = _add_affine(workflow, images, precomputed)
     workflow.connect(affine, "affine", outputnode, "affine")
     if warp or precomputed.has_warp:
         both = _add_warp(workflow, images, precomputed)
         workflow.connect([(both, outputnode, [("forward", "forward"), ("inverse", "inverse")])])
     return workflow
+
+
+def _methods_text(template: str, precomputed: Precomputed, *, warp: bool) -> str:
+    """What was done, or taken over."""
+    if precomputed.has_warp:
+        who = f" by *{precomputed.software}*" if precomputed.software else ""
+        other = precomputed.template not in ("", template)
+        joined = (
+            f", to the template {precomputed.template}, and joined with a registration of that "
+            f"template to {template}"
+            if other
+            else f", to the template {template}"
+        )
+        return f"Transforms of the T1w image that were computed before{who}{joined}, were used.\n"
+    return f"""\
+The T1w image was registered to the template {template}, first affinely by maximising the
+normalised cross-correlation inside the template's brain mask from many initial
+poses{", " + _WARP_TEXT if warp else ""}.
+"""
+
+
+def _given_node(
+    images: dict[str, Any], template: TemplateFiles, precomputed: Precomputed, folder: Path | None
+) -> pe.Node:
+    """Node that makes given transforms those to the model's template."""
+    own = precomputed.own_template
+    more: dict[str, Any] = {}
+    if precomputed.orig is not None:
+        more["orig"] = str(precomputed.orig)
+    if own is not None:
+        more |= {"own_template": str(own.t1w), "own_template_mask": str(own.mask)}
+    if precomputed.joint:
+        more["joint"] = [str(path) for path in precomputed.joint]
+    interface = GivenTransforms(
+        **{key: value for key, value in images.items() if key != "seed"},
+        forward=str(precomputed.forward),
+        inverse=str(precomputed.inverse),
+        own_name=precomputed.template or template.name,
+        cache_dir=str(folder),
+        **more,
+    )
+    return pe.Node(interface, name="given", mem_gb=2.5, n_procs=images["n_threads"])
 
 
 def _add_affine(workflow: Workflow, images: dict[str, Any], precomputed: Precomputed) -> pe.Node:

@@ -46,6 +46,8 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
         From the anatomical and normalisation workflows.
     and those of :data:`SEGMENTED`
         From the segmentation, where there is one.
+    given
+        Columns of the quality table about files of other programs, where such are used.
 
     Outputs
     -------
@@ -59,7 +61,8 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     """
     workflow = Workflow(name="prediction_wf")
     workflow.__desc__ = _describe(run_plan.card)
-    seen = ["t1w_conformed", "t1w_preproc", "facts", "stripped", "mask", "affine", *SEGMENTED]
+    anatomy = ["t1w_conformed", "t1w_preproc", "facts", "stripped", "mask", "affine"]
+    seen = [*anatomy, *SEGMENTED, "given"]
     answered = ["ood_flag", "predicted", *run_plan.prediction_tables]
     made = ["volume", "volume_mask", "qc", *answered]
     inputnode = pe.Node(niu.IdentityInterface(fields=seen), name="inputnode")
@@ -82,6 +85,7 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     workflow.connect([
         (inputnode, model_input, [("t1w_preproc", "t1w"), ("mask", "mask")]),
         (inputnode, quality, [
+            ("given", "given"),
             ("t1w_conformed", "conformed"),
             ("t1w_preproc", "corrected"),
             ("mask", "mask"),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from nipype.pipeline import engine as pe
 from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
 from bidsapp_brainage.bids.names import Destination
+from bidsapp_brainage.interfaces.reuse import CompareGiven
 from bidsapp_brainage.model.specs import needs_segmentation
 from bidsapp_brainage.workflows.anatomical import init_anat_fit_wf, init_brain_mask_wf
 from bidsapp_brainage.workflows.explanation import init_explanation_wf
@@ -55,21 +57,22 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
     workflow = Workflow(name=scan_workflow_name(scan.label))
     dest = Destination(run_plan.output_dir, scan.entities, f"bids:raw:{scan.relative_path}")
     # Both labels and mask come through the warp.
-    warp = run_plan.atlas is not None or precomputed.mask is None
+    warp = run_plan.atlas is not None or precomputed.mask is None or precomputed.has_warp
     threads = run_plan.compute.n_threads
     anat = init_anat_fit_wf(
-        skull_strip=run_plan.skull_strip, label=scan.relative_path, precomputed_t1w=precomputed.t1w
+        skull_strip=run_plan.skull_strip, label=scan.relative_path, precomputed=precomputed
     )
     anat.inputs.inputnode.t1w = str(scan.path)
     norm = init_norm_fit_wf(
         run_plan.template,
         precomputed=precomputed,
+        cache_dir=run_plan.work_dir / "shared",
         warp=warp,
         sloppy=run_plan.sloppy,
         seed=run_plan.seed,
         n_threads=threads,
     )
-    mask = init_brain_mask_wf(skull_strip=run_plan.skull_strip, precomputed_mask=precomputed.mask)
+    mask = init_brain_mask_wf(skull_strip=run_plan.skull_strip, precomputed=precomputed)
     mask.inputs.inputnode.template_mask = str(run_plan.template.mask)
     prediction = init_prediction_wf(scan, run_plan)
     workflow.connect([
@@ -82,6 +85,8 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
     if precomputed.mask is None:
         workflow.connect(norm, "outputnode.inverse", mask, "inputnode.inverse_xfm")
     parts = {"anat": anat, "norm": norm, "mask": mask, "prediction": prediction}
+    if precomputed.is_compared:
+        _connect_comparison(workflow, run_plan, precomputed, parts, warp=warp)
     if run_plan.segmentation is not None:
         parts["segmentation"] = _connect_segmentation(
             workflow, run_plan.segmentation, run_plan, parts
@@ -102,6 +107,31 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
     for template in run_plan.extra_templates:
         _connect_extra_space(workflow, dest, run_plan, template, parts)
     return workflow
+
+
+def _connect_comparison(
+    workflow: Workflow,
+    run_plan: RunPlan,
+    precomputed: Precomputed,
+    parts: Mapping[str, Workflow],
+    *,
+    warp: bool,
+) -> None:
+    """Compare given mask and tissue with the app's own, for the quality control."""
+    node = pe.Node(
+        CompareGiven(template_mask=str(run_plan.template.mask), **precomputed.compared),
+        name="compare_given",
+        mem_gb=1.5,
+    )
+    workflow.connect([
+        (parts["anat"], node, [("outputnode.t1w_preproc", "t1w"),
+                               ("outputnode.stripped", "stripped")]),
+        (node, parts["prediction"], [("facts", "inputnode.given")]),
+    ])  # fmt:skip
+    if precomputed.mask is not None:
+        workflow.connect(parts["mask"], "outputnode.mask", node, "mask")
+    if precomputed.mask is not None and warp:
+        workflow.connect(parts["norm"], "outputnode.inverse", node, "inverse_xfm")
 
 
 def _connect_segmentation(

@@ -29,6 +29,7 @@ GOOD = {
     "n_nan": 0,
     "dice_mask_segmentation": 0.97,
     "tissues_found": 3,
+    "mask_edge_mm": None,
 }
 
 
@@ -107,6 +108,7 @@ def test_stripped_and_whole_heads_look_alike_to_the_network(head, template_mask)
         ({"template_correlation": 0.4}, "warn", "weak resemblance"),
         ({"dice_mask_segmentation": 0.8}, "warn", "segmentation disagree"),
         ({"dice_mask_segmentation": None, "tissues_found": None}, "pass", "n/a"),
+        ({"mask_edge_mm": 5.0}, "warn", "wider or narrower"),
         ({"tissues_found": 1}, "warn", "white matter or fluid not found"),
         ({"brain_volume_ml": 700.0}, "warn", "unusual brain volume"),
         ({"brain_volume_ml": 1950.0}, "warn", "unusual brain volume"),
@@ -125,11 +127,12 @@ def test_decisions(change: dict, decision: str, words: str) -> None:
 def test_every_metric_is_there(head, template_mask) -> None:
     facts = {"n_nan": 0, "resolution_mm": [2.0, 2.0, 2.0]}
     registration = {key: GOOD.get(key, 1.2) for key in quality._REGISTRATION_KEYS}
-    row = quality.quality_metrics(head, head, template_mask, facts, registration)
+    raw = nib.Nifti1Image(head.get_fdata() * 1.1, head.affine)
+    row = quality.quality_metrics(raw, head, template_mask, facts, registration)
     assert row["decision"] == "pass"
     assert row["dice_mask_segmentation"] is None
     opinion = {"dice_mask_segmentation": 0.8, "tissues_found": 3}
-    row = quality.quality_metrics(head, head, template_mask, facts, registration, opinion)
+    row = quality.quality_metrics(raw, head, template_mask, facts, registration, opinion)
     assert row["decision"] == "warn"
     for key in ("cnr", "snr", "efc", "fber", "wm2max", "inhomogeneity", "brain_volume_ml"):
         assert np.isfinite(row[key]), key

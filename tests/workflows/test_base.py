@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import sys
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from bidsapp_brainage.settings import Processing
 from bidsapp_brainage.workflows.base import init_brainage_wf
 from bidsapp_brainage.workflows.outputs import template_uri
 from bidsapp_brainage.workflows.plan import Explanation, RunPlan, check_libraries
-from bidsapp_brainage.workflows.precomputed import Precomputed, collect_derivatives
+from bidsapp_brainage.workflows.precomputed import Precomputed, collect_derivatives, completed
 from bidsapp_brainage.workflows.scan import scan_workflow_name
 from tests.workflows.stand_ins import make_template
 
@@ -217,19 +218,123 @@ def test_given_derivatives_are_not_computed(plan, scans, tmp_path, kinds) -> Non
     stages = {name.rpartition(".")[2] for name in names}
     assert ("n4" in stages) is ("t1w" not in kinds)
     assert ("extract" in stages) is ("mask" not in kinds)
-    assert ("affine" in stages) is ("affine" not in kinds)
-    assert ("warp" in stages) is (not {"forward", "inverse"} <= set(kinds))
+    both = {"forward", "inverse"} <= set(kinds)
+    assert ("given" in stages) is (both and "affine" not in kinds)
+    assert ("affine" in stages) is ("affine" not in kinds and not both)
+    assert ("warp" in stages) is not both
+    assert ("compare_given" in stages) is ("mask" in kinds)
     assert {"ds_t1w", "ds_mask", "ds_forward", "ds_brainage", "ds_table"} <= stages
 
 
-def test_fmriprep_names_with_fewer_entities_are_found(tmp_path: Path) -> None:
-    path = tmp_path / "sub-01/anat/sub-01_desc-preproc_T1w.nii.gz"
-    path.parent.mkdir(parents=True)
+MEAN = "sub-01/anat/sub-01_desc-preproc_T1w.nii.gz"
+CASYM = "MNI152NLin2009cAsym"
+
+
+def write_names(root: Path, *names: str, sources: int = 0) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    if sources:
+        told = {"RawSources": [f"bids:raw:{number}" for number in range(sources)]}
+        (root / "sub-01/anat/sub-01_desc-brain_mask.json").write_text(json.dumps(told))
+        (root / "sub-01/anat/sub-01_desc-brain_mask.nii.gz").touch()
+
+
+def found(root: Path, *labels: tuple[str, str]) -> Precomputed:
+    return collect_derivatives([("fmriprep", root)], (("sub", "01"), *labels), TEMPLATE)
+
+
+def test_the_mean_of_runs_stands_for_each_of_them(tmp_path: Path) -> None:
+    write_names(tmp_path, MEAN)
+    given = found(tmp_path, ("run", "2"))
+    assert given.t1w == tmp_path / MEAN
+    assert given.uris() == [f"bids:fmriprep:{MEAN}"]
+    assert "they get the same age" in given.note
+
+
+def test_labels_are_left_out_in_every_combination(tmp_path: Path) -> None:
+    name = "sub-01/anat/sub-01_acq-mprage_desc-preproc_T1w.nii.gz"
+    write_names(tmp_path, name, sources=1)
+    (tmp_path / "sub-01/anat/sub-01_desc-brain_mask.json").rename(
+        tmp_path / "sub-01/anat/sub-01_acq-mprage_desc-brain_mask.json"
+    )
+    (tmp_path / "sub-01/anat/sub-01_desc-brain_mask.nii.gz").rename(
+        tmp_path / "sub-01/anat/sub-01_acq-mprage_desc-brain_mask.nii.gz"
+    )
+    given = found(tmp_path, ("ses", "1"), ("acq", "mprage"), ("run", "1"))
+    assert given.t1w == tmp_path / name
+    assert not given.note, "there is one image only"
+
+
+def test_sessions_keep_their_own_image(tmp_path: Path) -> None:
+    """The mean of sessions would give the same age at all of them."""
+    write_names(tmp_path, MEAN, sources=2)
+    orig = "sub-01/ses-1/anat/sub-01_ses-1_from-orig_to-T1w_mode-image_xfm.txt"
+    write_names(tmp_path, orig)
+    own = found(tmp_path, ("ses", "1"))
+    assert own.t1w is None
+    assert own.orig == tmp_path / orig
+    assert own.reference == tmp_path / MEAN
+    assert own.mask is not None
+    without = found(tmp_path, ("ses", "2"))
+    assert not without.is_used
+    assert MEAN.rpartition("/")[2] in without.note
+
+
+def test_the_models_template_is_taken_before_fmripreps_own(tmp_path: Path) -> None:
+    def pair(name: str) -> list[str]:
+        stem = "sub-01/anat/sub-01"
+        ends = (("T1w", name), (name, "T1w"))
+        return [f"{stem}_from-{a}_to-{b}_mode-image_xfm.h5" for a, b in ends]
+
+    write_names(tmp_path, *pair("MNIInfant+2"))
+    assert found(tmp_path).template == "MNIInfant+2"
+    write_names(tmp_path, *pair(CASYM))
+    assert found(tmp_path).template == CASYM
+    write_names(tmp_path, pair(TEMPLATE)[0])
+    assert found(tmp_path).template == CASYM, "one direction is not enough"
+    write_names(tmp_path, *pair(TEMPLATE))
+    assert found(tmp_path).template == TEMPLATE
+
+
+def test_templates_and_programs_are_looked_up_once(tmp_path: Path) -> None:
+    described = {"GeneratedBy": [{"Name": "fMRIPrep", "Version": "24.1.1"}]}
+    (tmp_path / "dataset_description.json").write_text(json.dumps(described))
+    pair = Path("a.h5")
+    given = {
+        name: Precomputed(t1w=pair, forward=pair, inverse=pair, template=template, root=tmp_path)
+        for name, template in (("x", CASYM), ("y", CASYM), ("z", "MNIInfant+2"), ("own", TEMPLATE))
+    }
+    template = make_template(tmp_path, CASYM)
+    asked = []
+
+    def find(name: str):
+        asked.append(name)
+        return template if name == CASYM else f"{name} is not here."
+
+    done = completed(given, TEMPLATE, find, lambda _: ())
+    assert sorted(asked) == [CASYM, "MNIInfant+2"]
+    assert done["x"].own_template is done["y"].own_template is template
+    assert done["own"].has_warp
+    assert done["own"].own_template is None
+    assert not done["z"].has_warp
+    assert "MNIInfant+2 is not here." in done["z"].note
+    assert {files.software for files in done.values()} == {"fMRIPrep 24.1.1"}
+
+
+def test_the_methods_text_tells_what_was_taken_over(plan, scans, tmp_path) -> None:
+    path = tmp_path / "x.nii.gz"
     path.touch()
-    entities = (("sub", "01"), ("ses", "1"), ("run", "2"))
-    given = collect_derivatives([("fmriprep", tmp_path)], entities, TEMPLATE)
-    assert given.t1w == path
-    assert given.uris() == ["bids:fmriprep:sub-01/anat/sub-01_desc-preproc_T1w.nii.gz"]
+    given = Precomputed(
+        t1w=path, mask=path, forward=path, inverse=path, reference=path, template=CASYM,
+        own_template=make_template(tmp_path, CASYM), software="fMRIPrep 24.1.1", root=tmp_path,
+    )  # fmt: skip
+    text = init_brainage_wf(scans[:1], plan, {scans[0].label: given}).visit_desc()
+    assert "computed before by *fMRIPrep 24.1.1*, to the template MNI152NLin2009cAsym" in text
+    assert "A brain mask that was made before by *fMRIPrep 24.1.1* was used." in text
+    assert "initial poses" not in " ".join(text.split())
+    assert "@greedy" not in text
 
 
 def test_nothing_given(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Derivatives of fMRIPrep reused, compared with the app's own preprocessing."""
