@@ -163,7 +163,9 @@ class Selection:
         read=read_named_path,
         exists="folder",
         metavar="[NAME=]PATH",
-        help="derivatives datasets whose T1w, masks and transforms are used instead of computed",
+        help="derivatives datasets whose T1w, masks and transforms are used instead of computed; "
+        "from FreeSurfer results (freesurfer=SUBJECTS_DIR, or inside of those of fMRIPrep) the age "
+        "is also predicted without the image",
     )
     age_column: str = option("age", help="column with ages in all tables")
     age_file: Path | None = option(

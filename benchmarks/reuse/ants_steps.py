@@ -4,7 +4,7 @@ fMRIPrep itself needs programs of FSL and ANTs and a download of templates. Thes
 too (antspyx, which only this benchmark needs: ``pip install antspyx``): N4, a brain mask by
 registration to a template and a segmentation inside it, tissue in three classes, SyN with local
 correlation. Other than in sMRIPrep, brain extraction starts from the mask of MNI152NLin2009cAsym
-instead of OASIS, Atropos replaces FSL's FAST, and SyN ends at 2 mm instead of 1 mm.
+instead of OASIS, Atropos replaces FSL's FAST, and SyN ends at 3 mm instead of 1 mm.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from .layout import Anatomy
 
-COARSE_MM, FINE_MM = 4.0, 2.0
+COARSE_MM, FINE_MM = 4.0, 3.0
 BIDS_ORDER = {"GM": 2, "WM": 3, "CSF": 1}  # classes of Atropos, darkest first
 
 
@@ -44,7 +44,7 @@ def anatomy(t1w: Path, template: Path, template_mask: Path, raw: str) -> Anatomy
         nib.save(nib.Nifti1Image(np.asarray(image.dataobj, np.float32), image.affine), start)
         head = ants.image_read(str(start))
         head = ants.iMath(head, "TruncateIntensity", 0.01, 0.999, 256)
-        steps = {"iters": [20, 20, 20, 10], "tol": 1e-6}
+        steps = {"iters": [20, 20, 10, 5], "tol": 1e-6}
         head = ants.n4_bias_field_correction(head, shrink_factor=4, convergence=steps)
         mask = _brain_mask(ants, head, fixed, inside)
         found = ants.atropos(a=head, x=mask, i="kmeans[3]", m="[0.1,1x1x1]", c="[5,0]")
@@ -99,7 +99,7 @@ def _normalise(ants: Any, brain: Any, fixed: Any, inside: Any, folder: Path) -> 
     )
     found = ants.registration(
         target, brain, "SyN", mask=target_mask, syn_metric="CC", syn_sampling=4,
-        aff_iterations=(1000, 500, 250, 0), reg_iterations=(50, 40, 15), random_seed=1,
+        aff_iterations=(1000, 500, 250, 0), reg_iterations=(40, 20, 10), random_seed=1,
         outprefix=f"{folder}/norm_", write_composite_transform=True,
     )  # fmt: skip
     return {"forward": Path(found["fwdtransforms"]), "inverse": Path(found["invtransforms"])}

@@ -191,6 +191,13 @@ def session_of(scan: str) -> str:
     return parse_name(Path(f"{scan}_T1w")).get("ses", "")
 
 
+def identity(entities: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Identifiers of a scan for its tables, with their BIDS prefixes."""
+    labels = dict(entities)
+    columns = {"participant_id": "sub", "session_id": "ses", "run_id": "run"}
+    return {name: f"{key}-{labels[key]}" for name, key in columns.items() if key in labels}
+
+
 def report_path(
     output_dir: Path, subject: str, session: str = "", *, level: ReportLevel = "root"
 ) -> Path:

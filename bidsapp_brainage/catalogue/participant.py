@@ -254,8 +254,8 @@ TABLES: tuple[Output, ...] = (
     Output("volumes", "volumes", ".tsv", "volumes of these regions, of tissues, of the ventricles "
         "and of everything inside the skull, in mL", columns=VOLUMES),
     Output("morphometry", "morphometry", ".tsv", "what every measure of FreeSurfer adds to the "
-        "predicted age; only of `brainage-model predict-table`", entities=("desc",),
-        required=("desc",), columns=MORPHOMETRY, desc="{model}", always=False),
+        "predicted age; only with `-d freesurfer=PATH` or of `brainage-model predict-table`",
+        entities=("desc",), required=("desc",), columns=MORPHOMETRY, desc="{model}", always=False),
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from bidsapp_brainage import __version__
-from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.errors import NoInputError, UsageError
 from bidsapp_brainage.io import read_json
 from bidsapp_brainage.options import Option
 from bidsapp_brainage.settings import (
@@ -309,9 +309,15 @@ CHECKS: tuple[Callable[[Settings], str | None], ...] = (
 def _labels_known(settings: Settings) -> None:
     """Unknown participants, before pybids is imported."""
     from bidsapp_brainage.bids.input.images import wanted_participants
+    from bidsapp_brainage.running.freesurfer import find_results
 
-    if "participant" in settings.analysis_level and not settings.execution.from_derivatives:
+    if "participant" not in settings.analysis_level or settings.execution.from_derivatives:
+        return
+    try:
         wanted_participants(settings.bids_dir, settings.selection.participant_label)
+    except NoInputError:  # then FreeSurfer results alone will do
+        if not find_results(settings.selection.derivatives):
+            raise
 
 
 def _filters_usable(settings: Settings) -> None:

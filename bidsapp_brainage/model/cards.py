@@ -65,6 +65,10 @@ class AgeCard(Protocol):
         """What its number means."""
 
     @property
+    def metrics(self) -> dict[str, Any]:
+        """Accuracy by where it was measured."""
+
+    @property
     def bias_correction(self) -> BiasCorrection | None:
         """Line of its predictions over age."""
 

@@ -101,7 +101,7 @@ def interval_text(card: AgeCard) -> str:
     return next((text for key, text in words.items() if key in calibration), "")
 
 
-def accuracy(card: ModelCard) -> tuple[float | None, str | None]:
+def accuracy(card: AgeCard) -> tuple[float | None, str | None]:
     """Mean absolute error (years) that a card states, and on whose people; None where unknown.
 
     The people are those that the entry names (``people``), else those of the training cohort

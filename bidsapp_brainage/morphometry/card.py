@@ -58,6 +58,11 @@ class MorphometryCard:
         return dict(self.raw["training"])
 
     @property
+    def metrics(self) -> dict[str, Any]:
+        """Accuracy on people left out."""
+        return dict(self.raw.get("metrics", {}))
+
+    @property
     def main_head(self) -> outputs.Head:
         """Its number is an age in years."""
         return outputs.heads({"coding": "scalar", "unit": "year"})[0]

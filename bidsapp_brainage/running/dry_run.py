@@ -51,9 +51,20 @@ def _planned(settings: Settings) -> Iterator[RunPlan]:
 
 def _list_scans(settings: Settings) -> int:
     from bidsapp_brainage.bids.collect import collect_scans, without_scans
+    from bidsapp_brainage.errors import NoInputError
+    from bidsapp_brainage.running.freesurfer import find_results
 
     as_it_is = replace(settings.selection, datalad_get=False)
-    scans, warnings = collect_scans(settings.bids_dir, as_it_is)
+    surfaces = find_results(settings.selection.derivatives)
+    for root, subjects in surfaces:
+        print(f"{len(subjects)} people or sessions have FreeSurfer results in {root}.")
+    try:
+        scans, warnings = collect_scans(settings.bids_dir, as_it_is)
+    except NoInputError as error:
+        if not surfaces:
+            raise
+        print(f"{error} Only FreeSurfer results would be read.")
+        return 0
     for warning in warnings:
         LOGGER.warning("%s", in_flags(warning))
     with _planned(settings) as plan:

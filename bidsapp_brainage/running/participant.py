@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bidsapp_brainage.bids.input.images import shorten
 from bidsapp_brainage.bids.names import log_dir
 from bidsapp_brainage.configuration import private_places
+from bidsapp_brainage.errors import NoInputError
 from bidsapp_brainage.running.machine import available_memory_gb
 from bidsapp_brainage.running.processes.claims import claimed
 from bidsapp_brainage.settings import in_flags
@@ -103,6 +104,7 @@ def run_participant(settings: Settings, log_level: int) -> int:
     from bidsapp_brainage.bids.collect import collect_scans, without_scans
     from bidsapp_brainage.running.execute import run_environment
     from bidsapp_brainage.running.explain_only import run_explain_only
+    from bidsapp_brainage.running.freesurfer import find_results, run_without_images
     from bidsapp_brainage.running.pages import rewrite_pages
 
     execution = settings.execution
@@ -115,7 +117,12 @@ def run_participant(settings: Settings, log_level: int) -> int:
     selection = settings.selection
     if execution.boilerplate_only:  # no image is read
         selection = replace(selection, datalad_get=False)
-    scans, messages = collect_scans(settings.bids_dir, selection)
+    try:
+        scans, messages = collect_scans(settings.bids_dir, selection)
+    except NoInputError:
+        if not find_results(selection.derivatives):
+            raise
+        return run_without_images(settings)
     messages = [in_flags(message, **_OF_PREDICT) for message in messages]
     for message in messages:
         LOGGER.warning("%s", message)
@@ -133,6 +140,7 @@ def _boilerplate_or_run(run: Run, absent: Sequence[str], log_level: int) -> int:
     """Do what the options ask for, once everything is prepared."""
     from bidsapp_brainage.bids.citation import write_citation
     from bidsapp_brainage.running.execute import draw_graph
+    from bidsapp_brainage.running.freesurfer import predict_freesurfer
 
     settings = run.settings
     execution = settings.execution
@@ -145,12 +153,14 @@ def _boilerplate_or_run(run: Run, absent: Sequence[str], log_level: int) -> int:
     if execution.boilerplate_only:
         LOGGER.info("Methods text: %s", settings.output_dir / "logs" / "CITATION.md")
         return 0
+    others = _without_image(absent) + predict_freesurfer(settings, run.scans)
     execute = _execute_on_cluster if settings.resources.cluster else _execute
-    return execute(run, absent, log_level)
+    return execute(run, others, log_level)
 
 
 def _prepare(settings: Settings, scans: Sequence[Scan], home: Path, warnings: Sequence[str]) -> Run:
     """Find all resources and wire the workflow."""
+    from bidsapp_brainage.running.freesurfer import methods_text
     from bidsapp_brainage.workflows.base import examples, init_brainage_wf
     from bidsapp_brainage.workflows.plan import Compute, make_plan
 
@@ -158,12 +168,15 @@ def _prepare(settings: Settings, scans: Sequence[Scan], home: Path, warnings: Se
     plan = make_plan(settings, home, Compute() if cluster else None)
     precomputed = _given(settings, scans, plan.template.name)
     workflow = init_brainage_wf(examples(scans, precomputed), plan, precomputed)
+    more = methods_text(settings.selection.derivatives)
+    workflow.__postdesc__ = f"{more}{workflow.__postdesc__}"
     return Run(settings, scans, plan, workflow, workflow.visit_desc(), precomputed, home, warnings)
 
 
 def _given(settings: Settings, scans: Sequence[Scan], template: str) -> dict[str, Precomputed]:
     """What ``--derivatives`` hold for each scan, and what the user should know about it."""
     from bidsapp_brainage.atlas.templates import find_template, joint_transforms
+    from bidsapp_brainage.running.freesurfer import find_results
     from bidsapp_brainage.workflows.precomputed import collect_derivatives, completed
 
     datasets = settings.selection.derivatives
@@ -171,7 +184,7 @@ def _given(settings: Settings, scans: Sequence[Scan], template: str) -> dict[str
     given = completed(found, template, find_template, partial(joint_transforms, template))
     if datasets:
         reused = sum(files.is_used for files in given.values())
-        level = logging.INFO if reused else logging.WARNING
+        level = logging.INFO if reused or find_results(datasets) else logging.WARNING
         LOGGER.log(
             level, "Earlier derivatives (-d) are used for %d of %d scans.", reused, len(scans)
         )
@@ -184,7 +197,7 @@ def _given(settings: Settings, scans: Sequence[Scan], template: str) -> dict[str
     return given
 
 
-def _execute(run: Run, absent: Sequence[str], log_level: int) -> int:
+def _execute(run: Run, others: Sequence[Failure], log_level: int) -> int:
     """Run the scans batch by batch, write the reports, and say what failed."""
     from bidsapp_brainage.running.outcome import not_reached
     from bidsapp_brainage.running.pages import write_overviews, write_pages
@@ -196,7 +209,7 @@ def _execute(run: Run, absent: Sequence[str], log_level: int) -> int:
     recorder = Recorder(run.settings, "participant")
     labels_of_all = [scan.label for scan in run.scans]
     recorder.start(labels_of_all)
-    failures: list[Failure] = []
+    failures: list[Failure] = []  # of images; `others` are known before
     for first, batch in batches(run.scans, run.settings.resources.nprocs):
         part = replace(run, scans=batch)
         if failures and run.settings.execution.stop_on_first_crash:
@@ -204,9 +217,9 @@ def _execute(run: Run, absent: Sequence[str], log_level: int) -> int:
             continue
         recorder.start_people(part.labels)
         failed = _run_batch(part, first, len(run.scans), log_level)
-        recorder.finish_people(part.labels, failed, run.warnings)
+        recorder.finish_people(part.labels, [*failed, *others], run.warnings)
         failures += failed
-    failures += _without_image(absent)
+    failures += others
     recorder.finish(labels_of_all, failures, run.warnings)
     settings = run.settings
     bad_reports = write_pages(settings, run.subjects, run.methods) + write_overviews(settings)
@@ -280,7 +293,7 @@ def _run_batch(run: Run, first: int, total: int, log_level: int) -> list[Failure
     return find_failures(workflow, run.scans, monitor, together)
 
 
-def _execute_on_cluster(run: Run, absent: Sequence[str], log_level: int) -> int:
+def _execute_on_cluster(run: Run, others: Sequence[Failure], log_level: int) -> int:
     """Let workers process the scans and write the pages, and say what failed."""
     from bidsapp_brainage.running.cluster.level import ClusterLevel
     from bidsapp_brainage.running.monitor import write_timings
@@ -299,7 +312,7 @@ def _execute_on_cluster(run: Run, absent: Sequence[str], log_level: int) -> int:
                 records = [record for outcome in done for record in outcome.records]
                 write_timings(log_dir(run.plan.output_dir, subject, run.plan.run_uuid), records)
             _collect_crashes(run)
-        failures += _without_image(absent)
+        failures += others
         recorder.finish_all(run.labels, failures, run.warnings)
         bad_reports = level.write_pages()
     bad_reports += write_overviews(run.settings)

@@ -9,6 +9,7 @@ from nipype.pipeline import engine as pe
 from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
 from bidsapp_brainage.bids.citation import bibliography
+from bidsapp_brainage.bids.names import identity
 from bidsapp_brainage.interfaces.prediction import ModelInput, Predict
 from bidsapp_brainage.interfaces.quality import MeasureQuality
 from bidsapp_brainage.model.description import (
@@ -72,7 +73,7 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     predict = pe.Node(
         Predict(
             **network_inputs(scan, run_plan),
-            identity=identity(scan),
+            identity=identity(scan.entities),
             age_source=scan.age.source,
             truths=truths(scan, run_plan.card),
             label=scan.relative_path,
@@ -142,13 +143,6 @@ def network_inputs(scan: Scan, run_plan: RunPlan) -> dict[str, object]:
         "n_threads": compute.n_threads,
         "age": scan.age.value,
     }
-
-
-def identity(scan: Scan) -> dict[str, str]:
-    """Identifiers of a scan for its tables, with their BIDS prefixes."""
-    labels = dict(scan.entities)
-    columns = {"participant_id": "sub", "session_id": "ses", "run_id": "run"}
-    return {name: f"{key}-{labels[key]}" for name, key in columns.items() if key in labels}
 
 
 def truths(scan: Scan, card: ModelCard) -> dict[str, str]:

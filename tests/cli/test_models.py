@@ -58,6 +58,22 @@ def test_list_says_what_is_ready_and_what_must_be_fetched(tmp_path, capsys):
     assert "~11.8 MB" in rows["sfcnukb"]  # from the number of parameters
 
 
+def test_models_of_freesurfer_results_are_listed_and_shown(capsys):
+    assert main(["list"]) == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "linear (FreeSurfer)" in rows["fsridge"]
+    assert "6.70" in rows["fsridge"]
+    assert main(["list", "--json"]) == 0
+    sees = {row["name"]: row["sees"] for row in json.loads(capsys.readouterr().out)}
+    assert (sees["fsridge"], sees["sfcn2mm"]) == ("FreeSurfer", "image")
+    assert main(["show", "fsridge"]) == 0
+    assert "a ridge regression on regional morphometry" in capsys.readouterr().out
+    assert main(["verify", "fsridge"]) == 0
+    assert "fsridge: ok" in capsys.readouterr().out
+    assert main(["fetch", "fsridge"]) == 0
+    assert "nothing to fetch" in capsys.readouterr().out
+
+
 def test_list_as_json(capsys):
     assert main(["list", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}

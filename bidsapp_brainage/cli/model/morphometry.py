@@ -12,7 +12,6 @@ from bidsapp_brainage.errors import DataError, ExitCode, NoInputError, UsageErro
 
 if TYPE_CHECKING:
     from bidsapp_brainage.bids.collect import Scan
-    from bidsapp_brainage.morphometry.prediction import Predictor
     from bidsapp_brainage.morphometry.tables import Measures
 
 
@@ -21,6 +20,7 @@ def predict_table(options: argparse.Namespace) -> int:
     from bidsapp_brainage.bids.dataset import Origin, write_dataset_files
     from bidsapp_brainage.morphometry.card import find_card
     from bidsapp_brainage.morphometry.prediction import load_predictor
+    from bidsapp_brainage.running.freesurfer import write_prediction
 
     predictor = load_predictor(find_card(options.model))
     measures, failed = _measures(options)
@@ -28,7 +28,8 @@ def predict_table(options: argparse.Namespace) -> int:
     done = []
     for place, scan in zip(kept, scans, strict=True):
         try:
-            _predict_one(predictor, measures, place, scan, options.out)
+            values, software = measures.values.iloc[place], measures.software[place]
+            write_prediction(predictor, values, scan, options.out, software)
             done.append(scan)
         except DataError as error:
             failed.append(f"sub-{scan.subject}: {error}")
@@ -117,31 +118,6 @@ def _scans(options: argparse.Namespace, measures: Measures) -> tuple[list[Scan],
     if not scans:
         raise NoInputError(f"{options.inputs[0]} holds none of {', '.join(wanted)}.")
     return scans, kept
-
-
-def _predict_one(
-    predictor: Predictor, measures: Measures, place: int, scan: Scan, out: Path
-) -> None:
-    import pandas as pd
-
-    from bidsapp_brainage.bids.morphometry import write_answer
-    from bidsapp_brainage.model.prediction import prediction_row
-    from bidsapp_brainage.model.provenance import model_facts
-    from bidsapp_brainage.morphometry.prediction import predict
-
-    card = predictor.card
-    answer = predict(predictor, measures.values.iloc[place])
-    row = prediction_row(
-        answer.prediction,
-        card,
-        identity=dict(measures.people.iloc[place]),
-        chronological_age=scan.age.value,
-        age_source=scan.age.source,
-        bias_correction=card.bias_correction,
-        qc_flag="n/a",
-    )
-    tables = {"brainage": pd.DataFrame([row]), "morphometry": answer.regions}
-    write_answer(out, scan, model_facts(card), tables, measures.software[place])
 
 
 def _say_versions(measures: Measures) -> None:

@@ -18,6 +18,9 @@ from bidsapp_brainage.settings import all_options, in_flags
 
 if TYPE_CHECKING:
     from bidsapp_brainage.model.cards import ModelCard
+    from bidsapp_brainage.morphometry.card import MorphometryCard
+
+    Card = ModelCard | MorphometryCard
 
 _BAR_WIDTH = 28
 _BAR_INTERVAL_S = 0.2
@@ -77,9 +80,7 @@ def list_models(options: argparse.Namespace) -> int:
 
 def show_model(options: argparse.Namespace) -> int:
     """Print a card in readable form."""
-    from bidsapp_brainage.model.cards import find_card
-
-    card = find_card(options.name, options.models_dir)
+    card = _find(options.name, options.models_dir)
     if options.json:
         print(json.dumps(card.raw, indent=2, ensure_ascii=False))
         return 0
@@ -94,13 +95,17 @@ def show_model(options: argparse.Namespace) -> int:
 
 def fetch_models(options: argparse.Namespace) -> int:
     """Download the named models."""
-    from bidsapp_brainage.model.cards import fetched_folder, find_card
+    from bidsapp_brainage.model.cards import ModelCard, fetched_folder
     from bidsapp_brainage.model.weights.fetching import fetch
 
     folder = fetched_folder(options.models_dir)
     for name in options.names:
-        card = find_card(name, options.models_dir)
-        if all(weight.url is None for weight in card.weights) and _state(card) == "ready":
+        card = _find(name, options.models_dir)
+        if (
+            not isinstance(card, ModelCard)
+            or all(weight.url is None for weight in card.weights)
+            and _state(card) == "ready"
+        ):
             print(f"{name}: nothing to fetch, its weights came with it")
             continue
         print(f"{name}: licence: {card.licence}")
@@ -115,12 +120,11 @@ def fetch_models(options: argparse.Namespace) -> int:
 
 def verify_models(options: argparse.Namespace) -> int:
     """Hash weights; exits with the code of the first fault after all were looked at."""
-    from bidsapp_brainage.model.cards import find_card
     from bidsapp_brainage.model.weights.files import verify_weights
 
-    chosen: dict[str, ModelCard | BrainageError]
+    chosen: dict[str, Card | BrainageError]
     if options.names:
-        chosen = {name: find_card(name, options.models_dir) for name in options.names}
+        chosen = {name: _find(name, options.models_dir) for name in options.names}
     else:
         chosen = _all_cards(options.models_dir)
     code = 0
@@ -166,20 +170,31 @@ class _Bar:
             print(file=sys.stderr)
 
 
-def _all_cards(models_dir: Path | None) -> dict[str, ModelCard | BrainageError]:
-    """Every model by name: its card, or why the card cannot be used."""
-    from bidsapp_brainage.model.cards import find_card, list_cards
+def _find(name: str, models_dir: Path | None) -> Card:
+    """A card of a model of images, or of measures of FreeSurfer."""
+    from bidsapp_brainage.model.cards import find_card
+    from bidsapp_brainage.morphometry import card as morphometry
 
-    found: dict[str, ModelCard | BrainageError] = {}
-    for name in list_cards(models_dir):
+    if name in morphometry.list_cards():
+        return morphometry.load_card(morphometry.bundled_folder() / f"{name}.json")
+    return find_card(name, models_dir)
+
+
+def _all_cards(models_dir: Path | None) -> dict[str, Card | BrainageError]:
+    """Every model by name: its card, or why the card cannot be used."""
+    from bidsapp_brainage.model.cards import list_cards
+    from bidsapp_brainage.morphometry import card as morphometry
+
+    found: dict[str, Card | BrainageError] = {}
+    for name in [*list_cards(models_dir), *morphometry.list_cards()]:
         try:
-            found[name] = find_card(name, models_dir)
+            found[name] = _find(name, models_dir)
         except BrainageError as error:
             found[name] = error
     return found
 
 
-def _row(card: ModelCard) -> dict[str, Any]:
+def _row(card: Card) -> dict[str, Any]:
     from bidsapp_brainage.model.description import accuracy
 
     sizes = [weight.size for weight in card.weights]
@@ -191,6 +206,7 @@ def _row(card: ModelCard) -> dict[str, Any]:
         "name": card.name,
         "version": card.version,
         "architecture": card.architecture["id"],
+        "sees": _sees(card),
         "members": len(card.weights),
         "ages": list(card.age_range),
         "mae": mae,
@@ -204,13 +220,19 @@ def _row(card: ModelCard) -> dict[str, Any]:
     }
 
 
+def _sees(card: Card) -> str:
+    from bidsapp_brainage.morphometry.card import MorphometryCard
+
+    return "FreeSurfer" if isinstance(card, MorphometryCard) else "image"
+
+
 def _broken_row(name: str, error: BrainageError) -> dict[str, Any]:
     """Row of a card that cannot be used: its name, and the reason on one line."""
     reason = " ".join(in_flags(str(error)).split())
     return {"name": name, "state": f"broken: {reason}"}
 
 
-def _state(card: ModelCard) -> str:
+def _state(card: Card) -> str:
     from bidsapp_brainage.model.weights.files import weights_present
 
     if weights_present(card):
@@ -223,8 +245,9 @@ def _cell(row: dict[str, Any], column: str) -> str:
     value = row.get(column)
     if value is None:
         return "" if "architecture" not in row else "?"
-    if column == "architecture" and row["members"] > 1:
-        return f"{row['members']} x {value}"
+    if column == "architecture":
+        several = f"{row['members']} x " if row["members"] > 1 else ""
+        return several + value + (f" ({row['sees']})" if row["sees"] != "image" else "")
     if column == "ages":
         return f"{value[0]:g}-{value[1]:g}"
     if column == "mae":

@@ -42,7 +42,7 @@ from bidsapp_brainage.reports.individual.results import (
     read_subject,
 )
 from bidsapp_brainage.reports.individual.run_facts import RunFacts
-from bidsapp_brainage.reports.individual.segmentation_view import volume_summary
+from bidsapp_brainage.reports.individual.segmentation_view import measure_table, volume_summary
 from bidsapp_brainage.reports.ratings import rating_bar, rating_form
 from bidsapp_brainage.reports.verdicts.banner import banner
 from bidsapp_brainage.reports.viewers.scans import MARGIN_MM
@@ -266,6 +266,7 @@ def _model_context(
         "age_figure": figures.get(model.age_figure),
         "distribution": model.distribution is not None,
         "regions": regions,
+        "measures": measure_table(scan, model),
         "map_figures": [(card, figures.get(path)) for card, path in model.map_figures],
         "decision": checks.get("decision", row.get("qc_flag")),
         "quality_notices": wording.quality(checks or row),
