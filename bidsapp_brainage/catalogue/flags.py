@@ -263,6 +263,20 @@ QUALITY_CHECKS: tuple[QualityCheck, ...] = (
         "NaN or infinite voxels set to zero",
         "Convert the image from DICOM again.",
     ),
+    QualityCheck(
+        "sform_qform_mm",
+        "warn",
+        "sform and qform of the header disagree, the sform was used",
+        "Both codes and the distance stand in the table of image quality: see whether left, right "
+        "and size of the brain are as they should be, then make the two agree.",
+    ),
+    QualityCheck(
+        "n_orientations",
+        "warn",
+        "no sform and no qform in the header, left and right were assumed",
+        "Nothing tells left from right: convert the image from DICOM again, or do not interpret "
+        "single hemispheres.",
+    ),
 )
 
 

@@ -67,6 +67,14 @@ VOLUMES: tuple[Column, ...] = (
         "inside the skull.", minimum=0, maximum=1),
 )  # fmt: skip
 
+_FORMS = {
+    "0": "not set",
+    "1": "the scanner's coordinates",
+    "2": "aligned to another image",
+    "3": "Talairach's coordinates",
+    "4": "coordinates of MNI 152",
+    "5": "coordinates of another template",
+}
 _DECISIONS = {
     "pass": "nothing found",
     "warn": "look at the report before use",
@@ -210,6 +218,16 @@ QC: tuple[Column, ...] = (
         minimum=0),
     Column("resolution_mm", "Resolution", "Voxel size of the image as acquired along the three "
         "axes, largest first where one number is given.", units="mm"),
+    Column("sform_code", "Code of the sform", "Of the header of the image as it came.",
+        levels=_FORMS),
+    Column("qform_code", "Code of the qform", "Of the same header. It is used where the sform is "
+        "not set.", levels=_FORMS),
+    Column("n_orientations", "Orientations in the header", "How many of sform and qform can be "
+        "used. With none the voxel sizes alone are known, and the first axis is taken to run from "
+        "right to left.", minimum=0, maximum=2),
+    Column("sform_qform_mm", "Distance of sform and qform", "Largest distance between the places "
+        "that sform and qform give to a corner of the image; n/a unless both can be used. The "
+        "sform was used.", units="mm", minimum=0),
     Column("decision", "Decision", "Result of the quality checks.", levels=_DECISIONS),
     Column("decision_reason", "Reason", "Plain words for the decision; n/a if nothing was found."),
 )  # fmt: skip

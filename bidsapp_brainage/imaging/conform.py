@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TypedDict
 
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 from nibabel.orientations import aff2axcodes
+from nibabel.spatialimages import HeaderDataError
 
 from bidsapp_brainage.errors import DataError
 
@@ -20,7 +22,20 @@ BIAS_MM = 6.0  # resolution at which the bias field is estimated
 BIAS_LEVELS = 3
 
 
-class ImageFacts(TypedDict):
+class HeaderFacts(TypedDict):
+    """What the header says about where the voxels lie.
+
+    Codes are those of NIfTI, 0 for what is not set. `sform_qform_mm` is the largest distance
+    between the places that both give to a corner of the image; None unless both can be used.
+    """
+
+    sform_code: int
+    qform_code: int
+    n_orientations: int  # how many of both can be used
+    sform_qform_mm: float | None
+
+
+class ImageFacts(HeaderFacts):
     """What is known about the original image."""
 
     n_nan: int  # non-finite voxels
@@ -55,6 +70,7 @@ def conform_t1w(img: nib.Nifti1Image, name: str) -> tuple[nib.Nifti1Image, Image
         Several volumes, no spatial orientation, constant or mostly non-finite voxels, voxels
         larger than 5 mm or a field of view under 100 mm along any axis, or unreadable data.
     """
+    header = header_facts(img)
     img = _single_volume(img, name)
     orientation = _checked_orientation(img, name)
     data = _voxels(img, name)
@@ -76,9 +92,32 @@ def conform_t1w(img: nib.Nifti1Image, name: str) -> tuple[nib.Nifti1Image, Image
         "fov_mm": [float(round(z * n, 2)) for z, n in zip(zooms, canonical.shape, strict=True)],
         "orientation": orientation,
         "shape": [int(n) for n in img.shape],
+        **header,
     }
     voxels = np.maximum(np.asarray(canonical.dataobj, dtype=np.float32), 0)
     return nib.Nifti1Image(np.ascontiguousarray(voxels), canonical.affine), facts
+
+
+def header_facts(img: nib.Nifti1Image) -> HeaderFacts:
+    """Read both orientations of a header: sform (used where it is set) and qform."""
+    header = img.header
+    sform = header.get_sform(coded=True)[0]
+    try:
+        qform = header.get_qform(coded=True)[0]
+    except (ValueError, HeaderDataError):  # no rotation
+        qform = None
+    usable = [form for form in (sform, qform) if form is not None]
+    distance = None
+    if len(usable) == 2:
+        corners = np.array([*itertools.product(*((0, n - 1) for n in img.shape[:3]))])
+        sites = [nib.affines.apply_affine(form, corners) for form in usable]
+        distance = round(float(np.linalg.norm(sites[0] - sites[1], axis=1).max()), 3)
+    return {
+        "sform_code": int(header["sform_code"]),
+        "qform_code": int(header["qform_code"]),
+        "n_orientations": len(usable),
+        "sform_qform_mm": distance,
+    }
 
 
 def correct_bias_field(img: nib.Nifti1Image, *, iterations: int = 30) -> nib.Nifti1Image:

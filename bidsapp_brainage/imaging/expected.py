@@ -27,6 +27,8 @@ WARN: Mapping[str, Limits] = MappingProxyType(
         "fov_clipped_fraction": (None, 0.02),
         "resolution_mm": (None, 3.0),
         "n_nan": (None, 0),
+        "n_orientations": (1, None),
+        "sform_qform_mm": (None, 1.0),
     }
 )
 #: Beyond these they fail.

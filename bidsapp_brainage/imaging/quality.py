@@ -73,6 +73,10 @@ def quality_metrics(
         "edge_contact": _edge_contact(inside),
         "n_nan": facts["n_nan"],
         "resolution_mm": max(facts["resolution_mm"]),
+        "sform_code": facts["sform_code"],
+        "qform_code": facts["qform_code"],
+        "n_orientations": facts["n_orientations"],
+        "sform_qform_mm": facts["sform_qform_mm"],
     }
     row["decision"], row["decision_reason"] = decide(row)
     return row

@@ -8,7 +8,7 @@ import pytest
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.imaging import network_input, quality, skullstrip
-from bidsapp_brainage.imaging.conform import correct_bias_field
+from bidsapp_brainage.imaging.conform import correct_bias_field, header_facts
 from bidsapp_brainage.imaging.transforms import inverse_transform
 
 SPEC = {
@@ -27,6 +27,8 @@ GOOD = {
     "fov_clipped_fraction": 0.0,
     "resolution_mm": 1.0,
     "n_nan": 0,
+    "n_orientations": 2,
+    "sform_qform_mm": 0.0,
     "dice_mask_segmentation": 0.97,
     "tissues_found": 3,
     "mask_edge_mm": None,
@@ -116,6 +118,9 @@ def test_stripped_and_whole_heads_look_alike_to_the_network(head, template_mask)
         ({"fov_clipped_fraction": 0.1}, "warn", "cut by the field of view"),
         ({"resolution_mm": 4.0}, "warn", "coarse"),
         ({"n_nan": 5}, "warn", "NaN"),
+        ({"sform_qform_mm": 20.0}, "warn", "the sform was used"),
+        ({"sform_qform_mm": None, "n_orientations": 1}, "pass", "n/a"),
+        ({"sform_qform_mm": None, "n_orientations": 0}, "warn", "left and right were assumed"),
     ],
 )
 def test_decisions(change: dict, decision: str, words: str) -> None:
@@ -125,7 +130,7 @@ def test_decisions(change: dict, decision: str, words: str) -> None:
 
 
 def test_every_metric_is_there(head, template_mask) -> None:
-    facts = {"n_nan": 0, "resolution_mm": [2.0, 2.0, 2.0]}
+    facts = {"n_nan": 0, "resolution_mm": [2.0, 2.0, 2.0], **header_facts(head)}
     registration = {key: GOOD.get(key, 1.2) for key in quality._REGISTRATION_KEYS}
     raw = nib.Nifti1Image(head.get_fdata() * 1.1, head.affine)
     row = quality.quality_metrics(raw, head, template_mask, facts, registration)

@@ -79,3 +79,51 @@ def test_an_image_without_orientation_is_refused() -> None:
     img = nib.Nifti1Image(RNG.uniform(0, 1, (40, 40, 40)), None, header)
     with pytest.raises(DataError, match="no usable orientation"):
         conform_t1w(img, "x")
+
+
+def with_forms(sform: np.ndarray | None, qform: np.ndarray | None) -> nib.Nifti1Image:
+    """A 4D image with one volume whose header has these orientations, with codes 2 and 1."""
+    made = nib.Nifti1Image(RNG.uniform(0, 1, (40, 40, 40, 1)), None)
+    made.header.set_zooms((4.0, 4.0, 4.0, 1.0))
+    made.header.set_sform(sform, 0 if sform is None else 2)
+    made.header.set_qform(qform, 0 if qform is None else 1)
+    return nib.Nifti1Image.from_bytes(made.to_bytes())
+
+
+AHEAD, SHIFTED = np.diag([4.0, 4, 4, 1]), np.diag([4.0, 4, 4, 1])
+SHIFTED[:3, 3] = (3, 0, 4)
+TURNED = np.diag([-4.0, 4, 4, 1])
+
+
+@pytest.mark.parametrize(
+    ("sform", "qform", "codes", "count", "distance", "used"),
+    [
+        (AHEAD, AHEAD, (2, 1), 2, 0.0, "RAS"),
+        (SHIFTED, AHEAD, (2, 1), 2, 5.0, "RAS"),
+        (TURNED, AHEAD, (2, 1), 2, 312.0, "LAS"),
+        (AHEAD, TURNED, (2, 1), 2, 312.0, "RAS"),
+        (None, TURNED, (0, 1), 1, None, "LAS"),
+        (AHEAD, None, (2, 0), 1, None, "RAS"),
+        (None, None, (0, 0), 0, None, "LAS"),
+    ],
+)
+def test_both_orientations_of_the_header_are_told_and_the_sform_is_used(
+    sform: np.ndarray | None,
+    qform: np.ndarray | None,
+    codes: tuple[int, int],
+    count: int,
+    distance: float | None,
+    used: str,
+) -> None:
+    _, facts = conform_t1w(with_forms(sform, qform), "x")
+    assert (facts["sform_code"], facts["qform_code"]) == codes
+    assert facts["n_orientations"] == count
+    assert facts["sform_qform_mm"] == (None if distance is None else pytest.approx(distance))
+    assert facts["orientation"] == used
+
+
+def test_a_qform_that_is_no_rotation_is_not_used() -> None:
+    made = with_forms(AHEAD, AHEAD)
+    made.header["quatern_b"] = made.header["quatern_c"] = made.header["quatern_d"] = 2.0
+    facts = conform_t1w(made, "x")[1]
+    assert (facts["qform_code"], facts["n_orientations"]) == (1, 1)

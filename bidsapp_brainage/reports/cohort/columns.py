@@ -11,7 +11,9 @@ from bidsapp_brainage.catalogue.lookup import output
 from bidsapp_brainage.imaging.expected import VOLUME_LIMITS
 
 Kind = Literal["text", "number", "level", "words"]
-_NO_METRICS = frozenset({"decision", "decision_reason", *VOLUME_LIMITS})
+_NO_METRICS = frozenset(
+    {"decision", "decision_reason", *VOLUME_LIMITS, "sform_code", "qform_code", "n_orientations"}
+)
 
 
 @dataclass(frozen=True)
