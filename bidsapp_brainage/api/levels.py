@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from bidsapp_brainage.api.loose import (
 from bidsapp_brainage.api.results import BrainAge, failure_of, read
 from bidsapp_brainage.bids.ages import MAX_AGE_YEARS, parse_sex
 from bidsapp_brainage.errors import BrainageError, NoInputError, UsageError
-from bidsapp_brainage.settings import all_options
+from bidsapp_brainage.settings import all_options, is_remote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -253,6 +254,15 @@ def _check_person(age: float | None, sex: str | None) -> None:
         raise UsageError(f"sex {sex}: give F, M or O.")
 
 
+def _scratch_place(output_dir: Path) -> Path:
+    """Where links to the images may lie so that other machines see them: beside the output.
+
+    They have temporary folders of their own.
+    """
+    beside = output_dir.parent
+    return beside if os.access(beside, os.W_OK) else output_dir
+
+
 def _predict(
     paths: Sequence[Path],
     people: People | None,
@@ -264,7 +274,8 @@ def _predict(
     chosen = checked(options, options_of_images())
     folder = Path(output_dir).expanduser().absolute()
     images = label_images(paths, folder)
-    with tempfile.TemporaryDirectory(prefix="brainage-") as scratch:
+    place = _scratch_place(folder) if is_remote(str(chosen.get("cluster", ""))) else None
+    with tempfile.TemporaryDirectory(prefix="brainage-", dir=place) as scratch:
         raw, work = Path(scratch) / "raw", Path(scratch) / "work"
         lay_out(raw, images, people)
         given = {"work_dir": work, **chosen, "skip_bids_validation": True}  # it is our own

@@ -24,7 +24,7 @@ _CITED = re.compile(r"@([a-z][\w-]*)")
 _CITATION = re.compile(r"\[@[^\]]+\]|(?<![\w.])@[a-z][\w-]*")
 _INLINE = re.compile(
     r"(?P<code>`[^`]+`)|(?P<bold>\*\*[^*]+\*\*)|(?P<italic>\*[^*]+\*)"
-    r"|(?P<link>\[[^\]]+\]\([^)\s]+\))|(?P<cite>\[@[^\]]+\]|(?<![\w.])@[a-z][\w-]*)"
+    r"|(?P<link>\[[^\]]+\]\(https?://[^)\s]+\))|(?P<cite>\[@[^\]]+\]|(?<![\w.])@[a-z][\w-]*)"
 )
 _ACCENTS = {
     r"{\'a}": "á",

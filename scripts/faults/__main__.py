@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from types import MappingProxyType
 
-from scripts.faults import disks, killing, meddling, page
+from scripts.faults import disks, killing, limits, meddling, page
 from scripts.faults.lab import Lab
 from scripts.faults.small import write_study
 
@@ -21,7 +21,10 @@ FAULTS = MappingProxyType(
             killing.everything,
             killing.front_alone,
             killing.one_worker,
+            killing.registration,
             meddling.memory,
+            limits.control_group,
+            limits.clock,
             disks.output,
             disks.work,
             meddling.same_people,

@@ -101,6 +101,37 @@ def one_worker(lab: Lab) -> Row:
     )
 
 
+def registration(lab: Lab) -> Row:
+    """Kill everything while an image is registered, affinely and then nonlinearly."""
+    out, work = lab.folders("registration")
+    command = lab.command(out, work, registered=False)
+    caught = []
+    for node in ("affine", "warp"):
+        run = lab.start(command)
+        caught.append(run.wait_for(lambda node=node: _is_busy(work, node)))
+        run.kill()
+    codes = [lab.start(command).end()]
+    wrong = lab.differences(out, reference=lab.given)
+    wrong = [name for name in wrong if name != "dataset_description.json"]
+    shutil.rmtree(out.parent, ignore_errors=True)
+    return Row(
+        "SIGKILL while an image is registered",
+        "everything, in the affine registration and, after the same command, in the nonlinear one; "
+        "then the same command again; registrations are those of the runs",
+        f"{len(wrong)} files with other bytes than those of an undisturbed run at the end (but for "
+        "links between the folders in dataset_description.json)",
+        ", ".join(map(str, codes)),
+        "",
+        caught == [True, True] and codes == [0] and not wrong,
+    )
+
+
+def _is_busy(work: Path, node: str) -> bool:
+    """Whether a node has begun for a scan, and has no result yet."""
+    folders = [path.parent for path in work.glob(f"**/{node}/_node.pklz")]
+    return any(not any(folder.glob("result_*.pklz")) for folder in folders)
+
+
 def _workers(run: Run) -> list[psutil.Process]:
     """Processes that do a step: those that the server of processes has forked."""
     family = run.family()

@@ -116,10 +116,16 @@ class Lab:
         return self.root / name / "out", self.root / name / "work"
 
     def command(
-        self, out: Path, work: Path, *options: str, level: str = "participant"
+        self,
+        out: Path,
+        work: Path,
+        *options: str,
+        level: str = "participant",
+        registered: bool = True,
     ) -> list[str]:
-        """The command line of the cheapest run: registrations come from an earlier one."""
-        given = ["-d", f"small={self.given}"] if self.given.is_dir() and level != "group" else []
+        """The command line of the cheapest run: registrations come from an earlier one, if any."""
+        known = registered and self.given.is_dir()
+        given = ["-d", f"small={self.given}"] if known and level != "group" else []
         own = ["--model", "tiny", "--models-dir", str(self.root / "models"), "--level", "minimal"]
         return [
             *(sys.executable, "-m", "bidsapp_brainage", str(self.bids), str(out), level),
@@ -155,12 +161,15 @@ class Lab:
         run.end()
         return self.start(command)
 
-    def differences(self, out: Path, *, whole: bool = True) -> list[str]:
+    def differences(
+        self, out: Path, *, whole: bool = True, reference: Path | None = None
+    ) -> list[str]:
         """Files that are not as in the undisturbed run: other bytes, too many or (`whole`) missing.
 
-        Pages and logs, which tell of a run, must only be complete.
+        Pages and logs, which tell of a run, must only be complete. Another `reference` is another
+        undisturbed run.
         """
-        reference, _ = self.folders("reference")
+        reference = reference or self.folders("reference")[0]
         wanted, found = (set(_files(folder)) for folder in (reference, out))
         pages = {name for name in found if name.endswith(".html")}
         wanted, found = (set(filterfalse(_OF_A_RUN.search, names)) for names in (wanted, found))

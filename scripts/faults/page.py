@@ -116,17 +116,35 @@ TESTED = (
         "tests/reports/test_group.py::test_free_text_of_the_group_tables_is_escaped",
     ),
     ("HTML in free text: page of all scans", "escaped", "tests/reports/test_cohort.py"),
+    (
+        "HTML in free text: page of runs",
+        "escaped",
+        "tests/reports/test_runs_page.py::test_free_text_is_escaped",
+    ),
+    (
+        "HTML and links to programs in free text: methods text",
+        "escaped; only links to the web are links",
+        "tests/bids/test_dataset.py::test_free_text_of_the_methods_is_no_html_and_no_program",
+    ),
+    (
+        "sform and qform that disagree, or are both missing",
+        "the sform is used where it is set, then the qform, then voxel sizes alone; the quality "
+        "checks warn with both codes and the distance",
+        "tests/imaging/test_conform.py"
+        "::test_both_orientations_of_the_header_are_told_and_the_sform_is_used",
+    ),
+    (
+        "A run whose clock went back, so that it ends before it begins",
+        "no duration is told",
+        "tests/reports/test_runs_page.py::test_a_clock_that_went_back_gives_no_duration",
+    ),
 )
 
 #: What nobody has tried yet.
 UNTRIED = (
-    "a memory limit by cgroup, where the system itself chooses what to kill (a killed worker is "
-    "tried)",
-    "SIGKILL while an image is registered (registrations of the runs above come from derivatives)",
-    "sform and qform that disagree, or are both missing: the app takes what nibabel takes (sform "
-    "first, else voxel sizes with left on the right) and does not warn",
-    "a clock that goes back in mid-run (times serve display only)",
-    "HTML in free text of the page of runs",
+    "the clock of the whole system set back, that of file systems included: finished stages may be "
+    "told as of an earlier run, and of two runs the one with the later date counts as the newer",
+    "a memory limit by a cgroup of version 2",
 )
 
 

@@ -55,6 +55,19 @@ def test_of_several_images_the_others_go_on(run, scans: Path, tmp_path: Path) ->
     assert found.table()[["file", "gap"]].to_numpy().tolist() == [["good.nii.gz", 3.5]]
 
 
+@pytest.mark.parametrize(("cluster", "beside"), [("slurm", True), ("local", False)])
+def test_links_lie_where_other_machines_see_them(
+    run, scans: Path, tmp_path: Path, cluster: str, beside: bool
+) -> None:
+    out = tmp_path / "deep" / "out"
+    ba.predict(scans / "good.nii.gz", output_dir=out, cluster=cluster)
+    ((_, options),) = run.asked
+    scratch = options["work_dir"].parent
+    assert (scratch.parent == out.parent) == beside
+    assert not scratch.exists()
+    assert list(out.parent.iterdir()) == [out]
+
+
 def test_what_failed_now_is_not_answered_by_an_earlier_run(run, scans, tmp_path) -> None:
     out = tmp_path / "out"
     for _ in range(2):

@@ -148,6 +148,12 @@ def test_citation_as_html_is_escaped():
     assert '5 % &lt; <a href="https://b.c">a</a>' in text
 
 
+def test_free_text_of_the_methods_is_no_html_and_no_program():
+    evil = "<img src=x onerror=alert(1)> [click](javascript:alert) *<b>* `<i>` [@<script>]"
+    text = render_html(evil)
+    assert not any(tag in text for tag in ("<img", "<b>", "<i>", "<script", "<a "))
+
+
 def test_citation_as_latex():
     text = render_latex(TEXT)
     assert r"\emph{old} \& \texttt{x\_y} \citep{sfcn,n4}" in text

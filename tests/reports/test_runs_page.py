@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 
+from bidsapp_brainage.bids.run_records import run_folder
+from bidsapp_brainage.io import write_text
 from bidsapp_brainage.reports.runs.page import SECTIONS, write_runs_page
 from bidsapp_brainage.reports.runs.summary import summarise_runs
 from tests.run_logs import write_run
@@ -91,8 +95,24 @@ def test_without_any_log(tmp_path: Path) -> None:
 
 def test_free_text_is_escaped(tmp_path: Path) -> None:
     evil = "<img src=x onerror=alert(1)>"
-    write_run(tmp_path, 1, "sub-01", subject="", failed=evil, Warnings=[evil])
-    write_run(tmp_path, 1, "sub-01", failed=evil)
+    failures = [{"Scan": f"{evil}scan", "Step": f"{evil}step", "Reason": f"{evil}reason"}]
+    versions = {f"{evil}library": f"{evil}version"}
+    told = {"Failures": failures, "Warnings": [f"{evil}warning"], "Versions": versions}
+    for subject in ("", "01"):
+        write_run(tmp_path, 1, f"sub-01{evil}", subject=subject, **told)
+    settings = run_folder(tmp_path, "20260101-010000_x") / "app.toml"
+    run = {"app_version": f"{evil}app", "command_line": f"{evil}command"}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in run.items()]
+    write_text(settings, "\n".join(["[run]", *lines, 'analysis_level = ["participant"]']))
     page = write_runs_page(tmp_path).read_text()
     assert "<img" not in page
-    assert "&lt;img" in page
+    words = "scan", "step", "reason", "library", "version", "warning", "app", "command"
+    escaped = str(escape(evil))
+    assert [word for word in words if f"{escaped}{word}" not in page] == []
+
+
+def test_a_clock_that_went_back_gives_no_duration(tmp_path: Path) -> None:
+    write_run(tmp_path, 3, "sub-01", subject="", Ended="2026-01-01T02:10:00Z")
+    write_run(tmp_path, 3, "sub-01", Ended="2026-01-01T02:10:00Z")
+    (run,) = summarise_runs(tmp_path).runs
+    assert run.wall_s is None

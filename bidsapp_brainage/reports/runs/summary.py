@@ -33,9 +33,9 @@ class WholeRun:
 
     @property
     def wall_s(self) -> float | None:
-        """Seconds from beginning to end; None where one of them is not known."""
+        """Seconds from beginning to end; None where one is not known, or the clock went back."""
         start, end = (_seconds(moment) for moment in (self.record.started, self.record.ended))
-        return None if start is None or end is None else end - start
+        return None if start is None or end is None or end < start else end - start
 
     @property
     def cpu_s(self) -> float | None:
