@@ -12,6 +12,7 @@ from bidsapp_brainage import errors
 from bidsapp_brainage.api.app import checked, run_app
 from bidsapp_brainage.api.loose import read_files
 from bidsapp_brainage.bids.derivatives import Entities, Reports, TableFile, scan_name
+from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.errors import BrainageError, NoInputError
 from bidsapp_brainage.settings import all_options
 
@@ -41,8 +42,8 @@ class BrainAge:
         Name of the image as it was given; empty for images of a BIDS dataset.
     model : str
         Name of the model.
-    predicted_age : float
-        Years.
+    predicted_age : float or None
+        Years; None of a model that predicts no age.
     interval : (float, float) or None
         Ends of the 95 % interval in years; None if the model has none.
     age : float or None
@@ -54,6 +55,11 @@ class BrainAge:
         Whether the number can be used: ``level``, ``summary``, ``advice`` and all ``reasons``.
     row : mapping of str to object
         All columns of ``*_brainage.tsv``.
+    predictions : pandas.DataFrame
+        Everything that the model predicts, as in ``*_predictions.tsv``: a row for each number and
+        one for each class, with ``target``, ``class``, ``value`` (of classes their probability),
+        ``unit``, ``ci95_lower``, ``ci95_upper``, ``true_value`` and more. Of a model that predicts
+        an age and nothing else it is one row.
     output_dir : Path
         Where all files lie.
     """
@@ -61,13 +67,14 @@ class BrainAge:
     label: str
     file: str
     model: str
-    predicted_age: float
+    predicted_age: float | None
     interval: tuple[float, float] | None
     age: float | None
     gap: float | None
     gap_corrected: float | None
     verdict: Verdict = field(repr=False)
     row: Mapping[str, object] = field(repr=False)
+    predictions: pd.DataFrame = field(repr=False)
     output_dir: Path = field(repr=False)
     _entities: Entities = field(repr=False)
     _options: Mapping[str, Any] = field(repr=False, default_factory=dict)
@@ -139,10 +146,17 @@ class BrainAge:
         -------
         matplotlib.figure.Figure
             As in the report; ``.savefig("age.png")`` keeps it.
+
+        Raises
+        ------
+        NoInputError
+            The model predicts no age.
         """
         from bidsapp_brainage.model.provenance import TrainingCohort
         from bidsapp_brainage.reports.figures.age import draw_age_distribution
 
+        if self.predicted_age is None:
+            raise NoInputError(f"{self.model} predicts no age to draw: see `predictions`.")
         _, result = self._stored()
         table, bins = _prediction(result), result.distribution
         cohort = TrainingCohort.from_model(table.sidecar.get("Model"))
@@ -195,7 +209,7 @@ def read(
     Returns
     -------
     tuple of BrainAge
-        In the order of their labels; none for scans without an age.
+        In the order of their labels; none for scans without a prediction.
     """
     from bidsapp_brainage.bids.derivatives import tried_participants
 
@@ -236,15 +250,15 @@ def failure_of(output_dir: Path, entities: Entities, name: str) -> BrainageError
 
 
 def _stored(output_dir: Path, subject: str) -> list[tuple[ScanResult, PredictionResult]]:
-    """Scans of a participant with a predicted age."""
+    """Scans of a participant with a prediction."""
     from bidsapp_brainage.reports.individual.results import read_subject
 
     scans = read_subject(output_dir, subject).scans
-    return [(scan, result) for scan in scans for result in scan.models if _has_age(result)]
+    return [(scan, result) for scan in scans for result in scan.models if _is_there(result)]
 
 
-def _has_age(result: PredictionResult) -> bool:
-    return _number(_row(result).get("predicted_age")) is not None
+def _is_there(result: PredictionResult) -> bool:
+    return _number(_row(result).get("predicted_age")) is not None or result.answers is not None
 
 
 def _row(result: PredictionResult) -> Mapping[str, object]:
@@ -269,7 +283,6 @@ def _value(
     predicted, low, high = (
         _number(row.get(name)) for name in ("predicted_age", "ci95_lower", "ci95_upper")
     )
-    assert predicted is not None
     return BrainAge(
         label=scan.label,
         file=file,
@@ -281,10 +294,23 @@ def _value(
         gap_corrected=_number(row.get("gap_corrected")),
         verdict=verdict_of(scan, result),
         row=row,
+        predictions=_predictions(result, row),
         output_dir=output_dir,
         _entities=scan.entities,
         _options=options,
     )
+
+
+def _predictions(result: PredictionResult, row: Mapping[str, object]) -> pd.DataFrame:
+    """Rows of all targets; that of the age where the model predicts nothing else."""
+    import pandas as pd
+
+    if result.answers is not None and result.answers.rows is not None:
+        return result.answers.rows
+    told = {name: row.get(name) for name in ("model", "member_sd", "ci95_lower", "ci95_upper")}
+    told |= {"target": "age", "value": row.get("predicted_age"), "unit": "year"}
+    told |= {"true_value": row.get("chronological_age"), "explained": True}
+    return pd.DataFrame([told]).reindex(columns=columns_of("predictions")[3:])
 
 
 def _number(value: object) -> float | None:

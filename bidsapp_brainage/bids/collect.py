@@ -15,9 +15,11 @@ from bidsapp_brainage.bids.dataset import holds_loose_images
 from bidsapp_brainage.bids.input.annex import fetch, is_elsewhere
 from bidsapp_brainage.bids.input.images import find_images, shorten, wanted_participants
 from bidsapp_brainage.bids.names import scan_entities
+from bidsapp_brainage.catalogue.quantity import AGE
 from bidsapp_brainage.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from bidsapp_brainage.model.outputs import Head
     from bidsapp_brainage.settings import Selection
 
 
@@ -103,6 +105,35 @@ def collect_scans(bids_dir: Path, selection: Selection) -> tuple[list[Scan], lis
     messages += [message for path in paths for message in _broken(path)]
     messages += _age_messages(scans, bids_dir)
     return scans, messages
+
+
+def target_messages(scans: Sequence[Scan], heads: Sequence[Head]) -> list[str]:
+    """What the tables do not tell of the targets of a model but for the age, one line each.
+
+    Predictions are made all the same; the group level leaves these people out of their scores.
+    """
+    messages = []
+    for head in (head for head in heads if head.name != AGE):
+        told = {scan.label: dict(scan.facts).get(head.name) for scan in scans}
+        unknown = [label for label, value in told.items() if value is None]
+        if len(unknown) == len(scans):
+            messages.append(
+                f"participants.tsv tells {head.name} of nobody: it is predicted, but cannot be "
+                f"compared with anything. Add a column {head.name} to score it."
+            )
+        elif unknown:
+            messages.append(f"participants.tsv does not tell {head.name} of {shorten(unknown)}.")
+        strange = {
+            value: label
+            for label, value in told.items()
+            if head.classes and value is not None and value not in head.classes
+        }
+        messages += [
+            f"participants.tsv says {head.name} {value} of {label}, which the model does not know: "
+            f"its classes are {', '.join(head.classes)}. Use the same words to score it."
+            for value, label in strange.items()
+        ]
+    return messages
 
 
 def without_scans(labels: Sequence[str], scans: Sequence[Scan]) -> list[str]:

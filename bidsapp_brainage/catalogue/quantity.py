@@ -45,6 +45,11 @@ class Quantity:
         return f"probability of {self.target} {self.label}" if self.label else self.target
 
     @property
+    def title(self) -> str:
+        """Words for titles of pages, before "of"."""
+        return "Brain age" if self.is_age else f"Predicted {self.noun}"
+
+    @property
     def units(self) -> str:
         """Words for differences of it."""
         if self.is_age:
@@ -62,8 +67,10 @@ class Quantity:
         """A text that speaks of the predicted age, for this quantity."""
         if self.is_age:
             return text
+        # a class may be called as it likes, and a backslash means something to re.sub
+        noun, units = (word.replace("\\", r"\\") for word in (self.noun, self.units))
         for pattern, words in _WORDS:
-            text = re.sub(pattern, words.format(noun=self.noun, units=self.units), text)
+            text = re.sub(pattern, words.format(noun=noun, units=units), text)
         return text
 
     def described(self, column: Column) -> Column:
@@ -91,8 +98,19 @@ class Quantity:
         return cls(*(str(told.get(name, "")) for name in ("Target", "Class", "Unit")))
 
 
-#: Words about an age, and what stands for them; the first that match are replaced first.
+AN_AGE = Quantity()
+
+#: Words about an age, and what stands for them; the first that match are replaced first. What is
+#: emphasised on a page may stand in an element.
 _WORDS = (
-    (r"\b([Pp])redicted age\b", "\\1redicted {noun}"),
+    (r"\b([Pp])redicted age\b", r"\1redicted {noun}"),
+    (r"\b([Aa])ge predicted again\b", "{noun} predicted again"),
+    (r"\bthe age falls\b", "it falls"),
+    (r"\bage of this one\b", "{noun} of this one"),
+    (r"\bchange of (the )?age\b", "change of the {noun}"),
+    (r"\blook(s?)\s+(<span[^>]*>)?older\b", r"score\1 \2higher"),
+    (r"\blook(s?)\s+(<span[^>]*>)?younger\b", r"score\1 \2lower"),
+    (r"\bblue( ones|:) younger\b", r"blue\1 lower"),
+    (r"\byears/ml\b", "{units} per ml"),
     (r"\byears\b", "{units}"),
 )

@@ -15,12 +15,14 @@ from bidsapp_brainage.api.levels import (
     predict,
     predict_all,
 )
+from bidsapp_brainage.catalogue.quantity import AGE
 from bidsapp_brainage.cli.logs import LOGGER_NAME, configure_logging
 from bidsapp_brainage.cli.parser import PROGRAM, Parser, add_options, exit_codes
 from bidsapp_brainage.cli.signals import Terminated, sigterm_raises
 from bidsapp_brainage.cli.surroundings import settle
 from bidsapp_brainage.errors import BrainageError, ExitCode, UsageError
 from bidsapp_brainage.io import is_disk_full
+from bidsapp_brainage.reports.codes import targets_text
 from bidsapp_brainage.settings import AnalysisLevel
 
 LOGGER = logging.getLogger(LOGGER_NAME)
@@ -126,10 +128,16 @@ def _predict(options: dict[str, Any]) -> BrainAges:
 
 def _show(found: BrainAges) -> None:
     """Print a table for people and for programs."""
-    print("file\tpredicted_age\tci95_lower\tci95_upper\tgap\tverdict\treport")
+    several = any(set(each.predictions["target"]) != {AGE} for each in found.results)
+    more = "\tpredictions" if several else ""
+    print(f"file\tpredicted_age\tci95_lower\tci95_upper\tgap\tverdict\treport{more}")
     for each in found.results:
         low, high = each.interval or (None, None)
         cells = (each.file, each.predicted_age, low, high, each.gap, each.verdict.level)
-        print(*("n/a" if cell is None else cell for cell in cells), each.report(), sep="\t")
+        told = [
+            each.report(),
+            *([targets_text(each.predictions.to_dict("records"))] if several else []),
+        ]
+        print(*("n/a" if cell is None else cell for cell in cells), *told, sep="\t")
     for error in found.failed.values():
         LOGGER.error("%s", error)

@@ -47,7 +47,7 @@ class Answer:
     Attributes
     ----------
     age : float
-        Predicted age, years.
+        Predicted age, years; of a model that predicts no age, what it gives instead.
     interval : tuple of float or None
         95 % interval, years; None where the card has no calibration.
     regions : tuple of str

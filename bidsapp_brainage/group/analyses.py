@@ -99,6 +99,11 @@ class Sample:
     by_rating: Mapping[int, Sample] = field(default_factory=dict)
 
     @property
+    def predicts_age(self) -> bool:
+        """Whether the model predicts an age."""
+        return predictions.predict_ages(self.scans)
+
+    @property
     def flagged(self) -> frozenset[str]:
         """Names of flagged scans."""
         return frozenset(self.scans.loc[self.scans["flagged"], "scan"])
@@ -108,11 +113,13 @@ class Sample:
 class OfSample:
     """An analysis of the whole sample; it may read the tables made before it.
 
-    ``outputs`` are keys of cards in the catalogue.
+    ``outputs`` are keys of cards in the catalogue. Those `of_ages` are made of models only that
+    predict an age.
     """
 
     outputs: tuple[str, ...]
     run: Callable[[Sample, Tables], Findings]
+    of_ages: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,7 @@ class OfAtlas:
 
     outputs: tuple[str, ...]
     run: Callable[[Sample, AtlasSample, Tables], Findings]
+    of_ages: bool = False
 
 
 #: Each analysis by itself takes frames and explicit parameters; here stands what it is given.
@@ -163,23 +171,35 @@ ANALYSES: tuple[OfSample | OfAtlas, ...] = (
             s.study.bias_correction,
             s.calibration.table if s.calibration else None,
         ),
+        of_ages=True,
     ),
-    OfSample(
-        ("gapmodel",),
-        lambda s, _: _gap_model(s),
-    ),
+    OfSample(("gapmodel",), lambda s, _: _gap_model(s), of_ages=True),
     OfSample(
         ("factors",),
         lambda s, _: predictions.factors(s.people, _gap_design(s), s.study.factors),
+        of_ages=True,
     ),
     OfSample(
         ("grouppairs", "groupseparation", "grouproc"),
         lambda s, _: predictions.groups(s.people, _gap_design(s), n_boot=s.n_boot, seed=s.seed),
+        of_ages=True,
     ),
     OfSample(
-        ("reliability", "change"), lambda s, _: repeats.reliability_and_change(s.scans, s.repeats)
+        ("reliability", "change"),
+        lambda s, _: repeats.reliability_and_change(s.scans, s.repeats),
+        of_ages=True,
     ),
-    OfSample(("pace", "pacepower"), lambda s, _: repeats.pace(s.scans, s.study.columns.reference)),
+    OfSample(
+        ("pace", "pacepower"),
+        lambda s, _: repeats.pace(s.scans, s.study.columns.reference),
+        of_ages=True,
+    ),
+    OfSample(
+        ("group_predictions", "targets", "confusion"),
+        lambda s, _: predictions.targets(
+            s.model.frames["predictions"], n_boot=s.n_boot, seed=s.seed
+        ),
+    ),
     OfAtlas(
         ("occlusionstats",),
         lambda s, a, _: contributions.mean_contributions(
@@ -226,6 +246,7 @@ ANALYSES: tuple[OfSample | OfAtlas, ...] = (
             a.levels,
             s.people["age"],
         ),
+        of_ages=True,
     ),
     OfSample(("metrics",), lambda s, _: predictions.metrics(s.scans, n_boot=s.n_boot, seed=s.seed)),
     OfSample(
@@ -293,6 +314,8 @@ def summarise(
     notes_of_atlas: tuple[list[Note], ...] = tuple([] for _ in prepared.atlases)
     notes_of_sample: list[Note] = []
     for analysis in ANALYSES:
+        if analysis.of_ages and not prepared.predicts_age:
+            continue
         if isinstance(analysis, OfSample):
             merged = [(tables, notes_of_sample, analysis.run(prepared, tables))]
         else:
@@ -311,10 +334,15 @@ def prepare(
     """Everything that several analyses need, and notes about what the sample does not support."""
     columns = study.columns
     scans = sample.scan_table(model.brainage, participants, columns)
-    kfold, kfold_notes = kfold_correction(scans, sample.in_reference_group(scans, columns))
+    of_ages = predictions.predict_ages(scans)
+    kfold, kfold_notes = (
+        kfold_correction(scans, sample.in_reference_group(scans, columns))
+        if of_ages
+        else (None, [])
+    )
     if kfold is not None:
         scans["gap_kfold"] = kfold.gap
-    calibration = _calibration(scans, study)
+    calibration = _calibration(scans, study) if of_ages else None
     if calibration is not None:
         scans = scans.join(calibration.values)
     people = sample.person_table(calibrated(scans), model.qc, columns.covariates)

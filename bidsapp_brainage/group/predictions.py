@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 
 from bidsapp_brainage.catalogue.lookup import columns_of
+from bidsapp_brainage.catalogue.quantity import AGE
 from bidsapp_brainage.group.calibration import CALIBRATED, calibrated, is_calibrated
 from bidsapp_brainage.group.notes import Findings, findings, notes_of
 from bidsapp_brainage.group.sample import subsets
 from bidsapp_brainage.model.bias_correction import BiasCorrection
 from bidsapp_brainage.stats import accuracy, linear
 from bidsapp_brainage.stats.accuracy import Accuracy
+from bidsapp_brainage.stats.classes import class_scores, confusion
 from bidsapp_brainage.stats.clinical.factors import screen
 from bidsapp_brainage.stats.clinical.pairs import compare
 from bidsapp_brainage.stats.clinical.separation import LEAST_OF_A_GROUP, separate
@@ -28,8 +30,10 @@ def metrics(scans: pd.DataFrame, *, n_boot: int, seed: int) -> Findings:
     """Accuracy of predictions, of all, unflagged and parts of the sample (T2).
 
     Of raw ones and, where there are any, of those calibrated for their site, which do not contain
-    the person's own age either.
+    the person's own age either. Of a model that predicts no age the table has no rows.
     """
+    if not predict_ages(scans):
+        return Findings({"metrics": pd.DataFrame(columns=list(accuracy.COLUMNS))})
     parts = _accuracies(scans, n_boot, seed)
     if is_calibrated(scans):
         parts += [
@@ -49,6 +53,11 @@ def metrics(scans: pd.DataFrame, *, n_boot: int, seed: int) -> Findings:
         )
     measured = accuracy.join(parts)
     return Findings({"metrics": measured.table}, notes_of("metrics", measured.notes))
+
+
+def predict_ages(scans: pd.DataFrame) -> bool:
+    """Whether predictions are ages; those of earlier versions of the app are."""
+    return "target" not in scans or bool(scans["target"].fillna(AGE).eq(AGE).any())
 
 
 def overall(scans: pd.DataFrame) -> pd.DataFrame:
@@ -84,6 +93,77 @@ def _overall(scans: pd.DataFrame, subset: str, n_boot: int, seed: int) -> list[A
         accuracy.metrics(age, predicted, people, n_boot=n_boot, seed=seed, subset=subset),
         accuracy.coverage(age, lower, upper, people, subset=subset),
     ]
+
+
+def targets(rows: pd.DataFrame, *, n_boot: int, seed: int) -> Findings:
+    """Every target scored by its type, and the counts of classes.
+
+    `rows` are those of ``*_predictions.tsv`` of all scans; without any there is nothing.
+    """
+    if rows.empty:
+        return Findings({})
+    rows = rows.assign(true_value=rows["true_value"].map(_words))
+    scores, counts, notes = [], [], []
+    for target, part in rows.groupby("target", sort=False):
+        if part["true_value"].isna().all():
+            notes.append(f"No true value of {target} is known: it is not scored.")
+            continue
+        if part["class"].isna().all():
+            measured = _number_scores(part, n_boot, seed)
+        else:
+            measured, counted, unknown = _class_scores(part, n_boot, seed)
+            counts.append(counted.assign(target=target))
+            notes += [f"{target}: {text}" for text in unknown]
+        scores.append(measured.table.assign(target=target))
+        notes += [f"{target}: {note}" for note in measured.notes]
+    tables = {"group_predictions": rows.reindex(columns=columns_of("group_predictions"))}
+    for key, parts in (("targets", scores), ("confusion", counts)):
+        if parts:
+            joined = pd.concat(parts, ignore_index=True)
+            tables[key] = joined.reindex(columns=columns_of(key))
+    return Findings(tables, notes_of("targets", notes))
+
+
+def _words(value: str | float | None) -> str | None:
+    """A cell as a word; a column of whole numbers with gaps is read as floats."""
+    return None if pd.isna(value) else str(value).removesuffix(".0")
+
+
+def _number_scores(rows: pd.DataFrame, n_boot: int, seed: int) -> Accuracy:
+    names = ("true_value", "value", "ci95_lower", "ci95_upper")
+    true, predicted, lower, upper = (
+        pd.to_numeric(rows[name], errors="coerce").to_numpy(dtype=float) for name in names
+    )
+    people = rows["participant_id"].to_numpy()
+    unit = str(rows["unit"].iloc[0])
+    return accuracy.join(
+        [
+            accuracy.of_numbers(true, predicted, people, unit=unit, n_boot=n_boot, seed=seed),
+            accuracy.coverage(true, lower, upper, people),
+        ]
+    )
+
+
+def _class_scores(
+    rows: pd.DataFrame, n_boot: int, seed: int
+) -> tuple[Accuracy, pd.DataFrame, list[str]]:
+    """Scores, counts, and sentences about people of classes that the model does not know."""
+    labels = list(dict.fromkeys(rows["class"].map(_words)))
+    wide = rows.assign(**{"class": rows["class"].map(_words)}).pivot(
+        index="scan", columns="class", values="value"
+    )
+    scans = rows.groupby("scan")[["participant_id", "true_value"]].first().loc[wide.index]
+    probabilities = wide[labels].to_numpy(dtype=float)
+    true = [None if pd.isna(value) else str(value) for value in scans["true_value"]]
+    strange = scans.loc[[v is not None and v not in labels for v in true], "true_value"]
+    notes = [
+        f"{count} scans are of class {name} by participants.tsv, which the model does not know "
+        f"({', '.join(labels)}); they are not scored."
+        for name, count in strange.value_counts().items()
+    ]
+    people = scans["participant_id"].to_numpy()
+    table = class_scores(true, probabilities, labels, people, n_boot=n_boot, seed=seed)
+    return Accuracy(table), confusion(true, probabilities, labels), notes
 
 
 def gaps(

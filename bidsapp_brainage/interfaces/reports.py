@@ -138,6 +138,7 @@ class _MapFigureInputSpec(StageInputSpec):
     map_file = File(exists=True, mandatory=True, desc="contribution map")
     background = File(exists=True, mandatory=True, desc="anatomical image on the same grid")
     fill = traits.Str(mandatory=True, desc="what replaces regions, in words")
+    model_facts = traits.Dict(desc="of sidecars: tells what is explained")
 
 
 class MapFigure(StageInterface):
@@ -147,6 +148,7 @@ class MapFigure(StageInterface):
     output_spec = _FigureOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage.catalogue.quantity import Quantity
         from bidsapp_brainage.reports.figures.overlays import plot_occlusion
 
         self._results["out_file"] = self._file(runtime, "occlusionmap.svg")
@@ -155,6 +157,7 @@ class MapFigure(StageInterface):
             Path(self.inputs.background),
             Path(self._results["out_file"]),
             fill=self.inputs.fill,
+            about=Quantity.from_model(self.inputs.model_facts),
         )
         return runtime
 
@@ -165,6 +168,7 @@ class _RegionsFigureInputSpec(StageInputSpec):
     baselines = File(exists=True, desc="contributions with every baseline")
     background = File(exists=True, mandatory=True, desc="anatomical image")
     fill = traits.Str(mandatory=True, desc="what replaces regions, in words")
+    model_facts = traits.Dict(desc="of sidecars: tells what is explained")
 
 
 class RegionsFigure(StageInterface):
@@ -174,6 +178,7 @@ class RegionsFigure(StageInterface):
     output_spec = _FigureOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage.catalogue.quantity import Quantity
         from bidsapp_brainage.reports.figures.regions import plot_regions
 
         self._results["out_file"] = self._file(runtime, "occlusionmap.svg")
@@ -184,5 +189,6 @@ class RegionsFigure(StageInterface):
             Path(self.inputs.background),
             Path(self._results["out_file"]),
             fill=self.inputs.fill,
+            about=Quantity.from_model(self.inputs.model_facts),
         )
         return runtime

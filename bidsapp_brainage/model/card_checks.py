@@ -144,7 +144,7 @@ def _target_faults(raw: dict[str, Any]) -> Iterator[str]:
     """Fields about ages on a card that predicts none, and intervals of what is no number."""
     parts = outputs.heads(raw["output"])
     if all(head.name != outputs.AGE for head in parts):
-        for field in ("reference", "bias_correction"):
+        for field in ("reference", "bias_correction", "selftest"):
             if raw.get(field):
                 yield f"{field}: is about ages, and the network predicts none"
     numbers = {head.name for head in parts if head.coding != "classes"} - {outputs.AGE}

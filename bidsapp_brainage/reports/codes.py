@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable, Mapping
+
 from bidsapp_brainage.catalogue import participant
 from bidsapp_brainage.catalogue.lookup import baseline_title
 from bidsapp_brainage.catalogue.ratings import ARTEFACTS, EXCLUDE, STEPS
@@ -19,6 +21,18 @@ MEASURES = {
     "bias_slope": "Slope of the gap on age",
     "sd_gap": "SD of the gap",
     "coverage95": "Coverage of the 95 % intervals",
+    "mean_error": "Mean error",
+    "mae_over_range": "Mean absolute error / range",
+    "correlation": "Correlation",
+    "error_slope": "Slope of the error on the true value",
+    "mae_gain_value": "Gain over the mean",
+    "mae_mean_value": "The same, answering the sample's mean",
+    "balanced_accuracy": "Balanced accuracy",
+    "recall": "Recall",
+    "auc": "Area under the ROC curve",
+    "brier": "Brier score",
+    "brier_of_shares": "The same, answering the shares of the classes",
+    "probability_error": "Mean probability minus share",
     "predicted_age": "Predicted age",
     "gap": "Gap",
     "spearman": "Rank correlation",
@@ -144,3 +158,31 @@ def weights_title(code: str) -> str:
 def correction_title(code: str) -> str:
     """Words for a correction of the gap."""
     return _CORRECTIONS.get(code, code.replace("_", " "))
+
+
+def targets_text(rows: Iterable[Mapping[Hashable, object]], *, besides: str = "") -> str:
+    """Rows of ``*_predictions.tsv`` in a line: numbers, and the likeliest of classes.
+
+    Parameters
+    ----------
+    rows : iterable of mappings
+    besides : str
+        A target that is told elsewhere.
+
+    Examples
+    --------
+    >>> number = {"target": "bmi", "value": 24.1, "predicted": None}
+    >>> other = {"target": "sex", "class": "M", "value": "0.8312", "predicted": "true"}
+    >>> targets_text([number, other])
+    'bmi 24.1; sex M (0.83)'
+    """
+    told = []
+    for row in rows:
+        if row["target"] == besides or str(row["predicted"]).lower() == "false":
+            continue
+        value = float(str(row["value"]))
+        likeliest = str(row["predicted"]).lower() == "true"
+        told.append(
+            f"{row['target']} " + (f"{row['class']} ({value:.2f})" if likeliest else f"{value:g}")
+        )
+    return "; ".join(told)

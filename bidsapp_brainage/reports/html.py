@@ -23,6 +23,7 @@ import numpy as np
 from markupsafe import Markup
 
 import bidsapp_brainage
+from bidsapp_brainage.catalogue.quantity import Quantity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -254,8 +255,13 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    made.filters.update(number=number, significant=significant)
+    made.filters.update(number=number, significant=significant, about=_about)
     return made
+
+
+def _about(text: str, quantity: Quantity) -> Markup:
+    """A part of a page that speaks of the predicted age, for what was predicted."""
+    return Markup(quantity.worded(str(text)))
 
 
 def render(

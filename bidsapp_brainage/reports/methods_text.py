@@ -13,9 +13,10 @@ from bidsapp_brainage.bids.citation import (
     render_latex,
     render_markdown,
 )
+from bidsapp_brainage.catalogue.quantity import AN_AGE, Quantity
 
 _READ = (
-    "Predicted ages, region contributions and quality measures were read from the tables of the "
+    "Predictions, region contributions and quality measures were read from the tables of the "
     "participant level of *bidsapp-brainage*, a BIDS App [@bidsapps]; no image was processed "
     "again."
 )
@@ -66,14 +67,33 @@ _RATINGS = (
 )
 
 
+_TARGETS = (
+    "Every target of the model was scored by its type: numbers by errors, correlation and coverage "
+    "of the intervals; classes by balanced accuracy (mean recall of the classes), area under the "
+    "ROC curve, Brier score [@brier] and mean probability minus share of each class. Intervals are "
+    "bootstrap intervals [@bca] with {n_boot} resamples of participants, that of the coverage is "
+    "Wilson's [@wilson]."
+)
+
+
 def group_methods(
-    *, n_boot: int, calibrated: bool, contributions: bool, ratings: bool = False
+    *,
+    n_boot: int,
+    calibrated: bool,
+    contributions: bool,
+    ratings: bool = False,
+    targets: bool = False,
+    about: Quantity = AN_AGE,
 ) -> str:
-    """Methods section of the page of a group, with citation keys (Markdown)."""
+    """Methods section of the page of a group, with citation keys (Markdown).
+
+    `about` is what contributions explain; `targets` says whether there are others than an age.
+    """
     parts = [
-        f"{_READ} {_ACCURACY.format(n_boot=n_boot)}",
+        f"{about.worded(_READ)} {_ACCURACY.format(n_boot=n_boot) if about.is_age else ''}".strip(),
+        _TARGETS.format(n_boot=n_boot) if targets else "",
         _CALIBRATION if calibrated else "",
-        _CONTRIBUTIONS if contributions else "",
+        about.worded(_CONTRIBUTIONS) if contributions else "",
         _RATINGS if ratings else "",
     ]
     return "\n\n".join(filter(None, parts))

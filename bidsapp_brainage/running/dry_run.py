@@ -50,7 +50,7 @@ def _planned(settings: Settings) -> Iterator[RunPlan]:
 
 
 def _list_scans(settings: Settings) -> int:
-    from bidsapp_brainage.bids.collect import collect_scans, without_scans
+    from bidsapp_brainage.bids.collect import collect_scans, target_messages, without_scans
     from bidsapp_brainage.errors import NoInputError
     from bidsapp_brainage.running.freesurfer import find_results
 
@@ -69,6 +69,8 @@ def _list_scans(settings: Settings) -> int:
         LOGGER.warning("%s", in_flags(warning))
     with _planned(settings) as plan:
         model, atlas = plan.card.name, plan.atlas
+    for warning in target_messages(scans, plan.card.heads):
+        LOGGER.warning("%s", warning)
     print(f"{len(scans)} T1w images would be processed with model {model}", end="")
     print(":" if atlas is None else f" and explained with atlas {settings.processing.atlas}:")
     print("image\tage\tage_source\talready_done\tfile")

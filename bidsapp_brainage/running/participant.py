@@ -160,12 +160,17 @@ def _boilerplate_or_run(run: Run, absent: Sequence[str], log_level: int) -> int:
 
 def _prepare(settings: Settings, scans: Sequence[Scan], home: Path, warnings: Sequence[str]) -> Run:
     """Find all resources and wire the workflow."""
+    from bidsapp_brainage.bids.collect import target_messages
     from bidsapp_brainage.running.freesurfer import methods_text
     from bidsapp_brainage.workflows.base import examples, init_brainage_wf
     from bidsapp_brainage.workflows.plan import Compute, make_plan
 
     cluster = settings.resources.cluster
     plan = make_plan(settings, home, Compute() if cluster else None)
+    told = target_messages(scans, plan.card.heads)
+    for message in told:
+        LOGGER.warning("%s", message)
+    warnings = [*warnings, *told]
     precomputed = _given(settings, scans, plan.template.name)
     workflow = init_brainage_wf(examples(scans, precomputed), plan, precomputed)
     more = methods_text(settings.selection.derivatives)

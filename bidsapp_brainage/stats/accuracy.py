@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,15 @@ from bidsapp_brainage.stats.resampling import Measure, Resampled, Sums
 
 MIN_FOR_LINE = 3  # participants, for correlation, R2 and slope
 COLUMNS = tuple(columns_of("metrics"))
+#: Metrics of ages, and what they are called for other numbers.
+OF_NUMBERS = MappingProxyType({
+    "weighted_mae": "mae_over_range",
+    "pearson_r": "correlation",
+    "mean_gap": "mean_error",
+    "bias_slope": "error_slope",
+    "mae_mean_age": "mae_mean_value",
+    "mae_gain": "mae_gain_value",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -145,6 +155,27 @@ def metrics(
             )
         )
     return Accuracy(pd.DataFrame(rows, columns=list(COLUMNS)), notes)
+
+
+def of_numbers(
+    true: NDArray[np.floating],
+    predicted: NDArray[np.floating],
+    participants: NDArray[np.generic],
+    *,
+    unit: str,
+    n_boot: int = 2000,
+    seed: int = 0,
+) -> Accuracy:
+    """The metrics of :func:`metrics` for another number than an age, in its unit.
+
+    Those that are about ages have names of their own (:data:`OF_NUMBERS`).
+    """
+    whole = metrics(true, predicted, participants, n_boot=n_boot, seed=seed)
+    table = whole.table.assign(
+        metric=whole.table["metric"].replace(dict(OF_NUMBERS)),
+        unit=whole.table["unit"].replace({"year": unit, "year/year": "1"}),
+    )
+    return Accuracy(table, tuple(note.replace("age", "value") for note in whole.notes))
 
 
 def estimate(

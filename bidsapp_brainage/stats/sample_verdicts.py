@@ -53,6 +53,8 @@ class SampleFacts:
         Change of the gap, and of the corrected gap, for each year of age.
     age_range : tuple of two floats, or None
         Youngest and oldest (years).
+    of_ages : bool
+        The model predicts an age; of others nothing is said of accuracy.
     leakage, collection : sequence of str
         Warnings: people of the training cohort; scans that were not processed alike, or tables that
         could not be read.
@@ -70,6 +72,7 @@ class SampleFacts:
     slope: Estimate | None = None
     corrected_slope: Estimate | None = None
     age_range: tuple[float, float] | None = None
+    of_ages: bool = True
     leakage: Sequence[str] = ()
     collection: Sequence[str] = ()
 
@@ -85,7 +88,7 @@ def sample_verdict(facts: SampleFacts) -> Verdict:
     """
     reasons = [
         *(_leak(sentence) for sentence in facts.leakage),
-        *_accuracy(facts),
+        *(_accuracy(facts) if facts.of_ages else ()),
         *_coverage(facts),
         *_trend(facts),
         *_failures(facts),

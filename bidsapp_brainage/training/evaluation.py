@@ -288,14 +288,14 @@ def _of_head(table: pd.DataFrame, head: Head, n_boot: int, *, subsets: bool) -> 
             table["participant_id"].to_numpy(),
             n_boot=n_boot,
         )
-    whole = accuracy.metrics(
+    values = (
         table[head.name].to_numpy(dtype=float),
         table[f"predicted_{head.name}"].to_numpy(dtype=float),
         table["participant_id"].to_numpy(),
-        n_boot=n_boot,
     )
     if head.name != AGE:
-        return _renamed(whole, head.unit or "1")
+        return accuracy.of_numbers(*values, unit=head.unit or "1", n_boot=n_boot)
+    whole = accuracy.metrics(*values, n_boot=n_boot)
     return accuracy.join([whole, *_age_parts(table, n_boot, subsets=subsets)])
 
 
@@ -319,13 +319,3 @@ def _age_parts(table: pd.DataFrame, n_boot: int, *, subsets: bool) -> list[accur
 
 def _decade(age: float) -> str | None:
     return f"{int(age // 10) * 10}-{int(age // 10) * 10 + 9}" if np.isfinite(age) else None
-
-
-def _renamed(whole: accuracy.Accuracy, unit: str) -> accuracy.Accuracy:
-    """Metrics of another number than age, under names that do not speak of age."""
-    names = {"mae_mean_age": "mae_mean_value", "mean_gap": "mean_error"}
-    table = whole.table.assign(
-        metric=whole.table["metric"].replace(names),
-        unit=whole.table["unit"].replace({"year": unit, "year/year": "1"}),
-    )
-    return accuracy.Accuracy(table, tuple(note.replace("ages", "values") for note in whole.notes))

@@ -12,6 +12,7 @@ from bidsapp_brainage.bids.dictionaries import sidecar
 from bidsapp_brainage.bids.names import resolution_label
 from bidsapp_brainage.catalogue import lookup
 from bidsapp_brainage.catalogue.lookup import columns_of
+from bidsapp_brainage.catalogue.quantity import YEAR
 from bidsapp_brainage.interfaces.sinks import DerivativeSink
 from bidsapp_brainage.model.specs import needs_segmentation
 
@@ -286,9 +287,10 @@ def init_ds_explanation_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
     seen = [dest.uri("input", **grid)]
     in_t1w = {"SpatialReference": t1w}
     in_grid = _on_grid(run_plan)
+    quantity = run_plan.card.main_head.quantity
     effect = {
-        "Description": "Change of the predicted age when the region is occluded.",
-        "Units": "year",
+        "Description": quantity.worded("Change of the predicted age when the region is occluded."),
+        "Units": quantity.unit,
         "Sources": [dest.uri("table", **table)],
         **run_plan.explained(lookup.method("occlusion")),
     }
@@ -306,7 +308,11 @@ def init_ds_explanation_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
     for method in run_plan.explanation.methods:
         made = {"Sources": seen, **run_plan.explained(method)}
         for output in method.outputs:
-            told = {"Description": output.description, "Units": output.units, **in_grid}
+            told = {
+                "Description": quantity.worded(output.description),
+                "Units": output.units.replace(YEAR, quantity.unit),
+                **in_grid,
+            }
             facts = made if output.is_table else {**told, **made}
             labels = table if output.is_table else grid
             nodes[output.key] = sink(f"ds_{output.key}", dest, output.key, **labels, metadata=facts)

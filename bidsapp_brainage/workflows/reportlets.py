@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nipype.interfaces import utility as niu
@@ -116,8 +116,8 @@ def init_map_figures_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Out
     model = run_plan.model_label
     labels = {"space": "T1w", **run_plan.atlas_entities, "model": model}
     in_t1w = sink("ds_map_t1w", dest, "map_figure", **labels)
-    fill = run_plan.explanation.fill
-    regions = pe.Node(RegionsFigure(fill=fill), name="regions")
+    told = {"fill": run_plan.explanation.fill, "model_facts": run_plan.provenance["Model"]}
+    regions = pe.Node(RegionsFigure(**told), name="regions")
     workflow.connect([
         (workflow.get_node("inputnode"), regions, [
             ("labels_t1w", "labels"), ("table", "table"), ("baselines", "baselines"),
@@ -128,7 +128,7 @@ def init_map_figures_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Out
     for output in maps:
         space = run_plan.template.name
         in_grid = sink(f"ds_{output.key}", dest, f"{output.key}_figure", space=space, model=model)
-        _draw_map(workflow, output.key, in_grid, fill)
+        _draw_map(workflow, output.key, in_grid, told)
     return workflow
 
 
@@ -153,9 +153,9 @@ def _draw_segmentation(workflow: Workflow, kept: pe.Node) -> None:
     ])  # fmt:skip
 
 
-def _draw_map(workflow: Workflow, key: str, kept: pe.Node, fill: str) -> None:
+def _draw_map(workflow: Workflow, key: str, kept: pe.Node, told: Mapping[str, Any]) -> None:
     """Add the figure of a map, which the input node calls `key`, over the network's input."""
-    figure = pe.Node(MapFigure(fill=fill), name=key)
+    figure = pe.Node(MapFigure(**told), name=key)
     workflow.connect([
         (workflow.get_node("inputnode"), figure, [
             (key, "map_file"), ("volume", "background"),

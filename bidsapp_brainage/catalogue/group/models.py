@@ -185,6 +185,47 @@ _METRICS = (
     c.N_SCANS,
 )  # fmt: skip
 
+_TARGET_SCORES = (
+    c.TARGET,
+    c.CLASS.worded("Class that the score is about; n/a of numbers, and of scores of all classes."),
+    Column("metric", "Metric", "Name of the score.", levels={
+        "mae": "mean absolute error",
+        "mae_over_range": "mean absolute error divided by the range of the sample",
+        "rmse": "root mean squared error", "r2": "coefficient of determination, 1 - SSE/SST",
+        "mae_gain_value": "mae_mean_value minus mae; positive if the model beats the mean",
+        "coverage95": "share of true values inside the nominal 95 % interval of the prediction",
+        "correlation": "Pearson correlation of predicted with true values",
+        "error_slope": "slope of the error on the true value; 0 is unbiased",
+        "mean_error": "mean of predicted minus true value",
+        "mae_mean_value": "mean absolute error of answering everybody with the mean of the sample",
+        "balanced_accuracy": "mean over the classes of the share of their scans that were "
+        "recognised; chance is 1 over the number of classes",
+        "recall": "share of the scans of the class that were recognised",
+        "auc": "area under the ROC curve of the probability of the class, against all others",
+        "brier": "half the mean squared distance of the probabilities from the truth; of two "
+        "classes the mean squared error of the probability of one",
+        "brier_of_shares": "the same of answering everybody with the shares of the classes in the "
+        "sample; a useful model is below",
+        "probability_error": "mean probability of the class minus its share in the sample"}),
+    Column("value", "Value", "Value of the score in its unit."),
+    c.CI95_LOWER,
+    c.CI95_UPPER,
+    Column("ci_method", "Interval method", "How the 95 % interval was made.",
+        levels={"BCa": "bias-corrected and accelerated bootstrap over participants",
+            "percentile": "percentile bootstrap over participants, where BCa is undefined",
+            "Wilson": "Wilson interval of a proportion"}),
+    UNIT,
+    c.N_PARTICIPANTS,
+    c.N_SCANS,
+)  # fmt: skip
+
+_CONFUSION = (
+    c.TARGET,
+    Column("true_class", "True class", "Class of the scans by participants.tsv."),
+    Column("predicted_class", "Predicted class", "Class with the largest probability."),
+    c.N_SCANS,
+)  # fmt: skip
+
 _GAPS = (
     Column("correction", "Correction", "How the gap was corrected for regression to the mean.",
         levels={"raw": "not corrected", "applied": "the line that the participant level applied, "
@@ -368,6 +409,11 @@ TABLES: tuple[Output, ...] = (
         "before and after of every site (T3)", _CALIBRATION, always=False),
     table("metrics", "accuracy with intervals, from raw (and calibrated) predictions: all, "
         "unflagged, by sex, site, group and decade (T2)", _METRICS),
+    table("predictions", "every target of all scans, as the participant level wrote them",
+        (*c.IDENTITY, *participant.TARGETS), key="group_predictions", always=False),
+    table("targets", "scores of every target by its type, with intervals: errors and correlation "
+        "of numbers, accuracy, ROC area and calibration of classes", _TARGET_SCORES, always=False),
+    table("confusion", "scans by true and predicted class", _CONFUSION, always=False),
     table("gaps", "mean gap and its slope on age, raw and corrected, with the line and its source "
         "(T3)", _GAPS),
     table("gapmodel", "the gap, raw or calibrated, explained by age, sex, group, brain volume, "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bidsapp_brainage.cli.parser import add_option
-from bidsapp_brainage.errors import ExitCode
+from bidsapp_brainage.errors import ExitCode, UsageError
 from bidsapp_brainage.settings import Processing, all_options
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ def selftest(options: argparse.Namespace) -> int:
     if not weights_present(card):
         print(references.check_without_weights(card))
     verify_weights(card)
+    if options.record and not card.main_head.quantity.is_age:
+        raise UsageError(f"Known answers are ages, and {card.name} predicts none.")
     device, message = resolve_device(options.device or "auto")
     print(f"{card.name} {card.version}. {message}", flush=True)
     answers = {known_answers.PREPARED: references.prepared_answer(card, device)}
@@ -112,11 +114,12 @@ def _report(card: ModelCard, answers: dict[str, Answer], present: dict[str, str]
 
     expected = card.raw.get("selftest")
     if expected is None:
+        quantity = card.main_head.quantity
         for name, answer in answers.items():
-            print(f"  {name}: age {answer.age:.2f}")
+            print(f"  {name}: {quantity.noun} {answer.age:.2f} {quantity.unit}")
         print(
             f"{card.name}: its card holds no known answers, so there is nothing to compare with. "
-            "The weights are those of the card, the network runs and gives an age."
+            f"The weights are those of the card, the network runs and gives an answer."
         )
         return ExitCode.DONE
     compared = known_answers.compare(expected, answers)

@@ -86,6 +86,8 @@ def columns() -> list[Shown]:
         *_described(prediction, {"ci95_lower": "95 % from", "ci95_upper": "95 % to"}),
         *_described(prediction, {"gap": "Gap", "gap_corrected": "Corrected gap"}, visible=True),
         *_described(prediction, {"gap_z": ""}),
+        Shown("targets", "Other targets", help="What the model predicts beside an age: numbers, "
+            "and the likeliest class with its probability.", visible=True),
         Shown("flags", "Flags", help=prediction["flags"].description),
         *processing,
         Shown("sex", "Sex"),

@@ -11,7 +11,9 @@ from bidsapp_brainage.bids.derivatives import Derivative, Derivatives, Entities,
 from bidsapp_brainage.bids.names import output_path
 from bidsapp_brainage.bids.ratings import by_scan, stored_ratings
 from bidsapp_brainage.bids.run_records import ScanRun, logged_subjects, read_runs, scan_runs
+from bidsapp_brainage.catalogue.quantity import AGE
 from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.reports.codes import targets_text
 from bidsapp_brainage.reports.cohort.cells import finite, read_rows
 from bidsapp_brainage.reports.cohort.columns import columns
 from bidsapp_brainage.reports.cohort.links import report_links
@@ -161,8 +163,9 @@ def _results(
     tables = {
         file.output.key: file.path
         for file in files
-        if file.model == model and file.output.key in ("brainage", "qc")
+        if file.model == model and file.output.key in ("brainage", "qc", "predictions")
     }
+    targets = read_rows(tables.pop("predictions")) if "predictions" in tables else []
     rows = {key: next(iter(read_rows(path)), {}) for key, path in tables.items()}
     quality, prediction = rows.get("qc", {}), rows.get("brainage", {})
     failure = str(known.get("reason") or "")
@@ -176,6 +179,7 @@ def _results(
     }
     return {
         **told,
+        "targets": targets_text(targets, besides=AGE) or None,
         "model": model or None,
         "rating": consensus([int(str(rating["rating"])) for rating in ratings])
         if ratings

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bidsapp_brainage.catalogue.quantity import AN_AGE, Quantity
 from bidsapp_brainage.io import read_tsv, write_text
 from bidsapp_brainage.reports.figures import colours, mosaic
 from bidsapp_brainage.reports.figures.regions import BAR_STEPS, age_bar
@@ -75,12 +76,14 @@ def plot_model_input(input_path: Path, out: Path) -> None:
     write_text(out, mosaic.svg(place, canvas, title="Input of the network", extra=extra))
 
 
-def plot_occlusion(map_path: Path, background_path: Path, out: Path, *, fill: str) -> None:
+def plot_occlusion(
+    map_path: Path, background_path: Path, out: Path, *, fill: str, about: Quantity = AN_AGE
+) -> None:
     """Draw a map of contributions over anatomy (one grid), on three planes.
 
     The map has the change of predicted age (years) when a place is occluded, 0 where nothing was.
     Red: the age falls without it, so it made the brain look older; blue: younger. Strong colours
-    for large changes. What replaces it (`fill`, in words) is told.
+    for large changes. What replaces it (`fill`, in words) is told, and what was predicted.
     """
     effect = mosaic.read_volume(map_path)
     anatomy = mosaic.read_volume(background_path, like=effect)
@@ -99,7 +102,7 @@ def plot_occlusion(map_path: Path, background_path: Path, out: Path, *, fill: st
         ),
     )
     extra = mosaic.words(place, effect, millimetres=True)
-    extra += age_bar(place, most, f"replaced by: {fill}")
+    extra += age_bar(place, most, f"replaced by: {fill}", about)
     write_text(out, mosaic.svg(place, canvas, title="Contributions of regions", extra=extra))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bidsapp_brainage.catalogue.quantity import AN_AGE, Quantity
 from bidsapp_brainage.io import read_tsv, write_text
 from bidsapp_brainage.reports.figures import colours, mosaic
 from bidsapp_brainage.reports.html import decimals, number
@@ -24,13 +25,14 @@ def plot_regions(
     out: Path,
     *,
     fill: str,
+    about: Quantity = AN_AGE,
 ) -> None:
     """Draw the strongest regions of an atlas over anatomy (one grid), on three planes.
 
     The table has the change of predicted age (``delta_age``, years) by label (``index``). Red: the
     age falls without the region, so the region made the brain look older; blue: younger. Regions
     whose sign is not the same with all baselines are striped. What replaces regions (`fill`, in
-    words) is told. Raises :class:`DataError` if a file cannot be read.
+    words) is told, and what was predicted. Raises :class:`DataError` if a file cannot be read.
     """
     anatomy = mosaic.read_volume(background_path)
     labels = mosaic.read_volume(labels_path, like=anatomy)
@@ -55,18 +57,22 @@ def plot_regions(
 
     canvas = mosaic.assemble(place, (picture(tile) for tile in place.tiles))
     extra = mosaic.words(place, anatomy, millimetres=True)
-    extra += age_bar(place, most, f"replaced by: {fill}; {_choice(rows, strongest, striped)}")
+    how = f"replaced by: {fill}; {_choice(rows, strongest, striped)}"
+    extra += age_bar(place, most, how, about)
     write_text(out, mosaic.svg(place, canvas, title="Contributions of regions", extra=extra))
 
 
-def age_bar(place: mosaic.Layout, most: float, how: str) -> list[str]:
-    """SVG elements of the bar of colours from minus to plus `most` years; `how` in words."""
+def age_bar(place: mosaic.Layout, most: float, how: str, about: Quantity = AN_AGE) -> list[str]:
+    """SVG elements of the bar of colours from minus to plus `most` years; `how` in words.
+
+    Where no age was predicted, `about` says what was.
+    """
     digits = decimals(most)
     ends = (
-        f"{number(-most, digits)} (made it look older)",
-        f"{number(most, digits, signed=True)} (made it look younger)",
+        about.worded(f"{number(-most, digits)} (made it look older)"),
+        about.worded(f"{number(most, digits, signed=True)} (made it look younger)"),
     )
-    title = f"change of predicted age (years) when the region is {how}"
+    title = about.worded(f"change of predicted age (years) when the region is {how}")
     return mosaic.colour_bar(place, colours.legend(BAR_STEPS), ends, title)
 
 

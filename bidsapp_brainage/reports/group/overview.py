@@ -6,11 +6,12 @@ import pandas as pd
 
 from bidsapp_brainage.group.calibration import is_calibrated
 from bidsapp_brainage.group.sample import doubted
+from bidsapp_brainage.reports.codes import measure_title, unit_title
 from bidsapp_brainage.reports.group import figures
 from bidsapp_brainage.reports.group.accuracy_tables import main_prediction, part_of, who
 from bidsapp_brainage.reports.group.pictures import Gallery, Picture, scan_points
 from bidsapp_brainage.reports.group.stored import StoredResults
-from bidsapp_brainage.reports.html import count, number
+from bidsapp_brainage.reports.html import count, is_missing, number
 from bidsapp_brainage.reports.tables import interval
 
 _GAP = (
@@ -52,7 +53,29 @@ def model_facts(results: StoredResults, scans: pd.DataFrame) -> list[tuple[str, 
     return facts
 
 
-def tiles(metrics: pd.DataFrame, scans: pd.DataFrame) -> list[dict[str, object]]:
+def _target_tiles(targets: pd.DataFrame) -> list[dict[str, object]]:
+    """The most important scores of every target, where there is no age."""
+    if targets.empty:
+        return []
+    rows = targets[targets["metric"].isin(("balanced_accuracy", "auc", "mae", "correlation"))]
+    return [
+        {
+            "what": f"{row['target']}: {measure_title(str(row['metric']))}"
+            + ("" if is_missing(row["class"]) else f" ({row['class']})"),
+            "value": number(row["value"], 2),
+            "unit": unit_title(str(row["unit"])),
+            "note": f"95 % CI {bounds}"
+            if (bounds := interval(row["ci95_lower"], row["ci95_upper"], 2)) != "n/a"
+            else "too few people for an interval",
+            "main": False,
+        }
+        for row in rows.to_dict("records")
+    ]
+
+
+def tiles(
+    metrics: pd.DataFrame, scans: pd.DataFrame, targets: pd.DataFrame
+) -> list[dict[str, object]]:
     """The most important metrics, and the number of flagged scans."""
     overall = part_of(metrics, main_prediction(metrics), "all")
     shown = []
@@ -79,6 +102,7 @@ def tiles(metrics: pd.DataFrame, scans: pd.DataFrame) -> list[dict[str, object]]
                 "main": name == "mae",
             }
         )
+    shown += [] if shown else _target_tiles(targets)
     flagged = scans[doubted(scans)]
     people = f"{flagged['participant_id'].nunique()} of {scans['participant_id'].nunique()} people"
     return [
@@ -129,9 +153,10 @@ def sample_facts(results: StoredResults, scans: pd.DataFrame) -> list[tuple[str,
             ("Age, mean (SD)", f"{number(ages.mean())} ({spread}) years, of participants"),
             ("Age, range", f"{number(youngest)} to {number(oldest)} years, of scans"),
         ]
-    predicted = scans["predicted_age"]
-    low, high = number(predicted.min()), number(predicted.max())
-    rows.append(("Predicted age, range", f"{low} to {high} years"))
+    predicted = scans["predicted_age"].dropna()
+    if len(predicted):
+        low, high = number(predicted.min()), number(predicted.max())
+        rows.append(("Predicted age, range", f"{low} to {high} years"))
     for name in ("sex", "site"):
         counts = (
             people[name].astype(object).fillna("not known").astype(str).value_counts().sort_index()

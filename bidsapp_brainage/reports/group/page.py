@@ -16,6 +16,7 @@ from bidsapp_brainage.reports.cohort.links import group_links, report_links
 from bidsapp_brainage.reports.group import accuracy_tables, overview, quality_tables
 from bidsapp_brainage.reports.group.comparisons.clinical import clinical_figures
 from bidsapp_brainage.reports.group.comparisons.second_opinions import population_section
+from bidsapp_brainage.reports.group.comparisons.targets import target_pictures
 from bidsapp_brainage.reports.group.pictures import Gallery
 from bidsapp_brainage.reports.group.regions import atlas_section
 from bidsapp_brainage.reports.group.result_tables import shown_tables
@@ -26,6 +27,7 @@ from bidsapp_brainage.reports.group.results import (
     REPEAT_RESULTS,
     SAMPLE_RESULTS,
     SENSITIVITY,
+    TARGET_RESULTS,
 )
 from bidsapp_brainage.reports.group.stored import StoredResults
 from bidsapp_brainage.reports.html import render
@@ -39,6 +41,7 @@ from bidsapp_brainage.stats.verdicts import Verdict
 _FURTHER = MappingProxyType(
     {
         "sample": SAMPLE_RESULTS,
+        "targets": TARGET_RESULTS,
         "gaps": GAP_RESULTS,
         "clinical": CLINICAL_RESULTS,
         "repeats": REPEAT_RESULTS,
@@ -69,18 +72,23 @@ def write_group_report(
     ]
     maps = population_section(results, gallery)
     further = {part: shown_tables(results, kinds) for part, kinds in _FURTHER.items()}
-    notes = results.notes()
+    notes, about = results.notes(), results.quantity
     ratings = quality_tables.rating_table(results.rows("scanratings"), link)
     page = render(
         "group.html.jinja",
-        title=f"Brain age of a sample: {label}",
+        title=f"{about.title} of a sample: {label}",
+        quantity=about,
+        of_ages=about.is_age,
+        targets=target_pictures(results, gallery),
         subtitle=overview.subtitle(scans),
-        sections=_sections(atlases, further, maps, rated=ratings is not None),
+        sections=_sections(atlases, further, maps, rated=ratings is not None, of_ages=about.is_age),
         synthetic=shows_synthetic_people(results.output_dir),
         banner=banner(verdict_of(results), judged),
         links=group_links(),
         model=overview.model_facts(results, scans),
-        tiles=overview.tiles(metrics, scans),
+        tiles=overview.tiles(
+            metrics, scans, results.rows("targets", needs=("target", "class", "metric", "value"))
+        ),
         counted=overview.counted(metrics, scans),
         sample=overview.sample_facts(results, scans),
         figures=overview.sample_figures(results, scans, gallery),
@@ -103,6 +111,8 @@ def write_group_report(
                 calibrated=is_calibrated(scans),
                 contributions=bool(atlases),
                 ratings=ratings is not None,
+                targets=bool(further["targets"]),
+                about=about,
             )
         ),
         calibrated=is_calibrated(scans),
@@ -120,13 +130,14 @@ def _sections(
     maps: Sequence[object],
     *,
     rated: bool,
+    of_ages: bool,
 ) -> list[tuple[str, str]]:
+    ages = [("prediction", "Predicted age"), ("accuracy", "Accuracy"), ("gap", "Gap")]
     return [
         ("summary", "Summary"),
         ("sample", "Sample"),
-        ("prediction", "Predicted age"),
-        ("accuracy", "Accuracy"),
-        ("gap", "Gap"),
+        *([("targets", "Targets")] if further["targets"] else []),
+        *(ages if of_ages else []),
         *([("clinical", "Groups and factors")] if further["clinical"] else []),
         *([("repeats", "Repeated scans")] if further["repeats"] else []),
         *((str(atlas["id"]), f"Regions: {atlas['title']}") for atlas in atlases),

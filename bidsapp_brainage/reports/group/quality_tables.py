@@ -27,10 +27,10 @@ def flag_table(scans: pd.DataFrame, qc: pd.DataFrame, link: ReportLink) -> Table
         *with_values(flagged, [Show("verdict", "Verdict", "verdict")]),
         Show("qc_flag", "Image quality", cell=_flag_cell),
         Show("flags", "Doubt about the prediction", cell=_flags_cell),
-        Show("gap", "Gap (years)", "signed", 1),
+        *with_values(flagged, [Show("gap", "Gap (years)", "signed", 1)]),
         Show("reason", "Reason", "long"),
         Show("flag_reasons", "What was found", "long"),
-        Show("predicted_age", "Predicted age (years)", "number", 1),
+        *with_values(flagged, [Show("predicted_age", "Predicted age (years)", "number", 1)]),
     ]
     caption = (
         "Flagged scans. They are kept in all figures; the accuracy table shows both versions, of "

@@ -41,13 +41,16 @@ def shown_tables(
     for kind in kinds:
         rows = results.rows(kind.key, entities)
         if len(rows):
-            table = result_table(kind, rows, f"{identifier}-{kind.key}")
+            table = result_table(kind, rows, f"{identifier}-{kind.key}", results.model_facts())
             shown.append(Shown(kind, table, results.path(kind.key, entities).name))
     return shown
 
 
-def result_table(kind: Result, rows: pd.DataFrame, identifier: str) -> Table:
-    """Table of one file; columns that are absent or have no value are left out."""
+def result_table(kind: Result, rows: pd.DataFrame, identifier: str, model: object = None) -> Table:
+    """Table of one file; columns that are absent or have no value are left out.
+
+    The facts of the `model` tell what contributions are about.
+    """
     if kind.order in rows:
         rows = rows.sort_values(kind.order, kind="stable", na_position="last")
     if "baseline" in rows and rows["baseline"].nunique() > 1:
@@ -59,7 +62,7 @@ def result_table(kind: Result, rows: pd.DataFrame, identifier: str) -> Table:
         kind.heading if kind.heading.endswith("?") else f"{kind.heading}.",
         columns,
         rows,
-        described=describe_columns(kind.key, [show.name for show in columns]),
+        described=describe_columns(kind.key, [show.name for show in columns], model),
         sortable=len(rows) > 1,
         searchable=len(rows) > MANY_ROWS,
     )

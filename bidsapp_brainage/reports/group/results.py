@@ -95,6 +95,22 @@ CALIBRATION = Result(
         Show("mae_mean_age", "of the mean age", "number", 1), Show("remark", kind="long"),
     ),
 )  # fmt: skip
+TARGETS = Result(
+    "targets", "Scores of the targets", "",
+    (
+        Show("target", kind="name"), Show("class", "Class", "name"),
+        Show("metric", "Score", "measure"), Show("value", kind="number", digits=3),
+        Show("ci95", "95 % interval", "interval", 3), Show("unit", kind="name"), PEOPLE,
+    ),
+)  # fmt: skip
+CONFUSION = Result(
+    "confusion", "Scans by true and predicted class",
+    "The predicted class is the one with the largest probability.",
+    (
+        Show("target", kind="name"), Show("true_class", "True class", "name"),
+        Show("predicted_class", "Predicted class", "name"), Show("n_scans", "Scans", "count"),
+    ),
+)  # fmt: skip
 GAP_MODEL = Result(
     "gapmodel", "What explains the gap",
     "The gap, raw or calibrated for the site, explained by age and the other columns at once; use "
@@ -272,6 +288,7 @@ LITERATURE = Result(
 )  # fmt: skip
 
 SAMPLE_RESULTS = (SAMPLE,)
+TARGET_RESULTS = (TARGETS, CONFUSION)
 GAP_RESULTS = (CALIBRATION, GAPS, GAP_MODEL)
 CLINICAL_RESULTS = (PAIRS, SEPARATION, FACTORS)
 REPEAT_RESULTS = (RELIABILITY, PACE, PACE_POWER, CHANGE)

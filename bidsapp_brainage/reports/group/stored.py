@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from bidsapp_brainage.bids.names import atlas_entities, parse_name, sidecar_path
+from bidsapp_brainage.catalogue.quantity import Quantity
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.group.calibration import calibrated
 from bidsapp_brainage.group.outputs import group_path, mean_map_path
@@ -96,6 +97,11 @@ class StoredResults:
         """What the sidecar says about the model."""
         card = self.facts().get("Model")
         return card if isinstance(card, dict) else {}
+
+    @property
+    def quantity(self) -> Quantity:
+        """What the contributions of regions are about."""
+        return Quantity.from_model(self.model_facts())
 
     def atlases(self) -> list[dict[str, str]]:
         """Entities of the atlases with mean contributions."""

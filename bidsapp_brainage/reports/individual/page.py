@@ -10,6 +10,7 @@ from bidsapp_brainage import __version__
 from bidsapp_brainage.bids.dataset import shows_synthetic_people
 from bidsapp_brainage.bids.derivatives import scan_name
 from bidsapp_brainage.bids.names import report_path
+from bidsapp_brainage.catalogue.quantity import AN_AGE, Quantity
 from bidsapp_brainage.io import write_text
 from bidsapp_brainage.reports import wording
 from bidsapp_brainage.reports.cohort.links import person_links, way_to_root
@@ -131,7 +132,7 @@ def write_individual_report(
     root = way_to_root(path, output_dir)
     page = render(
         "individual.html.jinja",
-        title=f"Brain age of {name.replace('_', ', ')}",
+        title=f"{_explained(result).title} of {name.replace('_', ', ')}",
         subtitle=_subtitle(result),
         sections=_sections(several=bool(person.sessions)),
         synthetic=shows_synthetic_people(output_dir),
@@ -179,6 +180,7 @@ def _context(
     errors += [{"title": problem, "text": ""} for problem in result.problems]
     return {
         "subject": result.subject,
+        "explained": _explained(result),
         "scans": scans,
         "scan_table": scan_table(pairs) if pairs else None,
         "facts": run_facts.summary_facts(result, errors),
@@ -261,6 +263,9 @@ def _model_context(
             verdict_of(scan, model, failure), [(part.title, part.judged) for part, _, _ in regions]
         ),
         "view": view,
+        "about": Quantity.from_model(model.prediction.sidecar.get("Model"))
+        if model.prediction
+        else AN_AGE,
         "input_figure": figures.get(model.input_figure),
         "age_caption": age_caption(model),
         "age_figure": figures.get(model.age_figure),
@@ -279,6 +284,17 @@ def _quality(scan: ScanResult, model: PredictionResult, quality: QualityOfAll) -
     if table is None or model.quality is None:
         return None
     return with_percentiles(table, model.quality.first, quality.get(model.model, {}))
+
+
+def _explained(result: SubjectResult) -> Quantity:
+    """What the page is about: the age, unless all of its models predict the same other thing."""
+    found = {
+        Quantity.from_model(model.prediction.sidecar.get("Model"))
+        for scan in result.scans
+        for model in scan.models
+        if model.prediction
+    }
+    return found.pop() if len(found) == 1 else AN_AGE
 
 
 def _overall(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from bidsapp_brainage.bids.derivatives import TableFile
+from bidsapp_brainage.catalogue.quantity import AN_AGE, Quantity
 from bidsapp_brainage.imaging.expected import (
     REFERENCE,
     REFERENCE_PEOPLE,
@@ -17,6 +18,7 @@ from bidsapp_brainage.imaging.expected import (
 )
 from bidsapp_brainage.model.provenance import TrainingCohort
 from bidsapp_brainage.reports import wording
+from bidsapp_brainage.reports.codes import unit_title
 from bidsapp_brainage.reports.html import (
     MISSING,
     Cell,
@@ -29,7 +31,7 @@ from bidsapp_brainage.reports.html import (
 )
 from bidsapp_brainage.reports.individual.age_places import AgePlaces, age_places, known_ages
 from bidsapp_brainage.reports.individual.results import PredictionResult, ScanResult
-from bidsapp_brainage.reports.tables import Show, tabulate
+from bidsapp_brainage.reports.tables import Show, tabulate, with_values
 from bidsapp_brainage.stats.verdicts import Verdict, scan_verdict
 
 _CORRECTED = "freed from the model's regression to the mean"
@@ -56,7 +58,11 @@ class AgeLine(AgePlaces):
 
 @dataclass(frozen=True)
 class PredictionView:
-    """Numbers and words about one prediction."""
+    """Numbers and words about one prediction.
+
+    What the network predicts beside an age stands in `targets`; `about` is what is explained, and
+    `value` its value where it is no age.
+    """
 
     row: Mapping[str, object]
     age_range: tuple[float, float] | None
@@ -64,6 +70,9 @@ class PredictionView:
     line: AgeLine | None
     numbers: Table
     expected: tuple[float, float] | None
+    about: Quantity = AN_AGE
+    targets: Table | None = None
+    value: float | None = None
 
     @property
     def interval(self) -> str:
@@ -84,7 +93,8 @@ def prediction_view(scan: ScanResult, result: PredictionResult) -> PredictionVie
     if result.prediction is None or not result.prediction.first:
         return None
     row = result.prediction.first
-    if is_missing(row.get("predicted_age")):
+    about, answers = Quantity.from_model(result.prediction.sidecar.get("Model")), result.answers
+    if about.is_age and is_missing(row.get("predicted_age")):
         return None
     known_range = age_range(result.prediction.sidecar)
     table = _dictionary_table(
@@ -95,8 +105,49 @@ def prediction_view(scan: ScanResult, result: PredictionResult) -> PredictionVie
     )
     line = _age_line(row, result.distribution, known_range)
     return PredictionView(
-        row, known_range, verdict_of(scan, result), line, table, _expected(result, row)
+        row,
+        known_range,
+        verdict_of(scan, result),
+        line,
+        table,
+        _expected(result, row),
+        about,
+        _targets(answers, slug("targets", scan.label, result.model)),
+        None if about.is_age else _explained(answers),
     )
+
+
+def _targets(answers: TableFile | None, identifier: str) -> Table | None:
+    """Everything that the network predicts, with the true values that are known."""
+    if answers is None or answers.rows is None or answers.rows.empty:
+        return None
+    rows = answers.rows.assign(
+        predicted=answers.rows["predicted"].map(lambda value: "yes" if _is_true(value) else "")
+    )
+    columns = [
+        Show("target", "Target", "name"),
+        Show("class", "Class", "name"),
+        Show("value", "Predicted", "number", 2, "a number, or the probability of the class"),
+        Show("unit", "Unit", cell=lambda unit: Cell(unit_title(str(unit)))),
+        Show("ci95", "95 % interval", "interval", 2),
+        Show("member_sd", "SD of members", "number", 2, "over the networks of the ensemble"),
+        Show("predicted", "Likeliest", "name", help="class with the largest probability"),
+        Show("true_value", "True value", "name", help="from participants.tsv"),
+    ]
+    caption = f"All that the network predicts ({answers.path.name})."
+    return tabulate(identifier, caption, with_values(rows, columns), rows, sortable=False)
+
+
+def _explained(answers: TableFile | None) -> float | None:
+    """The number or probability that is explained."""
+    if answers is None or answers.rows is None:
+        return None
+    known = answers.rows.loc[answers.rows["explained"].map(_is_true), "value"]
+    return float(known.iloc[0]) if len(known) else None
+
+
+def _is_true(value: object) -> bool:
+    return str(value).lower() == "true"
 
 
 def verdict_of(
@@ -240,8 +291,8 @@ def _age_line(
     if distribution is not None and distribution.rows is not None:
         values += [distribution.rows["age_lower"].min(), distribution.rows["age_upper"].max()]
     values += list(known or ())
-    first, last = min(values), max(values)
-    if last <= first:
+    first, last = min(values, default=0.0), max(values, default=0.0)
+    if last <= first or is_missing(row.get("predicted_age")):
         return None
     places = age_places(row, first, last)
     return AgeLine(**vars(places), first=number(first, 0), last=number(last, 0))

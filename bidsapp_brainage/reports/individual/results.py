@@ -67,6 +67,11 @@ class PredictionResult:
         return self.tables.get("agedist")
 
     @property
+    def answers(self) -> TableFile | None:
+        """Rows of all targets, of networks that predict more than an age."""
+        return self.tables.get("predictions")
+
+    @property
     def quality(self) -> TableFile | None:
         """One row: the quality of the image."""
         return self.tables.get("qc")

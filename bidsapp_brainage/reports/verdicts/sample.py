@@ -46,6 +46,7 @@ def sample_facts(results: StoredResults) -> SampleFacts:
         slope=slopes.get("raw"),
         corrected_slope=corrected,
         age_range=(float(ages.min()), float(ages.max())) if len(ages) else None,
+        of_ages=results.quantity.is_age,
         leakage=tuple(warnings["sentence"][leaks]) if len(warnings) else (),
         collection=tuple(warnings["sentence"][~leaks]) if len(warnings) else (),
     )
