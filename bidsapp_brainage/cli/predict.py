@@ -134,10 +134,9 @@ def _show(found: BrainAges) -> None:
     for each in found.results:
         low, high = each.interval or (None, None)
         cells = (each.file, each.predicted_age, low, high, each.gap, each.verdict.level)
-        told = [
-            each.report(),
-            *([targets_text(each.predictions.to_dict("records"))] if several else []),
-        ]
-        print(*("n/a" if cell is None else cell for cell in cells), *told, sep="\t")
+        targets = [targets_text(each.predictions.to_dict("records"))] if several else []
+        print(
+            *("n/a" if cell is None else cell for cell in cells), each.report(), *targets, sep="\t"
+        )
     for error in found.failed.values():
         LOGGER.error("%s", error)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from bidsapp_brainage.catalogue import participant
 from bidsapp_brainage.catalogue.lookup import baseline_title
 from bidsapp_brainage.catalogue.ratings import ARTEFACTS, EXCLUDE, STEPS
+from bidsapp_brainage.reports.html import as_float, is_missing
 
 #: What the group's tables measure, by its word in a column ``metric`` or ``measure``.
 MEASURES = {
@@ -160,7 +162,7 @@ def correction_title(code: str) -> str:
     return _CORRECTIONS.get(code, code.replace("_", " "))
 
 
-def targets_text(rows: Iterable[Mapping[Hashable, object]], *, besides: str = "") -> str:
+def targets_text(rows: Iterable[Mapping[Any, object]], *, besides: str = "") -> str:
     """Rows of ``*_predictions.tsv`` in a line: numbers, and the likeliest of classes.
 
     Parameters
@@ -178,11 +180,12 @@ def targets_text(rows: Iterable[Mapping[Hashable, object]], *, besides: str = ""
     """
     told = []
     for row in rows:
-        if row["target"] == besides or str(row["predicted"]).lower() == "false":
+        likeliest = str(row.get("predicted")).lower()
+        if row.get("target") in (None, besides) or is_missing(row.get("value")):
             continue
-        value = float(str(row["value"]))
-        likeliest = str(row["predicted"]).lower() == "true"
-        told.append(
-            f"{row['target']} " + (f"{row['class']} ({value:.2f})" if likeliest else f"{value:g}")
-        )
+        value = as_float(row["value"])
+        if likeliest == "true":
+            told.append(f"{row['target']} {row.get('class')} ({value:.2f})")
+        elif likeliest != "false":
+            told.append(f"{row['target']} {value:g}")
     return "; ".join(told)
