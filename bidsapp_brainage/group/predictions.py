@@ -57,7 +57,9 @@ def metrics(scans: pd.DataFrame, *, n_boot: int, seed: int) -> Findings:
 
 def predict_ages(scans: pd.DataFrame) -> bool:
     """Whether predictions are ages; those of earlier versions of the app are."""
-    return "target" not in scans or bool(scans["target"].fillna(AGE).eq(AGE).any())
+    if "target" not in scans:
+        return True
+    return bool((scans["target"].isna() | scans["target"].eq(AGE)).any())
 
 
 def overall(scans: pd.DataFrame) -> pd.DataFrame:

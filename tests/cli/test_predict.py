@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from bidsapp_brainage import errors
@@ -16,6 +17,7 @@ from bidsapp_brainage.cli import predict, run
 RESULT = SimpleNamespace(
     file="t1.nii.gz", predicted_age=50.25, interval=(40.0, 60.0), gap=None,
     verdict=SimpleNamespace(level="usable"), report=lambda: Path("brainage/sub-t1.html"),
+    predictions=pd.DataFrame([{"target": "age", "value": 50.25, "predicted": None}]),
 )  # fmt: skip
 
 
@@ -117,3 +119,18 @@ def test_an_interrupted_command_says_so(monkeypatch) -> None:
 
     monkeypatch.setattr(predict, "predict", interrupted)
     assert run.main(["predict", "t1.nii.gz"]) == 130
+
+
+def test_other_targets_have_a_column_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"target": "sex", "class": "F", "value": 0.2, "predicted": False},
+        {"target": "sex", "class": "M", "value": 0.8, "predicted": True},
+    ]
+    of_classes = SimpleNamespace(
+        **{**vars(RESULT), "predicted_age": None, "interval": None},
+    )
+    of_classes.predictions = pd.DataFrame(rows)
+    predict._show(BrainAges((of_classes,), {}))
+    head, row = (line.split("\t") for line in capsys.readouterr().out.splitlines())
+    told = dict(zip(head, row, strict=True))
+    assert (told["predicted_age"], told["predictions"]) == ("n/a", "sex M (0.80)")
