@@ -49,6 +49,8 @@ LrpRules = Literal[
     "epsilon_alpha2_beta1_flat",
 ]
 _PREPROCESSING = "preprocessing"
+#: Model of raw images: predicts with ``level`` fast, checks the prediction of others else.
+FAST_MODEL = "fast4mm"
 #: A template with its cohort and the index of its resolution, in the words of TemplateFlow.
 SPACE = re.compile(r"(?P<name>[a-zA-Z0-9]+)(:cohort-(?P<cohort>[a-zA-Z0-9]+))?(:res-(?P<res>\d+))?")
 #: Heading of options that exclude each other.
@@ -272,9 +274,10 @@ class Processing:
         metavar="METHOD[,METHOD...]",
         help="none, or any of: " + ", ".join(f"{card.key} ({card.help})" for card in _METHODS),
     )
-    level: Literal["minimal", "full"] = option(
+    level: Literal["minimal", "full", "fast"] = option(
         "full",
-        help="minimal: prediction and volumes; no explanation, no images of the segmentation",
+        help="minimal: prediction and volumes; no explanation, no images of the segmentation; "
+        f"fast: an age from the raw image in seconds, by a model of raw images ({FAST_MODEL})",
     )
     occlusion_baseline: tuple[str, ...] = option(
         ("background", "closed"),
@@ -495,12 +498,12 @@ class Settings:
 
 
 def explanations(processing: Processing) -> tuple[str, ...]:
-    """Methods of explanation that a run uses, in a fixed order; none with ``level`` minimal.
+    """Methods of explanation that a run uses, in a fixed order; none unless ``level`` is full.
 
     The occlusion of regions belongs to all of them.
     """
     chosen = set(processing.explain) - {"none"}
-    if processing.level == "minimal" or not chosen:
+    if processing.level != "full" or not chosen:
         return ()
     return tuple(card.key for card in _METHODS if card.chosen == "always" or card.key in chosen)
 
@@ -599,6 +602,8 @@ def build_settings(
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise UsageError(f"Unknown option {unknown[0]!r}.{did_you_mean(unknown[0])}")
+    if options.get("level") == "fast":
+        options = {"model": FAST_MODEL, **options}
     options = {"work_dir": Execution.work_dir, **options}  # so that it is made absolute, too
     values = {name: known[name].take(value) for name, value in options.items()}
     chosen = {

@@ -29,15 +29,15 @@ from bidsapp_brainage.settings import (
 )
 
 _SUFFIXES_OF_FILES = (".nii.gz", ".nii", ".json")
+#: What is chosen about registration, mask and earlier results of these.
+_OF_PREPARATION = ("derivatives", "skull_strip", "output_spaces")
 #: What is chosen before an age is predicted, and cannot be changed afterwards.
 _OF_RAW_DATA = (
     "bids_filter_file",
     "bids_database_dir",
     "datalad_get",
-    "derivatives",
+    *_OF_PREPARATION,
     "age_file",
-    "skull_strip",
-    "output_spaces",
     "plugin_file",
     "cluster",
     "write_graph",
@@ -166,9 +166,9 @@ def _explanation_possible(settings: Settings) -> str | None:
     chosen, level = settings.processing.explain, settings.processing.level
     if "none" in chosen and len(set(chosen)) > 1:
         return f"--explain {','.join(chosen)}: none excludes the other methods."
-    if level == "minimal" and chosen not in (all_options()["explain"].default, ("none",)):
+    if level != "full" and chosen not in (all_options()["explain"].default, ("none",)):
         return (
-            f"--level minimal explains nothing, so it excludes --explain {','.join(chosen)}: give "
+            f"--level {level} explains nothing, so it excludes --explain {','.join(chosen)}: give "
             "one of them (or --explain none, if the other stands in --config-file)."
         )
     return None
@@ -279,7 +279,9 @@ def _something_to_explain(settings: Settings) -> str | None:
     if "participant" not in settings.analysis_level:
         return "--explain-only belongs to the participant level: give participant."
     if not explanations(settings.processing):
-        return "--explain-only and --explain none or --level minimal exclude each other: give one."
+        return (
+            "--explain-only excludes --explain none and every --level but full: give one of them."
+        )
     return None
 
 
@@ -423,6 +425,8 @@ def _without_effect(settings: Settings) -> Iterator[str]:
         return
     if settings.execution.explain_only and (idle := _given_of(_OF_RAW_DATA, settings)):
         yield f"{', '.join(idle)}: without effect, because --explain-only reads derivatives only."
+    if settings.processing.level == "fast" and (idle := _given_of(_OF_PREPARATION, settings)):
+        yield f"{', '.join(idle)}: without effect, because --level fast prepares nothing."
     cluster = settings.resources.cluster
     if (not cluster or is_address(cluster)) and (idle := _given_of(("n_workers",), settings)):
         yield f"{idle[0]}: without effect, because --cluster starts no workers here."

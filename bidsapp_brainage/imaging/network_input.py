@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
+from scipy import ndimage
 
 from bidsapp_brainage import io
 from bidsapp_brainage.errors import DataError
@@ -15,6 +16,12 @@ from bidsapp_brainage.model.specs import Grid, InputSpec, needs_segmentation
 
 from .sourcegrid import from_source_grid
 from .transforms import apply_xfm, blurred_to
+
+_SEARCH_MM = 4.0  # voxels in which the head is looked for
+_BRIGHT = 0.15  # of bright tissue, above which a voxel shows something
+_TOP_MM2 = 1500.0  # area of a slice that belongs to the head
+_UPPER_MM = 100.0  # below the top: what the middle is computed from
+_MIDDLE_MM = 80.0  # below the top: centre of the box
 
 
 class Tissue(NamedTuple):
@@ -162,3 +169,75 @@ def smoothed(img: nib.Nifti1Image, voxel_mm: float) -> nib.Nifti1Image:
     zooms = np.linalg.norm(img.affine[:3, :3], axis=0)
     data = np.asarray(img.dataobj, dtype=np.float32)
     return nib.Nifti1Image(blurred_to(data, zooms, voxel_mm), img.affine)
+
+
+def head_input(t1w: nib.Nifti1Image, input_spec: InputSpec) -> nib.Nifti1Image:
+    """Make what a network without preprocessing sees: resampled, cropped and scaled.
+
+    Nothing is registered, segmented or corrected. The axes of the box are those of the scanner;
+    its centre is :func:`head_centre`.
+
+    Parameters
+    ----------
+    t1w : nibabel.Nifti1Image
+        From :func:`bidsapp_brainage.imaging.conform.conform_t1w`.
+    input_spec : dict
+        The card's ``input``: ``shape``, ``resolution_mm`` and ``intensity`` count.
+
+    Returns
+    -------
+    nibabel.Nifti1Image
+        Float32 on the network's grid; its affine leads to RAS mm of the T1w.
+
+    Raises
+    ------
+    DataError
+        The image shows nothing.
+    """
+    voxel_mm = float(input_spec["resolution_mm"])
+    shape = np.array(input_spec["shape"])
+    affine = np.diag([voxel_mm, voxel_mm, voxel_mm, 1.0])
+    affine[:3, 3] = head_centre(t1w) - voxel_mm * (shape - 1) / 2
+    grid = nib.Nifti1Image(np.zeros(tuple(shape), dtype=np.uint8), affine)
+    volume = np.asarray(_along_scanner(t1w, grid, voxel_mm).dataobj)
+    scaled = scale_intensity(volume, None, input_spec["intensity"])
+    return nib.Nifti1Image(scaled, affine)
+
+
+def head_centre(t1w: nib.Nifti1Image) -> np.ndarray:
+    """Middle of a head (RAS mm, shape (3,)): its axis left to right and front to back, 80 mm down.
+
+    The head is the largest bright object; its top is where its slices become larger than 15 cm2.
+    Neck and chin do not move the result, and a brain without skull gets nearly the same one.
+
+    Raises
+    ------
+    DataError
+        The image shows nothing.
+    """
+    corners = nib.affines.apply_affine(
+        t1w.affine, np.array(np.meshgrid(*[[0, n - 1] for n in t1w.shape])).reshape(3, -1).T
+    )
+    first, last = corners.min(axis=0), corners.max(axis=0)
+    affine = np.diag([_SEARCH_MM, _SEARCH_MM, _SEARCH_MM, 1.0])
+    affine[:3, 3] = first
+    size = tuple(np.maximum(((last - first) // _SEARCH_MM + 1).astype(int), 2))
+    search = nib.Nifti1Image(np.zeros(size, dtype=np.uint8), affine)
+    volume = np.asarray(_along_scanner(t1w, search, _SEARCH_MM).dataobj)
+    if not (volume > 0).any():
+        raise DataError("The image shows nothing: no head was found in it.")
+    found, _ = ndimage.label(volume > _BRIGHT * np.percentile(volume[volume > 0], 95))
+    head = found == 1 + np.argmax(np.bincount(found.ravel())[1:])
+    wide = np.flatnonzero(head.sum(axis=(0, 1)) * _SEARCH_MM**2 >= _TOP_MM2)
+    top = int(wide.max()) if wide.size else int(np.argwhere(head)[:, 2].max())
+    lowest = max(0, top - round(_UPPER_MM / _SEARCH_MM))
+    middle = np.argwhere(head[:, :, lowest : top + 1]).mean(axis=0)
+    return np.array([*(first + _SEARCH_MM * middle)[:2], first[2] + _SEARCH_MM * top - _MIDDLE_MM])
+
+
+def _along_scanner(t1w: nib.Nifti1Image, grid: nib.Nifti1Image, voxel_mm: float) -> nib.Nifti1Image:
+    """Resampled without aliasing, along the axes of the scanner."""
+    zooms = np.linalg.norm(t1w.affine[:3, :3], axis=0)
+    data = np.asarray(t1w.dataobj, dtype=np.float32)
+    smooth = nib.Nifti1Image(blurred_to(data, zooms, voxel_mm), t1w.affine)
+    return apply_xfm(smooth, grid, np.eye(4))

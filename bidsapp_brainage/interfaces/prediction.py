@@ -69,6 +69,35 @@ class ModelInput(StageInterface):
         return Tissue(*(io.load_nifti(Path(path)) for path in paths))
 
 
+class _HeadInputInputSpec(ModelInputSpec):
+    t1w = File(exists=True, mandatory=True, desc="conformed T1w image")
+
+
+class _HeadInputOutputSpec(TraitedSpec):
+    volume = File(exists=True, desc="box about the head, scaled as the card says")
+
+
+class HeadInput(StageInterface):
+    """Make the input of a model of raw images.
+
+    See :func:`bidsapp_brainage.imaging.network_input.head_input`.
+    """
+
+    stage = "model input"
+    input_spec = _HeadInputInputSpec
+    output_spec = _HeadInputOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage import io
+        from bidsapp_brainage.imaging.network_input import head_input
+        from bidsapp_brainage.model.cards import load_card
+
+        spec = load_card(Path(self.inputs.card)).input
+        volume = head_input(io.load_nifti(Path(self.inputs.t1w)), spec)
+        self._results["volume"] = self._save(runtime, "input_volume.nii.gz", volume)
+        return runtime
+
+
 class NetworkInputSpec(ModelInputSpec):
     """Inputs of interfaces that run a network; the device never changes the hash."""
 
@@ -91,6 +120,7 @@ class _PredictInputSpec(NetworkInputSpec):
     volumes = File(exists=True, desc="regional volumes of the segmentation")
     stripped = traits.Bool(False, usedefault=True, desc="whether the T1w shows only the brain")
     truths = traits.Dict(traits.Str, traits.Str, desc="what is known of the person, by target")
+    fast_age = traits.Float(desc="age that a model of raw images gives, years")
     label = traits.Str("image", usedefault=True, nohash=True, desc="how messages call the image")
 
 
@@ -132,6 +162,8 @@ class Predict(StageInterface):
             device=self.inputs.device,
             n_threads=self.inputs.n_threads,
         )
+        if isdefined(self.inputs.fast_age):
+            predicted = prediction.checked_by(predicted, self.inputs.fast_age)
         row = prediction.prediction_row(
             predicted,
             card,
@@ -171,6 +203,39 @@ class Predict(StageInterface):
         row = io.read_tsv(Path(self.inputs.qc_table)).iloc[0]
         decision = usable_quality(row["decision"], row["decision_reason"], self.inputs.label)
         return decision, mask_doubt(row.get("dice_mask_segmentation"))
+
+
+class _FastAgeInputSpec(NetworkInputSpec):
+    volume = File(exists=True, mandatory=True, desc="input of a model of raw images")
+
+
+class _FastAgeOutputSpec(TraitedSpec):
+    fast_age = traits.Float(desc="in years")
+
+
+class FastAge(StageInterface):
+    """Predict the age from the raw image, as a check of the prediction from the prepared one."""
+
+    stage = "check on the raw image"
+    input_spec = _FastAgeInputSpec
+    output_spec = _FastAgeOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage import io
+        from bidsapp_brainage.model.cards import load_card
+        from bidsapp_brainage.model.prediction import predict
+        from bidsapp_brainage.model.weights.loading import load_members
+
+        card = load_card(Path(self.inputs.card))
+        predicted = predict(
+            load_members(card, self.inputs.device),
+            io.load_nifti(Path(self.inputs.volume)).get_fdata(dtype="float32"),
+            card,
+            device=self.inputs.device,
+            n_threads=self.inputs.n_threads,
+        )
+        self._results["fast_age"] = predicted.mean
+        return runtime
 
 
 def read_regions(mask: Any) -> NDArray[np.int16] | None:

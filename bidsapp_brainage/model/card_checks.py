@@ -13,7 +13,12 @@ from numpy.typing import ArrayLike
 
 from bidsapp_brainage.errors import ResourceError
 from bidsapp_brainage.model import outputs
-from bidsapp_brainage.model.specs import InputSpec, needs_segmentation
+from bidsapp_brainage.model.specs import (
+    OWN_SPACE,
+    InputSpec,
+    needs_segmentation,
+    sees_raw_images,
+)
 
 _SCHEMA = "models/card.schema.json"
 
@@ -62,6 +67,7 @@ def _consistency_faults(raw: dict[str, Any]) -> Iterator[str]:
         yield f"input.affine: its axes run {codes}, input.orientation says otherwise"
     yield from _source_faults(raw["input"])
     yield from _segmentation_faults(raw["input"])
+    yield from _raw_image_faults(raw["input"])
     yield from _weight_faults(raw["weights"])
     formats = {weight.get("format", "safetensors") for weight in raw["weights"]}
     if (raw["architecture"]["id"] == "onnx") != ("onnx" in formats):
@@ -92,6 +98,17 @@ def _source_faults(spec: dict[str, Any]) -> Iterator[str]:
         yield "input.source_grid.affine: its axes do not run as input.orientation says"
     if native and spec.get("crop") != "brain":
         yield "input.crop: native images have no place of their own; it must be 'brain'"
+
+
+def _raw_image_faults(spec: InputSpec) -> Iterator[str]:
+    raw, own = sees_raw_images(spec), spec["template"] == OWN_SPACE
+    if raw != own:
+        yield f"input.template: it is '{OWN_SPACE}' where input.registration is 'none', only there"
+    if raw and (spec["skull_stripped"] or "source_grid" in spec or needs_segmentation(spec)):
+        yield (
+            "input.registration: 'none' means raw images; 'skull_stripped', 'source_grid' and "
+            "'segmentation' do not go with it"
+        )
 
 
 def _segmentation_faults(spec: InputSpec) -> Iterator[str]:

@@ -14,6 +14,7 @@ _REGISTRATION = {
     "affine": "with the affine transform only",
     "rigid": "with the rotation and shift of the affine transform only",
     "native": "in the participant's own space",
+    "none": "along the axes of the scanner, about the middle of the head,",
 }
 _SCALING = {
     "brain_zscore": "to mean 0 and standard deviation 1",
@@ -24,6 +25,7 @@ _SCALING = {
     "white_matter": "so that the peak of white matter lies at 1",
     "segmentation": "by the segmentation, so that fluid is 0, grey matter 1 and white matter 2",
     "tissue": "so that fluid is 0, grey matter 1 and white matter 2",
+    "head": "so that air is 0 and bright tissue 1",
 }
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _BRIGHT_PERCENT = 50.0  # cortex and fluid are darker than half of the brain, white matter is not
 _HISTOGRAM_BINS = 96
+_HEAD_PERCENT = 90.0
 
 
 def scale_intensity(
@@ -134,6 +135,12 @@ def _white_matter(values: np.ndarray) -> tuple[float, float]:
     return 0.0, float((edges[peak] + edges[peak + 1]) / 2)
 
 
+def _head(values: np.ndarray) -> tuple[float, float]:
+    """Air at 0 and bright tissue at 1 in a whole box, whether it shows a head or a brain."""
+    bright = values[values > values.mean()]
+    return 0.0, float(np.percentile(bright, _HEAD_PERCENT)) if bright.size else 0.0
+
+
 SCALINGS: Mapping[str, Callable[[np.ndarray], tuple[float, float]]] = MappingProxyType(
     {
         "brain_zscore": _zscore,
@@ -142,6 +149,7 @@ SCALINGS: Mapping[str, Callable[[np.ndarray], tuple[float, float]]] = MappingPro
         "divide_by_max": lambda values: (0.0, float(values.max())),
         "min_max": _min_max,
         "white_matter": _white_matter,
+        "head": _head,
         "segmentation": lambda _: (0.0, 1.0),
         "none": lambda _: (0.0, 1.0),
     }

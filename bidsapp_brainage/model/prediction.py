@@ -105,6 +105,11 @@ class Prediction:
         return None if self.findings.distance is None else self.findings.distance.value
 
 
+def checked_by(prediction: Prediction, fast_age: float) -> Prediction:
+    """A prediction that knows what a model of raw images says (years)."""
+    return replace(prediction, findings=replace(prediction.findings, fast_age=fast_age))
+
+
 @dataclass(frozen=True)
 class Seen:
     """What is known about an image beside the answer of the network.
@@ -419,6 +424,7 @@ def prediction_row(
         "in_age_range": prediction.in_age_range and (age is None or in_range(age, card)),
         "training_distance": prediction.distance,
         "member_sd": findings.disagreement,
+        "fast_age": findings.fast_age,
         "flags": catalogue.join([flag.key for flag in flags]),
         "flag_reasons": "; ".join(flag.reason for flag in flags) or None,
         "ood_flag": prediction.ood_flag,

@@ -58,7 +58,7 @@ class Grid(TypedDict):
 class InputSpec(Grid):
     """What the network sees."""
 
-    registration: Literal["affine", "rigid", "native"]
+    registration: Literal["affine", "rigid", "native", "none"]
     skull_stripped: bool
     stripped_sources: NotRequired[bool]
     orientation: str
@@ -119,6 +119,7 @@ class Calibration(TypedDict, total=False):
     mean_half_width: float
     sd_scale: float
     member_sd_limit: float
+    fast_age_limit: float
     residual_sd: float
     half_width95: float
     source: str
@@ -151,6 +152,15 @@ class Reference(TypedDict):
     encoder: NotRequired[EncoderAxes]
     n: NotRequired[int]
     source: NotRequired[str]
+
+
+#: What stands for the template of models that see images in their own space.
+OWN_SPACE = "T1w"
+
+
+def sees_raw_images(input_spec: InputSpec) -> bool:
+    """Whether nothing but resampling and cropping comes before a model."""
+    return input_spec.get("registration") == "none"
 
 
 def needs_segmentation(input_spec: InputSpec) -> bool:

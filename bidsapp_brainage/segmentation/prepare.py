@@ -5,8 +5,8 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 
-from bidsapp_brainage.imaging.network_input import Tissue, model_input
-from bidsapp_brainage.model.specs import InputSpec, needs_segmentation
+from bidsapp_brainage.imaging.network_input import Tissue, head_input, model_input
+from bidsapp_brainage.model.specs import InputSpec, needs_segmentation, sees_raw_images
 
 from .alignment import aligned
 from .card import EMBEDDED, find_segmentation, load_mean_tissue, load_network
@@ -28,9 +28,15 @@ def prepared_input(
 ) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
     """Make what a network sees, with a segmentation where the model asks for one.
 
+    Of models of raw images the second result says where the image shows anything.
+
     Parameters, results and errors are those of
     :func:`bidsapp_brainage.imaging.network_input.model_input`.
     """
+    if sees_raw_images(input_spec):
+        volume = head_input(t1w, input_spec)
+        shown = (np.asarray(volume.dataobj) > 0).astype(np.uint8)
+        return volume, nib.Nifti1Image(shown, volume.affine)
     tissue: Tissue | None = None
     if needs_segmentation(input_spec):
         card = find_segmentation(segmentation_name(input_spec))

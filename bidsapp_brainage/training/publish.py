@@ -48,7 +48,7 @@ def publish(
     raw = {
         **recipe.card,
         "weights": _copy_weights(run, Path(models_dir)),
-        **_facts(run, name, table),
+        **card_facts(run, name, table),
     }
     if inputs:
         raw["training"]["inputs"] = dict(inputs)
@@ -95,7 +95,8 @@ def _copy_weights(run: CrossValidation, models_dir: Path) -> list[dict[str, obje
     return entries
 
 
-def _facts(run: CrossValidation, name: str, table: pd.DataFrame) -> dict[str, Any]:
+def card_facts(run: CrossValidation, name: str, table: pd.DataFrame) -> dict[str, Any]:
+    """What a card tells of its people and of the predictions for them; see :func:`publish`."""
     cohort, recipe = run.cohort, run.recipe
     parts = heads(final_recipe(recipe).card["output"])
     ages = cohort.ages[np.isfinite(cohort.ages) & ~cohort.simulated]

@@ -242,6 +242,39 @@ def init_ds_prediction_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
     return workflow
 
 
+def init_ds_raw_prediction_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
+    """Keep what a network of raw images saw and what it answered.
+
+    Parameters
+    ----------
+    dest : Destination
+        Output folder and entities of the scan.
+    run_plan : RunPlan
+        The model.
+
+    Inputs
+    ------
+    volume, and those of :attr:`.plan.RunPlan.prediction_tables`
+        From the prediction workflow.
+    """
+    workflow = Workflow(name="ds_prediction_wf")
+    fields = ["volume", *run_plan.prediction_tables]
+    inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
+    model, seen = run_plan.model_label, run_plan.grid_labels
+    facts = {"Sources": [dest.uri("input", **seen)], **run_plan.provenance}
+    told = {
+        "Description": f"Input of model {model}: the raw T1w resampled, cut and scaled.",
+        "Resolution": f"{run_plan.card.input['resolution_mm']:g} mm isotropic, about the head",
+        "Sources": [dest.source],
+    }
+    ds_input = sink("ds_input", dest, "input", **seen, metadata=told)
+    workflow.connect(inputnode, "volume", ds_input, "in_file")
+    for kind in run_plan.prediction_tables:
+        node = sink(f"ds_{kind}", dest, kind, model=model, metadata=facts)
+        workflow.connect(inputnode, kind, node, "in_file")
+    return workflow
+
+
 def _ds_input_mask(dest: Destination, run_plan: RunPlan) -> pe.Node:
     """Node that keeps the brain in the network's input: its mask, or its regions."""
     described: dict[str, Any] = {

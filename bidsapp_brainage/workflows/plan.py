@@ -12,9 +12,10 @@ from bidsapp_brainage import __version__
 from bidsapp_brainage.bids.names import resolution_label
 from bidsapp_brainage.catalogue import lookup
 from bidsapp_brainage.catalogue.methods import METHODS
-from bidsapp_brainage.errors import ResourceError
-from bidsapp_brainage.model.specs import needs_segmentation
+from bidsapp_brainage.errors import ResourceError, UsageError
+from bidsapp_brainage.model.specs import needs_segmentation, sees_raw_images
 from bidsapp_brainage.settings import (
+    FAST_MODEL,
     Processing,
     explanations,
     method_options,
@@ -145,7 +146,7 @@ class RunPlan:
     card, card_path : ModelCard, Path
         The model.
     template : TemplateFiles
-        The model's template.
+        The model's template; the embedded one, which nothing reads, for a model of raw images.
     atlas : Atlas or None
         None leaves out the explanation.
     atlas_table : Path or None
@@ -162,6 +163,8 @@ class RunPlan:
         ``--output-spaces``.
     explanation : Explanation
         What is done with the atlas.
+    fast_card : ModelCard or None
+        Model of raw images that checks the prediction; None leaves out the check.
     """
 
     output_dir: Path
@@ -178,6 +181,7 @@ class RunPlan:
     extra_templates: tuple[TemplateFiles, ...] = ()
     skull_strip: SkullStrip = "auto"
     explanation: Explanation = field(default_factory=Explanation)
+    fast_card: ModelCard | None = None
     bias_correction: str = "model"
     sloppy: bool = False
     seed: int = 0
@@ -197,7 +201,7 @@ class RunPlan:
     @property
     def grid_labels(self) -> dict[str, str]:
         """Entities of images on the network's grid."""
-        space, res = self.template.name, self.model_resolution
+        space, res = self.card.input["template"], self.model_resolution
         return {"model": self.model_label, "space": space, "res": res}
 
     @property
@@ -254,7 +258,7 @@ def make_plan(settings: Settings, home: Path, compute: Compute | None = None) ->
         A model, weight, template, atlas or device that is missing or unusable.
     """
     from bidsapp_brainage.atlas.registry import load_atlas
-    from bidsapp_brainage.atlas.templates import get_template, templates_of
+    from bidsapp_brainage.atlas.templates import EMBEDDED_TEMPLATE, get_template, templates_of
     from bidsapp_brainage.imaging.network_input import write_network_grid
     from bidsapp_brainage.model.bias_correction import resolve_bias_correction
     from bidsapp_brainage.model.cards import find_card
@@ -262,10 +266,12 @@ def make_plan(settings: Settings, home: Path, compute: Compute | None = None) ->
 
     processing, resources = settings.processing, settings.resources
     card = find_card(processing.model, processing.models_dir)
+    check_level(card, processing.level)
     verify_weights(card)
     bias_correction = participant_correction(processing.bias_correction)
     resolve_bias_correction(bias_correction, card)
-    template = get_template(card.input["template"])
+    raw = sees_raw_images(card.input)
+    template = get_template(EMBEDDED_TEMPLATE if raw else card.input["template"])
     work_dir = settings.execution.work_dir.absolute() / WORKFLOW_NAME
     shared = work_dir / "shared"
     atlas = atlas_table = atlas_template = None
@@ -285,7 +291,8 @@ def make_plan(settings: Settings, home: Path, compute: Compute | None = None) ->
         atlas=atlas,
         atlas_table=atlas_table,
         atlas_template=atlas_template,
-        segmentation=find_run_segmentation(card),
+        segmentation=None if raw else find_run_segmentation(card),
+        fast_card=None if raw else find_card(FAST_MODEL),
         segmentation_images=processing.level == "full",
         extra_templates=templates_of(spaces(processing), besides=template.name),
         skull_strip=processing.skull_strip,
@@ -296,6 +303,23 @@ def make_plan(settings: Settings, home: Path, compute: Compute | None = None) ->
         compute=compute or find_compute(resources),
         run_uuid=settings.execution.run_uuid or "run",
     )
+
+
+def check_level(card: ModelCard, level: str) -> None:
+    """Refuse a model that sees other images than the level makes.
+
+    Raises
+    ------
+    UsageError
+        A model of prepared images at ``--level fast``, or one of raw images at another level.
+    """
+    if sees_raw_images(card.input) and level != "fast":
+        raise UsageError(f"Model {card.name} sees raw images: give `level` fast with it.")
+    if level == "fast" and not sees_raw_images(card.input):
+        raise UsageError(
+            f"Model {card.name} sees registered brains, which `level` fast does not make: leave "
+            f"`model` out ({FAST_MODEL} is taken), or give `level` full or minimal."
+        )
 
 
 def find_run_segmentation(card: ModelCard) -> SegmentationCard | None:

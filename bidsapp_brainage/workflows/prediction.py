@@ -10,7 +10,7 @@ from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
 from bidsapp_brainage.bids.citation import bibliography
 from bidsapp_brainage.bids.names import identity
-from bidsapp_brainage.interfaces.prediction import ModelInput, Predict
+from bidsapp_brainage.interfaces.prediction import FastAge, HeadInput, ModelInput, Predict
 from bidsapp_brainage.interfaces.quality import MeasureQuality
 from bidsapp_brainage.model.description import (
     input_text,
@@ -24,7 +24,7 @@ from bidsapp_brainage.model.specs import needs_segmentation
 if TYPE_CHECKING:
     from bidsapp_brainage.bids.collect import Scan
     from bidsapp_brainage.model.cards import ModelCard
-    from bidsapp_brainage.workflows.plan import RunPlan
+    from bidsapp_brainage.workflows.plan import Compute, RunPlan
 
 _GPU_MEMORY_GB = 2.0
 #: What comes from the segmentation: aligned tissue, where it lies, opinion on the mask, volumes.
@@ -49,6 +49,8 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
         From the segmentation, where there is one.
     given
         Columns of the quality table about files of other programs, where such are used.
+    fast_age
+        What the model of raw images says (years).
 
     Outputs
     -------
@@ -63,26 +65,14 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     workflow = Workflow(name="prediction_wf")
     workflow.__desc__ = _describe(run_plan.card)
     anatomy = ["t1w_conformed", "t1w_preproc", "facts", "stripped", "mask", "affine"]
-    seen = [*anatomy, *SEGMENTED, "given"]
+    seen = [*anatomy, *SEGMENTED, "given", "fast_age"]
     answered = ["ood_flag", "predicted", *run_plan.prediction_tables]
     made = ["volume", "volume_mask", "qc", *answered]
     inputnode = pe.Node(niu.IdentityInterface(fields=seen), name="inputnode")
     outputnode = pe.Node(niu.IdentityInterface(fields=made), name="outputnode")
     model_input = pe.Node(ModelInput(card=str(run_plan.card_path)), name="model_input", mem_gb=1.0)
     quality = _quality_node(scan, run_plan)
-    predict = pe.Node(
-        Predict(
-            **network_inputs(scan, run_plan),
-            identity=identity(scan.entities),
-            age_source=scan.age.source,
-            truths=truths(scan, run_plan.card),
-            label=scan.relative_path,
-            bias_correction=run_plan.bias_correction,
-        ),
-        name="predict",
-        mem_gb=_GPU_MEMORY_GB,
-        n_procs=run_plan.compute.n_procs,
-    )
+    predict = _predict_node(scan, run_plan)
     workflow.connect([
         (inputnode, model_input, [("t1w_preproc", "t1w"), ("mask", "mask")]),
         (inputnode, quality, [
@@ -93,7 +83,7 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
             ("affine", "affine"),
             ("facts", "facts"),
         ]),
-        (inputnode, predict, [("stripped", "stripped")]),
+        (inputnode, predict, [("stripped", "stripped"), ("fast_age", "fast_age")]),
         (model_input, predict, [("volume", "volume")]),
         (quality, predict, [("table", "qc_table")]),
         (model_input, outputnode, [("volume", "volume"), ("mask", "volume_mask")]),
@@ -105,6 +95,100 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
         workflow.connect(inputnode, "volumes", predict, "volumes")
     _connect_input(workflow, asks=needs_segmentation(run_plan.card.input))
     return workflow
+
+
+def init_raw_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
+    """Make the input of a model of raw images and predict the age.
+
+    Parameters
+    ----------
+    scan : Scan
+        Whose age and identity enter the table.
+    run_plan : RunPlan
+        The model, and how it is run.
+
+    Inputs
+    ------
+    t1w_conformed
+        3D RAS float32 image.
+
+    Outputs
+    -------
+    volume, and those of :attr:`.plan.RunPlan.prediction_tables`
+        What the network sees, and what it answers.
+    """
+    workflow = Workflow(name="prediction_wf")
+    workflow.__desc__ = _describe(run_plan.card)
+    made = ["volume", *run_plan.prediction_tables]
+    inputnode = pe.Node(niu.IdentityInterface(fields=["t1w_conformed"]), name="inputnode")
+    outputnode = pe.Node(niu.IdentityInterface(fields=made), name="outputnode")
+    model_input = pe.Node(HeadInput(card=str(run_plan.card_path)), name="model_input", mem_gb=0.5)
+    predict = _predict_node(scan, run_plan)
+    workflow.connect([
+        (inputnode, model_input, [("t1w_conformed", "t1w")]),
+        (model_input, predict, [("volume", "volume")]),
+        (model_input, outputnode, [("volume", "volume")]),
+        (predict, outputnode, [(name, name) for name in run_plan.prediction_tables]),
+    ])  # fmt:skip
+    return workflow
+
+
+def init_fast_age_wf(card: ModelCard, compute: Compute) -> Workflow:
+    """Ask the model of raw images, too: a check of everything between image and prediction.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Of the model of raw images.
+    compute : Compute
+        How networks are run.
+
+    Inputs
+    ------
+    t1w_conformed
+        From the anatomical workflow.
+
+    Outputs
+    -------
+    fast_age
+        In years.
+    """
+    workflow = Workflow(name="fast_age_wf")
+    workflow.__desc__ = (
+        f"As a check, the model *{card.name}* predicted an age from the raw image, too.\n"
+    )
+    inputnode = pe.Node(niu.IdentityInterface(fields=["t1w_conformed"]), name="inputnode")
+    outputnode = pe.Node(niu.IdentityInterface(fields=["fast_age"]), name="outputnode")
+    path = card.folder / f"{card.name}.json"
+    model_input = pe.Node(HeadInput(card=str(path)), name="head_input", mem_gb=0.5)
+    predict = pe.Node(
+        FastAge(
+            card=str(path),
+            weights=[str(weight.path) for weight in card.weights],
+            n_threads=compute.n_threads,
+        ),
+        name="fast_age",
+        mem_gb=1.0,
+    )
+    workflow.connect([
+        (inputnode, model_input, [("t1w_conformed", "t1w")]),
+        (model_input, predict, [("volume", "volume")]),
+        (predict, outputnode, [("fast_age", "fast_age")]),
+    ])  # fmt:skip
+    return workflow
+
+
+def _predict_node(scan: Scan, run_plan: RunPlan) -> pe.Node:
+    predict = Predict(
+        **network_inputs(scan, run_plan),
+        identity=identity(scan.entities),
+        age_source=scan.age.source,
+        truths=truths(scan, run_plan.card),
+        label=scan.relative_path,
+        bias_correction=run_plan.bias_correction,
+    )
+    n_procs = run_plan.compute.n_procs
+    return pe.Node(predict, name="predict", mem_gb=_GPU_MEMORY_GB, n_procs=n_procs)
 
 
 def _quality_node(scan: Scan, run_plan: RunPlan) -> pe.Node:
@@ -152,7 +236,7 @@ def truths(scan: Scan, card: ModelCard) -> dict[str, str]:
 
 
 def _describe(card: ModelCard) -> str:
-    """Methods text about the model."""
+    """Methods text about a model."""
     form = (
         " The network answers with a probability distribution over age bins, whose mean is the "
         "predicted age."

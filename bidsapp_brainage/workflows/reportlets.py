@@ -91,6 +91,35 @@ def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Outp
     return workflow
 
 
+def init_raw_reportlets_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
+    """Draw the figures of one scan of a model of raw images.
+
+    Parameters
+    ----------
+    dest : Destination
+        Output folder and entities of the scan.
+    run_plan : RunPlan
+        The model.
+
+    Inputs
+    ------
+    volume, and those of :attr:`.plan.RunPlan.prediction_tables`
+        From the prediction workflow.
+    """
+    workflow = Workflow(name="reportlets_wf")
+    model = run_plan.model_label
+    fields = ["volume", *run_plan.prediction_tables]
+    inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
+    seen = pe.Node(InputFigure(), name="model_input")
+    kept = sink("ds_input_fig", dest, "input_figure", model=model)
+    workflow.connect([
+        (inputnode, seen, [("volume", "volume")]), (seen, kept, [("out_file", "in_file")]),
+    ])  # fmt:skip
+    if run_plan.card.main_head.quantity.is_age:
+        _draw_age(workflow, run_plan, sink("ds_age_fig", dest, "age_figure", model=model))
+    return workflow
+
+
 def init_map_figures_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Output]) -> Workflow:
     """Draw the maps of an explanation.
 

@@ -9,8 +9,9 @@ from nipype.pipeline import engine as pe
 from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
 from bidsapp_brainage.bids.names import Destination
+from bidsapp_brainage.interfaces.images import Conform
 from bidsapp_brainage.interfaces.reuse import CompareGiven
-from bidsapp_brainage.model.specs import needs_segmentation
+from bidsapp_brainage.model.specs import needs_segmentation, sees_raw_images
 from bidsapp_brainage.workflows.anatomical import init_anat_fit_wf, init_brain_mask_wf
 from bidsapp_brainage.workflows.explanation import init_explanation_wf
 from bidsapp_brainage.workflows.normalisation import init_norm_apply_wf, init_norm_fit_wf
@@ -18,13 +19,22 @@ from bidsapp_brainage.workflows.outputs import (
     init_ds_anat_wf,
     init_ds_explanation_wf,
     init_ds_prediction_wf,
+    init_ds_raw_prediction_wf,
     init_ds_segmentation_wf,
     init_ds_std_wf,
     sink,
 )
 from bidsapp_brainage.workflows.precomputed import Precomputed
-from bidsapp_brainage.workflows.prediction import init_prediction_wf
-from bidsapp_brainage.workflows.reportlets import REGIONS, init_reportlets_wf
+from bidsapp_brainage.workflows.prediction import (
+    init_fast_age_wf,
+    init_prediction_wf,
+    init_raw_prediction_wf,
+)
+from bidsapp_brainage.workflows.reportlets import (
+    REGIONS,
+    init_raw_reportlets_wf,
+    init_reportlets_wf,
+)
 from bidsapp_brainage.workflows.segmentation import init_segmentation_wf
 
 if TYPE_CHECKING:
@@ -54,6 +64,8 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
     precomputed : Precomputed
         What need not be computed.
     """
+    if sees_raw_images(run_plan.card.input):
+        return _init_raw_scan_wf(scan, run_plan)
     workflow = Workflow(name=scan_workflow_name(scan.label))
     dest = Destination(run_plan.output_dir, scan.entities, f"bids:raw:{scan.relative_path}")
     # Both labels and mask come through the warp.
@@ -87,6 +99,12 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
     parts = {"anat": anat, "norm": norm, "mask": mask, "prediction": prediction}
     if precomputed.is_compared:
         _connect_comparison(workflow, run_plan, precomputed, parts, warp=warp)
+    if run_plan.fast_card is not None:
+        fast_age = init_fast_age_wf(run_plan.fast_card, run_plan.compute)
+        workflow.connect([
+            (anat, fast_age, _between(("t1w_conformed",))),
+            (fast_age, prediction, _between(("fast_age",))),
+        ])  # fmt:skip
     if run_plan.segmentation is not None:
         parts["segmentation"] = _connect_segmentation(
             workflow, run_plan.segmentation, run_plan, parts
@@ -132,6 +150,20 @@ def _connect_comparison(
         workflow.connect(parts["mask"], "outputnode.mask", node, "mask")
     if precomputed.mask is not None and warp:
         workflow.connect(parts["norm"], "outputnode.inverse", node, "inverse_xfm")
+
+
+def _init_raw_scan_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
+    """Wire one scan of a model of raw images: conform, prediction, outputs, figures."""
+    workflow = Workflow(name=scan_workflow_name(scan.label))
+    dest = Destination(run_plan.output_dir, scan.entities, f"bids:raw:{scan.relative_path}")
+    conform = Conform(in_file=str(scan.path), label=scan.relative_path)
+    conformed = pe.Node(conform, name="conform", mem_gb=1.0)
+    prediction = init_raw_prediction_wf(scan, run_plan)
+    workflow.connect(conformed, "out_file", prediction, "inputnode.t1w_conformed")
+    answered = _between(("volume", *run_plan.prediction_tables))
+    for part in (init_ds_raw_prediction_wf(dest, run_plan), init_raw_reportlets_wf(dest, run_plan)):
+        workflow.connect([(prediction, part, answered)])
+    return workflow
 
 
 def _connect_segmentation(

@@ -1,4 +1,4 @@
-"""Subcommands ``train-segmentation`` and ``prepare`` of ``brainage-model``."""
+"""Subcommands ``train-segmentation``, ``train-heads`` and ``prepare`` of ``brainage-model``."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from bidsapp_brainage.settings import FAST_MODEL
+
 
 def add_commands(commands: Any) -> None:
     """Add the subcommands to the parser of ``brainage-model``."""
     _add_segmentation(commands)
+    _add_heads(commands)
     _add_prepare(commands)
 
 
@@ -31,6 +34,27 @@ def _add_segmentation(commands: Any) -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that make images")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the network")
     parser.set_defaults(handler=train_segmentation)
+
+
+def _add_heads(commands: Any) -> None:
+    parser = commands.add_parser(
+        "train-heads",
+        help="train the model of raw images (--level fast) on label maps",
+        description="Learn the volumes of large regions from raw heads in random contrast, pose "
+        "and field of view, with one network for each half of the people; then fit ages, predict "
+        "everybody by what had not seen them, and write card and weights. Give the same command "
+        "again to go on.",
+    )
+    parser.add_argument("labels", type=Path, help="folder of sub-*_dseg.nii.gz on the raw grid")
+    parser.add_argument("inputs", type=Path, help="raw BIDS dataset with these people, and others")
+    parser.add_argument("out", type=Path, help="folder for card, weights and resumable state")
+    parser.add_argument("--recipe", help="bundled name, or a JSON file (default: %(default)s)")
+    parser.add_argument("--participants", type=Path, metavar="TSV", help="table with the ages")
+    parser.add_argument("--cohort-name", default="", help="of the people, for the card")
+    parser.add_argument("--steps", type=int, help="images to learn from (default: the recipe's)")
+    parser.add_argument("--part", type=int, choices=(1, 2), help="train only this half, and stop")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the network")
+    parser.set_defaults(handler=train_heads, recipe=FAST_MODEL)
 
 
 def _add_prepare(commands: Any) -> None:
@@ -73,6 +97,38 @@ def train_segmentation(options: argparse.Namespace) -> int:
     facts = publish.with_training(facts, recipe, n=len(people) - len(names), n_left_out=len(names))
     mean = publish.mean_tissue(path for path in people if path not in left_out)
     print(publish.publish(network, table, mean, facts, options.out))
+    return 0
+
+
+def train_heads(options: argparse.Namespace) -> int:
+    """Train on heads with label maps, then fit ages and write the card."""
+    import torch
+
+    from bidsapp_brainage.segmentation.labels import muse_labels
+    from bidsapp_brainage.training.crossval import CrossValidation
+    from bidsapp_brainage.training.data.cohort import Source, find_cohort
+    from bidsapp_brainage.training.heads.fitting import HeadRecipe, fit_heads
+    from bidsapp_brainage.training.heads.publish import Trunk, publish_heads
+    from bidsapp_brainage.training.heads.subjects import halves, pack_heads
+    from bidsapp_brainage.training.heads.trunks import rounded
+    from bidsapp_brainage.training.setup import read_recipe
+
+    torch.set_num_threads(options.threads)
+    recipe, steps = read_recipe(options.recipe), options.steps or HeadRecipe().steps
+    people = pack_heads(options.inputs, options.labels, options.out / "people", muse_labels())
+    trunks = []
+    for number, group in enumerate(halves(people), start=1):
+        if options.part in (None, number):
+            place = options.out / f"part-{number}"
+            network = fit_heads(group, place, recipe.card, HeadRecipe(steps=steps))
+            trunks.append(Trunk(rounded(network), tuple(path.stem for path in group)))
+    if options.part:
+        return 0
+    source = Source(recipe.label, suffix="T1w")
+    cohort = find_cohort(options.inputs, source, options.participants)
+    run = CrossValidation(cohort=cohort, recipe=recipe, folder=options.out / "work")
+    name = options.cohort_name or options.inputs.resolve().name
+    print(publish_heads(run, trunks, name=name, models_dir=options.out))
     return 0
 
 

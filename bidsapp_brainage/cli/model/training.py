@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 def train(options: argparse.Namespace) -> int:
     """Cross-validate, then write weights and card."""
+    from bidsapp_brainage.model.specs import sees_raw_images
     from bidsapp_brainage.training.data.targets import parse_targets
     from bidsapp_brainage.training.setup import read_recipe, training_recipe
 
@@ -31,7 +32,8 @@ def train(options: argparse.Namespace) -> int:
     targets = parse_targets(options.target)
     own = bool(options.recipe and options.recipe.endswith(".json"))
     base = read_recipe(options.recipe)
-    cohort = find_people(options, base.label, [target.name for target in targets])
+    raw, names = sees_raw_images(base.card["input"]), [target.name for target in targets]
+    cohort = find_people(options, base.label, names, raw=raw)
     recipe = training_recipe(
         base,
         cohort,
@@ -43,7 +45,7 @@ def train(options: argparse.Namespace) -> int:
         changes=_changes(options),
     )
     run = _run(options, cohort, recipe)
-    table = _finish(options, run, _source(options, base.label))
+    table = _finish(options, run, _source(options, base.label, raw=raw))
     _print_accuracy({"out-of-fold": table}, run)
     return 0
 
@@ -191,17 +193,26 @@ def _card(options: argparse.Namespace) -> ModelCard:
     return find_card(options.model, options.models_dir)
 
 
-def _source(options: argparse.Namespace, label: str) -> Source:
+def _source(options: argparse.Namespace, label: str, *, raw: bool = False) -> Source:
     from bidsapp_brainage.training.data.cohort import Source
 
-    return Source(label, options.input_desc, options.input_suffix)
+    suffix = options.input_suffix
+    if raw and suffix is None and options.input_desc is None:
+        suffix = "T1w"  # the files of a raw dataset
+    return Source(label, options.input_desc, suffix)
 
 
-def find_people(options: argparse.Namespace, label: str, targets: list[str]) -> Cohort:
-    """Scans below the inputs of a command that have one of the targets; says who was left out."""
+def find_people(
+    options: argparse.Namespace, label: str, targets: list[str], *, raw: bool = False
+) -> Cohort:
+    """Scans below the inputs of a command that have one of the targets; says who was left out.
+
+    With `raw` the inputs are a raw dataset.
+    """
     from bidsapp_brainage.training.data.cohort import find_cohort
 
-    cohort = find_cohort(options.inputs, _source(options, label), options.participants, targets)
+    source = _source(options, label, raw=raw)
+    cohort = find_cohort(options.inputs, source, options.participants, targets)
     logging.info("%d scans of %d people", len(cohort), len(set(cohort.people)))
     if cohort.left_out:
         logging.warning("left out (no image or no target): %s", " ".join(cohort.left_out))

@@ -9,6 +9,7 @@ from torch import nn
 
 from bidsapp_brainage.errors import ResourceError
 from bidsapp_brainage.model.networks.densenet import DenseNet
+from bidsapp_brainage.model.networks.headvolumes import HeadVolumes
 from bidsapp_brainage.model.networks.linear import TissueLinear
 from bidsapp_brainage.model.networks.mixture import Mixture
 from bidsapp_brainage.model.networks.nosa import NOSA
@@ -30,6 +31,7 @@ ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
         "refined": lambda **parameters: Refined(build_network, **parameters),
         "tissuelinear": TissueLinear,
         "regionlinear": RegionLinear,
+        "headvolumes": HeadVolumes,
         "mixture": lambda parts, weights=None: Mixture(
             [build_network(part) for part in parts], weights
         ),

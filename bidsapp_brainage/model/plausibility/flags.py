@@ -50,6 +50,8 @@ class Findings:
         Line and spread of the predictions for reference people.
     mask_doubt : str
         How brain mask and segmentation disagree; empty if they do not.
+    fast_age : float or None
+        What a model of raw images says (years).
     missing : str
         Regions that the model sees and that are not known; empty if there are none.
     """
@@ -64,6 +66,7 @@ class Findings:
     age: float | None = None
     correction: BiasCorrection | None = None
     mask_doubt: str = ""
+    fast_age: float | None = None
     missing: str = ""
 
 
@@ -146,6 +149,16 @@ def _mask_disagreement(findings: Findings) -> str:
     return findings.mask_doubt
 
 
+def _fast_disagreement(findings: Findings) -> str:
+    limit, raw = findings.card.calibration.get("fast_age_limit"), findings.fast_age
+    if limit is None or raw is None or findings.predicted is None:
+        return ""
+    away = abs(findings.predicted - raw)
+    if away <= limit:
+        return ""
+    return f"the raw image looks {raw:.1f} years old, {away:.1f} away, limit {limit:.1f}"
+
+
 def _outside(what: str, age: float, card: AgeCard) -> str:
     low, high = card.age_range
     return "" if low <= age <= high else f"{what} {age:.1f}, model {low:g} to {high:g} years"
@@ -164,5 +177,6 @@ CHECKS: Mapping[str, Callable[[Findings], str]] = MappingProxyType(
         "implausible_gap": _implausible_gap,
         "age_outside_interval": _age_outside_interval,
         "mask_disagreement": _mask_disagreement,
+        "fast_disagreement": _fast_disagreement,
     }
 )

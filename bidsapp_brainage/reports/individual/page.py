@@ -259,6 +259,7 @@ def _model_context(
     ]
     return {
         "name": model.model,
+        "raw": model.raw,
         "banner": banner(
             verdict_of(scan, model, failure), [(part.title, part.judged) for part, _, _ in regions]
         ),

@@ -18,6 +18,7 @@ from bidsapp_brainage.bids.ratings import by_scan, stored_ratings
 from bidsapp_brainage.catalogue.cards import Output
 from bidsapp_brainage.catalogue.lookup import map_figures
 from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.model.specs import OWN_SPACE
 from bidsapp_brainage.reports.viewers.scans import ScanImages
 
 #: What one person said about a scan, by the names of the columns.
@@ -46,9 +47,13 @@ class RegionResult:
 
 @dataclass(frozen=True)
 class PredictionResult:
-    """What one model said about one scan; ``tables`` has those of no atlas by output."""
+    """What one model said about one scan; ``tables`` has those of no atlas by output.
+
+    ``raw`` says that it saw the image as it is.
+    """
 
     model: str
+    raw: bool
     tables: Mapping[str, TableFile]
     input_image: Path | None
     input_figure: Path | None
@@ -157,6 +162,7 @@ def _model(derivatives: Derivatives, scan: Entities, model: str) -> PredictionRe
 
     return PredictionResult(
         model=model,
+        raw=any(file.output.key == "input" and file.space == OWN_SPACE for file in own),
         tables=_tables(derivatives, [file for file in own if not file.atlas]),
         input_image=path("input"),
         input_figure=path("input_figure"),

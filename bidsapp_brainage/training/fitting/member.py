@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from bidsapp_brainage.io import read_tsv, write_tsv
 from bidsapp_brainage.model.networks import build_network
+from bidsapp_brainage.model.networks.headvolumes import HeadVolumes
 from bidsapp_brainage.model.networks.linear import TissueLinear
 from bidsapp_brainage.model.networks.mixture import Mixture
 from bidsapp_brainage.model.networks.regional import RegionLinear, for_brain, needs_regions
@@ -26,8 +27,9 @@ from bidsapp_brainage.training.data.cohort import load_regions, load_volume
 from bidsapp_brainage.training.decode import MEMBER_SD, decode_table
 from bidsapp_brainage.training.fitting.loop import Split, Start, Task, predict_scans, train_network
 from bidsapp_brainage.training.fitting.losses import Objective, encode
-from bidsapp_brainage.training.fitting.regions import fit_regions, region_fractions
+from bidsapp_brainage.training.fitting.regions import fit_regions, head_features, region_fractions
 from bidsapp_brainage.training.fitting.ridge import fit_ridge
+from bidsapp_brainage.training.heads.trunks import take_trunk
 from bidsapp_brainage.training.recipe import Recipe
 from bidsapp_brainage.training.setup import final_recipe
 
@@ -145,6 +147,12 @@ def _learn(
             network, task.pool, run.cohort.ages, split.train, run.cohort.units,
             mirror_axis=left_right_axis(run.recipe.card["input"]),
         )  # fmt: skip
+    if isinstance(network, HeadVolumes):
+        take_trunk(network, seed)
+        people = [run.cohort.units[scan] for scan in split.train]
+        found = head_features(network, task.pool, split.train)
+        real = np.zeros(len(found), dtype=bool)
+        return fit_regions(network, found, run.cohort.ages[split.train], people, real)
     if isinstance(network, RegionLinear):
         cohort, scans = run.cohort, split.train
         return fit_regions(

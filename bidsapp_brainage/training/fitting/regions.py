@@ -6,12 +6,15 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.model.networks.headvolumes import HeadVolumes
 from bidsapp_brainage.model.networks.regional import RegionLinear
 from bidsapp_brainage.model.specs import InputSpec
 from bidsapp_brainage.stats.folds import assign_folds
 from bidsapp_brainage.training.data.cohort import Cohort, load_regions, load_volume
+from bidsapp_brainage.training.data.pool import Pool
 
 LOGGER = logging.getLogger(__name__)
 PENALTIES = tuple(float(10.0**power) for power in np.arange(-1, 4.1, 0.5))
@@ -41,13 +44,30 @@ def region_fractions(
     return np.array(rows)
 
 
+def head_features(
+    network: HeadVolumes, pool: Pool, scans: Sequence[int] | np.ndarray
+) -> np.ndarray:
+    """Logarithms of the parts of the intracranial volume, shape (n_scans, n_regions).
+
+    Means over each head and its mirror image.
+    """
+    network.eval()
+    rows = []
+    with torch.inference_mode():
+        for scan in scans:
+            head = pool.batch(np.array([scan]), np.array([0]))
+            both = torch.cat([head, head.flip(2)])
+            rows.append(network.features(both).mean(dim=0).double().numpy())
+    return np.array(rows)
+
+
 def fit_regions(
-    network: RegionLinear,
+    network: RegionLinear | HeadVolumes,
     fractions: np.ndarray,
     ages: np.ndarray,
     units: Sequence[str],
     simulated: np.ndarray,
-) -> RegionLinear:
+) -> RegionLinear | HeadVolumes:
     """Fit the weights of the regions in closed form, in place.
 
     Regions are scaled to the same spread. The penalty is the one with the smallest absolute error
@@ -55,7 +75,7 @@ def fit_regions(
 
     Parameters
     ----------
-    network : RegionLinear
+    network : RegionLinear or HeadVolumes
     fractions : ndarray, shape (n_scans, n_regions)
     ages : ndarray, shape (n_scans,)
         Years.

@@ -106,7 +106,7 @@ def example(subject: Subject, labels: Labels, rng: np.random.Generator) -> Examp
     if rng.random() < 0.5:
         units, mask, classes = units[::-1], mask[::-1], labels.mirrored[classes[::-1]]
     units = np.where(classes > 0, np.clip(units, 0, 2.2), units)
-    image, mask = _imaged(units, mask, classes, labels, _levels(rng), WIDE, rng)
+    image, mask = _imaged(units, mask, classes, labels, any_levels(rng), WIDE, rng)
     scaled, where = segmentation_input(image, mask)
     truth = np.where(classes > 0, units, 0).astype(np.float32)
     return Example(scaled, where, np.ascontiguousarray(classes), truth)
@@ -164,7 +164,9 @@ def _moved(
         shift = rng.normal(0, 1.5, 3).astype(np.float32)[:, None, None, None]
         places = np.tensordot(matrix, places - centre, axes=1) + centre + shift
         for points, spread in ((5, 1.5), (10, 0.7)):
-            places = places + np.float32(rng.uniform(0, spread)) * _smooth(shape, points, rng, 3)
+            places = places + np.float32(rng.uniform(0, spread)) * smooth_fields(
+                shape, points, rng, 3
+            )
     return _placed(subject, labels, places)
 
 
@@ -198,12 +200,12 @@ def _imaged(
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """An image with these levels of fluid, grey and white matter, and its brain mask."""
-    image = _contrasted(units, classes, labels, levels, most, rng)
-    image, mask = _edge(image, mask, classes, most, rng)
-    return _degraded(image, most, rng), mask
+    image = contrasted(units, classes, labels, levels, most, rng)
+    image, mask = edge(image, mask, classes, most, rng)
+    return degraded(image, most, rng), mask
 
 
-def _contrasted(
+def contrasted(
     units: np.ndarray,
     classes: np.ndarray,
     labels: Labels,
@@ -234,7 +236,7 @@ def _t1w_levels(most: Variation, rng: np.random.Generator) -> Levels:
     return fluid, fluid + (1 - fluid) * rng.uniform(*most.grey), 1.0
 
 
-def _levels(rng: np.random.Generator) -> Levels:
+def any_levels(rng: np.random.Generator) -> Levels:
     """Intensities of fluid, grey and white matter: mostly like a T1w, else anything."""
     if rng.random() < 0.7:
         return _t1w_levels(WIDE, rng)
@@ -245,7 +247,7 @@ def _levels(rng: np.random.Generator) -> Levels:
             return float(levels[0]), float(levels[1]), float(levels[2])
 
 
-def _edge(
+def edge(
     image: np.ndarray,
     mask: np.ndarray,
     classes: np.ndarray,
@@ -253,7 +255,7 @@ def _edge(
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Move the mask's edge; empty what is beyond it where the source is stripped."""
-    wobble = 0.15 * _smooth(classes.shape, 7, rng, 1)[0]
+    wobble = 0.15 * smooth_fields(classes.shape, 7, rng, 1)[0]
     if rng.random() < 0.5:
         near = ndimage.uniform_filter(mask.astype(np.float32), 3)
         return image, near > 0.5 + rng.uniform(-0.3, 0.3) + wobble
@@ -263,10 +265,12 @@ def _edge(
     return np.where(kept, image, 0), np.asarray(ndimage.binary_fill_holes(kept))
 
 
-def _degraded(image: np.ndarray, most: Variation, rng: np.random.Generator) -> np.ndarray:
+def degraded(image: np.ndarray, most: Variation, rng: np.random.Generator) -> np.ndarray:
     """Uneven field, curve, lower resolution, and noise; what is empty stays empty."""
     shown = image > 0
-    field = rng.uniform(0, most.field) * _smooth(image.shape, int(rng.integers(3, 6)), rng, 1)[0]
+    field = (
+        rng.uniform(0, most.field) * smooth_fields(image.shape, int(rng.integers(3, 6)), rng, 1)[0]
+    )
     image = np.exp(field) * image ** math.exp(rng.normal(0, most.curve))
     if rng.random() < 0.4:
         image = _coarse(image, most, rng)
@@ -291,7 +295,7 @@ def _coarse(image: np.ndarray, most: Variation, rng: np.random.Generator) -> np.
     return back[0, 0].numpy()
 
 
-def _smooth(
+def smooth_fields(
     shape: tuple[int, ...], points: int, rng: np.random.Generator, count: int
 ) -> np.ndarray:
     """Random fields (count, D, H, W) of SD about 1 at their knots."""
