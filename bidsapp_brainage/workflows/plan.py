@@ -13,7 +13,7 @@ from bidsapp_brainage.bids.names import resolution_label
 from bidsapp_brainage.catalogue import lookup
 from bidsapp_brainage.catalogue.methods import METHODS
 from bidsapp_brainage.errors import ResourceError, UsageError
-from bidsapp_brainage.model.specs import needs_segmentation, sees_raw_images
+from bidsapp_brainage.model.specs import OWN_SPACE, needs_segmentation, sees_raw_images
 from bidsapp_brainage.settings import (
     FAST_MODEL,
     Processing,
@@ -201,7 +201,8 @@ class RunPlan:
     @property
     def grid_labels(self) -> dict[str, str]:
         """Entities of images on the network's grid."""
-        space, res = self.card.input["template"], self.model_resolution
+        space = OWN_SPACE if sees_raw_images(self.card.input) else self.template.name
+        res = self.model_resolution
         return {"model": self.model_label, "space": space, "res": res}
 
     @property
@@ -292,7 +293,7 @@ def make_plan(settings: Settings, home: Path, compute: Compute | None = None) ->
         atlas_table=atlas_table,
         atlas_template=atlas_template,
         segmentation=None if raw else find_run_segmentation(card),
-        fast_card=None if raw else find_card(FAST_MODEL),
+        fast_card=find_fast_card(card),
         segmentation_images=processing.level == "full",
         extra_templates=templates_of(spaces(processing), besides=template.name),
         skull_strip=processing.skull_strip,
@@ -303,6 +304,15 @@ def make_plan(settings: Settings, home: Path, compute: Compute | None = None) ->
         compute=compute or find_compute(resources),
         run_uuid=settings.execution.run_uuid or "run",
     )
+
+
+def find_fast_card(card: ModelCard) -> ModelCard | None:
+    """The model of raw images that checks the ages of a model; None where it cannot."""
+    from bidsapp_brainage.model.cards import find_card, list_cards
+
+    if sees_raw_images(card.input) or FAST_MODEL not in list_cards():
+        return None
+    return find_card(FAST_MODEL) if card.main_head.quantity.is_age else None
 
 
 def check_level(card: ModelCard, level: str) -> None:

@@ -168,8 +168,9 @@ def test_work_dir_inside_output_is_a_warning(bids, card):
         ({"derivatives": [["x", "/no/x"]]}, "--derivatives /no/x"),
         ({"dry_run": True, "reports_only": True}, "exclude each other"),
         ({"explain_only": True, "reports_only": True}, "exclude each other"),
-        ({"explain_only": True, "explain": ("none",)}, "exclude each other"),
-        ({"explain_only": True, "level": "minimal"}, "exclude each other"),
+        ({"explain_only": True, "explain": ("none",)}, "--explain-only excludes --explain none"),
+        ({"explain_only": True, "level": "minimal"}, "excludes --explain none and every --level"),
+        ({"explain": ["lrp"], "level": "fast"}, "--level fast explains nothing, so it excludes"),
         ({"model": "sfnc"}, r"--model sfnc: there is no such model card. Known: "),
         ({"participant_label": ["99"]}, "Known labels: 01"),
     ],
@@ -285,6 +286,10 @@ def test_group_level_of_a_model_without_predictions(bids, card, tmp_path):
     ("options", "words"),
     [
         ({"n_workers": 2}, "--cluster-workers: without effect, because --cluster starts no"),
+        (
+            {"level": "fast", "model": "tiny", "skull_strip": "skip"},
+            "--skull-strip: without effect, because --level fast prepares",
+        ),
         ({"level": "minimal", "atlas": "Nope"}, "--atlas: without effect, because nothing is exp"),
         ({"explain": ("none",), "cube_mm": 4.0}, "--cube-size: without effect, because nothing"),
         ({"cube_mm": 4.0}, "--cube-size: without effect, because --explain does not name cubes"),

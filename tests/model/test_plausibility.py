@@ -34,7 +34,10 @@ PLAIN = {
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory):
-    return make_card(tmp_path_factory.mktemp("card"), calibration={"member_sd_limit": 4.0})
+    return make_card(
+        tmp_path_factory.mktemp("card"),
+        calibration={"member_sd_limit": 4.0, "fast_age_limit": 20.0},
+    )
 
 
 def reasons(findings):
@@ -71,6 +74,8 @@ def test_an_ordinary_result_has_no_flag(card):
         ({"interval": (20.5, 39.1)}, "age_outside_interval",
          "chronological age 60.0, interval 20.5 to 39.1"),
         ({"mask_doubt": "they differ"}, "mask_disagreement", "they differ"),
+        ({"fast_age": 37.9}, "fast_disagreement",
+         "the raw image looks 37.9 years old, 20.1 away, limit 20.0"),
     ],
 )  # fmt: skip
 def test_reasons_are_told_with_their_numbers(card, change, key, reason):

@@ -125,3 +125,35 @@ def make_class_card(folder: Path, **changes: Any) -> ModelCard:
         "calibration": {},
     }
     return make_card(folder, **(parts | changes))
+
+
+#: Grid and regions of a model of raw images.
+HEAD_SHAPE, HEAD_REGIONS = (
+    (24, 32, 24),
+    {"fluid": [1, 51, 52], "grey": [182, 183], "white": [81, 82]},
+)
+
+
+def make_raw_card(folder: Path, **changes: Any) -> ModelCard:
+    """A card of a model that sees raw images."""
+    bins = {name: card_dict()["output"][name] for name in ("lower", "width", "n_bins")}
+    affine = card_dict(shape=HEAD_SHAPE)["input"]["affine"]
+    parts = {
+        "name": "tinyraw",
+        "architecture": {
+            "id": "headvolumes",
+            "parameters": {"regions": HEAD_REGIONS, **bins, "channels": [2, 4, 4], "hidden": 4},
+        },
+        "input": {
+            "template": "T1w",
+            "registration": "none",
+            "skull_stripped": False,
+            "orientation": "RAS",
+            "resolution_mm": RESOLUTION,
+            "shape": list(HEAD_SHAPE),
+            "affine": affine,
+            "intensity": {"scaling": "head", "clip": [0.0, 1.6]},
+            "background": 0.0,
+        },
+    }
+    return make_card(folder, **(parts | changes))

@@ -70,6 +70,8 @@ def publish_heads(
         "with fewer people without their scanner; raw predictions. The shipped model averages "
         f"{len(trunks)} networks."
     )
+    raw["training"]["inputs"] = {"desc": None, "suffix": "T1w"}
+    raw["training"]["inputs"] = {"desc": None, "suffix": "T1w"}
     path = models_dir / f"{label}.json"
     check_card(raw, path)
     write_json(path, raw)
@@ -80,7 +82,7 @@ def publish_heads(
 def left_out(
     run: CrossValidation, trunks: Sequence[Trunk], features: Sequence[np.ndarray]
 ) -> pd.DataFrame:
-    """Predictions for everybody from what had not seen them, one row per scan.
+    """Predictions from what had not seen the person: a row per scan for which there is such.
 
     U-Nets that learned from a person do not count for that person, and the weights of the others
     are fitted without the person's fold.
@@ -103,9 +105,10 @@ def left_out(
     table[SCANNER] = cohort.texts(run.recipe.scanner_column)
     table["sex"] = cohort.texts("sex")
     table["age"] = cohort.ages
-    table["predicted_age"] = np.clip(np.nanmean(ages, axis=0), *limits)
+    table["predicted_age"] = pd.DataFrame(ages).mean().clip(*limits)
     table["predicted_age_sd"] = run.recipe.card["architecture"]["parameters"].get("label_sd", 3.0)
-    return table.sort_values(["age", "participant_id"], ignore_index=True)
+    known = table.dropna(subset="predicted_age")
+    return known.sort_values(["age", "participant_id"], ignore_index=True)
 
 
 def _fitted(

@@ -1,0 +1,65 @@
+"""Models of raw images: their graph, and the levels that they go with."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.settings import FAST_MODEL, build_settings
+from bidsapp_brainage.workflows.base import init_brainage_wf
+from bidsapp_brainage.workflows.plan import RunPlan, check_level, find_fast_card
+from tests.model.tiny import make_card, make_raw_card
+
+
+@pytest.fixture
+def raw_plan(plan: RunPlan, tmp_path) -> RunPlan:
+    card = make_raw_card(tmp_path / "raw")
+    changes = {"card": card, "card_path": card.folder / "tinyraw.json", "segmentation": None}
+    return dataclasses.replace(plan, **changes, atlas=None, atlas_table=None)
+
+
+def test_a_raw_image_passes_few_steps(raw_plan, scans) -> None:
+    workflow = init_brainage_wf(scans[:1], raw_plan)
+    nodes = {name.rpartition(".")[2] for name in workflow.list_node_names()}
+    steps = nodes - {"inputnode", "outputnode"}
+    assert {name for name in steps if not name.startswith("ds_")} == {
+        "conform", "model_input", "predict", "age",
+    }  # fmt: skip
+    kept = {name for name in steps if name.startswith("ds_")}
+    assert kept == {"ds_input", "ds_brainage", "ds_agedist", "ds_input_fig", "ds_age_fig"}
+    sink = next(name for name in workflow.list_node_names() if name.endswith(".ds_input"))
+    assert workflow.get_node(sink).inputs.labels["space"] == "T1w"
+
+
+def test_other_predictions_are_checked_on_the_raw_image(plan, raw_plan, scans) -> None:
+    def nodes(plan: RunPlan) -> set[str]:
+        found = init_brainage_wf(scans[:1], plan).list_node_names()
+        return {name.rpartition(".")[2] for name in found}
+
+    checked = nodes(dataclasses.replace(plan, fast_card=raw_plan.card))
+    assert checked - nodes(plan) == {"head_input", "fast_age"}
+
+
+def test_a_model_of_raw_images_checks_others_not_itself(raw_plan, tmp_path) -> None:
+    assert find_fast_card(raw_plan.card) is None
+
+
+@pytest.mark.parametrize(("level", "fits"), [("fast", True), ("full", False), ("minimal", False)])
+def test_levels_and_models_go_together(raw_plan, tmp_path, level, fits) -> None:
+    registered = make_card(tmp_path / "registered")
+    refused, taken = (registered, raw_plan.card) if fits else (raw_plan.card, registered)
+    check_level(taken, level)
+    with pytest.raises(UsageError, match="fast"):
+        check_level(refused, level)
+
+
+def test_the_fast_level_has_a_model_of_its_own(tmp_path) -> None:
+    def model(**options: str) -> str:
+        folders = (tmp_path / "bids", tmp_path / "out")
+        return build_settings(*folders, ("participant",), options).processing.model
+
+    assert model(level="fast") == FAST_MODEL
+    assert model(level="fast", model="mine") == "mine"
+    assert model() != FAST_MODEL
