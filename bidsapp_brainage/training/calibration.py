@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 DISTANCE = "training_distance"
 SCANNER_MISS = 0.08  # at most, on every single scanner
 MEMBERS_BEYOND = 0.025  # of people not trained on have members that differ more than the limit
+FAST_AGE, FAST_BEYOND = "fast_age", 0.01  # of people are farther from it than the limit
 PARTS, REPEATS = 10, 10  # of the cross-validation of the calibration itself
 MIN_PEOPLE = 22  # a tenth of them left out, 19 remain: fewer have no 95 % quantile
 _FOR_QUANTILE = 19
@@ -87,7 +88,8 @@ def calibrate(table: pd.DataFrame, source: str, method: str = "auto") -> dict[st
         ``method``; ``scale`` and ``ci95_factor``, ``ci95_half_width_sd`` or ``half_width95``;
         ``sd_scale`` or ``residual_sd``; ``n``, ``coverage95`` and ``mean_half_width`` of
         people in intervals that they (their scanner) had no part in, with several scanners also
-        ``coverage_by_scanner``; ``source``; ``member_sd_limit`` where spreads are known.
+        ``coverage_by_scanner``; ``source``; ``member_sd_limit`` where spreads are known, and
+        ``fast_age_limit`` where ages from raw images are.
     """
     people = check(table)
     wanted = _usable(people) if method == "auto" else (method,)
@@ -110,7 +112,27 @@ def calibrate(table: pd.DataFrame, source: str, method: str = "auto") -> dict[st
         facts["coverage_by_scanner"] = by_scanner(people, bounds)
     spread = people[MEMBER_SD].dropna().to_numpy(float) if MEMBER_SD in people else np.zeros(0)
     limit = conformal_quantile(spread, MEMBERS_BEYOND)
-    return facts | ({"member_sd_limit": _rounded(limit)} if 0 < limit < math.inf else {})
+    limits = {"member_sd_limit": _rounded(limit)} if 0 < limit < math.inf else {}
+    return facts | limits | fast_age_limit(people)
+
+
+def fast_age_limit(people: pd.DataFrame) -> dict[str, float]:
+    """How far ages of left-out people are from those of the model of raw images (years).
+
+    Parameters
+    ----------
+    people : DataFrame
+        ``predicted_age`` and ``fast_age``, both from networks that had not seen the person.
+
+    Returns
+    -------
+    dict
+        ``fast_age_limit``, the 99th percentile; empty without such people.
+    """
+    if FAST_AGE not in people or people[FAST_AGE].notna().sum() < MIN_PEOPLE:
+        return {}
+    away = (people["predicted_age"] - people[FAST_AGE]).abs().dropna()
+    return {"fast_age_limit": _rounded(float(away.quantile(1 - FAST_BEYOND)))}
 
 
 def nested(people: pd.DataFrame, method: str, seed: int = 0) -> pd.DataFrame:

@@ -18,6 +18,8 @@ from bidsapp_brainage.training import calibration
 from bidsapp_brainage.training.crossval import SCANNER
 from bidsapp_brainage.training.reference import fit_reference
 
+#: Limits of a calibration that tables without their column leave as they are.
+_KEPT = ("member_sd_limit", "fast_age_limit")
 _GAPS = ("gap", "gap_corrected")
 
 
@@ -63,7 +65,7 @@ def recalibrate(
         people[calibration.DISTANCE] = far
     facts = calibration.calibrate(people, source, method)
     age, predicted = (people[name].to_numpy(dtype=float) for name in ("age", "predicted_age"))
-    kept = {k: v for k, v in card.calibration.items() if k == "member_sd_limit"}
+    kept = {k: v for k, v in card.calibration.items() if k in _KEPT}
     raw["calibration"] = {**kept, **facts}
     raw["bias_correction"] = calibration.bias_line(age, predicted, source)
     folder = Path(out) if out else card.folder

@@ -211,6 +211,13 @@ def test_no_scanner_pays_for_the_others():
     assert ((bad.predicted_age - bad.age).abs() <= facts["half_width95"]).mean() >= 0.92
 
 
+def test_the_limit_of_the_raw_image_comes_from_people_not_trained_on():
+    table = several(0).assign(fast_age=lambda t: t.predicted_age - np.linspace(0, 20, 210))
+    assert 19 < calibration.calibrate(table, "test")["fast_age_limit"] < 20
+    few = table.assign(fast_age=table.fast_age.where(table.index < 20))
+    assert "fast_age_limit" not in calibration.calibrate(few, "test")
+
+
 def test_the_limit_of_disagreement_comes_from_people_not_trained_on():
     table = several(0).assign(member_sd=np.linspace(0, 10, 210))
     facts = calibration.calibrate(table, "test")
