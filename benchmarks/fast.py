@@ -3,10 +3,10 @@
     python -m benchmarks.fast MODEL BIDS [--every N] [--full TSV] [--limit YEARS]
 
 MODEL is a card, BIDS a raw dataset, TSV has predictions of the full path (``participant_id
-predicted_age``) for people whom it had not seen. Every Nth image is predicted as it is and spoilt in
-ways that leave the person's age: headers that tilt the head or tell another orientation, mirrored,
-cut, blurred or noisy images. With --full the last column counts how often the age of the spoilt
-image is farther than YEARS from that of the full path on the intact image.
+predicted_age``) for people whom it had not seen. Every Nth image is predicted as it is and spoilt
+in ways that leave the person's age: headers that tilt the head or tell another orientation,
+mirrored, cut, blurred or noisy images. With --full the last column counts how often the age of the
+spoilt image is farther than YEARS from that of the full path on the intact image.
 """
 
 from __future__ import annotations
