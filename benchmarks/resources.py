@@ -54,7 +54,7 @@ def stages_by_scan(output_dir: Path) -> dict[str, list[Stage]]:
         runs = read_runs(output_dir, subject)
         ended = [run for run in runs if run.ended or not run.facts]  # an older app kept no record
         for scan, last in scan_runs(ended).items():
-            scans[scan] = [stage for stage in last.run.stages() if stage.scan == scan]
+            scans[scan] = [stage for stage in last.run.stages if stage.scan == scan]
     return {scan: stages for scan, stages in scans.items() if stages}
 
 

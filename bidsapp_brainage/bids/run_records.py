@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -86,6 +87,7 @@ class RunRecord:
     failures: tuple[Failed, ...]
     facts: Mapping[str, object]
 
+    @functools.cached_property
     def stages(self) -> list[Stage]:
         """Rows of ``timings.tsv``; none if it is missing or broken."""
         return _stages(self.folder)
@@ -185,7 +187,7 @@ def scan_runs(runs: Sequence[RunRecord]) -> dict[str, ScanRun]:
     """
     found: dict[str, ScanRun] = {}
     for run, own in newest(runs):
-        costs = scan_costs(run.stages())
+        costs = scan_costs(run.stages)
         for scan in sorted(own):
             failures = tuple(failed for failed in run.failures if failed.scan == scan)
             before = found.get(scan)

@@ -22,7 +22,7 @@ def test_everything_that_a_run_wrote(tmp_path: Path) -> None:
     assert (run.run_uuid, run.command_line, run.version) == (run_uuid, "app 1", "0.1")
     assert (run.started, run.ended) == ("2026-01-01T01:00:00Z", "2026-01-01T01:30:00Z")
     assert run.failures == (Failed("sub-01", "conform", "no image"),)
-    assert [stage.stage for stage in run.stages()] == ["conform", "prediction"]
+    assert [stage.stage for stage in run.stages] == ["conform", "prediction"]
     assert read_runs(tmp_path, "01", level="group") == []
     assert read_runs(tmp_path, "02") == read_runs(tmp_path) == []
     assert logged_subjects(tmp_path) == ["01"]

@@ -17,7 +17,7 @@ from PIL import Image
 from bidsapp_brainage.bids.dataset import bids_ignore
 from bidsapp_brainage.bids.names import output_path
 from bidsapp_brainage.reports.cohort.columns import columns, quality_metrics
-from bidsapp_brainage.reports.cohort.page import page_data, write_cohort_page
+from bidsapp_brainage.reports.cohort.page import most_doubtful, page_data, write_cohort_page
 from bidsapp_brainage.reports.cohort.percentiles import percentile, read_quality, with_percentiles
 from bidsapp_brainage.reports.cohort.scans import CohortScan, read_cohort, write_subject_thumbnails
 from bidsapp_brainage.reports.cohort.thumbnails import (
@@ -182,6 +182,21 @@ def test_data_cannot_end_the_element_that_holds_it() -> None:
     text = page_data([CohortScan("sub-01", "01", {"site": "</script><script>alert(1)"})])
     assert "<" not in text
     assert json.loads(text)["values"]["site"] == ["</script><script>alert(1)"]
+
+
+def test_of_too_many_scans_the_doubtful_ones_are_shown_and_the_page_says_so(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdicts = ["usable"] * 8 + ["look closer", "do not use", "usable", "look closer"]
+    scans = [CohortScan(f"sub-{i:02d}", f"{i:02d}", {"verdict": v}) for i, v in enumerate(verdicts)]
+    chosen = [int(scan.subject) for scan in most_doubtful(scans, most=6)]
+    assert chosen == [0, 4, 8, 9, 10, 11]
+    assert [scan.subject for scan in most_doubtful(scans, most=2)] == ["08", "09"]
+    assert most_doubtful(scans, most=12) == scans
+    monkeypatch.setattr("bidsapp_brainage.reports.cohort.page.MOST_SCANS", 3)
+    whole = write_cohort_page(root).read_text("utf-8")
+    assert len(content(whole)["scan"]) == 3
+    assert "hold 3 of 5 scans" in whole
 
 
 def test_the_page_is_not_for_the_validator() -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
@@ -25,6 +26,7 @@ SECTIONS = (
     ("scans", "Scans"),
     ("distributions", "Image quality"),
 )
+MOST_SCANS = 10_000  # on the page, which stays below 10 MB so
 _STRIPS = ("Brain mask", "Segmentation", "Registration", "What the network saw")
 _ASSETS = Assets(
     scripts=("report.js", "rating.js", "cohort.js", "distributions.js"),
@@ -44,6 +46,7 @@ def write_cohort_page(output_dir: Path, *, written: str = "") -> Path:
     path = cohort_path(output_dir)
     with folder_lock(output_dir / "logs"):
         cohort = read_cohort(output_dir)
+        shown = most_doubtful(cohort.scans, MOST_SCANS)
         page = render(
             "cohort.html.jinja",
             title="All scans",
@@ -53,17 +56,50 @@ def write_cohort_page(output_dir: Path, *, written: str = "") -> Path:
             written=written,
             assets=_ASSETS,
             links=_other_pages(output_dir),
-            scans=cohort.scans,
+            scans=shown,
+            left_out=_left_out(shown, cohort.scans),
             problems=cohort.problems,
             tiles=_tiles(cohort.scans),
             rating_bar=rating_bar(),
             rating_form=rating_form("chosen"),
             strips=_STRIPS,
             reference_people=REFERENCE_PEOPLE,
-            data=page_data(cohort.scans),
+            data=page_data(shown),
         )
         write_text(path, page)
     return path
+
+
+def most_doubtful(scans: Sequence[CohortScan], most: int) -> Sequence[CohortScan]:
+    """As many scans as a page holds, in their order: the worst verdicts, and some of the others.
+
+    Of a verdict that has more scans than there is room for, they are taken at equal distances.
+    """
+    if len(scans) <= most:
+        return scans
+    chosen: list[int] = []
+    for level in reversed(LEVELS):
+        own = [place for place, scan in enumerate(scans) if scan.values.get("verdict") == level]
+        room = most - len(chosen)
+        places = np.linspace(0, len(own) - 1, min(room, len(own))).round().astype(int)
+        chosen += [own[place] for place in places]
+    return [scans[place] for place in sorted(chosen)]
+
+
+def _left_out(shown: Sequence[CohortScan], scans: Sequence[CohortScan]) -> str:
+    """Which scans are not on the page; empty if all are."""
+    if len(shown) == len(scans):
+        return ""
+    there, all_of = (
+        Counter(scan.values.get("verdict") for scan in part) for part in (shown, scans)
+    )
+    parts = [f"{there[level]} of {all_of[level]} {level}" for level in reversed(LEVELS)]
+    return (
+        f"List, search and figures of image quality hold {len(shown)} of {len(scans)} scans, the "
+        f"doubtful ones first ({', '.join(parts)}; of a verdict that is not complete, scans at "
+        "equal distances in the order of their names). The numbers above count all. The tables of "
+        "the group level (group_*_brainage.tsv, group_*_qc.tsv) have every scan."
+    )
 
 
 def page_data(scans: Sequence[CohortScan]) -> Markup:

@@ -72,9 +72,10 @@ def read_cohort(output_dir: Path) -> Cohort:
     for file in Derivatives(output_dir).files:
         files[scan_name(file.scan)].append(file)
     subjects = {_subject(scan) for scan in files} | set(logged_subjects(output_dir))
-    runs: dict[str, ScanRun] = {}
+    runs: dict[str, Mapping[str, Value]] = {}
     for subject in subjects:
-        runs |= scan_runs(read_runs(output_dir, subject))
+        newest = scan_runs(read_runs(output_dir, subject))
+        runs |= {scan: _processing(run) for scan, run in newest.items()}
     people = {row.get("participant_id"): row for row in read_rows(output_dir / "participants.tsv")}
     ratings, problems = _ratings(output_dir)
     link = report_links(output_dir)
@@ -82,7 +83,7 @@ def read_cohort(output_dir: Path) -> Cohort:
     for scan in sorted({*files, *runs}):
         own, subject = files.get(scan, []), _subject(scan)
         person = people.get(f"sub-{subject}", {})
-        known = {key: person.get(key) for key in ("sex", "site")} | _processing(runs.get(scan))
+        known = {key: person.get(key) for key in ("sex", "site")} | runs.get(scan, {})
         rated = ratings.get(scan, [])
         for place, model in enumerate(_models(own)):
             found.append(
@@ -125,10 +126,8 @@ def _thumbnails(output_dir: Path, files: Iterable[Derivative]) -> str:
     return paths[0].relative_to(output_dir).as_posix() if paths else ""
 
 
-def _processing(run: ScanRun | None) -> dict[str, Value]:
+def _processing(run: ScanRun) -> dict[str, Value]:
     """What the newest run tells of a scan: where it stopped and why, and what it cost."""
-    if run is None:
-        return {}
     steps, reasons = _unique(f.step for f in run.failures), _unique(f.reason for f in run.failures)
     if run.run.facts and not run.run.ended:
         steps, reasons = steps or "not done", reasons or _BROKE_OFF

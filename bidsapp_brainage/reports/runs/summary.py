@@ -98,7 +98,7 @@ def summarise_runs(output_dir: Path) -> RunsSummary:
             stage
             for runs in people.values()
             for run, own in newest(runs)
-            for stage in run.stages()
+            for stage in run.stages
             if stage.scan in own or not own
         ),
     )
@@ -157,7 +157,7 @@ def _joined(parts: Sequence[RunRecord]) -> RunRecord:
 def _computed(parts: Iterable[RunRecord], level: str) -> Iterable[Stage]:
     if level != "participant":
         return []
-    return [stage for part in parts for stage in part.stages() if not stage.cached]
+    return [stage for part in parts for stage in part.stages if not stage.cached]
 
 
 def _of_newest_run(

@@ -18,7 +18,7 @@ def stage_table(runs: Sequence[RunRecord]) -> Table | None:
     pairs = [
         (run, stage)
         for run, scans in newest(runs)
-        for stage in run.stages()
+        for stage in run.stages
         if not scans or stage.scan in scans
     ]
     if not pairs:
