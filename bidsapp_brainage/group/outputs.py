@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nibabel as nib
@@ -17,6 +16,7 @@ from bidsapp_brainage.bids.names import (
     parse_name,
     sidecar_path,
 )
+from bidsapp_brainage.bids.pooled.map_sums import sum_of_means
 from bidsapp_brainage.catalogue.lookup import OUTPUTS, columns_of, output
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.group.analyses import Summary, Tables
@@ -26,7 +26,7 @@ from bidsapp_brainage.io import load_nifti, save_nifti, write_json, write_lines,
 
 #: The rows of all scans and regions: too many to be held at once.
 ALL_REGIONS = "group_occlusion"
-_THREADS = 2  # unpacking of images leaves the interpreter free
+_MAPS = "maps"  # sums of maps, beside the pooled table of their regions
 
 
 def group_path(output_dir: Path, label: str, key: str, entities: Mapping[str, str]) -> Path:
@@ -132,7 +132,7 @@ def write_mean_map(output_dir: Path, label: str, atlas: AtlasResult) -> list[Not
         sentence = f"No occlusion maps in template space for atlas {atlas.title}: no mean map."
         return [Note("map", sentence)]
     try:
-        image, n_participants = mean_map(atlas.maps)
+        image, n_participants = mean_map(atlas.maps, output_dir, atlas.contributions.folder / _MAPS)
     except DataError as error:
         return [Note("map", f"No mean map for atlas {atlas.title}: {error}")]
     first = next(iter(atlas.maps.values()))
@@ -156,36 +156,21 @@ def write_mean_map(output_dir: Path, label: str, atlas: AtlasResult) -> list[Not
     return []
 
 
-def mean_map(maps: Mapping[str, Path]) -> tuple[nib.Nifti1Image, int]:
+def mean_map(maps: Mapping[str, Path], root: Path, folder: Path) -> tuple[nib.Nifti1Image, int]:
     """Mean over participants of their occlusion maps, each the mean over their scans.
 
-    Maps in template space come by scan name (``sub-01_ses-1``), at least one; the mean is float32,
-    in years, on their grid, and comes with the number of participants. Raises :class:`DataError` if
-    a map cannot be read or the maps have different grids.
+    Maps in template space come by scan name (``sub-01_ses-1``), at least one; they lie below
+    `root`, and their sums are kept in the folder. The mean is float32, in years, on their grid, and
+    comes with the number of participants. Raises :class:`DataError` if a map cannot be read or the
+    maps have different grids.
     """
-    by_person: dict[str, list[Path]] = {}
-    for scan, path in maps.items():
-        by_person.setdefault(scan.split("_")[0], []).append(path)
     reference = load_nifti(next(iter(maps.values())))
-    people = list(by_person.values())
-    with ThreadPoolExecutor(_THREADS) as pool:
-        shares = (people[start::_THREADS] for start in range(_THREADS))
-        sums = list(pool.map(lambda share: _sum_of_means(share, reference), shares))
-    mean = (np.sum(sums, axis=0) / len(by_person)).astype(np.float32)
+    total, n = sum_of_means(root, folder, maps, reference, lambda path: _values(path, reference))
+    mean = (total / n).astype(np.float32)
     image = nib.Nifti1Image(mean, reference.affine)
     image.set_sform(reference.affine, code=int(reference.header["sform_code"]) or 4)
     image.set_qform(reference.affine, code=int(reference.header["qform_code"]) or 4)
-    return image, len(by_person)
-
-
-def _sum_of_means(people: Sequence[Sequence[Path]], reference: nib.Nifti1Image) -> np.ndarray:
-    """Sum over people of the mean of their maps, with little memory that is not used again."""
-    total = np.zeros(reference.shape, dtype=np.float64, order="F")  # as images lie in their files
-    for paths in people:
-        for path in paths:
-            values = _values(path, reference)
-            total += values if len(paths) == 1 else values / len(paths)
-    return total
+    return image, n
 
 
 def _values(path: Path, reference: nib.Nifti1Image) -> np.ndarray:

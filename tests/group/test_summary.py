@@ -81,13 +81,47 @@ def test_mean_map_weighs_people_not_scans(tmp_path):
     for name, value in {"sub-1_ses-1": 1.0, "sub-1_ses-2": 3.0, "sub-2_ses-1": 4.0}.items():
         paths[name] = tmp_path / f"{name}.nii"
         nib.save(nib.Nifti1Image(np.full((2, 2, 2), value, "f4"), np.eye(4)), paths[name])
-    image, n_people = outputs.mean_map(paths)
+    kept = tmp_path / "kept"
+    image, n_people = outputs.mean_map(paths, tmp_path, kept)
     assert n_people == 2
     assert (image.get_fdata() == 3.0).all()
     nib.save(nib.Nifti1Image(np.zeros((2, 2, 3), "f4"), np.eye(4)), paths["sub-2_ses-1"])
     with pytest.raises(DataError, match="grid"):
-        outputs.mean_map(paths)
+        outputs.mean_map(paths, tmp_path, kept)
     assert load_nifti(paths["sub-1_ses-1"]).shape == (2, 2, 2)
+
+
+def test_a_map_that_did_not_change_is_read_once(tmp_path, monkeypatch):
+    def write(name, value, size=2):
+        paths[name] = tmp_path / f"{name}.nii"
+        nib.save(nib.Nifti1Image(np.full((2, 2, size), value, "f4"), np.eye(4)), paths[name])
+
+    def read(path):
+        opened.append(path.stem)
+        return load_nifti(path)
+
+    def mean():
+        opened.clear()
+        image, _ = outputs.mean_map(paths, tmp_path, tmp_path / "kept")
+        return float(image.get_fdata().mean()), set(opened)
+
+    paths, opened = {}, []
+    monkeypatch.setattr("bidsapp_brainage.bids.pooled.map_sums._PEOPLE_PER_SUM", 2)
+    monkeypatch.setattr(outputs, "load_nifti", read)
+    for number in range(1, 5):
+        write(f"sub-{number}", number)
+    assert mean() == (2.5, set(paths))
+    assert mean() == (2.5, {"sub-1"})  # for its grid
+    write("sub-4", 8.0)
+    assert mean() == (3.5, {"sub-1", "sub-3", "sub-4"})
+    next((tmp_path / "kept").glob("sub-1*")).write_bytes(b"broken")
+    assert mean() == (3.5, {"sub-1", "sub-2"})
+    del paths["sub-3"], paths["sub-4"]
+    assert mean() == (1.5, {"sub-1"})
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+    write("sub-1", 1.0, size=3)
+    with pytest.raises(DataError, match="grid"):
+        mean()
 
 
 def test_people_with_several_scans_have_a_pace_and_a_note_where_two_scans_say_little():

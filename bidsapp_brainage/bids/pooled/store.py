@@ -85,6 +85,7 @@ class PooledTable:
 
     Attributes
     ----------
+    folder : Path
     problems : list of str
         One sentence per file that could not be read; it has no rows, and is tried again next time.
     """
@@ -96,9 +97,10 @@ class PooledTable:
         files: Sequence[SmallTable],
         reader: Callable[[Sequence[Path]], ReadTogether],
     ) -> None:
-        self._root, self._folder, self._reader = root, folder, reader
+        self.folder = folder
+        self._root, self._reader = root, reader
         self.problems: list[str] = []
-        divided = _divided(files, sorted(path.stem for path in folder.glob("sub-*.json")))
+        divided = divide(files, sorted(path.stem for path in folder.glob("sub-*.json")))
         self._parts = [self._part(label, own) for label, own in divided.items()]
         self._tidy(divided)
 
@@ -146,7 +148,7 @@ class PooledTable:
 
     def _part(self, label: str, files: Sequence[SmallTable]) -> _Part:
         """The part with these files: the one that is there, or one with what it lacks."""
-        keys = [self._key(file.path) for file in files]
+        keys = [file_key(self._root, file.path) for file in files]
         known = self._known(label)
         if known is not None and list(known.rows_of) == keys:
             return known
@@ -182,20 +184,11 @@ class PooledTable:
         rows = _as_read(self._database.read_parquet(str(known.parquet)).df())
         return rows[place >= 0], place[place >= 0]
 
-    def _key(self, path: Path) -> _Key | None:
-        """What tells a file from a changed one; None where it is gone."""
-        try:
-            found = path.stat()
-        except OSError:
-            return None
-        below = str(path).removeprefix(f"{self._root}{os.sep}")
-        return below, found.st_size, found.st_mtime_ns
-
     def _known(self, label: str) -> _Part | None:
         """The part that is there; None where it is of another make, broken or not whole."""
-        told = read_json(self._folder / f"{label}.json")
+        told = read_json(self.folder / f"{label}.json")
         try:
-            parquet = self._folder / str(told["Parquet"])
+            parquet = self.folder / str(told["Parquet"])
             rows_of = {(str(p), int(s), int(t)): int(n) for p, s, t, n in told["Files"]}  # type: ignore[attr-defined]
             columns = tuple(map(str, told["Columns"]))  # type: ignore[call-overload]
             whole = told["Make"] == _MAKE and told["SHA256"] == file_sha256(parquet)
@@ -205,7 +198,7 @@ class PooledTable:
 
     def _write(self, label: str, rows: pd.DataFrame, rows_of: dict[_Key, int]) -> _Part:
         columns = [*IDENTITY, *(str(name) for name in rows if name not in IDENTITY)]
-        parquet = self._folder / f"{label}-{secrets.token_hex(8)}.parquet"
+        parquet = self.folder / f"{label}-{secrets.token_hex(8)}.parquet"
         with atomic_path(parquet) as temporary:
             self._write_parquet(rows.reindex(columns=columns).apply(_storable), temporary)
             checksum = file_sha256(temporary)
@@ -216,7 +209,7 @@ class PooledTable:
             "Columns": columns,
             "Files": [[*key, n] for key, n in rows_of.items()],
         }
-        write_text(self._folder / f"{label}.json", json.dumps(facts) + "\n")
+        write_text(self.folder / f"{label}.json", json.dumps(facts) + "\n")
         return _Part(parquet, tuple(columns), rows_of)
 
     def _write_parquet(self, rows: pd.DataFrame, path: Path) -> None:
@@ -230,19 +223,31 @@ class PooledTable:
 
     def _tidy(self, used: Collection[str]) -> None:
         """Remove parts without people, and Parquet files that were replaced a while ago."""
-        for path in self._folder.glob("sub-*.json"):
+        for path in self.folder.glob("sub-*.json"):
             if path.stem not in used:
                 path.unlink(missing_ok=True)
         named = {part.parquet for part in self._parts}
-        for path in set(self._folder.glob("*.parquet")) - named:
+        for path in set(self.folder.glob("*.parquet")) - named:
             if time.time() - path.stat().st_mtime > _SUPERSEDED_S:
                 path.unlink(missing_ok=True)
 
 
-def _divided(files: Sequence[SmallTable], firsts: Sequence[str]) -> dict[str, list[SmallTable]]:
+def file_key(root: Path, path: Path) -> _Key | None:
+    """What tells a file from a changed one; None where it is gone."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return str(path).removeprefix(f"{root}{os.sep}"), found.st_size, found.st_mtime_ns
+
+
+def divide(
+    files: Sequence[SmallTable], firsts: Sequence[str], most: int
+) -> dict[str, list[SmallTable]]:
     """Files by part, under the label of its first person; `firsts` are those of the parts there.
 
-    New people go to the part that their labels belong to; one that has become too large is divided.
+    A new part has at most so many people. New people go to the part that their labels belong to;
+    one that has twice as many is divided.
     """
     by_person: dict[str, list[SmallTable]] = {}
     for file in files:
@@ -255,7 +260,7 @@ def _divided(files: Sequence[SmallTable], firsts: Sequence[str]) -> dict[str, li
         ranges = {"": list(by_person)}
     divided: dict[str, list[SmallTable]] = {}
     for first, people in ranges.items():
-        size = PEOPLE_PER_PART if not first or len(people) > 2 * PEOPLE_PER_PART else len(people)
+        size = most if not first or len(people) > 2 * most else len(people)
         for start in range(0, len(people), size):
             part = people[start : start + size]
             label = part[0] if start or not first else first

@@ -83,7 +83,7 @@ def read_cohort(output_dir: Path) -> Cohort:
     for scan in sorted({*files, *runs}):
         own, subject = files.get(scan, []), _subject(scan)
         person = people.get(f"sub-{subject}", {})
-        known = {key: person.get(key) for key in ("sex", "site")} | runs.get(scan, {})
+        known = {**{key: person.get(key) for key in ("sex", "site")}, **runs.get(scan, {})}
         rated = ratings.get(scan, [])
         for place, model in enumerate(_models(own)):
             found.append(
