@@ -100,7 +100,8 @@ class PooledTable:
         self.folder = folder
         self._root, self._reader = root, reader
         self.problems: list[str] = []
-        divided = divide(files, sorted(path.stem for path in folder.glob("sub-*.json")))
+        firsts = sorted(path.stem for path in folder.glob("sub-*.json"))
+        divided = divide(files, firsts, PEOPLE_PER_PART)
         self._parts = [self._part(label, own) for label, own in divided.items()]
         self._tidy(divided)
 
