@@ -41,6 +41,7 @@ from bidsapp_brainage.options import (
 AnalysisLevel = Literal["participant", "group"]
 SkullStrip = Literal["auto", "skip", "force"]
 ReportLevel = Literal["root", "subject", "session"]
+Harmonise = Literal["none", "offset", "combat"]
 LrpRules = Literal[
     "first_epsilon_plus",
     "epsilon_plus",
@@ -363,6 +364,13 @@ class GroupLevel:
         "",
         help="column of participants.tsv with sites or scanners (default: site); people without "
         "any are one site",
+    )
+    harmonise: Harmonise = option(
+        "none",
+        help="remove what sites do to gaps and to contributions of regions, as known from the "
+        "people of --reference-group, with age and sex kept: offset removes levels, combat levels "
+        "and spreads, shrunk over regions (ComBat); in further columns and tables, nothing is "
+        "replaced",
     )
     covariates: tuple[str, ...] = option(
         (),

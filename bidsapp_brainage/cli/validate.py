@@ -265,6 +265,17 @@ def _reference_named(settings: Settings) -> str | None:
     return None
 
 
+def _controls_named(settings: Settings) -> str | None:
+    """Sites are harmonised on controls: with patients among them, disease would be removed."""
+    group = settings.group
+    if group.harmonise != "none" and group.group_column and not group.reference_group:
+        return (
+            f"--harmonise {group.harmonise} with --group-column needs --reference-group: say who "
+            "the controls are."
+        )
+    return None
+
+
 def _one_mode(settings: Settings) -> str | None:
     modes = [option for option in all_options().values() if option.heading == MODES]
     chosen = [mode.flag for mode in modes if getattr(settings.execution, mode.name)]
@@ -303,6 +314,7 @@ CHECKS: tuple[Callable[[Settings], str | None], ...] = (
     _derivatives_are_derived,
     _explanation_possible,
     _reference_named,
+    _controls_named,
     _one_mode,
     _something_to_explain,
 )
@@ -442,10 +454,10 @@ def _without_effect(settings: Settings) -> Iterator[str]:
 
 
 def _of_later_tables(settings: Settings) -> Iterator[str]:
-    """What no table of the group knows after this run: ratings and factors."""
+    """What no table of the group knows after this run."""
     if "group" in settings.analysis_level and not settings.execution.reports_only:
         return
-    if idle := _given_of(("min_rating", "factors"), settings):
+    if idle := _given_of(("min_rating", "factors", "harmonise"), settings):
         yield f"{', '.join(idle)}: without effect until the group level computes its tables."
     if "group" in settings.analysis_level and settings.selection.ratings:
         yield "--ratings: kept; tables of the group follow when it runs without --reports-only."

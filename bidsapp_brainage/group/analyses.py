@@ -22,10 +22,11 @@ from bidsapp_brainage.group.collect import AtlasResult, ModelResult
 from bidsapp_brainage.group.notes import Findings, Note, findings, notes_of, notes_table
 from bidsapp_brainage.group.people import ParticipantColumns, training_notes
 from bidsapp_brainage.group.ratings import Ratings, known_ratings, rating_tables, without_scans
-from bidsapp_brainage.group.regional import attributions, contributions, literature
+from bidsapp_brainage.group.regional import attributions, contributions, harmonisation, literature
 from bidsapp_brainage.group.regional.levels import Level, atlas_levels, occluded_groups
 from bidsapp_brainage.model.bias_correction import BiasCorrection
 from bidsapp_brainage.model.cards import AgeCard
+from bidsapp_brainage.settings import Harmonise
 from bidsapp_brainage.stats.correction.kfold import KFoldCorrection, kfold_correction
 from bidsapp_brainage.stats.design import Design, make_design
 
@@ -40,7 +41,8 @@ class Study:
 
     The name of the dataset is compared with the training cohort on the model's card, which is None
     if the model is not installed here; the correction is one that the user gives to the group
-    level. `calibrate` says on whom sites are calibrated, empty for no calibration. The ratings are
+    level. `calibrate` says on whom sites are calibrated, empty for no calibration; `harmonise` how
+    effects of sites are removed in further columns and tables. The ratings are
     those of all scans. The factors, one row per participant, are those that the gap is tested
     against.
     """
@@ -50,6 +52,7 @@ class Study:
     card: AgeCard | None = None
     bias_correction: BiasCorrection | None = None
     calibrate: Literal["", "reference", "everybody"] = ""
+    harmonise: Harmonise = "none"
     ratings: Ratings = field(default_factory=Ratings)
     factors: pd.DataFrame | None = None
 
@@ -77,6 +80,8 @@ class Sample:
         calibration, calibrated values; one row per participant.
     calibration : Calibration or None
         Of the sites, if it was asked for.
+    harmonised : Harmonised or None
+        Values without effects of sites, if they were asked for.
     kfold, design, repeats
         Correction of the gap fitted within the dataset, linear model, scans of people with several:
         None where the sample does not support them.
@@ -89,6 +94,7 @@ class Sample:
     scans: pd.DataFrame
     people: pd.DataFrame
     calibration: Calibration | None
+    harmonised: harmonisation.Harmonised | None
     kfold: KFoldCorrection | None
     design: Design | None
     repeats: repeats.Repeats | None
@@ -163,6 +169,11 @@ ANALYSES: tuple[OfSample | OfAtlas, ...] = (
         lambda s, _: findings("sitecalibration", s.calibration.table if s.calibration else None),
     ),
     OfSample(
+        ("harmonisation",),
+        lambda s, _: findings("harmonisation", s.harmonised.table if s.harmonised else None),
+    ),
+    OfAtlas(("harmonised",), lambda s, a, _: _harmonised(s, a)),
+    OfSample(
         ("gaps",),
         lambda s, _: predictions.gaps(
             s.scans,
@@ -170,6 +181,7 @@ ANALYSES: tuple[OfSample | OfAtlas, ...] = (
             s.study.columns.group,
             s.study.bias_correction,
             s.calibration.table if s.calibration else None,
+            s.harmonised.gap if s.harmonised else None,
         ),
         of_ages=True,
     ),
@@ -303,7 +315,10 @@ def summarise(
     others = ratings.other_minimums(frozenset(model.brainage["scan"]))
     by_rating = {
         minimum: prepare(
-            without_scans(model, ratings.below(minimum)), participants, study, seed=seed
+            without_scans(model, ratings.below(minimum)),
+            participants,
+            replace(study, harmonise="none"),
+            seed=seed,
         )[0]
         for minimum in others
     }
@@ -356,6 +371,11 @@ def prepare(
         levels, level_notes = atlas_levels(result, groups)
         atlases.append(AtlasSample(result, groups, tuple(levels)))
         atlas_notes += level_notes
+    harmonised = None
+    if study.harmonise != "none":
+        regions = [(atlas.result.title, atlas.levels[0]) for atlas in atlases if atlas.levels]
+        reference = sample.in_reference_group(scans, columns)
+        harmonised = harmonisation.harmonise(scans, reference, regions, study.harmonise)
     labels = sorted(set(model.brainage["participant_id"]))
     prepared = Sample(
         model=model,
@@ -363,6 +383,7 @@ def prepare(
         scans=scans,
         people=people,
         calibration=calibration,
+        harmonised=harmonised,
         kfold=kfold,
         design=design,
         repeats=chosen,
@@ -375,6 +396,7 @@ def prepare(
         *training_notes(study.card, study.dataset_name, labels),
         *notes_of("collection", model.notes, "warning"),
         *(calibration.notes if calibration else ()),
+        *(harmonised.notes if harmonised else ()),
         *notes_of("gaps", kfold_notes),
         *notes_of("gapmodel and occlusionmodel", design_notes),
         *repeat_notes,
@@ -390,6 +412,16 @@ def _calibration(scans: pd.DataFrame, study: Study) -> Calibration | None:
     named = sample.in_reference_group(scans, study.columns)
     reference = everybody if study.calibrate == "everybody" else named
     return calibrate_sites(scans, reference, study.card.bias_correction if study.card else None)
+
+
+def _harmonised(prepared: Sample, atlas: AtlasSample) -> Findings:
+    """Contributions of all scans and regions, as computed and harmonised."""
+    if prepared.harmonised is None or not atlas.levels:
+        return Findings({})
+    titles = [other.result.title for other in prepared.atlases if other.levels]
+    values = prepared.harmonised.contributions[titles.index(atlas.result.title)]
+    table = harmonisation.harmonised_table(atlas.levels[0], values, prepared.scans)
+    return findings("harmonised", table)
 
 
 def _gap_model(prepared: Sample) -> Findings:
@@ -429,6 +461,8 @@ def _predictions(prepared: Sample) -> pd.DataFrame:
     """Predictions as the participant level wrote them, with what is known of the people."""
     names = ("sex", "site", "group", "flagged", "gap_kfold", *CALIBRATED.values(), Z_SCORE)
     known = {name: prepared.scans[name] for name in names if name in prepared.scans}
+    if prepared.harmonised is not None:
+        known[harmonisation.HARMONISED] = prepared.harmonised.gap
     ratings = prepared.study.ratings
     judged = sample.verdicts(prepared.scans, prepared.model.qc, by_scan(ratings.table))
     rated = known_ratings(ratings, prepared.scans["scan"])

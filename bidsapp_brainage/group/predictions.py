@@ -174,11 +174,13 @@ def gaps(
     group_column: str,
     bias_correction: BiasCorrection | None = None,
     sites: pd.DataFrame | None = None,
+    harmonised: pd.Series | None = None,
 ) -> Findings:
     """Mean gap and its slope on age, raw and corrected, all and by group (T3).
 
     `group_column` says in the text where groups come from, empty for none; `bias_correction` is a
-    further one, given by the user; `sites` is the table of a calibration of sites.
+    further one, given by the user; `sites` is the table of a calibration of sites, and the
+    harmonised gaps are those without effects of sites.
     """
     corrections: list[tuple[pd.Series, dict[str, object]]] = [
         (scans["gap"], {"correction": "raw", "source": "as predicted"})
@@ -192,6 +194,9 @@ def gaps(
         corrections.append((kfold.gap, _within(kfold, group_column)))
     if sites is not None:
         corrections.append((scans[CALIBRATED["gap"]], _of_sites(sites, group_column)))
+    if harmonised is not None:
+        source = "effects of sites removed; see the table harmonisation"
+        corrections.append((harmonised, {"correction": "harmonised", "source": source}))
     rows = []
     for gap, facts in corrections:
         values = scans.assign(value=gap)

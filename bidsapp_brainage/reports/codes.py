@@ -72,6 +72,7 @@ _CORRECTIONS = {
     "file": "line of a file",
     "kfold": "line within this dataset",
     "site": "line of the site",
+    "harmonised": "sites harmonised",
 }
 
 

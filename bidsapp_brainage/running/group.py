@@ -159,6 +159,7 @@ def _study(settings: Settings, model: ModelResult, rated: pd.DataFrame) -> Study
         card=card_of(model.provenance, settings.processing.models_dir),
         bias_correction=_bias_correction(settings),
         calibrate=_CALIBRATE.get(settings.processing.bias_correction, ""),
+        harmonise=chosen.harmonise,
         ratings=Ratings(rated, chosen.min_rating),
         factors=load_factors(chosen.factors) if chosen.factors else None,
     )

@@ -200,6 +200,14 @@ def test_whom_sites_are_calibrated_on_is_said(bids, card, options, words):
         assert words in problem(settings)
 
 
+def test_on_whom_sites_are_harmonised_is_said(bids, card):
+    levels = ("participant", "group")
+    chosen = {"harmonise": "combat", "group_column": "diagnosis"}
+    assert "--reference-group" in problem(make(bids, card, levels, **chosen))
+    validate(make(bids, card, levels, **chosen, reference_group="HC"))
+    validate(make(bids, card, levels, harmonise="combat"))
+
+
 def test_filter_file_is_read_early(bids, card, tmp_path):
     path = tmp_path / "filter.json"
     path.write_text("{")

@@ -42,6 +42,17 @@ STABLE_ESTIMATE = Column(
     "baselines, or groups of regions, which are occluded with the first baseline only.",
 )
 
+_HARMONISED = (
+    c.PARTICIPANT_ID,
+    c.SCAN,
+    c.INDEX,
+    ROW_NAME,
+    Column("delta_age", "Contribution", "As computed, with the first baseline.", units="year"),
+    Column("delta_age_harmonised", "Contribution, harmonised", "Without effects of the site, as "
+        "known from the reference people; effects of age and sex are kept. n/a where a reference "
+        "person lacks the region.", units="year", derivative=True),
+)  # fmt: skip
+
 _OCCLUSIONSTATS = (
     c.LEVEL,
     *REGION_OR_GROUP,
@@ -301,6 +312,8 @@ TABLES: tuple[Output, ...] = (
         _OCCLUSIONMODEL, always=False),
     _table("occlusionreliability", "repeated scans: the same as `reliability.tsv` for every "
         "region's contribution (T4)", _OCCLUSIONRELIABILITY, always=False),
+    _table("harmonised", "with `--harmonise`: contributions of all scans and regions, as computed "
+        "and without effects of sites, long", _HARMONISED, always=False),
     _table("lifespan", "curves of the contribution over age (spline with 95 % band) of networks, "
         "lobes, hemispheres and regions", _LIFESPAN, always=False),
     _table("lifespanstats", "tests of those curves", _LIFESPANSTATS, always=False),

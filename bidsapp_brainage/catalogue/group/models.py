@@ -233,7 +233,8 @@ _GAPS = (
             "--bias-correction file:", "kfold": "lines fitted by cross-validation on the reference "
             "group of this dataset; people outside the reference group get the line of the whole "
             "reference group", "site": "gap_site: the line of each site, fitted on its reference "
-            "people (--bias-correction reference)"}),
+            "people (--bias-correction reference)", "harmonised": "gap_harmonised: effects of "
+            "sites removed (--harmonise), the line of age kept"}),
     Column("source", "Source", "Where the line comes from."),
     SUBSET,
     c.N_PARTICIPANTS,
@@ -378,6 +379,40 @@ _CALIBRATION = (
         "trusted everywhere."),
 )  # fmt: skip
 
+_HARMONISATION = (
+    Column("measure", "Measure", "The gap, or the contributions with an atlas, each region of "
+        "which is a measure."),
+    Column("site", "Site", "The site; all: every site that was harmonised."),
+    Column("n_measures", "Measures", "Measures that every reference person has.", minimum=1),
+    c.N_PARTICIPANTS,
+    Column("n_reference", "Reference people", "People whom the effects of sites were fitted on: of "
+        "the reference group, of known age, without failed quality checks; people with scans at "
+        "several sites count at each.", minimum=0),
+    Column("reference_age_min", "Youngest reference", "Smallest age of the reference people.",
+        units="year"),
+    Column("reference_age_max", "Oldest reference", "Largest age of the reference people.",
+        units="year"),
+    Column("harmonised", "Harmonised", "Whether effects of the site were removed.",
+        levels={"true": "they were", "false": "the remark says why not"}),
+    *(
+        Column(f"{name}_{end}", f"{title} {end}", f"{text}, {end} harmonising.")
+        for name, title, text in (
+            ("offset", "Level", "Difference of the site's reference people from those of all sites "
+                "given age and sex, in SDs; root mean square over measures"),
+            ("sd_ratio", "Spread", "SD of the site's reference people over that of all sites "
+                "together, given age and sex; median over measures"),
+            ("site_share", "Share of sites", "Partial R2 of site in the reference people, given "
+                "age and sex; mean over measures"),
+            ("age_slope", "Slope on age", "Years per decade in the reference people, given sex and "
+                "site; root mean square over measures"),
+        )
+        for end in ("before", "after")
+    ),
+    Column("site_share_chance", "Share by chance", "Partial R2 that as many sites without any "
+        "effect have on average."),
+    Column("remark", "Remark", "Why the site was left out, or why its values may not be trusted."),
+)  # fmt: skip
+
 _BRAINAGE = (
     *c.IDENTITY,
     *participant.PREDICTION,
@@ -393,6 +428,10 @@ _BRAINAGE = (
         "subtraction of a line fitted by cross-validation on the reference group of this dataset.",
         units="year"),
     *SITE_VALUES,
+    Column("gap_harmonised", "Gap, harmonised", "Group table only, with --harmonise: gap as "
+        "predicted without effects of the site, as known from the reference people; effects of age "
+        "and sex are kept. n/a at sites that were left out, and where age or sex are unknown.",
+        units="year", derivative=True),
     Column("rating", "Rating", "Group table only: what people gave the scan, from 1 (exclude) to 4 "
         "(excellent); median over raters, of two in the middle the lower. n/a if nobody rated it.",
         minimum=EXCLUDE, maximum=BEST),
@@ -407,6 +446,8 @@ TABLES: tuple[Output, ...] = (
     table("exclusions", "who was left out of what, and why (T1)", _EXCLUSIONS),
     table("sitecalibration", "with `--bias-correction reference`: line, interval, error "
         "before and after of every site (T3)", _CALIBRATION, always=False),
+    table("harmonisation", "with `--harmonise`: what sites did to gaps and contributions, before "
+        "and after (T3)", _HARMONISATION, always=False),
     table("metrics", "accuracy with intervals, from raw (and calibrated) predictions: all, "
         "unflagged, by sex, site, group and decade (T2)", _METRICS),
     table("predictions", "every target of all scans, as the participant level wrote them",

@@ -16,6 +16,7 @@ from bidsapp_brainage.reports.cohort.links import group_links, report_links
 from bidsapp_brainage.reports.group import accuracy_tables, overview, quality_tables
 from bidsapp_brainage.reports.group.comparisons.clinical import clinical_figures
 from bidsapp_brainage.reports.group.comparisons.second_opinions import population_section
+from bidsapp_brainage.reports.group.comparisons.sites import site_picture
 from bidsapp_brainage.reports.group.comparisons.targets import target_pictures
 from bidsapp_brainage.reports.group.pictures import Gallery
 from bidsapp_brainage.reports.group.regions import atlas_section
@@ -92,6 +93,7 @@ def write_group_report(
         counted=overview.counted(metrics, scans),
         sample=overview.sample_facts(results, scans),
         figures=overview.sample_figures(results, scans, gallery),
+        harmonised=site_picture(results, gallery),
         clinical=clinical_figures(results, scans, gallery),
         accuracy=accuracy_tables.accuracy_table(metrics),
         subsets=accuracy_tables.subset_table(metrics),

@@ -111,6 +111,24 @@ CONFUSION = Result(
         Show("predicted_class", "Predicted class", "name"), Show("n_scans", "Scans", "count"),
     ),
 )  # fmt: skip
+HARMONISATION = Result(
+    "harmonisation", "What sites do, before and after harmonising",
+    "In the reference people, given age and sex. Level and spread of a site are in SDs of all "
+    "sites together, over all measures; the share of sites is the part of the variance that they "
+    "explain.",
+    (
+        Show("measure", kind="long"), Show("site"),
+        Show("n_reference", "Reference people", "count"),
+        Show("offset_before", "Level before", "number"), Show("offset_after", "after", "number"),
+        Show("sd_ratio_before", "Spread before", "number"),
+        Show("sd_ratio_after", "after", "number"),
+        Show("site_share_before", "Share of sites before", "number", 3),
+        Show("site_share_after", "after", "number", 3),
+        Show("site_share_chance", "by chance", "number", 3),
+        Show("age_slope_before", "Slope on age before", "number", 3),
+        Show("age_slope_after", "after", "number", 3), Show("remark", kind="long"),
+    ),
+)  # fmt: skip
 GAP_MODEL = Result(
     "gapmodel", "What explains the gap",
     "The gap, raw or calibrated for the site, explained by age and the other columns at once; use "
@@ -289,7 +307,7 @@ LITERATURE = Result(
 
 SAMPLE_RESULTS = (SAMPLE,)
 TARGET_RESULTS = (TARGETS, CONFUSION)
-GAP_RESULTS = (CALIBRATION, GAPS, GAP_MODEL)
+GAP_RESULTS = (CALIBRATION, GAPS, HARMONISATION, GAP_MODEL)
 CLINICAL_RESULTS = (PAIRS, SEPARATION, FACTORS)
 REPEAT_RESULTS = (RELIABILITY, PACE, PACE_POWER, CHANGE)
 ATLAS_RESULTS = (

@@ -24,6 +24,7 @@ _TOPICS = {
     "occlusionstats": "contributions",
     "metrics": "accuracy",
     "sitecalibration": "calibration of sites",
+    "harmonisation": "harmonisation of sites",
     "ratings": "ratings",
 }
 _REMEDIES = {
