@@ -45,9 +45,9 @@ def anatomy(t1w: Path, template: Path, template_mask: Path, raw: str) -> Anatomy
         head = ants.image_read(str(start))
         head = ants.iMath(head, "TruncateIntensity", 0.01, 0.999, 256)
         steps = {"iters": [20, 20, 10, 5], "tol": 1e-6}
-        head = ants.n4_bias_field_correction(head, shrink_factor=4, convergence=steps)
+        head = ants.n4_bias_field_correction(head, shrink_factor=8, convergence=steps)
         mask = _brain_mask(ants, head, fixed, inside)
-        found = ants.atropos(a=head, x=mask, i="kmeans[3]", m="[0.1,1x1x1]", c="[5,0]")
+        found = ants.atropos(a=head, x=mask, i="kmeans[3]", m="[0.1,1x1x1]", c="[3,0]")
         files = _normalise(ants, head * mask, fixed, inside, Path(name))
         kept = {key: Path(f"{t1w.name}.{key}.h5").absolute() for key in files}
         for key, path in files.items():
