@@ -56,8 +56,10 @@ def init_anat_fit_wf(
     t1w_conformed
         3D RAS float32 image; a given one is the same as `t1w_preproc`, whose grid may be another
         than that of the raw image.
+    t1w_raw
+        The raw image in that form, whatever is given.
     t1w_preproc
-        The same, bias-corrected.
+        The same as `t1w_conformed`, bias-corrected.
     facts
         Geometry and defects of the raw image.
     stripped
@@ -70,7 +72,9 @@ intensity non-uniformity with N4 [@n4] as implemented in SimpleITK [@simpleitk].
 """
     inputnode = pe.Node(niu.IdentityInterface(fields=["t1w"]), name="inputnode")
     outputnode = pe.Node(
-        niu.IdentityInterface(fields=["t1w_conformed", "t1w_preproc", "facts", "stripped"]),
+        niu.IdentityInterface(
+            fields=["t1w_conformed", "t1w_raw", "t1w_preproc", "facts", "stripped"]
+        ),
         name="outputnode",
     )
     t1w_buffer = pe.Node(niu.IdentityInterface(fields=["t1w_preproc"]), name="t1w_buffer")
@@ -78,7 +82,7 @@ intensity non-uniformity with N4 [@n4] as implemented in SimpleITK [@simpleitk].
     stripped = pe.Node(DetectStripped(mode=skull_strip), name="stripped", mem_gb=0.5)
     workflow.connect([
         (t1w_buffer, stripped, [("t1w_preproc", "in_file")]),
-        (conform, outputnode, [("facts", "facts")]),
+        (conform, outputnode, [("out_file", "t1w_raw"), ("facts", "facts")]),
         (stripped, outputnode, [("stripped", "stripped")]),
         (t1w_buffer, outputnode, [("t1w_preproc", "t1w_preproc")]),
     ])  # fmt:skip

@@ -102,7 +102,7 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
     if run_plan.fast_card is not None:
         fast_age = init_fast_age_wf(run_plan.fast_card, run_plan.compute)
         workflow.connect([
-            (anat, fast_age, _between(("t1w_conformed",))),
+            (anat, fast_age, [("outputnode.t1w_raw", "inputnode.t1w_conformed")]),
             (fast_age, prediction, _between(("fast_age",))),
         ])  # fmt:skip
     if run_plan.segmentation is not None:
