@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from bidsapp_brainage.errors import ResourceError
 from bidsapp_brainage.model import outputs
+from bidsapp_brainage.model.inputs.channels import channels
 from bidsapp_brainage.model.specs import (
     OWN_SPACE,
     InputSpec,
@@ -68,6 +69,7 @@ def _consistency_faults(raw: dict[str, Any]) -> Iterator[str]:
     yield from _source_faults(raw["input"])
     yield from _segmentation_faults(raw["input"])
     yield from _raw_image_faults(raw["input"])
+    yield from _channel_faults(raw)
     yield from _weight_faults(raw["weights"])
     formats = {weight.get("format", "safetensors") for weight in raw["weights"]}
     if (raw["architecture"]["id"] == "onnx") != ("onnx" in formats):
@@ -121,6 +123,27 @@ def _segmentation_faults(spec: InputSpec) -> Iterator[str]:
             "input.segmentation: it knows affinely registered brains; 'source_grid', other "
             "registrations and whole heads do not go with it"
         )
+
+
+def _channel_faults(raw: dict[str, Any]) -> Iterator[str]:
+    """Faults of what the branches of a network see."""
+    seen = channels(raw["input"])
+    names = [channel.name for channel in seen]
+    if len(set(names)) < len(names):
+        yield "input.channels: two of them show the same part of the same modality"
+    if any(channel.indices for channel in seen) and not needs_segmentation(raw["input"]):
+        yield "input.segmentation: missing; a channel that shows a region needs its name"
+    architecture = raw["architecture"]
+    branched = architecture["id"] == "branches"
+    if (branched or len(names) > 1) and (
+        not branched or sorted(architecture["parameters"]) != sorted(names)
+    ):
+        yield (
+            "architecture: several channels go with 'branches', whose parameters hold an "
+            f"architecture for each of {', '.join(names)}"
+        )
+    if len(names) > 1 and "reference" in raw:
+        yield "reference: it describes one image, and does not go with several input.channels"
 
 
 def _weight_faults(weights: list[dict[str, Any]]) -> Iterator[str]:

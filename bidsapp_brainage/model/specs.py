@@ -55,9 +55,26 @@ class Grid(TypedDict):
     affine: Matrix
 
 
+class Part(TypedDict):
+    """Some regions of the segmentation under a name of letters and digits."""
+
+    name: str
+    indices: list[int]
+
+
+class ChannelSpec(TypedDict):
+    """What one branch sees; see :mod:`bidsapp_brainage.model.inputs.channels`."""
+
+    modality: str
+    region: NotRequired[str | Part]
+    intensity: NotRequired[Intensity]
+
+
 class InputSpec(Grid):
     """What the network sees."""
 
+    channels: NotRequired[list[ChannelSpec]]
+    any_subset: NotRequired[bool]
     registration: Literal["affine", "rigid", "native", "none"]
     skull_stripped: bool
     stripped_sources: NotRequired[bool]

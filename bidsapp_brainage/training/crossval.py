@@ -18,6 +18,7 @@ import torch
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import write_json, write_tsv
+from bidsapp_brainage.model.inputs.channels import Channel, alone, channels
 from bidsapp_brainage.model.outputs import heads
 from bidsapp_brainage.stats.folds import assign_folds, scanner_folds
 from bidsapp_brainage.training.data.cohort import Cohort
@@ -91,9 +92,33 @@ class CrossValidation:
             return ages
         return encode(self.cohort, heads(self.recipe.card["output"]))[:, 0]
 
+    @property
+    def is_branched(self) -> bool:
+        """Whether the network has a branch for each of several channels."""
+        return bool(self.recipe.card["architecture"]["id"] == "branches")
+
+    def make_pools(self) -> None:
+        """Make the scans and their augmented copies, of every channel."""
+        if not self.is_branched:
+            self.pool()
+            return
+        for channel in channels(self.recipe.card["input"]):
+            self.of_channel(channel)[0].pool()
+
     def pool(self) -> Pool:
-        """The scans and their augmented copies, made at the first call."""
+        """The scans and their augmented copies, made at the first call; of one channel."""
         return make_pool(self.cohort, self.recipe, self.pool_folder or self.folder, self.jobs)
+
+    def of_channel(self, channel: Channel) -> tuple[CrossValidation, np.ndarray]:
+        """The same for one branch, on the scans that have its image; and their places here."""
+        card = self.recipe.card
+        cohort, places = self.cohort.showing(channel.modality)
+        own = {
+            **card,
+            "input": alone(card["input"], channel),
+            "architecture": card["architecture"]["parameters"][channel.name],
+        }
+        return replace(self, cohort=cohort, recipe=replace(self.recipe, card=own)), places
 
     @property
     def members(self) -> list[tuple[int, int]]:
@@ -134,7 +159,7 @@ def cross_validate(run: CrossValidation) -> pd.DataFrame:
         raise DataError(f"{units} people (or families) cannot fill {run.recipe.n_folds} folds.")
     _claim(run)
     torch.set_num_threads(run.jobs * run.threads)
-    run.pool()  # before processes start, so that only one makes it
+    run.make_pools()  # before processes start, so that only one makes them
     tasks = [(run, fold, seed) for fold, seed in run.members]
     if run.jobs == 1:
         tables = [train_member(*task) for task in tasks]

@@ -63,7 +63,7 @@ def source_for(card: ModelCard, folder: Path, source: Source) -> Source:
     if not source.prepared or source.desc or source.find(folder):
         return source
     learned = card.training.get("inputs", {})
-    return Source(card.name, learned.get("desc"), learned.get("suffix"))
+    return Source(card.name, learned.get("desc"), learned.get("suffix"), source.modality)
 
 
 def predict_cohort(

@@ -26,7 +26,7 @@ LOGGER = logging.getLogger(__name__)
 DEFAULT_RECIPE = "sfcn2mm"
 REGIONS = "regionlinear"
 #: Architectures that have no parameters that are usual.
-DESCRIBED = ("mixture", "tissuelinear", REGIONS, "headvolumes", "refined")
+DESCRIBED = ("mixture", "branches", "tissuelinear", REGIONS, "headvolumes", "refined")
 LEARNABLE = 0  # part of a mixture that learns by steps; the others are fitted beside it
 LICENCE = "not stated: ask whoever trained the model"
 AGE_BINS = {"coding": "bins", "lower": 0.0, "width": 2.0, "n_bins": 50, "unit": "year"}
@@ -73,7 +73,7 @@ def training_recipe(
     card = dict(recipe.card)
     card["output"] = make_output(targets, cohort, _age_bins(card))
     wanted: Architecture = card["architecture"]
-    if heads(card["output"]) != heads(recipe.card["output"]):
+    if heads(card["output"]) != heads(recipe.card["output"]) and wanted["id"] != "branches":
         wanted = learnable(wanted)
     if architecture and architecture != wanted["id"]:
         wanted = {"id": architecture, "parameters": {}}
@@ -249,6 +249,9 @@ def with_outputs(architecture: Architecture, count: int) -> Architecture:
         )
     if identity == "mixture":
         return architecture  # its parts say how many
+    if identity == "branches":
+        branches = {name: with_outputs(part, count) for name, part in parameters.items()}
+        return {**architecture, "parameters": branches}
     accepted = inspect.signature(maker).parameters
     for parameter in OUTPUT_PARAMETERS:
         if parameter in accepted:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bidsapp_brainage.model.cards import ModelCard
+    from bidsapp_brainage.model.specs import InputSpec
     from bidsapp_brainage.training.crossval import CrossValidation
     from bidsapp_brainage.training.data.cohort import Cohort, Source
     from bidsapp_brainage.training.recipe import Recipe
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 def train(options: argparse.Namespace) -> int:
     """Cross-validate, then write weights and card."""
-    from bidsapp_brainage.model.specs import sees_raw_images
     from bidsapp_brainage.training.data.targets import parse_targets
     from bidsapp_brainage.training.setup import read_recipe, training_recipe
 
@@ -32,8 +32,8 @@ def train(options: argparse.Namespace) -> int:
     targets = parse_targets(options.target)
     own = bool(options.recipe and options.recipe.endswith(".json"))
     base = read_recipe(options.recipe)
-    raw, names = sees_raw_images(base.card["input"]), [target.name for target in targets]
-    cohort = find_people(options, base.label, names, raw=raw)
+    spec, names = base.card["input"], [target.name for target in targets]
+    cohort = find_people(options, base.label, spec, names)
     recipe = training_recipe(
         base,
         cohort,
@@ -45,7 +45,7 @@ def train(options: argparse.Namespace) -> int:
         changes=_changes(options),
     )
     run = _run(options, cohort, recipe)
-    table = _finish(options, run, _source(options, base.label, raw=raw))
+    table = _finish(options, run, _source(options, base.label, spec))
     _print_accuracy({"out-of-fold": table}, run)
     return 0
 
@@ -61,11 +61,11 @@ def finetune(options: argparse.Namespace) -> int:
     log_progress()
     card = _card(options)
     targets = parse_targets(options.target)
-    cohort = find_people(options, card.name, [target.name for target in targets])
+    cohort = find_people(options, card.name, card.input, [target.name for target in targets])
     recipe = tuning_recipe(card, cohort, targets, name=options.name, changes=_changes(options))
     warn_of_other_folds(card, recipe)
     run = _run(options, cohort, recipe, card, keep_head=keeps_target(card, recipe))
-    tables = {"fine-tuned": _finish(options, run, _source(options, card.name))}
+    tables = {"fine-tuned": _finish(options, run, _source(options, card.name, card.input))}
     if options.scratch:
         tables["from scratch"] = cross_validate(from_scratch(run, options.out / "work-scratch"))
     write_tsv(options.out / "comparison.tsv", _print_accuracy(tables, run))
@@ -114,7 +114,7 @@ def features(options: argparse.Namespace) -> int:
     device = resolve_device(options.device)[0]
     tables = []
     for name, folder in (_named_path(text) for text in options.inputs):
-        source = source_for(card, folder, _source(options, card.name))
+        source = source_for(card, folder, _source(options, card.name, card.input))
         cohort = find_cohort(folder, source, options.participants)
         tables.append(feature_table(card, cohort, name, device=device))
         print(f"{name}: {len(cohort)} scans")
@@ -193,25 +193,25 @@ def _card(options: argparse.Namespace) -> ModelCard:
     return find_card(options.model, options.models_dir)
 
 
-def _source(options: argparse.Namespace, label: str, *, raw: bool = False) -> Source:
+def _source(options: argparse.Namespace, label: str, spec: InputSpec) -> Source:
+    from bidsapp_brainage.model.inputs.channels import modalities
+    from bidsapp_brainage.model.specs import sees_raw_images
     from bidsapp_brainage.training.data.cohort import Source
 
+    first, *_ = modalities(spec)
     suffix = options.input_suffix
-    if raw and suffix is None and options.input_desc is None:
-        suffix = "T1w"  # the files of a raw dataset
-    return Source(label, options.input_desc, suffix)
+    if sees_raw_images(spec) and suffix is None and options.input_desc is None:
+        suffix = first  # the files of a raw dataset
+    return Source(label, options.input_desc, suffix, first)
 
 
 def find_people(
-    options: argparse.Namespace, label: str, targets: list[str], *, raw: bool = False
+    options: argparse.Namespace, label: str, spec: InputSpec, targets: list[str]
 ) -> Cohort:
-    """Scans below the inputs of a command that have one of the targets; says who was left out.
-
-    With `raw` the inputs are a raw dataset.
-    """
+    """Scans below the inputs of a command that have one of the targets; says who was left out."""
     from bidsapp_brainage.training.data.cohort import find_cohort
 
-    source = _source(options, label, raw=raw)
+    source = _source(options, label, spec)
     cohort = find_cohort(options.inputs, source, options.participants, targets)
     logging.info("%d scans of %d people", len(cohort), len(set(cohort.people)))
     if cohort.left_out:
@@ -295,7 +295,7 @@ def _predictions(options: argparse.Namespace, card: ModelCard | None, path: Path
         return read_predictions(path)
     if card is None:
         raise UsageError(f"{path} is a folder: say which MODEL shall predict its people.")
-    source = source_for(card, path, _source(options, card.name))
+    source = source_for(card, path, _source(options, card.name, card.input))
     names = [head.name for head in card.heads]
     cohort = find_cohort(path, source, options.participants, names)
     device = resolve_device(options.device)[0]

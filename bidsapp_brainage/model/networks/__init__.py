@@ -8,6 +8,7 @@ from types import MappingProxyType
 from torch import nn
 
 from bidsapp_brainage.errors import ResourceError
+from bidsapp_brainage.model.networks.branches import Branches
 from bidsapp_brainage.model.networks.densenet import DenseNet
 from bidsapp_brainage.model.networks.headvolumes import HeadVolumes
 from bidsapp_brainage.model.networks.linear import TissueLinear
@@ -34,6 +35,9 @@ ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
         "headvolumes": HeadVolumes,
         "mixture": lambda parts, weights=None: Mixture(
             [build_network(part) for part in parts], weights
+        ),
+        "branches": lambda **branches: Branches(
+            {name: build_network(part) for name, part in branches.items()}
         ),
     }
 )

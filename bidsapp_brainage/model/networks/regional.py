@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.model.networks.branches import Branches
 from bidsapp_brainage.model.networks.linear import spread_over_bins
 from bidsapp_brainage.model.networks.mixture import Mixture
 
@@ -208,5 +209,5 @@ def _for_brain(member: nn.Module, regions: np.ndarray | None) -> nn.Module:
             "This model needs the regions of the brain beside its input, and there are none: run "
             "the app on the image itself."
         )
-    assert isinstance(member, RegionLinear | Mixture)
+    assert isinstance(member, RegionLinear | Mixture | Branches)
     return member.bound(regions).eval()

@@ -16,6 +16,7 @@ import pandas as pd
 from bidsapp_brainage.bids.ages import find_age_column, parse_age, parse_sex
 from bidsapp_brainage.errors import DataError, NoInputError
 from bidsapp_brainage.io import load_nifti, read_tsv
+from bidsapp_brainage.model.inputs.channels import T1W, channels, restricted
 from bidsapp_brainage.model.outputs import Head
 from bidsapp_brainage.model.specs import InputSpec
 from bidsapp_brainage.segmentation.prepare import prepared_input
@@ -55,6 +56,22 @@ class Cohort:
     def __len__(self) -> int:
         """Count of scans."""
         return len(self.people)
+
+    def showing(self, modality: str) -> tuple[Cohort, np.ndarray]:
+        """Scans that have an image of another modality beside theirs, and their places here."""
+        paths = [beside(path, modality) for path in self.paths]
+        places = np.flatnonzero([path.is_file() for path in paths])
+        if not len(places):
+            raise NoInputError(
+                f"No {modality} image lies beside the {len(self)} images, as {paths[0].name}."
+            )
+        shown = Cohort(
+            tuple(self.people[place] for place in places),
+            tuple(paths[place] for place in places),
+            self.facts.iloc[places].reset_index(drop=True),
+            self.prepared,
+        )
+        return shown, places
 
     @property
     def ages(self) -> np.ndarray:
@@ -104,11 +121,14 @@ class Source:
     desc, suffix : str or None
         Other images instead: ``*[_desc-<desc>]_<suffix>.nii[.gz]``, for example ``T2w``,
         ``FLAIR`` or a map of diffusion.
+    modality : str
+        Of the inputs that the app wrote; a person may have others beside it.
     """
 
     label: str
     desc: str | None = None
     suffix: str | None = None
+    modality: str = T1W
 
     @property
     def prepared(self) -> bool:
@@ -124,7 +144,7 @@ class Source:
     def pattern(self) -> str:
         """File name pattern."""
         if self.prepared:
-            return f"*_desc-{self.desc or self.label + 'input'}_T1w.nii*"
+            return f"*_desc-{self.desc or self.label + 'input'}_{self.modality}.nii*"
         desc = f"*_desc-{self.desc}" if self.desc else "*"
         return f"{desc}_{self.suffix or 'T1w'}.nii*"
 
@@ -206,7 +226,7 @@ def load_volume(path: Path, spec: InputSpec, *, prepared: bool = True) -> np.nda
     ----------
     path : Path
     spec : dict
-        The card's ``input``.
+        The card's ``input``, of one channel.
     prepared : bool
         The app made it, so only its shape is checked. Otherwise it is resampled to the card's
         grid and scaled; where the card wants brains only, voxels of value 0 are the outside.
@@ -231,12 +251,18 @@ def load_volume(path: Path, spec: InputSpec, *, prepared: bool = True) -> np.nda
     volume = np.asarray(image.dataobj, dtype=np.float32)
     if volume.shape != tuple(spec["shape"]):
         raise DataError(f"{path} has shape {volume.shape}, the model needs {spec['shape']}.")
-    return volume
+    (channel,) = channels(spec)
+    return restricted(volume, load_regions(path), channel, spec) if channel.indices else volume
+
+
+def beside(image: Path, suffix: str) -> Path:
+    """An image of the same name with another suffix."""
+    return image.with_name(re.sub(r"_[a-zA-Z0-9]+\.nii(\.gz)?$", f"_{suffix}.nii.gz", image.name))
 
 
 def regions_path(image: Path) -> Path:
     """Where the regions of a model's input lie: beside it, as ``*_dseg.nii.gz``."""
-    return image.with_name(re.sub(r"_T1w\.nii(\.gz)?$", "_dseg.nii.gz", image.name))
+    return beside(image, "dseg")
 
 
 def load_regions(image: Path) -> np.ndarray | None:

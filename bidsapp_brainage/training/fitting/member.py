@@ -13,7 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from bidsapp_brainage.io import read_tsv, write_tsv
+from bidsapp_brainage.model.inputs.channels import channels
 from bidsapp_brainage.model.networks import build_network
+from bidsapp_brainage.model.networks.branches import Branches
 from bidsapp_brainage.model.networks.headvolumes import HeadVolumes
 from bidsapp_brainage.model.networks.linear import TissueLinear
 from bidsapp_brainage.model.networks.mixture import Mixture
@@ -24,7 +26,7 @@ from bidsapp_brainage.model.uncertainty import left_right_axis
 from bidsapp_brainage.model.weights.files import save_weights
 from bidsapp_brainage.stats.folds import hold_out
 from bidsapp_brainage.training.data.cohort import load_regions, load_volume
-from bidsapp_brainage.training.decode import MEMBER_SD, decode_table
+from bidsapp_brainage.training.decode import MEMBER_SD, decode_table, join_branches
 from bidsapp_brainage.training.fitting.loop import Split, Start, Task, predict_scans, train_network
 from bidsapp_brainage.training.fitting.losses import Objective, encode
 from bidsapp_brainage.training.fitting.regions import fit_regions, head_features, region_fractions
@@ -50,24 +52,48 @@ def train_member(run: CrossValidation, fold: int, seed: int) -> pd.DataFrame:
     number = run.recipe.seed + fold + 1000 * seed
     split = _split(run, ~tested, run.recipe.seed + fold)
     weights = run.start_of(fold, seed) if run.start else None
-    network, task = _train(run, split, weights, place, number)
-    save_weights(network, place / "network.safetensors")
     scans = np.flatnonzero(tested)
-    outputs = _outputs(run, network, task, scans)
-    table = decode_table(outputs, heads(task.recipe.card["output"]))
-    table = table.assign(**_disagreement(run, network, task, scans))
+    if run.is_branched:
+        branched = _train_branches(run, split, place, number)
+        save_weights(branched, place / "network.safetensors")
+        table = _branch_answers(run, branched, scans)
+    else:
+        network, task = _train(run, split, weights, place, number)
+        save_weights(network, place / "network.safetensors")
+        table = _answers(run, network, task, scans)
     table.insert(0, "scan", scans)
     write_tsv(results, table)
     (place / "checkpoint.pt").unlink(missing_ok=True)
+    return read_tsv(results)  # as rounded as after an interruption
+
+
+def _answers(
+    run: CrossValidation, network: torch.nn.Module, task: Task, scans: np.ndarray
+) -> pd.DataFrame:
+    """What a network says about scans that it did not learn from; its errors are logged."""
+    outputs = _outputs(run, network, task, scans)
     targets = torch.from_numpy(task.targets[scans]).float()
     errors = task.objective.errors(outputs, targets).items()
     LOGGER.info(
-        "%s done, on %d scans not trained on: %s",
-        place.name,
+        "%s: on %d scans not trained on: %s",
+        run.recipe.label,
         len(scans),
         ", ".join(f"{name} error {error:.3g}" for name, error in errors),
     )
-    return read_tsv(results)  # as rounded as after an interruption
+    table = decode_table(outputs, heads(task.recipe.card["output"]))
+    return table.assign(**_disagreement(run, network, task, scans))
+
+
+def _branch_answers(run: CrossValidation, network: Branches, scans: np.ndarray) -> pd.DataFrame:
+    """What the branches say, and their mean over those whose image is there."""
+    tables = {}
+    for channel in channels(run.recipe.card["input"]):
+        own, places = run.of_channel(channel)
+        asked = np.flatnonzero(np.isin(places, scans))
+        branch = network.branches[channel.name]
+        table = _answers(own, branch, _task(own, own.recipe, None), asked)
+        tables[channel.name] = table.set_index(places[asked]).reindex(scans).reset_index(drop=True)
+    return join_branches(tables, heads(run.recipe.card["output"]))
 
 
 def _outputs(
@@ -135,6 +161,24 @@ def _train_mixture(
             save_weights(part, path)
         network.parts[index].load_state_dict(load_file(path))
     return network.eval(), whole
+
+
+def _train_branches(run: CrossValidation, split: Split, place: Path, seed: int) -> Branches:
+    """Every branch on the scans that have its image, as a finished file each."""
+    network = build_network(run.recipe.card["architecture"])
+    assert isinstance(network, Branches)
+    for channel in channels(run.recipe.card["input"]):
+        path = place / f"branch-{channel.name}.safetensors"
+        if not path.is_file():
+            own, places = run.of_channel(channel)
+            among = {
+                name: np.flatnonzero(np.isin(places, getattr(split, name)))
+                for name in ("train", "validation")
+            }
+            part, _ = _train(own, Split(**among), None, place / path.stem, seed)
+            save_weights(part, path)
+        network.branches[channel.name].load_state_dict(load_file(path))
+    return network.eval()
 
 
 def _learn(

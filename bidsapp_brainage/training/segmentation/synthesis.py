@@ -144,6 +144,31 @@ def other_t1w(
     return np.where(units < _EMPTY, 0, image), changed if changed.any() else mask
 
 
+def from_labels(
+    classes: np.ndarray, labels: Labels, levels: Levels, rng: np.random.Generator
+) -> np.ndarray:
+    """An image of any contrast from a label map alone, without any part of a real image.
+
+    Parameters
+    ----------
+    classes : ndarray of int, shape (I, J, K)
+        Regions, as :meth:`Labels.classes` gives them.
+    labels : Labels
+    levels : (float, float, float)
+        Intensities of fluid, grey and white matter.
+    rng : numpy.random.Generator
+        Draws the regions' differences from these, the uneven field, the blur and the noise.
+
+    Returns
+    -------
+    ndarray of float32, shape (I, J, K)
+        0 outside the brain.
+    """
+    flat = _flat(classes, labels, levels, 0.0, _deviation(labels, rng), rng)
+    image = np.where(classes > 0, np.clip(flat, 0.02, None), 0)
+    return np.asarray(_degraded(image.astype(np.float32), MILD, rng), dtype=np.float32)
+
+
 def real_example(subject: Subject, labels: Labels) -> Example:
     """The person as it is, with its truth."""
     units, mask, classes = _placed(subject, labels, _voxels(subject.units.shape))
@@ -219,16 +244,34 @@ def contrasted(
         units, [-0.6, 0, 1, 2, 2.6], [levels[0] + beyond[0], *levels, levels[2] + beyond[1]]
     )
     share = rng.choice([most.real, rng.uniform(most.real, 1), 1.0], p=[0.25, 0.35, 0.4])
+    deviation = _deviation(labels, rng)
+    flat = _flat(classes, labels, levels, real, deviation, rng)
+    mixed = share * (real + ndimage.uniform_filter(deviation[classes], 3)) + (1 - share) * flat
+    return np.asarray(np.clip(mixed, 0, None) + 0.02, dtype=np.float32)
+
+
+def _deviation(labels: Labels, rng: np.random.Generator) -> np.ndarray:
+    """How much brighter or darker than its tissue every class is, alike on both sides."""
     spread = rng.uniform(0, 0.08)
     deviation = rng.normal(0, spread, labels.n_classes)
     deep = np.isin(labels.indices, DEEP)
     deviation[deep] = rng.normal(0, 2 * spread, int(deep.sum()))
     deviation = (deviation + deviation[labels.mirrored]) / 2
     deviation[0] = 0
-    flat = np.where(classes > 0, np.asarray(levels)[labels.tissues[classes]], real)
-    flat = ndimage.gaussian_filter(flat + deviation[classes], rng.uniform(0.3, 0.8))
-    mixed = share * (real + ndimage.uniform_filter(deviation[classes], 3)) + (1 - share) * flat
-    return np.asarray(np.clip(mixed, 0, None) + 0.02, dtype=np.float32)
+    return np.asarray(deviation)
+
+
+def _flat(
+    classes: np.ndarray,
+    labels: Labels,
+    levels: Levels,
+    outside: float | np.ndarray,
+    deviation: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """One level per region, slightly blurred."""
+    flat = np.where(classes > 0, np.asarray(levels)[labels.tissues[classes]], outside)
+    return ndimage.gaussian_filter(flat + deviation[classes], rng.uniform(0.3, 0.8))
 
 
 def _t1w_levels(most: Variation, rng: np.random.Generator) -> Levels:

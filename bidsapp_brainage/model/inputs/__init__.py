@@ -1,0 +1,1 @@
+"""Which images a network sees: modalities, and parts of the brain."""
