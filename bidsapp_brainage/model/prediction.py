@@ -18,6 +18,7 @@ from bidsapp_brainage.model.bias_correction import BiasCorrection, correct_gap
 from bidsapp_brainage.model.cards import AgeCard, ModelCard
 from bidsapp_brainage.model.device import cpu_threads
 from bidsapp_brainage.model.intensity import background_value
+from bidsapp_brainage.model.networks.branches import branches_of
 from bidsapp_brainage.model.outputs import AGE, Answer
 from bidsapp_brainage.model.plausibility.features import (
     encoder_features,
@@ -62,6 +63,8 @@ class Prediction:
         Sum to 1; empty without distribution.
     member_ages : tuple of float
         Age that each ensemble member gives.
+    channel_ages : mapping
+        Age from each channel alone, by name; empty for models of one channel.
     n_tta : int
         Views of the volume that were averaged; 1: only the volume itself.
     answers : mapping of str to Answer
@@ -74,6 +77,7 @@ class Prediction:
     ci95_lower: float | None
     ci95_upper: float | None
     member_ages: tuple[float, ...]
+    channel_ages: Mapping[str, float] = field(default_factory=dict)
     n_tta: int = 1
     median: float | None = None
     mode: float | None = None
@@ -124,17 +128,20 @@ class Seen:
         The same from the network's encoder; empty where the network has none.
     part_ages : tuple of float
         Ages from the parts of mixtures; empty where there are none.
+    channel_ages : mapping
+        Age from each of several channels alone, by name.
     """
 
     stripped: bool = False
     features: Mapping[str, float] = field(default_factory=dict)
     encoder: np.ndarray = field(default_factory=lambda: np.zeros(0))
     part_ages: tuple[float, ...] = ()
+    channel_ages: Mapping[str, float] = field(default_factory=dict)
 
 
 def predict(
     members: Sequence[nn.Module],
-    volume: np.ndarray,
+    volume: np.ndarray | Mapping[str, np.ndarray],
     card: ModelCard,
     *,
     stripped_source: bool = False,
@@ -151,8 +158,9 @@ def predict(
     ----------
     members : sequence of torch.nn.Module
         From :func:`bidsapp_brainage.model.weights.loading.load_members`, on ``device``.
-    volume : ndarray, shape (D, H, W)
-        On the card's grid, scaled as the card says.
+    volume : ndarray, shape (D, H, W), or mapping
+        On the card's grid, scaled as the card says; of a model with several channels those that are
+        there, by name (:func:`bidsapp_brainage.model.inputs.channels.channel_volumes`).
     card : ModelCard
     stripped_source : bool
         The image was skull-stripped before it was processed.
@@ -172,20 +180,27 @@ def predict(
     ResourceError
         The network gives an output of another length than the card's heads.
     """
-    batch = _batch(volume, card).to(device)
+    volumes = volume if isinstance(volume, Mapping) else {"": volume}
+    batches = {name: _batch(part, card).to(device) for name, part in volumes.items()}
     decode = decoder(card)
     with cpu_threads(n_threads), torch.inference_mode():
         raw = torch.stack(
             [
-                torch.cat([member(view) for member in members])
+                torch.cat([member(view) for member in branches_of(members, name)])
+                for name, batch in batches.items()
                 for view in uncertainty.views(batch, card.prediction, card.input)
             ]
         )
-        seen = replace(look(members, batch, card, decode), stripped=stripped_source)
+        name, batch = next(iter(batches.items()))
+        seen = replace(
+            look(branches_of(members, name), batch, card, decode), stripped=stripped_source
+        )
+        if len(batches) > 1:
+            seen = replace(seen, channel_ages=_channel_ages(list(batches), raw, decode))
     if tissue is not None:
         seen = replace(seen, features={**seen.features, **tissue_features(tissue)})
     try:
-        answers = outputs.answers(card.heads, raw)
+        answers = outputs.answers(card.heads, raw)  # the mean over channels and views
     except ValueError as error:
         raise _other_output(card, error) from error
     own = answers[card.main_head.name]
@@ -194,6 +209,12 @@ def predict(
     else:
         found = summarise_values(own.head.explained_scale * own.values, card, seen)
     return replace(found, answers=answers)
+
+
+def _channel_ages(channels: Sequence[str], raw: torch.Tensor, decode: Decode) -> dict[str, float]:
+    """What every channel alone says, from outputs (channels x views, members, n_outputs)."""
+    values = decode(raw.flatten(0, 1))[1].reshape(len(channels), -1).mean(dim=1)
+    return {name: float(value) for name, value in zip(channels, values, strict=True)}
 
 
 def look(
@@ -325,7 +346,7 @@ def _answered(
         far = distance(seen.features, seen.encoder, mean, card.reference)
     value = None if far is None else far.value
     bounds = uncertainty.interval(mean, *spread, card.calibration, value)
-    voices = seen.part_ages or member_ages
+    voices = tuple(seen.channel_ages.values()) or seen.part_ages or member_ages
     return Prediction(
         mean=mean,
         findings=Findings(
@@ -341,6 +362,7 @@ def _answered(
         ci95_lower=None if bounds is None else bounds[0],
         ci95_upper=None if bounds is None else bounds[1],
         member_ages=member_ages,
+        channel_ages=seen.channel_ages,
         n_tta=uncertainty.n_views(card.prediction),
     )
 
@@ -479,6 +501,29 @@ def _gaps(
 def in_range(age: float, card: AgeCard) -> bool:
     """Whether an age (years) lies in the ages that the model was trained on."""
     return bool(card.age_range[0] <= age <= card.age_range[1])
+
+
+def channel_table(prediction: Prediction, names: Sequence[str]) -> pd.DataFrame:
+    """Rows of ``*_modalities.tsv``: one per channel of the model.
+
+    The model's answer is the mean of those of the channels that are there, so that leaving one out
+    gives the mean of the others exactly.
+    """
+    ages = prediction.channel_ages
+    rows = []
+    for name in names:
+        others = [age for other, age in ages.items() if other != name]
+        without = float(np.mean(others)) if name in ages and others else None
+        rows.append(
+            {
+                "modality": name,
+                "present": name in ages,
+                "predicted_age": ages.get(name),
+                "predicted_age_without": without,
+                "delta_age": None if without is None else without - prediction.mean,
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def distribution_table(prediction: Prediction) -> pd.DataFrame:

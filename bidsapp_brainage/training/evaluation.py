@@ -14,14 +14,21 @@ from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import read_tsv
 from bidsapp_brainage.model.cards import ModelCard
 from bidsapp_brainage.model.device import cpu_threads
+from bidsapp_brainage.model.inputs.channels import channel_volumes, is_plain
 from bidsapp_brainage.model.networks.regional import for_brain
 from bidsapp_brainage.model.outputs import AGE, Head, heads
 from bidsapp_brainage.model.prediction import Prediction, predict
 from bidsapp_brainage.model.weights.loading import load_members
 from bidsapp_brainage.stats import accuracy
 from bidsapp_brainage.stats.classes import class_metrics
-from bidsapp_brainage.training.data.cohort import Cohort, Source, load_regions, load_volume
-from bidsapp_brainage.training.decode import average_tables, decode_table
+from bidsapp_brainage.training.data.cohort import (
+    Cohort,
+    Source,
+    load_modalities,
+    load_regions,
+    load_volume,
+)
+from bidsapp_brainage.training.decode import OF_BRANCH, average_tables, decode_table
 from bidsapp_brainage.training.reference import tissue_beside
 
 N_BOOT = 2000
@@ -81,6 +88,8 @@ def predict_cohort(
     """
     members = load_members(card, device)
     parts = heads(card.output)
+    if not is_plain(card.input):
+        return _predict_channels(card, members, cohort, device=device, threads=threads)
     others = any(head.name != AGE for head in parts)
     has_age = any(head.name == AGE for head in parts)
     rows, outputs = [], []
@@ -98,6 +107,29 @@ def predict_cohort(
     table["sex"] = cohort.texts("sex")
     table = table.join(pd.DataFrame(rows, index=table.index))
     return _with_others(table, cohort, outputs, parts) if others else table
+
+
+def _predict_channels(
+    card: ModelCard,
+    members: Sequence[torch.nn.Module],
+    cohort: Cohort,
+    *,
+    device: str,
+    threads: int | None,
+) -> pd.DataFrame:
+    """The same for a model that sees several modalities, or parts of the brain."""
+    rows = []
+    for path in cohort.paths:
+        regions = load_regions(path)
+        volumes = channel_volumes(card.input, load_modalities(path, card.input), regions)
+        own = for_brain(members, regions)
+        result = predict(own, volumes, card, device=device, n_threads=threads)
+        branches = {f"{OF_BRANCH}{name}": age for name, age in result.channel_ages.items()}
+        rows.append({**_age_row(result), **branches})
+    table = pd.DataFrame({"participant_id": cohort.people, AGE: cohort.ages})
+    table.insert(1, "image", [path.name for path in cohort.paths])
+    table["sex"] = cohort.texts("sex")
+    return table.join(pd.DataFrame(rows, index=table.index))
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

@@ -73,7 +73,10 @@ def finetune(options: argparse.Namespace) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Print and write accuracy by cohort, sex and decade, or the change between versions."""
+    """Print and write accuracy by cohort, sex and decade, and changes between versions.
+
+    Or that of all combinations of modalities.
+    """
     from bidsapp_brainage.io import write_tsv
     from bidsapp_brainage.model.outputs import heads
     from bidsapp_brainage.training.evaluation import change_table, read_predictions, report
@@ -86,6 +89,8 @@ def evaluate(options: argparse.Namespace) -> int:
     if not tables:
         raise UsageError("Give folders or tables to evaluate on, or --oof TSV.")
     age = {"coding": "bins", "lower": 0.0, "width": 1.0, "n_bins": 2, "unit": "year"}
+    if options.combinations:
+        return _compare_combinations(options, tables)
     accuracy = report(tables, card.heads if card else heads(age), options.n_boot)
     print(accuracy.text())
     written: dict[str, pd.DataFrame] = {"accuracy": accuracy.table, **tables}
@@ -97,6 +102,18 @@ def evaluate(options: argparse.Namespace) -> int:
     for name, table in written.items():
         if options.out:
             write_tsv(options.out / f"{name}.tsv", table)
+    return 0
+
+
+def _compare_combinations(options: argparse.Namespace, tables: Mapping[str, pd.DataFrame]) -> int:
+    """Print and write the accuracy of every combination of modalities."""
+    from bidsapp_brainage.io import write_tsv
+    from bidsapp_brainage.training.combinations import compare, sources, text_of
+
+    table = compare(sources(tables), n_boot=options.n_boot)
+    print(text_of(table))
+    if options.out:
+        write_tsv(options.out / "combinations.tsv", table)
     return 0
 
 

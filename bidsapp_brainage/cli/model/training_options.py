@@ -98,6 +98,12 @@ def _add_evaluate(commands: Any) -> None:
         "first INPUTS (repeated, rotated, noisy ...): print how much predictions "
         "change; repeatable",
     )
+    parser.add_argument(
+        "--combinations",
+        action="store_true",
+        help="compare all combinations of modalities on the same people: those of a model with a "
+        "branch for each, or several INPUTS, the predictions of a model of one modality each",
+    )
     parser.add_argument("--n-boot", type=int, default=2000, help="bootstrap resamples")
     _add_images(parser)
     _add_machine(parser)

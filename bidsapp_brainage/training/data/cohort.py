@@ -16,7 +16,7 @@ import pandas as pd
 from bidsapp_brainage.bids.ages import find_age_column, parse_age, parse_sex
 from bidsapp_brainage.errors import DataError, NoInputError
 from bidsapp_brainage.io import load_nifti, read_tsv
-from bidsapp_brainage.model.inputs.channels import T1W, channels, restricted
+from bidsapp_brainage.model.inputs.channels import T1W, channels, modalities, restricted
 from bidsapp_brainage.model.outputs import Head
 from bidsapp_brainage.model.specs import InputSpec
 from bidsapp_brainage.segmentation.prepare import prepared_input
@@ -251,8 +251,23 @@ def load_volume(path: Path, spec: InputSpec, *, prepared: bool = True) -> np.nda
     volume = np.asarray(image.dataobj, dtype=np.float32)
     if volume.shape != tuple(spec["shape"]):
         raise DataError(f"{path} has shape {volume.shape}, the model needs {spec['shape']}.")
-    (channel,) = channels(spec)
-    return restricted(volume, load_regions(path), channel, spec) if channel.indices else volume
+    channel, *others = channels(spec)
+    if others or not channel.indices:
+        return volume
+    return restricted(volume, load_regions(path), channel, spec)
+
+
+def load_modalities(path: Path, spec: InputSpec) -> dict[str, np.ndarray]:
+    """Inputs that the app wrote of one person, whole, by modality; those that are there.
+
+    `path` is one of them, the others lie beside it; `spec` is the card's ``input``.
+    """
+    paths = {modality: beside(path, modality) for modality in modalities(spec)}
+    return {
+        modality: load_volume(image, {**spec, "channels": [{"modality": modality}]})
+        for modality, image in paths.items()
+        if image.is_file()
+    }
 
 
 def beside(image: Path, suffix: str) -> Path:
