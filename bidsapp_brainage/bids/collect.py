@@ -1,11 +1,11 @@
-"""Which T1w images are processed, with what is known about the people on them."""
+"""Which images are processed, with what is known about the people on them."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +13,17 @@ from typing import TYPE_CHECKING
 from bidsapp_brainage.bids.ages import DEFAULT_AGE_COLUMN, Age, AgeBook
 from bidsapp_brainage.bids.dataset import holds_loose_images
 from bidsapp_brainage.bids.input.annex import fetch, is_elsewhere
-from bidsapp_brainage.bids.input.images import find_images, shorten, wanted_participants
-from bidsapp_brainage.bids.names import scan_entities
+from bidsapp_brainage.bids.input.images import (
+    SUFFIXES,
+    T1W,
+    find_images,
+    natural,
+    shorten,
+    wanted_participants,
+)
+from bidsapp_brainage.bids.names import parse_name, scan_entities
 from bidsapp_brainage.catalogue.quantity import AGE
-from bidsapp_brainage.errors import DataError, UsageError
+from bidsapp_brainage.errors import DataError, NoInputError, UsageError
 
 if TYPE_CHECKING:
     from bidsapp_brainage.model.outputs import Head
@@ -24,8 +31,33 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """Images that a model sees.
+
+    Attributes
+    ----------
+    modalities : tuple of str
+        Of one session; the first that is there is the scan, to which the others are registered.
+    any_subset : bool
+        Whether any of them will do.
+    """
+
+    modalities: tuple[str, ...] = (T1W,)
+    any_subset: bool = False
+
+
+@dataclass(frozen=True)
+class Companion:
+    """An image of another modality of the same session; its path as in :class:`Scan`."""
+
+    modality: str
+    path: Path
+    relative_path: str
+
+
+@dataclass(frozen=True)
 class Scan:
-    """One T1w image to process.
+    """One image to process, usually a T1w, with others of the same session.
 
     Attributes
     ----------
@@ -42,6 +74,12 @@ class Scan:
         Path of the image relative to the dataset, with ``/``.
     facts : tuple of (str, str)
         All that ``participants.tsv`` says of the person, by column.
+    modality : str
+        Of the image.
+    others : tuple of Companion
+        Images of further modalities that the model sees.
+    lacking : tuple of str
+        Modalities that the model needs, and that the session does not have.
     """
 
     path: Path
@@ -51,6 +89,9 @@ class Scan:
     site: str = "n/a"
     relative_path: str = ""
     facts: tuple[tuple[str, str], ...] = ()
+    modality: str = T1W
+    others: tuple[Companion, ...] = ()
+    lacking: tuple[str, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -73,10 +114,13 @@ class Scan:
         return "_".join(f"{key}-{value}" for key, value in self.entities)
 
 
-def collect_scans(bids_dir: Path, selection: Selection) -> tuple[list[Scan], list[str]]:
-    """Find the T1w images that were asked for, in natural order of their paths.
+def collect_scans(
+    bids_dir: Path, selection: Selection, wanted: Wanted | None = None
+) -> tuple[list[Scan], list[str]]:
+    """Find the images that were asked for, in natural order of their paths.
 
-    With ``datalad_get`` what is not here is fetched; nothing else uses the network.
+    With ``datalad_get`` what is not here is fetched; nothing else uses the network. By default
+    `wanted` are T1w images alone.
 
     Returns
     -------
@@ -96,13 +140,19 @@ def collect_scans(bids_dir: Path, selection: Selection) -> tuple[list[Scan], lis
     MissingExecutableError
         Something has to be fetched, and nothing is installed that can.
     """
+    wanted = wanted or Wanted()
     subjects = wanted_participants(bids_dir, selection.participant_label)
-    paths, messages = find_images(bids_dir, selection, subjects)
+    found, messages = _find_all(bids_dir, selection, subjects, wanted)
+    paths, companions = _sessions(found, wanted)
+    every = [*paths, *(path for others in companions.values() for path in others.values())]
     if selection.datalad_get:
-        fetch(paths, bids_dir)
-    scans = _with_people(paths, bids_dir, selection)
-    messages += _absent(subjects, scans)
-    messages += [message for path in paths for message in _broken(path)]
+        fetch(every, bids_dir)
+    scans = [
+        _with_others(scan, companions[scan.path], wanted, bids_dir)
+        for scan in _with_people(paths, bids_dir, selection)
+    ]
+    messages += _absent(subjects, scans, wanted)
+    messages += [message for path in every for message in _broken(path)]
     messages += _age_messages(scans, bids_dir)
     return scans, messages
 
@@ -136,8 +186,82 @@ def target_messages(scans: Sequence[Scan], heads: Sequence[Head]) -> list[str]:
     return messages
 
 
+def _find_all(
+    bids_dir: Path, selection: Selection, subjects: Sequence[str], wanted: Wanted
+) -> tuple[dict[str, list[Path]], list[str]]:
+    """Images of every modality, and what the user should know.
+
+    Raises
+    ------
+    NoInputError
+        There are none of the first modality, or, where any will do, of all of them.
+    """
+    found, messages = {}, []
+    first, *others = wanted.modalities
+    for modality in wanted.modalities:
+        try:
+            found[modality], told = find_images(bids_dir, selection, subjects, modality)
+        except NoInputError:
+            if modality == first and not (wanted.any_subset and others):
+                raise
+            found[modality], told = [], []
+        messages += told
+    if not any(found.values()):
+        find_images(bids_dir, selection, subjects, first)  # raises what there is to say
+    return found, messages
+
+
+def _sessions(
+    found: Mapping[str, Sequence[Path]], wanted: Wanted
+) -> tuple[list[Path], dict[Path, dict[str, Path]]]:
+    """Images to process, and for each of them those of other modalities of the same session.
+
+    Of several images of another modality that of the same run is taken, else the first.
+    """
+    first, *later = wanted.modalities
+    companions: dict[Path, dict[str, Path]] = {path: {} for path in found[first]}
+    covered = {_session(path) for path in found[first]}
+    for modality in later:
+        by_session: dict[tuple[str | None, ...], list[Path]] = {}
+        for path in found[modality]:
+            by_session.setdefault(_session(path), []).append(path)
+        for path, others in companions.items():
+            if candidates := by_session.get(_session(path)):
+                same = [each for each in candidates if _run(each) == _run(path)]
+                others[modality] = (same or candidates)[0]
+        new = [path for path in found[modality] if _session(path) not in covered]
+        if wanted.any_subset:
+            companions |= {path: {} for path in new}
+            covered |= {_session(path) for path in new}
+    return sorted(companions, key=natural), companions
+
+
+def _session(path: Path) -> tuple[str | None, ...]:
+    entities = dict(scan_entities(path))
+    return entities.get("sub"), entities.get("ses")
+
+
+def _run(path: Path) -> str | None:
+    return dict(scan_entities(path)).get("run")
+
+
+def _with_others(scan: Scan, others: Mapping[str, Path], wanted: Wanted, bids_dir: Path) -> Scan:
+    """A scan with the images of other modalities."""
+    shown = parse_name(scan.path)["suffix"]
+    own = next((name for name in wanted.modalities if shown in SUFFIXES[name]), T1W)
+    lacking = [name for name in wanted.modalities if name != own and name not in others]
+    return dataclasses.replace(
+        scan,
+        modality=own,
+        others=tuple(
+            Companion(name, path, _relative(path, bids_dir)) for name, path in others.items()
+        ),
+        lacking=() if wanted.any_subset else tuple(lacking),
+    )
+
+
 def without_scans(labels: Sequence[str], scans: Sequence[Scan]) -> list[str]:
-    """Participants that were asked for by label but have no matching T1w image."""
+    """Participants that were asked for by label but have no matching image."""
     with_scans = {scan.subject for scan in scans}
     return [label for label in labels if label not in with_scans]
 
@@ -148,7 +272,7 @@ def _with_people(paths: Sequence[Path], bids_dir: Path, selection: Selection) ->
     scans = []
     for path in paths:
         entities = scan_entities(path)
-        relative = Path(os.path.relpath(path, bids_dir)).as_posix()
+        relative = _relative(path, bids_dir)
         person = book.person(dict(entities), relative)
         scans.append(
             Scan(path, entities, person.age, person.sex, person.site, relative, person.facts)
@@ -162,6 +286,10 @@ def _with_people(paths: Sequence[Path], bids_dir: Path, selection: Selection) ->
     return _flag_shared_ages(scans)
 
 
+def _relative(path: Path, bids_dir: Path) -> str:
+    return Path(os.path.relpath(path, bids_dir)).as_posix()
+
+
 def _check_unique(scans: Sequence[Scan]) -> None:
     """Two files that would give the same output names cannot both be processed."""
     counts = Counter(scan.label for scan in scans)
@@ -169,8 +297,8 @@ def _check_unique(scans: Sequence[Scan]) -> None:
     if doubled:
         files = [scan.relative_path for scan in scans if scan.label == doubled[0]]
         raise DataError(
-            f"{doubled[0]} has several T1w files with the same outputs ({', '.join(files)}): "
-            "keep one, or choose with `bids_filter_file`."
+            f"{doubled[0]} has several {parse_name(scans[0].path)['suffix']} files with the same "
+            f"outputs ({', '.join(files)}): keep one, or choose with `bids_filter_file`."
         )
 
 
@@ -194,11 +322,12 @@ def _flag_shared_ages(scans: Sequence[Scan]) -> list[Scan]:
     return flagged
 
 
-def _absent(subjects: Sequence[str], scans: Sequence[Scan]) -> list[str]:
+def _absent(subjects: Sequence[str], scans: Sequence[Scan], wanted: Wanted) -> list[str]:
     absent = without_scans(subjects, scans)
     if not absent:
         return []
-    return [f"No T1w image matches the selection for: {shorten(absent)}."]
+    named = " or ".join(wanted.modalities if wanted.any_subset else wanted.modalities[:1])
+    return [f"No {named} image matches the selection for: {shorten(absent)}."]
 
 
 def _broken(path: Path) -> list[str]:

@@ -19,6 +19,9 @@ MODEL = Column("model", "Model", "Name of the network, as on its model card.")
 TARGET = Column("target", "Target", "What is predicted: age, or the name of another head of the "
     "model card, which is a column of participants.tsv.")  # fmt: skip
 CLASS = Column("class", "Class", "Name of the class; n/a of numbers.")
+MODALITY = Column("modality", "Modality", "What the model sees: modality, and the part of the "
+    "brain where it is not the whole (T1w, T2w, T1wCortex ...); all: every one of "
+    "them.")  # fmt: skip
 INDEX = Column("index", "Label", "Integer label of the region in the atlas.")
 NAME = Column("name", "Region", "Name of the region in the atlas.")
 ABBREVIATION = Column("abbreviation", "Abbreviation", "Short name of the region.")

@@ -5,6 +5,27 @@ from __future__ import annotations
 from . import columns as c
 from .cards import ATLAS, Column, Output
 
+#: Images that a model may see beside the T1w, or instead of it.
+MODALITIES = ("T2w", "FLAIR", "SWI", "UNIT1")
+
+
+def _of_modality(name: str) -> tuple[Output, ...]:
+    """Images of another modality; `bids`: SWI has no suffix in BIDS."""
+    bids = name != "SWI"
+    return (
+        Output(f"companion_{name}", name, ".nii.gz", f"the {name} of the session, corrected for "
+            "intensity non-uniformity, on the grid of the T1w; only of models that see it",
+            entities=("space", "desc"), required=("desc",), desc="preproc", bids=bids,
+            always=False),
+        Output(f"input_{name}", name, ".nii.gz", f"exactly what the network saw of the {name}; "
+            "only of models that see it", entities=("space", "res", "desc"),
+            required=("space", "desc"), desc="{model}input", bids=bids, always=False),
+        Output(f"affine_{name}", "xfm", ".txt", f"rigid motion from the T1w to the {name} (4 x 4, "
+            "RAS mm); only of models that see it", entities=("from", "to", "mode", "desc"),
+            required=("from", "to", "mode", "desc"), desc="rigid", always=False),
+    )  # fmt: skip
+
+
 IMAGES: tuple[Output, ...] = (
     Output("t1w_preproc", "T1w", ".nii.gz", "the image in RAS orientation, corrected for intensity "
         "non-uniformity", entities=("desc",), required=("desc",), desc="preproc", bids=True),
@@ -45,6 +66,7 @@ IMAGES: tuple[Output, ...] = (
     Output("map_t1w", "occlusionmap", ".nii.gz", "the same map in the subject's own space",
         space="T1w", entities=("space", *ATLAS, "desc"), required=("space", "atlas", "desc"),
         desc="{model}", units="year"),
+    *(output for name in MODALITIES for output in _of_modality(name)),
 )  # fmt: skip
 
 _TISSUES = {"GM": "grey matter", "WM": "white matter", "CSF": "fluid"}
@@ -171,6 +193,19 @@ TARGETS: tuple[Column, ...] = (
         levels={"true": "they are", "false": "they are not"}),
 )  # fmt: skip
 
+CHANNELS: tuple[Column, ...] = (
+    c.MODALITY,
+    Column("present", "Present", "Whether the image is there.",
+        levels={"true": "it is", "false": "the session has none"}),
+    Column("predicted_age", "Predicted age", "Age from this modality alone; n/a where it is not "
+        "there.", units="year"),
+    Column("predicted_age_without", "Predicted age without it", "Age from all others that are "
+        "there; n/a where there are none.", units="year"),
+    Column("delta_age", "Change of the predicted age", "Age without it minus the predicted age, "
+        "as for a region that is occluded.", units="year"),
+)  # fmt: skip
+
+
 QC: tuple[Column, ...] = (
     Column("cnr", "Contrast-to-noise ratio", "Difference of the mean intensities of white and grey "
         "matter over the noise."),
@@ -268,6 +303,9 @@ TABLES: tuple[Output, ...] = (
         "each number, and one for each class; only of models that predict more than an age",
         entities=("desc",), required=("desc",), columns=(*c.IDENTITY[:3], *TARGETS),
         desc="{model}", pooled=True, always=False),
+    Output("modalities", "modalities", ".tsv", "age from every modality, or part of the brain, "
+        "alone, and without it; only of models that see several", entities=("desc",),
+        required=("desc",), columns=CHANNELS, desc="{model}", always=False),
     Output("qc", "qc", ".tsv", "image quality and the decision taken from it", entities=("desc",),
         required=("desc",), columns=QC, desc="{model}", pooled=True),
     Output("dseg_table", "dseg", ".tsv", "names, tissues and colours of these regions",

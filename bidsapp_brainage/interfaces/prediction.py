@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nipype.interfaces.base import File, TraitedSpec, isdefined, traits
+from nipype.interfaces.base import File, InputMultiObject, TraitedSpec, isdefined, traits
 
 from bidsapp_brainage.interfaces.base import StageInputSpec, StageInterface
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bidsapp_brainage.imaging.network_input import Tissue
+    from bidsapp_brainage.model.cards import ModelCard
 
 
 class ModelInputSpec(StageInputSpec):
@@ -28,6 +29,7 @@ class _ModelInputInputSpec(ModelInputSpec):
     affine = File(exists=True, mandatory=True, desc="affine from template to T1w")
     units = File(exists=True, desc="tissue units on the segmentation's grid")
     regions = File(exists=True, desc="regions that they come from")
+    modality = traits.Str("T1w", usedefault=True, desc="of the image, which may be no T1w")
 
 
 class _ModelInputOutputSpec(TraitedSpec):
@@ -47,12 +49,13 @@ class ModelInput(StageInterface):
         from bidsapp_brainage.imaging.network_input import model_input
         from bidsapp_brainage.imaging.transforms import read_affine
         from bidsapp_brainage.model.cards import load_card
+        from bidsapp_brainage.model.inputs.channels import input_of
 
         volume, mask = model_input(
             io.load_nifti(Path(self.inputs.t1w)),
             io.load_nifti(Path(self.inputs.mask)),
             read_affine(Path(self.inputs.affine)),
-            load_card(Path(self.inputs.card)).input,
+            input_of(load_card(Path(self.inputs.card)).input, self.inputs.modality),
             tissue=self._tissue(),
         )
         for name, image in (("volume", volume), ("mask", mask)):
@@ -105,6 +108,9 @@ class NetworkInputSpec(ModelInputSpec):
         File(exists=True), desc="the card's weights, so that new ones compute anew"
     )
     volume = File(exists=True, mandatory=True, desc="the network's input")
+    modality = traits.Str("T1w", usedefault=True, desc="of this input")
+    others = InputMultiObject(File(exists=True), desc="inputs of other modalities")
+    other_modalities = traits.List(traits.Str, desc="what they are, in their order")
     device = traits.Str("cpu", usedefault=True, nohash=True)
     use_gpu = traits.Bool(False, usedefault=True, nohash=True, desc="nipype counts GPU nodes by it")
     n_threads = traits.Int(1, usedefault=True, nohash=True)
@@ -130,6 +136,7 @@ class _PredictOutputSpec(TraitedSpec):
     predictions = File(exists=True, desc="all targets; undefined where there is only an age")
     ood_flag = traits.Str(desc="out-of-distribution flag")
     predicted = traits.Float(desc="what is explained, in its unit: of an age, years")
+    modalities = File(exists=True, desc="one row per channel; undefined for models of one")
 
 
 class Predict(StageInterface):
@@ -146,6 +153,7 @@ class Predict(StageInterface):
         from bidsapp_brainage.catalogue.quantity import AGE
         from bidsapp_brainage.model import cards, prediction
         from bidsapp_brainage.model.bias_correction import resolve_bias_correction
+        from bidsapp_brainage.model.inputs.channels import channels
         from bidsapp_brainage.model.networks.regional import for_brain
         from bidsapp_brainage.model.plausibility.features import tissue_fractions
         from bidsapp_brainage.model.weights.loading import load_members
@@ -153,9 +161,10 @@ class Predict(StageInterface):
         quality, doubt = self._quality()
         volumes = self.inputs.volumes
         card = cards.load_card(Path(self.inputs.card))
+        regions = read_regions(self.inputs.mask)
         predicted = prediction.predict(
-            for_brain(load_members(card, self.inputs.device), read_regions(self.inputs.mask)),
-            io.load_nifti(Path(self.inputs.volume)).get_fdata(dtype="float32"),
+            for_brain(load_members(card, self.inputs.device), regions),
+            read_volumes(self.inputs, card, regions),
             card,
             stripped_source=self.inputs.stripped,
             tissue=tissue_fractions(io.read_tsv(Path(volumes))) if isdefined(volumes) else None,
@@ -185,6 +194,8 @@ class Predict(StageInterface):
             tables["predictions"] = prediction.target_table(
                 predicted, card, identity=self.inputs.identity, truths=truths
             )
+        if len(names := [channel.name for channel in channels(card.input)]) > 1:
+            tables["modalities"] = prediction.channel_table(predicted, names)
         for name, table in tables.items():
             self._results[name] = self._file(runtime, f"{name}.tsv")
             io.write_tsv(Path(self._results[name]), table)
@@ -236,6 +247,21 @@ class FastAge(StageInterface):
         )
         self._results["fast_age"] = predicted.mean
         return runtime
+
+
+def read_volumes(
+    inputs: Any, card: ModelCard, regions: NDArray[np.int16] | None
+) -> dict[str, NDArray[np.float32]]:
+    """What the channels of a model show, by name, from the fields of :class:`NetworkInputSpec`."""
+    from bidsapp_brainage import io
+    from bidsapp_brainage.model.inputs.channels import channel_volumes
+
+    others = zip(inputs.other_modalities, inputs.others, strict=True) if inputs.others else ()
+    images = {
+        modality: io.load_nifti(Path(path)).get_fdata(dtype="float32")
+        for modality, path in ((inputs.modality, inputs.volume), *others)
+    }
+    return channel_volumes(card.input, images, regions)
 
 
 def read_regions(mask: Any) -> NDArray[np.int16] | None:

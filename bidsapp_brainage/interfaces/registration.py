@@ -53,6 +53,35 @@ class FitAffine(StageInterface):
         return runtime
 
 
+class _FitRigidInputSpec(StageInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="bias-corrected image of another modality")
+    fixed = File(exists=True, mandatory=True, desc="bias-corrected T1w image")
+    mask = File(exists=True, mandatory=True, desc="brain mask on the grid of the T1w")
+
+
+class _FitRigidOutputSpec(TraitedSpec):
+    affine = File(exists=True, desc="4 x 4 text matrix, T1w RAS mm to RAS mm of the image")
+
+
+class FitRigid(StageInterface):
+    """Find a rigid motion; see :func:`bidsapp_brainage.imaging.registration.fit_rigid`."""
+
+    stage = "rigid registration"
+    input_spec = _FitRigidInputSpec
+    output_spec = _FitRigidOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage import io
+        from bidsapp_brainage.imaging.registration import fit_rigid
+        from bidsapp_brainage.imaging.transforms import write_affine
+
+        images = (self.inputs.in_file, self.inputs.fixed, self.inputs.mask)
+        matrix = fit_rigid(*(io.load_nifti(Path(path)) for path in images))
+        self._results["affine"] = self._file(runtime, "rigid.txt")
+        write_affine(Path(self._results["affine"]), matrix)
+        return runtime
+
+
 class _FitWarpInputSpec(_RegistrationInputSpec):
     affine = File(exists=True, mandatory=True, desc="result of FitAffine")
 

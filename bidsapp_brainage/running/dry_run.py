@@ -53,13 +53,15 @@ def _list_scans(settings: Settings) -> int:
     from bidsapp_brainage.bids.collect import collect_scans, target_messages, without_scans
     from bidsapp_brainage.errors import NoInputError
     from bidsapp_brainage.running.freesurfer import find_results
+    from bidsapp_brainage.workflows.plan import wanted_images
 
     as_it_is = replace(settings.selection, datalad_get=False)
+    wanted = wanted_images(settings)
     surfaces = find_results(settings.selection.derivatives)
     for root, subjects in surfaces:
         print(f"{len(subjects)} people or sessions have FreeSurfer results in {root}.")
     try:
-        scans, warnings = collect_scans(settings.bids_dir, as_it_is)
+        scans, warnings = collect_scans(settings.bids_dir, as_it_is, wanted)
     except NoInputError as error:
         if not surfaces:
             raise
@@ -71,12 +73,24 @@ def _list_scans(settings: Settings) -> int:
         model, atlas = plan.card.name, plan.atlas
     for warning in target_messages(scans, plan.card.heads):
         LOGGER.warning("%s", warning)
-    print(f"{len(scans)} T1w images would be processed with model {model}", end="")
+    lacking = [scan for scan in scans if scan.lacking]
+    count = len(scans) - len(lacking)
+    kind = wanted.modalities[0] if not wanted.any_subset else " or ".join(wanted.modalities)
+    print(f"{count} {kind} images would be processed with model {model}", end="")
     print(":" if atlas is None else f" and explained with atlas {settings.processing.atlas}:")
-    print("image\tage\tage_source\talready_done\tfile")
+    more = "\tother_images\tlacking" if len(wanted.modalities) > 1 else ""
+    print(f"image\tage\tage_source\talready_done\tfile{more}")
     for scan in scans:
-        print("\t".join(_row(scan, settings.output_dir, model)))
-    return 1 if without_scans(settings.selection.participant_label, scans) else 0
+        cells = _row(scan, settings.output_dir, model)
+        print("\t".join(cells + (_companions(scan) if more else [])))
+    absent = without_scans(settings.selection.participant_label, scans)
+    return 1 if absent or lacking else 0
+
+
+def _companions(scan: Scan) -> list[str]:
+    """Images of other modalities that the model would see, and modalities that it misses."""
+    others = [other.relative_path for other in scan.others]
+    return [" ".join(names) or "n/a" for names in (others, scan.lacking)]
 
 
 def _list_finished(settings: Settings) -> int:

@@ -21,6 +21,7 @@ from bidsapp_brainage.settings import in_flags
 
 if TYPE_CHECKING:
     from bidsapp_brainage.bids.collect import Scan
+    from bidsapp_brainage.model.specs import InputSpec
     from bidsapp_brainage.running.outcome import Crash, Failure
     from bidsapp_brainage.settings import Settings
     from bidsapp_brainage.workflows.plan import RunPlan
@@ -106,6 +107,7 @@ def run_participant(settings: Settings, log_level: int) -> int:
     from bidsapp_brainage.running.explain_only import run_explain_only
     from bidsapp_brainage.running.freesurfer import find_results, run_without_images
     from bidsapp_brainage.running.pages import rewrite_pages
+    from bidsapp_brainage.workflows.plan import wanted_images
 
     execution = settings.execution
     if execution.reports_only:
@@ -118,11 +120,12 @@ def run_participant(settings: Settings, log_level: int) -> int:
     if execution.boilerplate_only:  # no image is read
         selection = replace(selection, datalad_get=False)
     try:
-        scans, messages = collect_scans(settings.bids_dir, selection)
+        found, messages = collect_scans(settings.bids_dir, selection, wanted_images(settings))
     except NoInputError:
         if not find_results(selection.derivatives):
             raise
         return run_without_images(settings)
+    scans = complete_scans(found)
     messages = [in_flags(message, **_OF_PREDICT) for message in messages]
     for message in messages:
         LOGGER.warning("%s", message)
@@ -132,11 +135,12 @@ def run_participant(settings: Settings, log_level: int) -> int:
         home = prepare_home(execution.work_dir)
         with run_environment(settings, home):
             run = _prepare(settings, scans, home, messages)
-            absent = without_scans(selection.participant_label, scans)
-            return _boilerplate_or_run(run, absent, log_level)
+            absent = without_scans(selection.participant_label, found)
+            refused = _without_image(absent, run.plan.card.input) + _lacking(found)
+            return _boilerplate_or_run(run, refused, log_level)
 
 
-def _boilerplate_or_run(run: Run, absent: Sequence[str], log_level: int) -> int:
+def _boilerplate_or_run(run: Run, refused: Sequence[Failure], log_level: int) -> int:
     """Do what the options ask for, once everything is prepared."""
     from bidsapp_brainage.bids.citation import write_citation
     from bidsapp_brainage.running.execute import draw_graph
@@ -153,7 +157,7 @@ def _boilerplate_or_run(run: Run, absent: Sequence[str], log_level: int) -> int:
     if execution.boilerplate_only:
         LOGGER.info("Methods text: %s", settings.output_dir / "logs" / "CITATION.md")
         return 0
-    others = _without_image(absent) + predict_freesurfer(settings, run.scans)
+    others = [*refused, *predict_freesurfer(settings, run.scans)]
     execute = _execute_on_cluster if settings.resources.cluster else _execute
     return execute(run, others, log_level)
 
@@ -325,12 +329,42 @@ def _execute_on_cluster(run: Run, others: Sequence[Failure], log_level: int) -> 
     return _conclude(run, failures, bad_reports)
 
 
-def _without_image(labels: Sequence[str]) -> list[Failure]:
+def _without_image(labels: Sequence[str], spec: InputSpec) -> list[Failure]:
     """Participants that were asked for in vain."""
+    from bidsapp_brainage.model.inputs.channels import modalities
     from bidsapp_brainage.running.outcome import Failure
 
-    reason = "No T1w image matches the selection."
+    wanted = modalities(spec) if spec.get("any_subset") else modalities(spec)[:1]
+    reason = f"No {' or '.join(wanted)} image matches the selection."
     return [Failure(f"sub-{label}", "input", reason) for label in labels]
+
+
+def _lacking(scans: Sequence[Scan]) -> list[Failure]:
+    """Scans without an image of a modality that the model needs."""
+    from bidsapp_brainage.model.inputs.channels import missing_modalities
+    from bidsapp_brainage.running.outcome import Failure
+
+    return [
+        Failure(scan.label, "input", missing_modalities(scan.lacking))
+        for scan in scans
+        if scan.lacking
+    ]
+
+
+def complete_scans(scans: Sequence[Scan]) -> list[Scan]:
+    """Scans with all images that the model needs.
+
+    Raises
+    ------
+    NoInputError
+        There is none.
+    """
+    from bidsapp_brainage.model.inputs.channels import missing_modalities
+
+    complete = [scan for scan in scans if not scan.lacking]
+    if not complete:
+        raise NoInputError(missing_modalities(scans[0].lacking))
+    return complete
 
 
 def _conclude(run: Run, failures: Sequence[Failure], bad_reports: int) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -79,7 +80,7 @@ def compare(known: pd.DataFrame, *, n_boot: int = 2000) -> pd.DataFrame:
     """
     age = known[AGE].to_numpy(dtype=float)
     people = np.arange(len(known))
-    together = _error(known, [name for name in known if name != AGE])
+    together = _error(known, [str(name) for name in known if name != AGE])
     rows = []
     for chosen in _subsets([str(name) for name in known if name != AGE]):
         predicted = known[list(chosen)].mean(axis=1).to_numpy(dtype=float)
@@ -114,7 +115,7 @@ def text_of(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _shown(row: Mapping[str, float], name: str) -> str:
+def _shown(row: Mapping[Hashable, Any], name: str) -> str:
     sign = "+" if name == "mae_difference" else ""
     value, lower, upper = (row[column] for column in (name, f"{name}_lower", f"{name}_upper"))
     interval = f" [{lower:{sign}.2f}, {upper:{sign}.2f}]" if np.isfinite(lower) else ""

@@ -13,7 +13,9 @@ from bidsapp_brainage.interfaces.images import (
     CorrectBias,
     DetectStripped,
     ExtractBrain,
+    Resample,
 )
+from bidsapp_brainage.interfaces.registration import FitRigid
 from bidsapp_brainage.interfaces.reuse import GivenMask
 from bidsapp_brainage.settings import SkullStrip
 
@@ -103,6 +105,58 @@ intensity non-uniformity with N4 [@n4] as implemented in SimpleITK [@simpleitk].
         workflow.__desc__ = (
             f"A T1-weighted (T1w) image that was preprocessed before{_by(precomputed)} was used.\n"
         )
+    return workflow
+
+
+def init_companion_wf(modality: str, *, label: str = "") -> Workflow:
+    """Bring an image of another modality of the session to the space of the T1w.
+
+    Parameters
+    ----------
+    modality : str
+        ``T2w``, ``FLAIR`` ...
+    label : str
+        How messages call the image.
+
+    Inputs
+    ------
+    image
+        Raw image.
+    t1w_preproc, mask
+        Bias-corrected T1w, and brain mask on its grid.
+
+    Outputs
+    -------
+    affine
+        Text matrix from the T1w's to the image's RAS mm.
+    image
+        Bias-corrected, on the grid of the T1w.
+    """
+    workflow = Workflow(name=f"{modality}_wf")
+    workflow.__desc__ = f"""\
+The {modality} image of the session was corrected for intensity non-uniformity in the same way and
+registered rigidly to the T1w image, by mutual information in and around the brain [@mattes].
+"""
+    fields = ["image", "t1w_preproc", "mask"]
+    inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
+    outputnode = pe.Node(niu.IdentityInterface(fields=["affine", "image"]), name="outputnode")
+    conform = pe.Node(Conform(label=label), name="conform", mem_gb=1.0)
+    n4 = pe.Node(CorrectBias(), name="n4", mem_gb=1.0)
+    rigid = pe.Node(FitRigid(), name="rigid", mem_gb=1.0)
+    resample = pe.Node(
+        Resample(interpolation="linear", out_name=f"{modality}.nii.gz"), name="resample", mem_gb=1.0
+    )
+    workflow.connect([
+        (inputnode, conform, [("image", "in_file")]),
+        (conform, n4, [("out_file", "in_file")]),
+        (n4, rigid, [("out_file", "in_file")]),
+        (inputnode, rigid, [("t1w_preproc", "fixed"), ("mask", "mask")]),
+        (n4, resample, [("out_file", "in_file")]),
+        (inputnode, resample, [("t1w_preproc", "reference")]),
+        (rigid, resample, [("affine", "transforms")]),
+        (rigid, outputnode, [("affine", "affine")]),
+        (resample, outputnode, [("out_file", "image")]),
+    ])  # fmt:skip
     return workflow
 
 

@@ -118,7 +118,7 @@ def init_explanation_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     workflow = Workflow(name="explanation_wf")
     workflow.__desc__ = f"{_methods_text(run_plan)}\n"
     explanation = run_plan.explanation
-    fields = ["labels", "t1w_preproc", "affine", "inverse", *_EXPLAINED]
+    fields = ["labels", "t1w_preproc", "affine", "inverse", "others", *_EXPLAINED]
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
     outputnode = pe.Node(niu.IdentityInterface(fields=list(explanation.fields)), name="outputnode")
     to_t1w, to_grid = _connect_labels(workflow, inputnode)

@@ -104,6 +104,56 @@ def init_ds_anat_wf(
     return workflow
 
 
+def init_ds_companion_wf(
+    dest: Destination, run_plan: RunPlan, modality: str, *, source: str
+) -> Workflow:
+    """Keep the image of another modality on the grid of the T1w, and what the network saw of it.
+
+    Parameters
+    ----------
+    dest : Destination
+        Output folder and entities of the scan.
+    run_plan : RunPlan
+        The model.
+    modality : str
+        ``T2w``, ``FLAIR`` ...
+    source : str
+        Path of the raw image relative to its dataset.
+
+    Inputs
+    ------
+    image, affine
+        From the workflow of the image.
+    volume
+        From the prediction workflow.
+    """
+    workflow = Workflow(name=f"ds_{modality}_wf")
+    inputnode = pe.Node(
+        niu.IdentityInterface(fields=["image", "affine", "volume"]), name="inputnode"
+    )
+    raw, t1w = f"bids:raw:{source}", dest.uri("t1w_preproc")
+    aligned = {"SpatialReference": t1w, "Sources": [raw, t1w]}
+    motion = {"from_": "T1w", "to": modality, "mode": "image"}
+    seen = {
+        **_on_grid(run_plan),
+        "Description": f"Input of model {run_plan.model_label}: {modality} resampled and scaled as "
+        "its card says.",
+        "Sources": [dest.uri(f"companion_{modality}", space="T1w"), dest.uri("mask")],
+    }
+    nodes = {
+        "image": sink("ds_image", dest, f"companion_{modality}", space="T1w", metadata=aligned),
+        "affine": sink(
+            "ds_affine", dest, f"affine_{modality}", **motion, metadata={"Sources": [raw, t1w]}
+        ),
+        "volume": sink(
+            "ds_input", dest, f"input_{modality}", **run_plan.grid_labels, metadata=seen
+        ),
+    }
+    for field, node in nodes.items():
+        workflow.connect(inputnode, field, node, "in_file")
+    return workflow
+
+
 def init_ds_std_wf(
     dest: Destination, template: TemplateFiles, *, name: str = "ds_std_wf"
 ) -> Workflow:

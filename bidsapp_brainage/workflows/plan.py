@@ -13,6 +13,7 @@ from bidsapp_brainage.bids.names import resolution_label
 from bidsapp_brainage.catalogue import lookup
 from bidsapp_brainage.catalogue.methods import METHODS
 from bidsapp_brainage.errors import ResourceError, UsageError
+from bidsapp_brainage.model.inputs.channels import channels
 from bidsapp_brainage.model.specs import OWN_SPACE, needs_segmentation, sees_raw_images
 from bidsapp_brainage.settings import (
     FAST_MODEL,
@@ -26,6 +27,7 @@ from bidsapp_brainage.settings import (
 if TYPE_CHECKING:
     from bidsapp_brainage.atlas.registry import Atlas
     from bidsapp_brainage.atlas.templates import TemplateFiles
+    from bidsapp_brainage.bids.collect import Wanted
     from bidsapp_brainage.catalogue.cards import Method, Output
     from bidsapp_brainage.model.cards import ModelCard
     from bidsapp_brainage.segmentation.card import SegmentationCard
@@ -207,10 +209,11 @@ class RunPlan:
 
     @property
     def prediction_tables(self) -> tuple[str, ...]:
-        """Tables of the prediction: of the age, of its distribution, and of other targets."""
+        """Tables: of the age, of its distribution, of other targets, and of single modalities."""
         agedist = ("agedist",) if self.card.has_age_distribution else ()
         predictions = ("predictions",) if self.card.has_targets else ()
-        return ("brainage", *agedist, *predictions)
+        several = ("modalities",) if len(channels(self.card.input)) > 1 else ()
+        return ("brainage", *agedist, *predictions, *several)
 
     @property
     def segmentation_fields(self) -> tuple[str, ...]:
@@ -330,6 +333,22 @@ def check_level(card: ModelCard, level: str) -> None:
             f"Model {card.name} sees registered brains, which `level` fast does not make: leave "
             f"`model` out ({FAST_MODEL} is taken), or give `level` full or minimal."
         )
+
+
+def wanted_images(settings: Settings) -> Wanted:
+    """Modalities that the model of a run sees.
+
+    Raises
+    ------
+    UsageError, ResourceError
+        There is no such model, or its card is broken.
+    """
+    from bidsapp_brainage.bids.collect import Wanted
+    from bidsapp_brainage.model.cards import find_card
+    from bidsapp_brainage.model.inputs.channels import modalities
+
+    spec = find_card(settings.processing.model, settings.processing.models_dir).input
+    return Wanted(modalities(spec), spec.get("any_subset", False))
 
 
 def find_run_segmentation(card: ModelCard) -> SegmentationCard | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nipype.interfaces import utility as niu
@@ -45,6 +46,8 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     ------
     t1w_conformed, t1w_preproc, facts, stripped, mask, affine
         From the anatomical and normalisation workflows.
+    image_<modality>
+        Images of other modalities, on the grid of the T1w.
     and those of :data:`SEGMENTED`
         From the segmentation, where there is one.
     given
@@ -54,23 +57,26 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
 
     Outputs
     -------
-    volume, volume_mask
+    volume, volume_<modality>, volume_mask
         What the network sees, and the brain mask on that grid.
-    brainage, agedist, predictions, qc
+    brainage, agedist, predictions, modalities, qc
         Tables; agedist is undefined where the network gives no distribution of ages, predictions
-        where it gives nothing but an age.
+        where it gives nothing but an age, modalities where it sees but one image.
     ood_flag, predicted
         Out-of-distribution flag of the prediction, and what is explained (an age in years).
     """
     workflow = Workflow(name="prediction_wf")
     workflow.__desc__ = _describe(run_plan.card)
+    others = [other.modality for other in scan.others]
     anatomy = ["t1w_conformed", "t1w_preproc", "facts", "stripped", "mask", "affine"]
-    seen = [*anatomy, *SEGMENTED, "given", "fast_age"]
+    given = ["given", "fast_age", *(f"image_{modality}" for modality in others)]
+    seen = [*anatomy, *SEGMENTED, *given]
     answered = ["ood_flag", "predicted", *run_plan.prediction_tables]
-    made = ["volume", "volume_mask", "qc", *answered]
+    volumes = ["volume", "volume_mask", "others", *(f"volume_{modality}" for modality in others)]
+    made = [*volumes, "qc", *answered]
     inputnode = pe.Node(niu.IdentityInterface(fields=seen), name="inputnode")
     outputnode = pe.Node(niu.IdentityInterface(fields=made), name="outputnode")
-    model_input = pe.Node(ModelInput(card=str(run_plan.card_path)), name="model_input", mem_gb=1.0)
+    model_input = _input_node(run_plan, "model_input", scan.modality)
     quality = _quality_node(scan, run_plan)
     predict = _predict_node(scan, run_plan)
     workflow.connect([
@@ -93,7 +99,12 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     if run_plan.segmentation is not None:
         workflow.connect(inputnode, "segmentation", quality, "segmentation")
         workflow.connect(inputnode, "volumes", predict, "volumes")
-    _connect_input(workflow, asks=needs_segmentation(run_plan.card.input))
+    asks = needs_segmentation(run_plan.card.input)
+    _connect_input(workflow, model_input, asks=asks)
+    if asks:
+        workflow.connect(model_input, "mask", predict, "mask")
+    if others:
+        _connect_others(workflow, run_plan, others, asks=asks)
     return workflow
 
 
@@ -202,18 +213,39 @@ def _quality_node(scan: Scan, run_plan: RunPlan) -> pe.Node:
     return pe.Node(measure, name="quality", mem_gb=1.5)
 
 
-def _connect_input(workflow: Workflow, *, asks: bool) -> None:
+def _input_node(run_plan: RunPlan, name: str, modality: str) -> pe.Node:
+    interface = ModelInput(card=str(run_plan.card_path), modality=modality)
+    return pe.Node(interface, name=name, mem_gb=1.0)
+
+
+def _connect_input(workflow: Workflow, model_input: pe.Node, *, asks: bool) -> None:
     """Where the network's input lies: in the template, or, if it asks for them, with regions."""
-    inputnode, model_input, predict = (
-        workflow.get_node(name) for name in ("inputnode", "model_input", "predict")
-    )
+    place = [("affine", "affine")]
     if asks:
-        aligned = [("aligned", "affine"), ("units", "units"), ("regions", "regions")]
-        workflow.connect(
-            [(inputnode, model_input, aligned), (model_input, predict, [("mask",) * 2])]
-        )
-    else:
-        workflow.connect(inputnode, "affine", model_input, "affine")
+        place = [("aligned", "affine"), ("units", "units"), ("regions", "regions")]
+    workflow.connect([(workflow.get_node("inputnode"), model_input, place)])
+
+
+def _connect_others(
+    workflow: Workflow, run_plan: RunPlan, others: Sequence[str], *, asks: bool
+) -> None:
+    """Make the inputs of other modalities, which share registration and brain mask."""
+    inputnode, outputnode, predict = (
+        workflow.get_node(name) for name in ("inputnode", "outputnode", "predict")
+    )
+    predict.inputs.other_modalities = list(others)
+    together = pe.Node(niu.Merge(len(others)), name="others", run_without_submitting=True)
+    for number, modality in enumerate(others, start=1):
+        node = _input_node(run_plan, f"model_input_{modality}", modality)
+        workflow.connect([
+            (inputnode, node, [(f"image_{modality}", "t1w"), ("mask", "mask")]),
+            (node, outputnode, [("volume", f"volume_{modality}")]),
+            (node, together, [("volume", f"in{number}")]),
+        ])  # fmt:skip
+        _connect_input(workflow, node, asks=asks)
+    workflow.connect([
+        (together, predict, [("out", "others")]), (together, outputnode, [("out", "others")]),
+    ])  # fmt:skip
 
 
 def network_inputs(scan: Scan, run_plan: RunPlan) -> dict[str, object]:
@@ -226,6 +258,7 @@ def network_inputs(scan: Scan, run_plan: RunPlan) -> dict[str, object]:
         "use_gpu": compute.use_gpu,
         "n_threads": compute.n_threads,
         "age": scan.age.value,
+        "modality": scan.modality,
     }
 
 

@@ -11,12 +11,18 @@ from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 from bidsapp_brainage.bids.names import Destination
 from bidsapp_brainage.interfaces.images import Conform
 from bidsapp_brainage.interfaces.reuse import CompareGiven
+from bidsapp_brainage.model.inputs.channels import T1W
 from bidsapp_brainage.model.specs import needs_segmentation, sees_raw_images
-from bidsapp_brainage.workflows.anatomical import init_anat_fit_wf, init_brain_mask_wf
+from bidsapp_brainage.workflows.anatomical import (
+    init_anat_fit_wf,
+    init_brain_mask_wf,
+    init_companion_wf,
+)
 from bidsapp_brainage.workflows.explanation import init_explanation_wf
 from bidsapp_brainage.workflows.normalisation import init_norm_apply_wf, init_norm_fit_wf
 from bidsapp_brainage.workflows.outputs import (
     init_ds_anat_wf,
+    init_ds_companion_wf,
     init_ds_explanation_wf,
     init_ds_prediction_wf,
     init_ds_raw_prediction_wf,
@@ -39,7 +45,7 @@ from bidsapp_brainage.workflows.segmentation import init_segmentation_wf
 
 if TYPE_CHECKING:
     from bidsapp_brainage.atlas.templates import TemplateFiles
-    from bidsapp_brainage.bids.collect import Scan
+    from bidsapp_brainage.bids.collect import Companion, Scan
     from bidsapp_brainage.segmentation.card import SegmentationCard
     from bidsapp_brainage.workflows.plan import RunPlan
 
@@ -99,12 +105,14 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
     parts = {"anat": anat, "norm": norm, "mask": mask, "prediction": prediction}
     if precomputed.is_compared:
         _connect_comparison(workflow, run_plan, precomputed, parts, warp=warp)
-    if run_plan.fast_card is not None:
+    if run_plan.fast_card is not None and scan.modality == T1W:
         fast_age = init_fast_age_wf(run_plan.fast_card, run_plan.compute)
         workflow.connect([
             (anat, fast_age, [("outputnode.t1w_raw", "inputnode.t1w_conformed")]),
             (fast_age, prediction, _between(("fast_age",))),
         ])  # fmt:skip
+    for other in scan.others:
+        parts[other.modality] = _connect_companion(workflow, dest, run_plan, other, parts)
     if run_plan.segmentation is not None:
         parts["segmentation"] = _connect_segmentation(
             workflow, run_plan.segmentation, run_plan, parts
@@ -119,6 +127,8 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
             (norm, explanation, _between(("inverse",))),
             (prediction, explanation, _between(_PREDICTED)),
         ])  # fmt:skip
+        if scan.others:
+            workflow.connect(prediction, "outputnode.others", explanation, "inputnode.others")
     parts["std"] = _connect_apply(workflow, run_plan.template, parts, norm, warp=warp)
     _connect_sinks(workflow, dest, run_plan, parts, precomputed=precomputed, warp=warp)
     _connect_reportlets(workflow, dest, run_plan, parts)
@@ -164,6 +174,28 @@ def _init_raw_scan_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     for part in (init_ds_raw_prediction_wf(dest, run_plan), init_raw_reportlets_wf(dest, run_plan)):
         workflow.connect([(prediction, part, answered)])
     return workflow
+
+
+def _connect_companion(
+    workflow: Workflow,
+    dest: Destination,
+    run_plan: RunPlan,
+    other: Companion,
+    parts: Mapping[str, Workflow],
+) -> Workflow:
+    """Bring an image of another modality to the T1w, hand it to the prediction, and keep it."""
+    modality = other.modality
+    companion = init_companion_wf(modality, label=other.relative_path)
+    companion.inputs.inputnode.image = str(other.path)
+    kept = init_ds_companion_wf(dest, run_plan, modality, source=other.relative_path)
+    workflow.connect([
+        (parts["anat"], companion, _between(("t1w_preproc",))),
+        (parts["mask"], companion, _between(("mask",))),
+        (companion, parts["prediction"], [("outputnode.image", f"inputnode.image_{modality}")]),
+        (companion, kept, _between(("image", "affine"))),
+        (parts["prediction"], kept, [(f"outputnode.volume_{modality}", "inputnode.volume")]),
+    ])  # fmt:skip
+    return companion
 
 
 def _connect_segmentation(

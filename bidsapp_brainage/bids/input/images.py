@@ -1,4 +1,4 @@
-"""Which T1w images a dataset has, by the labels and filters that were asked for.
+"""Which images a dataset has, by the labels and filters that were asked for.
 
 A pybids index of everything takes minutes and gigabytes on a large dataset, and only one kind of
 file is wanted. So the folders of the wanted participants are listed, and pybids reads the names.
@@ -12,19 +12,25 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage.bids.names import scan_entities
+from bidsapp_brainage.catalogue.participant import MODALITIES
 from bidsapp_brainage.errors import NoInputError, UsageError
 from bidsapp_brainage.io import parse_json, read_json
 
 if TYPE_CHECKING:
     from bidsapp_brainage.settings import Selection
 
-_FILTER_KEY = "t1w"
+T1W = "T1w"
+#: What modalities are called in file names; there is no BIDS suffix for SWI yet.
+SUFFIXES = MappingProxyType(
+    {name: (name, "swi") if name == "SWI" else (name,) for name in (T1W, *MODALITIES)}
+)
+_FILTER_KEYS = tuple(modality.lower() for modality in SUFFIXES)
 _FILTER_FORM = '{"t1w": {"acquisition": "mprage"}}'
-#: What pybids calls the entities that a T1w file may have.
+#: What pybids calls the entities that such a file may have.
 _FILTER_ENTITIES = (  # fmt: skip
     "acquisition",
     "ceagent",
@@ -53,9 +59,11 @@ _PASSED_OVER = re.compile(rf"\..*|{_OTHER_DATATYPES}")
 
 
 def find_images(
-    bids_dir: Path, selection: Selection, subjects: Sequence[str]
+    bids_dir: Path, selection: Selection, subjects: Sequence[str], modality: str = T1W
 ) -> tuple[list[Path], list[str]]:
     """Images of some participants that were asked for, in natural order of their paths.
+
+    `modality` is one of :data:`SUFFIXES`.
 
     Returns
     -------
@@ -69,7 +77,7 @@ def find_images(
     NoInputError
         Nothing matches.
     """
-    query = build_query(selection)
+    query = build_query(selection, modality)
     messages: list[str] = []
     if selection.bids_database_dir is None:
         paths = list(_listed(bids_dir, subjects, query))
@@ -84,15 +92,15 @@ def find_images(
     left_out = set(misnamed)
     chosen = [path for path in paths if path not in left_out and _wanted_labels(path, selection)]
     if not chosen:
-        raise NoInputError(_nothing_found(bids_dir, selection, subjects, query))
-    return sorted(chosen, key=_natural), messages
+        raise NoInputError(_nothing_found(bids_dir, selection, subjects, query, modality))
+    return sorted(chosen, key=natural), messages
 
 
 def dataset_participants(bids_dir: Path) -> list[str]:
     """Labels of all participant folders, in natural order."""
     _, folders, _ = next(os.walk(bids_dir), ("", [], []))
     labels = [name.removeprefix("sub-") for name in folders if name.startswith("sub-")]
-    return sorted(labels, key=lambda label: _natural(Path(label)))
+    return sorted(labels, key=lambda label: natural(Path(label)))
 
 
 def wanted_participants(bids_dir: Path, labels: Sequence[str]) -> list[str]:
@@ -119,46 +127,47 @@ def shorten(labels: Sequence[str], limit: int = 30) -> str:
     return shown if len(labels) <= limit else f"{shown} ... ({len(labels)} in all)"
 
 
-def build_query(selection: Selection) -> dict[str, object]:
+def build_query(selection: Selection, modality: str = T1W) -> dict[str, object]:
     """Arguments for ``BIDSLayout.get`` from the filter file and the defaults.
 
     Raises :class:`UsageError` if that file is missing, not JSON, or uses unknown names.
     """
     query: dict[str, object] = {
-        "suffix": "T1w",
-        "datatype": "anat",
+        "suffix": modality if len(SUFFIXES[modality]) == 1 else list(SUFFIXES[modality]),
+        "datatype": "anat" if modality != "SWI" else ["anat", None],  # its folder may be swi/
         "extension": [".nii.gz", ".nii"],
         "part": ["mag", None],
         "space": None,
         "desc": None,
     }
     if selection.bids_filter_file is not None:
-        query |= read_filter_file(selection.bids_filter_file)
+        query |= read_filter_file(selection.bids_filter_file, modality)
     return {key: _pybids_value(value) for key, value in query.items()}
 
 
-def read_filter_file(path: Path) -> dict[str, object]:
-    """The ``t1w`` part of a ``bids_filter_file``.
+def read_filter_file(path: Path, modality: str = T1W) -> dict[str, object]:
+    """The part of a ``bids_filter_file`` for one modality, such as ``t1w``.
 
     Raises
     ------
     UsageError
-        The file is missing or no JSON, has filters but none for T1w images, or has entities that
-        they do not have.
+        The file is missing or no JSON, has filters but none for images that are read here, or has
+        entities that they do not have.
     """
     content = _filters(path)
-    filters = content.get(_FILTER_KEY, {})
-    if content and _FILTER_KEY not in content:
+    filters = content.get(modality.lower(), {})
+    if content and not set(_FILTER_KEYS) & set(content):
         raise UsageError(
             f"`bids_filter_file` {path} has {shorten(sorted(content))}, and nothing for "
-            f'"{_FILTER_KEY}" (in small letters), which alone is read here: {_FILTER_FORM}.'
+            f'"{T1W.lower()}" (in small letters), which is read here: {_FILTER_FORM}.'
         )
     if not isinstance(filters, dict):
         raise UsageError(f"`bids_filter_file` {path} must look like {_FILTER_FORM}.")
     unknown = sorted(set(filters) - set(_FILTER_ENTITIES))
     if unknown:
         raise UsageError(
-            f"`bids_filter_file` {path}: {', '.join(unknown)} is not an entity of a T1w image; "
+            f"`bids_filter_file` {path}: {', '.join(unknown)} is not an entity of a {modality} "
+            "image; "
             f"known: {', '.join(_FILTER_ENTITIES)}."
         )
     return dict(filters)
@@ -166,7 +175,7 @@ def read_filter_file(path: Path) -> dict[str, object]:
 
 def unread_filters(path: Path) -> list[str]:
     """Keys of a ``bids_filter_file`` that are for images of other kinds."""
-    return sorted(set(_filters(path)) - {_FILTER_KEY})
+    return sorted(set(_filters(path)) - set(_FILTER_KEYS))
 
 
 def _filters(path: Path) -> dict[str, object]:
@@ -305,7 +314,11 @@ def _indexed(
 
 
 def _nothing_found(
-    bids_dir: Path, selection: Selection, subjects: Sequence[str], query: Mapping[str, object]
+    bids_dir: Path,
+    selection: Selection,
+    subjects: Sequence[str],
+    query: Mapping[str, object],
+    modality: str,
 ) -> str:
     """Message with the query that was used and what would have been there."""
     parts = {key: value for key, value in query.items() if key not in ("space", "desc", "part")}
@@ -317,12 +330,13 @@ def _nothing_found(
     present = sorted({folder.name.removeprefix("ses-") for folder in folders})
     hint = f" Sessions of these participants: {shorten(present)}." if present else ""
     return (
-        f"No T1w image in {bids_dir} matches {shown}.{hint} Check the labels and "
-        "`bids_filter_file`; the files must be named sub-<label>[_ses-<label>]_T1w.nii.gz in anat/."
+        f"No {modality} image in {bids_dir} matches {shown}.{hint} Check the labels and "
+        f"`bids_filter_file`; the files must be named sub-<label>[_ses-<label>]_{modality}.nii.gz "
+        "in anat/."
     )
 
 
-def _natural(path: Path) -> list[tuple[int, int, str]]:
+def natural(path: Path) -> list[tuple[int, int, str]]:
     """Sort key that puts sub-2 before sub-10."""
     pieces = re.split(r"(\d+)", path.as_posix())
     return [(0, int(piece), "") if piece.isdigit() else (1, 0, piece) for piece in pieces]

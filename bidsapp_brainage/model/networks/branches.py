@@ -30,12 +30,7 @@ class Branches(nn.Module):
 
     def bound(self, labels: np.ndarray) -> Branches:
         """The same for a brain with these regions (D, H, W)."""
-        return Branches(
-            {
-                name: part.bound(labels) if hasattr(part, "bound") else part
-                for name, part in self.branches.items()
-            }
-        )
+        return Branches({name: _bound(part, labels) for name, part in self.branches.items()})
 
     def forward(self, volumes: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Outputs (N, n_outputs) of the branches for volumes (N, 1, D, H, W) by channel.
@@ -43,6 +38,11 @@ class Branches(nn.Module):
         They are decoded before they are averaged, as the outputs of the members of an ensemble.
         """
         return {name: self.branches[name](volume) for name, volume in volumes.items()}
+
+
+def _bound(part: nn.Module, labels: np.ndarray) -> nn.Module:
+    bind = getattr(part, "bound", None)
+    return bind(labels) if callable(bind) else part
 
 
 def branches_of(members: Sequence[nn.Module], name: str) -> list[nn.Module]:
