@@ -176,6 +176,8 @@ class Method:
         Python modules that must be installed beside the app's own dependencies.
     randomised : bool
         Whether the check with randomised networks repeats it.
+    inputs : str
+        How many images a model may see that it explains.
     """
 
     key: str
@@ -189,6 +191,11 @@ class Method:
     needs: tuple[str, ...] = ()
     further_text: tuple[tuple[str, str], ...] = ()
     randomised: bool = False
+    inputs: Literal["one", "any", "several"] = "one"
+
+    def fits(self, n_inputs: int) -> bool:
+        """Whether it explains models that see so many images, or parts of the brain."""
+        return self.inputs == "any" or (self.inputs == "several") == (n_inputs > 1)
 
     @property
     def reads_others(self) -> bool:

@@ -73,6 +73,14 @@ SPEARMAN_ABS_PER_ML = Column("spearman_abs_per_ml", "Rank correlation, per volum
 N_COMPARED = Column("n_regions", "Regions", "Number of regions that both explanations have a value "
     "for.", minimum=0)  # fmt: skip
 
+MODALITIES: tuple[Column, ...] = (
+    c.MODALITY,
+    *c.REGION,
+    c.N_VOXELS,
+    DELTA_AGE,
+    DELTA_AGE_SD_MEMBERS,
+)
+
 OCCLUSION: tuple[Column, ...] = (
     *c.REGION,
     c.N_VOXELS,

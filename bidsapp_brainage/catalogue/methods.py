@@ -11,10 +11,10 @@ _MAP = ("space", "res", "desc")
 
 def _table(
     key: str, suffix: str, title: str, description: str, columns: tuple[Column, ...], *,
-    pooled: bool = False, reading: str = "",
+    pooled: bool = False, reading: str = "", always: bool = True,
 ) -> Output:  # fmt: skip
     return Output(
-        key, suffix, ".tsv", description, title,
+        key, suffix, ".tsv", description, title, always=always,
         entities=_TABLE, required=("space", "atlas", "desc"), desc="{model}",
         columns=columns, pooled=pooled, reading=reading,
     )  # fmt: skip
@@ -98,6 +98,31 @@ _OF_ONE_NETWORK: tuple[Method, ...] = (
             ),
         ),
         randomised=True,
+        inputs="any",
+    ),
+    Method(
+        key="modalities",
+        family="occlusion",
+        chosen="automatic",
+        stage="occlusion in single modalities",
+        title="Occlusion in single modalities",
+        help="of regions in one modality alone; of models that see several",
+        text="Each region was also occluded in one modality alone.",
+        outputs=(
+            _table(
+                "modality_table",
+                "occlusionmodalities",
+                "Contributions of regions by modality",
+                "contributions of regions, occluded in one modality alone, and in all; only of "
+                "models that see several",
+                e.MODALITIES,
+                always=False,
+                reading="What a region contributes by each image of the person. The answer is the "
+                "mean over the images, so the contributions add up to that with the region hidden "
+                "in all of them.",
+            ),
+        ),
+        inputs="several",
     ),
     Method(
         key="cubes",
@@ -126,6 +151,7 @@ _OF_ONE_NETWORK: tuple[Method, ...] = (
         help="values of regions that add up",
         text="Shapley values of the regions were estimated from {shapley_permutations} random "
         "orders [@shapley].",
+        inputs="any",
         outputs=(
             _table(
                 "shapley",
@@ -165,6 +191,7 @@ _OF_ONE_NETWORK: tuple[Method, ...] = (
         title="Pairs of regions",
         help="interactions of the top regions",
         text="The regions with the largest contributions were also occluded in pairs.",
+        inputs="any",
         outputs=(
             _table(
                 "pairs",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
@@ -252,6 +252,68 @@ def _tensor(fill: Fill) -> float | Tensor:
     if isinstance(fill, np.ndarray):
         return torch.as_tensor(np.ascontiguousarray(fill))[None]
     return float(fill)
+
+
+class Together:
+    """Branches that each see a channel of their own, and answer with their mean.
+
+    A region is occluded in all of them, each with its own engine; because the mean of the branches
+    is the model's answer, this is exact, and so is occlusion in one of them alone.
+
+    Parameters
+    ----------
+    parts : mapping of str to Occluder
+        By the name of the channel, all of the same regions.
+    """
+
+    def __init__(self, parts: Mapping[str, Occluder]) -> None:
+        self._parts = dict(parts)
+
+    @property
+    def intact(self) -> Predictions:
+        """The prediction for the volumes with all committed regions occluded."""
+        return Predictions.mean_of([part.intact for part in self._parts.values()])
+
+    def occlude(
+        self,
+        fill: Fill,
+        regions: Sequence[int] | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> Predictions:
+        """See :class:`Occluder`; `fill` is a constant, or has an axis of channels first."""
+        found = []
+        for number, part in enumerate(self._parts.values()):
+            step = None if progress is None else _share(progress, number, len(self._parts))
+            found.append(part.occlude(_of_channel(fill, number), regions, progress=step))
+        return Predictions.mean_of(found)
+
+    def alone(self, channel: str, fill: Fill, regions: Sequence[int]) -> Predictions:
+        """Occlude regions in one channel; the others stay as they are."""
+        return Predictions.mean_of(
+            [
+                part.occlude(_of_channel(fill, number), regions) if name == channel else part.intact
+                for number, (name, part) in enumerate(self._parts.items())
+            ]
+        )
+
+    def commit(self, region: int, fill: Fill) -> Predictions:
+        """See :class:`Occluder`."""
+        return Predictions.mean_of(
+            [
+                part.commit(region, _of_channel(fill, number))
+                for number, part in enumerate(self._parts.values())
+            ]
+        )
+
+    def undo(self) -> None:
+        """See :class:`Occluder`."""
+        for part in self._parts.values():
+            part.undo()
+
+
+def _of_channel(fill: Fill, number: int) -> Fill:
+    return fill[number] if isinstance(fill, np.ndarray) and fill.ndim > 3 else fill
 
 
 class FullPasses:

@@ -58,6 +58,17 @@ class Predictions:
             np.concatenate([part.member_ages for part in parts], axis=1),
         )
 
+    @classmethod
+    def mean_of(cls, parts: Sequence[Predictions]) -> Predictions:
+        """Mean of the distributions of several networks for the same rows; one row fits all."""
+        rows = max(len(part) for part in parts)
+        full = [part if len(part) == rows else cls.joined([part] * rows) for part in parts]
+        return cls(
+            np.mean([part.probabilities for part in full], axis=0),
+            np.mean([part.ages for part in full], axis=0),
+            np.mean([part.member_ages for part in full], axis=0),
+        )
+
     def spread_from(self, other: Predictions) -> NDArray[np.float64]:
         """SD over members of the change of age (years); NaN with a single member."""
         return members_sd(self.member_ages - other.member_ages)

@@ -21,7 +21,7 @@ from .baselines import Fill, disjoint_layers, make_fill
 from .controls import control_patches
 from .engine.geometry import Patch
 from .engine.planning.plan import label_patches
-from .ensemble import Ensemble, Occluder
+from .ensemble import Ensemble, Occluder, Together
 from .hierarchy import Group, atlas_groups, group_patches
 from .nulls import NullParcels, compartment_masks, null_parcels
 from .occlusion import effects, occlude, sizes
@@ -31,6 +31,27 @@ Results: TypeAlias = dict[str, pd.DataFrame | NDArray[np.float32]]
 """Tables and maps (D, H, W) of a method, by the keys of the outputs on its card."""
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class ChannelInput:
+    """What one branch sees.
+
+    Attributes
+    ----------
+    name : str
+        Of the channel.
+    ensemble : Ensemble
+        The branch of every member.
+    volume : ndarray of float32, shape (D, H, W)
+    shown : ndarray of bool, shape (D, H, W), optional
+        The part of the brain in it; without it the whole.
+    """
+
+    name: str
+    ensemble: Ensemble
+    volume: NDArray[np.float32]
+    shown: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +94,9 @@ class ExplanationInput:
         Called with (pieces done, pieces in all).
     options : mapping
         By method, the keywords of its function in this run, for methods that repeat it.
+    channels : tuple of ChannelInput
+        Of a model that sees several images, or a part of the brain; the first is what `ensemble`
+        and `volume` are. Empty for other models.
     """
 
     ensemble: Ensemble
@@ -91,6 +115,7 @@ class ExplanationInput:
     seed: int = 0
     progress: Progress | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    channels: tuple[ChannelInput, ...] = ()
 
     @property
     def indices(self) -> list[int]:
@@ -194,6 +219,8 @@ class ExplanationSession:
 
     def open(self, patches: Sequence[Patch | None]) -> Occluder:
         """Prepare the occlusion of other patches, which few methods need."""
+        if len(channels := self.inputs.channels) > 1:
+            return Together({one.name: one.ensemble.open(one.volume, patches) for one in channels})
         return self.inputs.ensemble.open(self.inputs.volume, patches)
 
     @property
@@ -210,11 +237,23 @@ class ExplanationSession:
         return self._fills[baseline]
 
     def _fill(self, labels: NDArray[np.integer], indices: Sequence[int], baseline: str) -> Fill:
+        """Fill of the volume; of several channels they lie one after another."""
         inputs = self.inputs
-        return make_fill(
-            inputs.volume, labels, indices,
-            baseline=baseline, background=inputs.background, template=inputs.template,
-        )  # fmt: skip
+
+        def made(volume: NDArray[np.float32], shown: NDArray[np.bool_] | None) -> Fill:
+            fill = make_fill(
+                volume, labels, indices,
+                baseline=baseline, background=inputs.background, template=inputs.template,
+            )  # fmt: skip
+            # what a channel does not show stays so
+            return fill if shown is None else np.where(shown, fill, np.float32(inputs.background))
+
+        if not inputs.channels:
+            return made(inputs.volume, None)
+        fills = [made(one.volume, one.shown) for one in inputs.channels]
+        if len(fills) == 1:
+            return fills[0]
+        return np.stack([np.broadcast_to(fill, inputs.volume.shape) for fill in fills])
 
     def region_effects(self, baseline: str | None = None) -> pd.DataFrame:
         """Effects of the single regions; see :func:`.occlusion.effects`."""

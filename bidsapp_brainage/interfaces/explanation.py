@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +20,14 @@ from bidsapp_brainage.catalogue.methods import METHODS
 from bidsapp_brainage.errors import BrainageError, OtherPredictionError
 from bidsapp_brainage.interfaces.base import LOGGER, StageInputSpec, StageInterface
 from bidsapp_brainage.interfaces.metering import save_usage, start_meter
-from bidsapp_brainage.interfaces.prediction import NetworkInputSpec, read_regions
+from bidsapp_brainage.interfaces.prediction import NetworkInputSpec, read_regions, read_volumes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import nn
 
     from bidsapp_brainage.catalogue.cards import Method
-    from bidsapp_brainage.explain.session import ExplanationSession, Results
+    from bidsapp_brainage.explain.session import ChannelInput, ExplanationSession, Results
     from bidsapp_brainage.model.cards import ModelCard
 
 _RECORD = "record.json"
@@ -137,9 +138,9 @@ class Explain(StageInterface):
 
     def _session(self, results: dict[str, Results]) -> ExplanationSession:
         from bidsapp_brainage import io
-        from bidsapp_brainage.explain.ensemble import Ensemble
         from bidsapp_brainage.explain.session import ExplanationInput, ExplanationSession
-        from bidsapp_brainage.model import cards, prediction
+        from bidsapp_brainage.model import cards
+        from bidsapp_brainage.model.inputs.channels import is_plain
         from bidsapp_brainage.model.intensity import background_value
         from bidsapp_brainage.model.networks.regional import for_brain
         from bidsapp_brainage.model.uncertainty import left_right_axis
@@ -149,23 +150,19 @@ class Explain(StageInterface):
         regions = read_regions(inputs.mask)
         card = cards.load_card(Path(inputs.card))
         image = io.load_nifti(Path(inputs.labels))
-        volume = io.load_nifti(Path(inputs.volume)).get_fdata(dtype="float32")
+        volumes = read_volumes(inputs, card, regions)
+        members = for_brain(load_members(card), regions)
+        seen = self._channels(card, members, volumes, regions)
         explained = ExplanationInput(
-            ensemble=Ensemble(
-                tuple(for_brain(load_members(card), regions)),
-                prediction.decoder(card),
-                device=inputs.device,
-                batch_size=inputs.batch_size or None,
-                n_threads=inputs.n_threads,
-            ),
-            volume=volume,
+            ensemble=seen[0].ensemble,
+            volume=seen[0].volume,
             labels=np.asarray(image.dataobj).astype(np.int32),
             atlas=io.read_tsv(Path(inputs.atlas_table)),
             voxel_ml=float(abs(np.linalg.det(image.affine[:3, :3]))) / 1000,
             baselines=tuple(inputs.baselines),
             template=self._template(),
             mask=None if regions is None else regions > 0,
-            background=background_value(card.input, volume),
+            background=background_value(card.input, seen[0].volume),
             mirror_axis=left_right_axis(card.input),
             age=inputs.age if card.main_head.quantity.is_age else None,
             ood_flag=inputs.ood_flag,
@@ -173,12 +170,51 @@ class Explain(StageInterface):
             seed=inputs.seed,
             progress=self._progress,
             options=dict(inputs.options),
+            channels=() if is_plain(card.input) else seen,
         )
         session = ExplanationSession(explained, results)
-        self._confirm(session, card)
+        self._confirm(session, card, members, volumes)
         return session
 
-    def _confirm(self, session: ExplanationSession, card: ModelCard) -> None:
+    def _channels(
+        self,
+        card: ModelCard,
+        members: Sequence[nn.Module],
+        volumes: Mapping[str, NDArray[np.float32]],
+        regions: NDArray[np.int16] | None,
+    ) -> tuple[ChannelInput, ...]:
+        """What the branches of a model see, as far as it is there."""
+        from bidsapp_brainage.explain.ensemble import Ensemble
+        from bidsapp_brainage.explain.session import ChannelInput
+        from bidsapp_brainage.model import prediction
+        from bidsapp_brainage.model.inputs.channels import channels, shown
+        from bidsapp_brainage.model.networks.branches import branches_of
+
+        inputs = self.inputs
+        return tuple(
+            ChannelInput(
+                channel.name,
+                Ensemble(
+                    tuple(branches_of(members, channel.name)),
+                    prediction.decoder(card),
+                    device=inputs.device,
+                    batch_size=inputs.batch_size or None,
+                    n_threads=inputs.n_threads,
+                ),
+                volumes[channel.name],
+                shown(regions, channel) if channel.indices else None,
+            )
+            for channel in channels(card.input)
+            if channel.name in volumes
+        )
+
+    def _confirm(
+        self,
+        session: ExplanationSession,
+        card: ModelCard,
+        members: Sequence[nn.Module],
+        volumes: Mapping[str, NDArray[np.float32]],
+    ) -> None:
         """Make sure that what is explained is the prediction of this image.
 
         Raises
@@ -189,12 +225,12 @@ class Explain(StageInterface):
         from bidsapp_brainage.model.prediction import predict
         from bidsapp_brainage.model.uncertainty import n_views
 
-        expected, inputs = self.inputs.predicted, session.inputs
+        expected = self.inputs.predicted
         if not isdefined(expected):
             return
         found = float(session.occluder.intact.ages[0])
         if n_views(card.prediction) > 1:
-            found = predict(inputs.ensemble.members, inputs.volume, card).mean
+            found = predict(members, volumes, card).mean
         if not abs(found - expected) <= AGE_TOLERANCE:
             raise OtherPredictionError(
                 f"{Path(self.inputs.volume).name}: model {card.name} predicts {found:.2f} "

@@ -124,7 +124,7 @@ def init_explanation_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     to_t1w, to_grid = _connect_labels(workflow, inputnode)
     explain = _explain_node(scan, run_plan)
     workflow.connect([
-        (inputnode, explain, list(_EXPLAINED.items())),
+        (inputnode, explain, [*_EXPLAINED.items(), *_others(scan)]),
         (to_grid, explain, [("out_file", "labels")]),
         (to_t1w, outputnode, [("out_file", "labels_t1w")]),
     ])  # fmt:skip
@@ -143,6 +143,11 @@ def init_explanation_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
             (paint, outputnode, [("out_file", field)]),
         ])  # fmt: skip
     return workflow
+
+
+def _others(scan: Scan) -> list[tuple[str, str]]:
+    """Connection of the inputs of other modalities, where there are any."""
+    return [("others", "others")] if scan.others else []
 
 
 def _connect_labels(workflow: Workflow, inputnode: pe.Node) -> tuple[pe.Node, pe.Node]:
@@ -175,6 +180,8 @@ def _explain_node(scan: Scan, run_plan: RunPlan) -> pe.Node:
     compute, explanation, template = run_plan.compute, run_plan.explanation, run_plan.template
     processing = explanation.processing
     inputs = network_inputs(scan, run_plan) | {"atlas_table": str(run_plan.atlas_table)}
+    if scan.others:
+        inputs["other_modalities"] = [other.modality for other in scan.others]
     if "template" in processing.occlusion_baseline:
         inputs |= {"template": str(template.t1w), "template_mask": str(template.mask)}
     interface = Explain(

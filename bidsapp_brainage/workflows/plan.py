@@ -85,9 +85,12 @@ class Explanation:
     ----------
     processing : Processing
         Choices of the run.
+    n_inputs : int
+        Images, or parts of the brain, that the model sees.
     """
 
     processing: Processing = field(default_factory=Processing)
+    n_inputs: int = 1
 
     @property
     def methods(self) -> tuple[Method, ...]:
@@ -98,8 +101,10 @@ class Explanation:
         return tuple(
             card
             for card in METHODS
-            if card.key in chosen or (chosen and several and card.chosen == "automatic")
-        )
+            if card.key in chosen
+            or (chosen and card.chosen == "automatic" and card.fits(self.n_inputs)
+                and (several or card.inputs == "several"))
+        )  # fmt: skip
 
     @property
     def fill(self) -> str:
@@ -300,7 +305,7 @@ def make_plan(settings: Settings, home: Path, compute: Compute | None = None) ->
         segmentation_images=processing.level == "full",
         extra_templates=templates_of(spaces(processing), besides=template.name),
         skull_strip=processing.skull_strip,
-        explanation=Explanation(processing),
+        explanation=_explanation(processing, card),
         bias_correction=bias_correction,
         sloppy=processing.sloppy,
         seed=processing.random_seed,
@@ -333,6 +338,29 @@ def check_level(card: ModelCard, level: str) -> None:
             f"Model {card.name} sees registered brains, which `level` fast does not make: leave "
             f"`model` out ({FAST_MODEL} is taken), or give `level` full or minimal."
         )
+
+
+def _explanation(processing: Processing, card: ModelCard) -> Explanation:
+    """How predictions of a model are explained.
+
+    Raises
+    ------
+    UsageError
+        A method or a baseline is for models of one image, and the model sees several.
+    """
+    seen = channels(card.input)
+    refused = [key for key in explanations(processing) if not lookup.method(key).fits(len(seen))]
+    if len(seen) > 1 and "template" in processing.occlusion_baseline and refused == []:
+        raise UsageError(
+            f"`occlusion_baseline` template is one image, and model {card.name} sees "
+            f"{len(seen)}: choose another baseline."
+        )
+    if refused:
+        raise UsageError(
+            f"`explain` {' '.join(refused)} is for models of one image, and {card.name} sees "
+            f"{len(seen)} ({', '.join(channel.name for channel in seen)}): leave it out."
+        )
+    return Explanation(processing, len(seen))
 
 
 def wanted_images(settings: Settings) -> Wanted:

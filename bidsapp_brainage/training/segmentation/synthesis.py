@@ -166,7 +166,7 @@ def from_labels(
     """
     flat = _flat(classes, labels, levels, 0.0, _deviation(labels, rng), rng)
     image = np.where(classes > 0, np.clip(flat, 0.02, None), 0)
-    return np.asarray(_degraded(image.astype(np.float32), MILD, rng), dtype=np.float32)
+    return np.asarray(degraded(image.astype(np.float32), MILD, rng), dtype=np.float32)
 
 
 def real_example(subject: Subject, labels: Labels) -> Example:
