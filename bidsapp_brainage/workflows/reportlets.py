@@ -164,7 +164,7 @@ def init_map_figures_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Out
 def _draw_age(workflow: Workflow, run_plan: RunPlan, kept: pe.Node) -> None:
     """Add the figure of the predicted age."""
     figure = pe.Node(AgeFigure(model_facts=run_plan.provenance["Model"]), name="age")
-    drawn = [name for name in run_plan.prediction_tables if name != "predictions"]
+    drawn = [name for name in run_plan.prediction_tables if name in ("brainage", "agedist")]
     workflow.connect([
         (workflow.get_node("inputnode"), figure, [(name, name) for name in drawn]),
         (figure, kept, [("out_file", "in_file")]),

@@ -42,6 +42,7 @@ RENDERERS: Mapping[str, Renderer] = MappingProxyType(
         "agreement": comparison_tables.agreement,
         "controls": occlusion_tables.controls,
         "randomisation": comparison_tables.randomisation,
+        "modality_table": occlusion_tables.modalities,
         "groups": occlusion_tables.groups,
         "shapley": occlusion_tables.shapley,
         "curves": occlusion_tables.curves,

@@ -87,6 +87,24 @@ def groups(rows: pd.DataFrame, identifier: str, file_name: str) -> tuple[str, Ta
     return "", tabulate(identifier, caption, columns, rows.assign(volume=rows["volume_mm3"] / 1000))
 
 
+def modalities(rows: pd.DataFrame, identifier: str, file_name: str) -> tuple[str, Table]:
+    """Contributions of regions by modality side by side, the largest of all together first."""
+    names = list(dict.fromkeys(rows["modality"].astype(str)))
+    wide = rows.pivot(index="index", columns="modality", values="delta_age")[names]
+    table = rows.drop_duplicates("index").set_index("index")[["name"]].join(wide)
+    table = table.dropna(subset=names[-1:])
+    table = table.reindex(table[names[-1]].abs().sort_values(ascending=False).index)
+    digits = decimals(largest(rows["delta_age"]))
+    columns = [Show("name", "Region", "name")]
+    for name in names[:-1]:
+        columns.append(Show(name, name, "signed", digits, "hidden in this modality alone, years"))
+    columns.append(
+        Show(names[-1], "All", "signed", digits, "hidden in all of them, years", largest(wide))
+    )
+    caption = f"Contributions of {len(table)} regions by modality, in years ({file_name})."
+    return "", tabulate(identifier, caption, columns, table.reset_index(), searchable=True)
+
+
 def shapley(rows: pd.DataFrame, identifier: str, file_name: str) -> tuple[str, Table]:
     """Shapley values, the largest first, and what they add up to."""
     known = rows.dropna(subset=["shapley_age"])

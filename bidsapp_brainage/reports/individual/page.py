@@ -28,6 +28,7 @@ from bidsapp_brainage.reports.individual.person_viewers import VIEWER_ROOM, Pers
 from bidsapp_brainage.reports.individual.prediction_view import (
     PredictionView,
     age_caption,
+    modality_table,
     prediction_view,
     quality_table,
     scan_table,
@@ -267,6 +268,7 @@ def _model_context(
         "about": Quantity.from_model(model.prediction.sidecar.get("Model"))
         if model.prediction
         else AN_AGE,
+        "modalities": modality_table(scan, model),
         "input_figure": figures.get(model.input_figure),
         "age_caption": age_caption(model),
         "age_figure": figures.get(model.age_figure),

@@ -208,6 +208,24 @@ def _darker(result: PredictionResult) -> str:
     return ", darker inside the 95 % interval" + (f", {how}" if how else "")
 
 
+def modality_table(scan: ScanResult, result: PredictionResult) -> Table | None:
+    """Ages from single modalities, and without each of them; None of models that see one image."""
+    file = result.tables.get("modalities")
+    if file is None or file.rows is None or file.rows.empty:
+        return None
+    columns = [
+        Show("modality", "Modality", "name"),
+        Show("predicted_age", "Age from it alone", "number", 1, "years"),
+        Show("predicted_age_without", "Age without it", "number", 1, "from the others, years"),
+        Show("delta_age", "Change without it", "signed", 1, "against the predicted age, years"),
+    ]
+    caption = (
+        f"Ages by modality, in years ({file.path.name}). The predicted age is the mean of those "
+        "from the modalities that are there."
+    )
+    return tabulate(slug("modalities", scan.label, result.model), caption, columns, file.rows)
+
+
 def quality_table(scan: ScanResult, result: PredictionResult) -> Table | None:
     """Metrics with what they mean; None when there are none."""
     if result.quality is None or not result.quality.first:
