@@ -93,3 +93,13 @@ def test_registration_quality(head, template, template_mask) -> None:
     assert bad["fov_clipped_fraction"] > 0.05
     assert bad["template_correlation"] < good["template_correlation"]
     assert bad["registration_mi"] < good["registration_mi"]
+
+
+def test_rigid_registration_finds_the_motion_between_contrasts(
+    head: nib.Nifti1Image, template_mask: nib.Nifti1Image
+) -> None:
+    data = np.asarray(head.dataobj)
+    other = nib.Nifti1Image(np.where(data > 10, 120 - data, 0), head.affine)
+    motion = rigid((0.03, -0.05, 0.12), (4, 40, 6))  # and headers that do not agree
+    found = registration.fit_rigid(moved(other, motion), head, template_mask)
+    assert world_error(found, motion, template_mask) < 1.5
