@@ -64,8 +64,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("inputs", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--name", default="both2mm")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="take every N-th person")
     options = parser.parse_args(arguments)
-    for source in sorted(options.inputs.glob("sub-*/anat/*_desc-sfcn2mminput_T1w.nii.gz")):
+    found = sorted(options.inputs.glob("sub-*/anat/*_desc-sfcn2mminput_T1w.nii.gz"))
+    for source in found[:: options.every]:
         name = source.name.replace("sfcn2mm", options.name)
         first = options.out / source.parent.relative_to(options.inputs) / name
         first.parent.mkdir(parents=True, exist_ok=True)

@@ -237,23 +237,7 @@ class ExplanationSession:
         return self._fills[baseline]
 
     def _fill(self, labels: NDArray[np.integer], indices: Sequence[int], baseline: str) -> Fill:
-        """Fill of the volume; of several channels they lie one after another."""
-        inputs = self.inputs
-
-        def made(volume: NDArray[np.float32], shown: NDArray[np.bool_] | None) -> Fill:
-            fill = make_fill(
-                volume, labels, indices,
-                baseline=baseline, background=inputs.background, template=inputs.template,
-            )  # fmt: skip
-            # what a channel does not show stays so
-            return fill if shown is None else np.where(shown, fill, np.float32(inputs.background))
-
-        if not inputs.channels:
-            return made(inputs.volume, None)
-        fills = [made(one.volume, one.shown) for one in inputs.channels]
-        if len(fills) == 1:
-            return fills[0]
-        return np.stack([np.broadcast_to(fill, inputs.volume.shape) for fill in fills])
+        return _fill_of(self.inputs, labels, indices, baseline)
 
     def region_effects(self, baseline: str | None = None) -> pd.DataFrame:
         """Effects of the single regions; see :func:`.occlusion.effects`."""
@@ -384,6 +368,27 @@ class ExplanationSession:
         for name in ("occluder", "nulls"):
             other.__dict__.pop(name, None)
         return other
+
+
+def _fill_of(
+    inputs: ExplanationInput, labels: NDArray[np.integer], indices: Sequence[int], baseline: str
+) -> Fill:
+    """Fill of the volume; of several channels they lie one after another."""
+
+    def made(volume: NDArray[np.float32], shown: NDArray[np.bool_] | None = None) -> Fill:
+        fill = make_fill(
+            volume, labels, indices,
+            baseline=baseline, background=inputs.background, template=inputs.template,
+        )  # fmt: skip
+        # what a channel does not show stays so
+        return fill if shown is None else np.where(shown, fill, np.float32(inputs.background))
+
+    if not inputs.channels:
+        return made(inputs.volume)
+    fills = [made(one.volume, one.shown) for one in inputs.channels]
+    if len(fills) == 1:
+        return fills[0]
+    return np.stack([np.broadcast_to(fill, inputs.volume.shape) for fill in fills])
 
 
 def _mirrored(ensemble: Ensemble, axis: int) -> Ensemble:
