@@ -82,12 +82,9 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     workflow.connect([
         (inputnode, model_input, [("t1w_preproc", "t1w"), ("mask", "mask")]),
         (inputnode, quality, [
-            ("given", "given"),
             ("t1w_conformed", "conformed"),
             ("t1w_preproc", "corrected"),
-            ("mask", "mask"),
-            ("affine", "affine"),
-            ("facts", "facts"),
+            *((name, name) for name in ("given", "mask", "affine", "facts")),
         ]),
         (inputnode, predict, [("stripped", "stripped"), ("fast_age", "fast_age")]),
         (model_input, predict, [("volume", "volume")]),

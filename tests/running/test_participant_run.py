@@ -42,7 +42,8 @@ def test_a_run_that_stops_early_is_recorded_and_shown(plan, scans, tmp_path, mon
     run = participant.Run(
         settings, scans, plan, workflow, "Methods.", {}, tmp_path, ["sub-01: odd age"]
     )
-    assert participant._execute(run, ["99"], logging.CRITICAL) == 1
+    absent = participant._without_image(["99"], {})  # type: ignore[typeddict-item]
+    assert participant._execute(run, absent, logging.CRITICAL) == 1
     assert told["before"].ended == ""
     assert list(told["before"].scans) == [scan.label for scan in scans]
     (whole,) = read_runs(plan.output_dir)

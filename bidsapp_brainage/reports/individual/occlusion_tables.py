@@ -94,13 +94,12 @@ def modalities(rows: pd.DataFrame, identifier: str, file_name: str) -> tuple[str
     table = rows.drop_duplicates("index").set_index("index")[["name"]].join(wide)
     table = table.dropna(subset=names[-1:])
     table = table.reindex(table[names[-1]].abs().sort_values(ascending=False).index)
-    digits = decimals(largest(rows["delta_age"]))
+    most = largest(rows["delta_age"])
+    digits = decimals(most)
     columns = [Show("name", "Region", "name")]
     for name in names[:-1]:
         columns.append(Show(name, name, "signed", digits, "hidden in this modality alone, years"))
-    columns.append(
-        Show(names[-1], "All", "signed", digits, "hidden in all of them, years", largest(wide))
-    )
+    columns.append(Show(names[-1], "All", "signed", digits, "hidden in all of them, years", most))
     caption = f"Contributions of {len(table)} regions by modality, in years ({file_name})."
     return "", tabulate(identifier, caption, columns, table.reset_index(), searchable=True)
 
