@@ -243,7 +243,9 @@ def one_scan() -> Any:
 
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        methods = tuple(card.key for card in METHODS if card.chosen == "option")
+        methods = tuple(
+            card.key for card in METHODS if card.chosen == "option" and not card.architecture
+        )
         settings = build_settings(
             place / "bids",
             place / "out",

@@ -174,6 +174,8 @@ class Method:
         Tables and maps that it makes.
     needs : tuple of str
         Python modules that must be installed beside the app's own dependencies.
+    architecture : str
+        Id of the only architecture that it explains; empty: any.
     randomised : bool
         Whether the check with randomised networks repeats it.
     inputs : str
@@ -190,6 +192,7 @@ class Method:
     chosen: Chosen = "option"
     needs: tuple[str, ...] = ()
     further_text: tuple[tuple[str, str], ...] = ()
+    architecture: str = ""
     randomised: bool = False
     inputs: Literal["one", "any", "several"] = "one"
 

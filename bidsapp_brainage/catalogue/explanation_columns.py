@@ -184,6 +184,23 @@ SHAPLEY: tuple[Column, ...] = (
         derivative=True),
 )  # fmt: skip
 
+PATCHES: tuple[Column, ...] = (
+    *c.REGION,
+    c.N_VOXELS,
+    Column("patch_age", "Age of the region", "Mean over its voxels of the ages of the patches "
+        "around them; n/a where no patch has an age.", units="year"),
+    Column("patch_age_sd_members", "SD over members", "Standard deviation of patch_age over the "
+        "members of the ensemble; n/a with a single member.", units="year", minimum=0),
+    Column("patch_gap", "Gap of the region", "patch_age minus chronological age.", units="year",
+        derivative=True),
+    Column("patch_gap_corrected", "Corrected gap of the region", "patch_age minus the age that "
+        "these patches give on average to people of this chronological age who were not trained "
+        "on.", units="year", derivative=True),
+    Column("patch_mae", "Error of the patches", "Mean absolute error of these patches in people "
+        "not trained on, each by its share in the region; the error of their mean is not larger. "
+        "n/a where the model card does not tell.", units="year", minimum=0),
+)  # fmt: skip
+
 CURVES: tuple[Column, ...] = (
     Column("ranking", "Ranking", "Which explanation the order of the regions was taken from, the "
         "largest absolute contribution first."),

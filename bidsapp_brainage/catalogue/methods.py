@@ -164,6 +164,37 @@ _OF_ONE_NETWORK: tuple[Method, ...] = (
         ),
     ),
     Method(
+        key="patches",
+        family="occlusion",
+        stage="ages of patches",
+        title="Ages of patches",
+        help="an age of every patch and region; only of models of the architecture patches",
+        text="Every patch of the brain was given an age of its own [after @patchage], and every "
+        "region the mean over its voxels.",
+        outputs=(
+            _table(
+                "patches",
+                "patchage",
+                "An age of every region",
+                "the age that the patches around each region give, beside their error in people "
+                "not trained on",
+                e.PATCHES,
+                pooled=True,
+                reading="Each region has the mean age of the patches that it lies in. Patches "
+                "overlap and are larger than most regions, so neighbours have similar ages, and "
+                "ages of patches are drawn to the mean age of the training people: look at the "
+                "corrected gap, and at how large errors are where nothing is wrong.",
+            ),
+            _map(
+                "patches_map",
+                "patchagemap",
+                "An age at every voxel",
+                "Mean age of the patches around the voxel.",
+            ),
+        ),
+        architecture="patches",
+    ),
+    Method(
         key="curves",
         family="check",
         stage="deletion and insertion curves",

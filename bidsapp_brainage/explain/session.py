@@ -16,6 +16,7 @@ from torch import nn
 from bidsapp_brainage.catalogue import lookup
 from bidsapp_brainage.catalogue.cards import Family
 from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.model.specs import PatchFacts
 
 from .baselines import Fill, disjoint_layers, make_fill
 from .controls import control_patches
@@ -90,6 +91,8 @@ class ExplanationInput:
         Random parcels of each compartment that regions are compared with; 0: none.
     seed : int
         Of parcels, orders, noise and shuffled weights.
+    patches : mapping, optional
+        What the model card tells of the patches of the networks, if they have any.
     progress : callable, optional
         Called with (pieces done, pieces in all).
     options : mapping
@@ -113,6 +116,7 @@ class ExplanationInput:
     ood_flag: str = "none"
     null_parcels: int = 0
     seed: int = 0
+    patches: PatchFacts | None = None
     progress: Progress | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     channels: tuple[ChannelInput, ...] = ()

@@ -22,7 +22,13 @@ from bidsapp_brainage.group.collect import AtlasResult, ModelResult
 from bidsapp_brainage.group.notes import Findings, Note, findings, notes_of, notes_table
 from bidsapp_brainage.group.people import ParticipantColumns, training_notes
 from bidsapp_brainage.group.ratings import Ratings, known_ratings, rating_tables, without_scans
-from bidsapp_brainage.group.regional import attributions, contributions, harmonisation, literature
+from bidsapp_brainage.group.regional import (
+    attributions,
+    contributions,
+    harmonisation,
+    literature,
+    patches,
+)
 from bidsapp_brainage.group.regional.levels import Level, atlas_levels, occluded_groups
 from bidsapp_brainage.model.bias_correction import BiasCorrection
 from bidsapp_brainage.model.cards import AgeCard
@@ -249,6 +255,7 @@ ANALYSES: tuple[OfSample | OfAtlas, ...] = (
         ("attributionstats",),
         lambda s, a, _: attributions.mean_attributions(a.result.frames, s.people["age"]),
     ),
+    OfAtlas(("patchagestats",), lambda s, a, _: patches.mean_patch_ages(a.result.frames)),
     OfAtlas(
         ("literature",),
         lambda s, a, made: literature.published_claims(

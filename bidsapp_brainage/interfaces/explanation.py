@@ -168,6 +168,7 @@ class Explain(StageInterface):
             ood_flag=inputs.ood_flag,
             null_parcels=inputs.null_parcels,
             seed=inputs.seed,
+            patches=card.patches,
             progress=self._progress,
             options=dict(inputs.options),
             channels=() if is_plain(card.input) else seen,

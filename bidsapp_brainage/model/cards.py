@@ -25,6 +25,7 @@ from bidsapp_brainage.model.specs import (
     Architecture,
     Calibration,
     InputSpec,
+    PatchFacts,
     PredictionSpec,
     Reference,
 )
@@ -128,6 +129,11 @@ class ModelCard:
     def reference(self) -> Reference | None:
         """What images of the training people are like; None if the card does not tell."""
         return self.raw.get("reference")
+
+    @property
+    def patches(self) -> PatchFacts | None:
+        """Errors of patches in people not trained on; None if the card does not tell."""
+        return self.raw.get("patches")
 
     @property
     def shape(self) -> tuple[int, int, int]:

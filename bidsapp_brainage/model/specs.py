@@ -180,6 +180,20 @@ def sees_raw_images(input_spec: InputSpec) -> bool:
     return input_spec.get("registration") == "none"
 
 
+class PatchFacts(TypedDict):
+    """What is known of the patches of a network from people not trained on.
+
+    Flat lists over the places: mean absolute error (years), slope and intercept of the line of
+    predicted on true age; None where a place has no age.
+    """
+
+    shape: list[int]
+    n: int
+    mae: list[float | None]
+    slope: list[float | None]
+    intercept: list[float | None]
+
+
 def needs_segmentation(input_spec: InputSpec) -> bool:
     """Whether a model sees tissue from a segmentation, or asks which regions it sees."""
     return "segmentation" in input_spec

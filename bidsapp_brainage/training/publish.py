@@ -20,6 +20,7 @@ from bidsapp_brainage.training import calibration
 from bidsapp_brainage.training.crossval import SCANNER, CrossValidation
 from bidsapp_brainage.training.data.cohort import Cohort
 from bidsapp_brainage.training.evaluation import coverage, figures, predict_cohort
+from bidsapp_brainage.training.patch_errors import patch_errors
 from bidsapp_brainage.training.setup import final_recipe
 
 LOGGER = logging.getLogger(__name__)
@@ -37,12 +38,12 @@ def publish(
 ) -> Path:
     """Write weights and card, evaluate the card on the external cohorts, and return its path.
 
-    In `models_dir` appear ``<model>.json``, ``<model>_fold-<k>_seed-<s>.safetensors`` and the out-
-    of-fold predictions ``<model>_oof.tsv``, which are the `table` of
-    :func:`bidsapp_brainage.training.crossval.cross_validate`. `name` is that of the cohort on the
-    card. External cohorts, by name, take no part in the training and change nothing but the figures
-    on the card. `inputs` says which images were learnt from, if they were not made for a model of
-    this name.
+    In `models_dir` appear ``<model>.json``, ``<model>_fold-<k>_seed-<s>.safetensors``, of a model
+    of patches ``<model>_regions.tsv``, and the out-of-fold predictions ``<model>_oof.tsv``, which
+    are the `table` of :func:`bidsapp_brainage.training.crossval.cross_validate`. `name` is that of
+    the cohort on the card. External cohorts, by name, take no part in the training and change
+    nothing but the figures on the card. `inputs` says which images were learnt from, if they were
+    not made for a model of this name.
     """
     recipe = final_recipe(run.recipe)
     raw = {
@@ -52,6 +53,10 @@ def publish(
     }
     if inputs:
         raw["training"]["inputs"] = dict(inputs)
+    if errors := patch_errors(run):
+        raw["patches"], regions = errors
+        if len(regions):
+            write_tsv(Path(models_dir) / f"{recipe.label}_regions.tsv", regions)
     path = Path(models_dir) / f"{recipe.label}.json"
     check_card(raw, path)
     write_json(path, raw)

@@ -26,7 +26,7 @@ LOGGER = logging.getLogger(__name__)
 DEFAULT_RECIPE = "sfcn2mm"
 REGIONS = "regionlinear"
 #: Architectures that have no parameters that are usual.
-DESCRIBED = ("mixture", "branches", "tissuelinear", REGIONS, "headvolumes", "refined")
+DESCRIBED = ("mixture", "branches", "tissuelinear", "patches", REGIONS, "headvolumes", "refined")
 LEARNABLE = 0  # part of a mixture that learns by steps; the others are fitted beside it
 LICENCE = "not stated: ask whoever trained the model"
 AGE_BINS = {"coding": "bins", "lower": 0.0, "width": 2.0, "n_bins": 50, "unit": "year"}

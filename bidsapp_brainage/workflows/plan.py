@@ -285,7 +285,7 @@ def make_plan(settings: Settings, home: Path, compute: Compute | None = None) ->
     shared = work_dir / "shared"
     atlas = atlas_table = atlas_template = None
     if chosen := explanations(processing):
-        check_libraries(chosen)
+        check_methods(chosen, card)
         atlas = load_atlas(processing.atlas, atlases_dir=processing.atlases_dir, home=home)
         atlas_table = atlas.write_table(shared)
         if atlas.template != template.name:
@@ -404,23 +404,33 @@ def find_run_segmentation(card: ModelCard) -> SegmentationCard | None:
     return None
 
 
-def check_libraries(methods: Iterable[str]) -> None:
-    """Miss a library before any image is touched.
+def check_methods(methods: Iterable[str], card: ModelCard) -> None:
+    """Miss a library, or a network of another kind, before any image is touched.
 
     Parameters
     ----------
     methods : iterable of str
         Of ``--explain``.
+    card : ModelCard
 
     Raises
     ------
     MissingExecutableError
         A method needs a library that is not installed.
+    UsageError
+        A method explains networks of another architecture only.
     """
     from bidsapp_brainage.explain.methods import library
 
+    identity = card.architecture["id"]
     for key in methods:
-        for name in lookup.method(key).needs:
+        method = lookup.method(key)
+        if method.architecture not in ("", identity):
+            raise UsageError(
+                f"`explain` {key} is for models of the architecture {method.architecture}, and "
+                f"{card.name} is of {identity}: choose another `model`, or leave {key} out."
+            )
+        for name in method.needs:
             library(name, key)
 
 

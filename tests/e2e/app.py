@@ -16,7 +16,9 @@ from pathlib import Path
 from bidsapp_brainage.catalogue.methods import METHODS
 
 VOXEL = (2.5, 2.5, 2.5)
-EXPLAIN = ",".join(card.key for card in METHODS if card.chosen != "automatic")
+EXPLAIN = ",".join(
+    card.key for card in METHODS if card.chosen != "automatic" and not card.architecture
+)
 
 
 def make_dataset(folder: Path) -> Path:

@@ -7,6 +7,7 @@ import itertools
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from nipype.pipeline.engine.utils import generate_expanded_graph
@@ -15,11 +16,11 @@ from bidsapp_brainage.bids.collect import Scan
 from bidsapp_brainage.bids.dictionaries import sidecar
 from bidsapp_brainage.bids.names import derivative_path
 from bidsapp_brainage.catalogue import lookup
-from bidsapp_brainage.errors import MissingExecutableError
+from bidsapp_brainage.errors import MissingExecutableError, UsageError
 from bidsapp_brainage.settings import Processing
 from bidsapp_brainage.workflows.base import init_brainage_wf
 from bidsapp_brainage.workflows.outputs import template_uri
-from bidsapp_brainage.workflows.plan import Explanation, RunPlan, check_libraries
+from bidsapp_brainage.workflows.plan import Explanation, RunPlan, check_methods
 from bidsapp_brainage.workflows.precomputed import Precomputed, collect_derivatives, completed
 from bidsapp_brainage.workflows.scan import scan_workflow_name
 from tests.workflows.stand_ins import make_template
@@ -106,11 +107,18 @@ def test_what_is_explained_is_kept(plan, scans, methods, baselines, agreement) -
     assert figures & drawn == made & drawn
 
 
-def test_a_missing_library_is_found_before_any_image_is_touched(monkeypatch) -> None:
+def test_a_missing_library_is_found_before_any_image_is_touched(monkeypatch, plan) -> None:
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(MissingExecutableError, match="ig"):
-        check_libraries(("occlusion", "ig"))
-    check_libraries(("occlusion", "lrp", "noise", "randomisation"))
+        check_methods(("occlusion", "ig"), plan.card)
+    check_methods(("occlusion", "lrp", "noise", "randomisation"), plan.card)
+
+
+def test_a_network_of_another_kind_is_found_before_any_image_is_touched(plan) -> None:
+    with pytest.raises(UsageError, match="patches is for models of the architecture patches"):
+        check_methods(("occlusion", "patches"), plan.card)
+    other = SimpleNamespace(name="other", architecture={"id": "patches", "parameters": {}})
+    check_methods(("patches",), other)
 
 
 SEGMENTATION = {"ds_volumes", "ds_dseg_table", "ds_dseg", "ds_probseg_gm", "ds_probseg_csf"}

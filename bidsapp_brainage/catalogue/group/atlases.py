@@ -277,6 +277,29 @@ _ATTRIBUTIONSTATS = (
         "age group."),
 )  # fmt: skip
 
+_PATCHAGESTATS = (
+    *c.REGION,
+    c.N_PARTICIPANTS,
+    Column("mean_patch_age", "Mean age of the region", "Mean over participants of patch_age.",
+        units="year"),
+    Column("mae", "Error here", "Mean over participants of the size of patch_gap; n/a without "
+        "chronological ages.", units="year", minimum=0),
+    Column("mean_patch_mae", "Error in people not trained on", "Mean over participants of "
+        "patch_mae, from the model card.", units="year", minimum=0),
+    Column("mean_patch_gap", "Mean gap", "Mean over participants of patch_gap.", units="year",
+        derivative=True),
+    Column("patch_gap_lower", "Lower end", "Of the 95 % t interval of the mean gap.",
+        units="year"),
+    Column("patch_gap_upper", "Upper end", "Of the 95 % t interval of the mean gap.",
+        units="year"),
+    Column("mean_patch_gap_corrected", "Mean corrected gap", "Mean over participants of "
+        "patch_gap_corrected.", units="year", derivative=True),
+    Column("patch_gap_corrected_lower", "Lower end, corrected", "Of the 95 % t interval of the "
+        "mean corrected gap.", units="year"),
+    Column("patch_gap_corrected_upper", "Upper end, corrected", "Of the 95 % t interval of the "
+        "mean corrected gap.", units="year"),
+)  # fmt: skip
+
 _LITERATURE = (
     Column("study", "Study", "Short citation."),
     Column("claim", "Claim", "What the study reports, in short."),
@@ -327,6 +350,8 @@ TABLES: tuple[Output, ...] = (
     _table("attributionstats", "second opinions (`lrp`, `ig`, `noise`): one row per method, "
         "baseline, age group and region: mean, standard error over people, spread over members of "
         "the ensemble", _ATTRIBUTIONSTATS, always=False),
+    _table("patchagestats", "of a model of patches with `--explain patches`: ages of regions over "
+        "people, their gaps with intervals, and their error", _PATCHAGESTATS, always=False),
     _table("literature", "what published studies found, and what this sample shows", _LITERATURE,
         always=False),
 )  # fmt: skip

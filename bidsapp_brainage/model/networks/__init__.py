@@ -14,6 +14,7 @@ from bidsapp_brainage.model.networks.headvolumes import HeadVolumes
 from bidsapp_brainage.model.networks.linear import TissueLinear
 from bidsapp_brainage.model.networks.mixture import Mixture
 from bidsapp_brainage.model.networks.nosa import NOSA
+from bidsapp_brainage.model.networks.patches import PatchLinear
 from bidsapp_brainage.model.networks.pyment import PymentSFCN
 from bidsapp_brainage.model.networks.refined import Refined
 from bidsapp_brainage.model.networks.regional import RegionLinear
@@ -33,6 +34,7 @@ ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
         "tissuelinear": TissueLinear,
         "regionlinear": RegionLinear,
         "headvolumes": HeadVolumes,
+        "patches": PatchLinear,
         "mixture": lambda parts, weights=None: Mixture(
             [build_network(part) for part in parts], weights
         ),

@@ -19,6 +19,7 @@ from bidsapp_brainage.model.networks.branches import Branches
 from bidsapp_brainage.model.networks.headvolumes import HeadVolumes
 from bidsapp_brainage.model.networks.linear import TissueLinear
 from bidsapp_brainage.model.networks.mixture import Mixture
+from bidsapp_brainage.model.networks.patches import PatchLinear
 from bidsapp_brainage.model.networks.regional import RegionLinear, for_brain, needs_regions
 from bidsapp_brainage.model.outputs import AGE, heads
 from bidsapp_brainage.model.plausibility.features import parts_of
@@ -29,6 +30,7 @@ from bidsapp_brainage.training.data.cohort import load_regions, load_volume
 from bidsapp_brainage.training.decode import MEMBER_SD, decode_table, join_branches
 from bidsapp_brainage.training.fitting.loop import Split, Start, Task, predict_scans, train_network
 from bidsapp_brainage.training.fitting.losses import Objective, encode
+from bidsapp_brainage.training.fitting.patches import fit_patches, keep_patch_ages
 from bidsapp_brainage.training.fitting.regions import fit_regions, head_features, region_fractions
 from bidsapp_brainage.training.fitting.ridge import fit_ridge
 from bidsapp_brainage.training.heads.trunks import take_trunk
@@ -60,6 +62,8 @@ def train_member(run: CrossValidation, fold: int, seed: int) -> pd.DataFrame:
     else:
         network, task = _train(run, split, weights, place, number)
         save_weights(network, place / "network.safetensors")
+        if isinstance(network, PatchLinear):
+            keep_patch_ages(network, task.pool, scans, place)
         table = _answers(run, network, task, scans)
     table.insert(0, "scan", scans)
     write_tsv(results, table)
@@ -186,6 +190,8 @@ def _learn(
 ) -> torch.nn.Module:
     """Train by steps, or in closed form if the network can be."""
     network = build_network(task.recipe.card["architecture"])
+    if isinstance(network, PatchLinear):
+        return fit_patches(network, task.pool, run.cohort.ages, split.train, run.cohort.units)
     if isinstance(network, TissueLinear):
         return fit_ridge(
             network, task.pool, run.cohort.ages, split.train, run.cohort.units,

@@ -33,7 +33,7 @@ def test_the_options_of_a_method_are_the_keywords_of_its_function(card) -> None:
 
 
 def test_every_method_makes_the_outputs_of_its_card(session) -> None:
-    for key in lookup.in_running_order(card.key for card in METHODS):
+    for key in lookup.in_running_order(card.key for card in METHODS if not card.architecture):
         card = lookup.method(key)
         results = find(key)(session, **method_options(CHOICES, key))
         assert list(results) == [output.key for output in card.outputs]
