@@ -13,6 +13,7 @@ from bidsapp_brainage.bids.names import (
     SCAN_ENTITIES,
     atlas_entities,
     parse_name,
+    report_path,
     report_places,
     sidecar_path,
 )
@@ -169,8 +170,8 @@ class Reports:
         """All pages of a person (label without ``sub-``)."""
         person = self._output_dir / f"sub-{subject}"
         folders = [self._output_dir, person, *person.glob("ses-*")]
-        ends = (f"{person.name}.html", f"{person.name}_ses-*.html")
-        return [path for folder in folders for end in ends for path in folder.glob(end)]
+        names = [report_path(person, subject, session).name for session in ("", "*")]
+        return [path for folder in folders for name in names for path in folder.glob(name)]
 
     def _is_there(self, path: Path) -> bool:
         if path.parent == self._output_dir:

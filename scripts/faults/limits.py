@@ -13,8 +13,8 @@ from bidsapp_brainage.bids.run_records import read_runs
 from scripts.faults.lab import Lab, Row
 
 _MEMORY = Path("/sys/fs/cgroup/memory")  # of version 1
-_ROOM_BYTES = 60_000_000
-_SPARED = -900  # how little the system likes to kill the front process, from -1000
+_ROOM_BYTES = 20_000_000
+_LIKED = 500  # how much rather than others the system kills a process, up to 1000
 _BACK_S = 3600
 #: What every Python process of a run does at its start.
 _CLOCK = """import os
@@ -32,10 +32,10 @@ def control_group(lab: Lab) -> Row:
     for spared in (False, True):
         with _group() as (folder, prefix):
             run = lab.start(lab.command(out, work), prefix=prefix)
-            run.wait_for(lambda run=run: "Processing 2 scans" in run.log and len(run.family()) > 2)
+            run.wait_for(lambda run=run: "Processing 2 scans" in run.log and len(run.family()) > 3)
             if spared:
-                front = Path("/proc", str(run.process.pid), "oom_score_adj")
-                front.write_text(str(_SPARED))
+                for child in run.family()[1:]:
+                    Path("/proc", str(child.pid), "oom_score_adj").write_text(str(_LIKED))
             limit = _resident(folder) + _ROOM_BYTES
             (folder / "memory.limit_in_bytes").write_text(str(limit))
             codes.append(run.end())
