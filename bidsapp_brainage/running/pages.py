@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +22,8 @@ from bidsapp_brainage.bids.run_records import (
 )
 from bidsapp_brainage.configuration import private_places
 from bidsapp_brainage.errors import NoInputError
+from bidsapp_brainage.running.machine import available_memory_gb
+from bidsapp_brainage.running.processes.workers import Job, Workers
 
 if TYPE_CHECKING:
     from bidsapp_brainage.reports.cohort.percentiles import QualityOfAll
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
     from bidsapp_brainage.settings import Settings
 
 LOGGER = logging.getLogger("bidsapp_brainage")
+#: Pages for which another process is worth its start, pages of a job at most, memory of a process.
+_FOR_A_PROCESS, _PER_JOB, _MEMORY_GB = 4, 16, 1.0
 
 
 def write_pages(
@@ -72,6 +78,63 @@ def write_pages(
         else:
             names = (page.relative_to(settings.output_dir).as_posix() for page in pages)
             LOGGER.info("sub-%s: report %s", subject, ", ".join(names))
+    return failed
+
+
+def write_all_pages(
+    settings: Settings, subjects: Sequence[str], methods: str, log_level: int
+) -> int:
+    """Write the pages of many participants in several processes, those of a few in this one.
+
+    Parameters
+    ----------
+    settings : Settings
+    subjects : sequence of str
+        Labels.
+    methods : str
+        Text of the methods section (Markdown).
+    log_level : int
+        Of nipype's own messages.
+
+    Returns
+    -------
+    int
+        How many jobs, of several pages each, or pages failed.
+
+    Raises
+    ------
+    OSError
+        The disk is full.
+    """
+    from bidsapp_brainage.reports.cohort.percentiles import read_quality
+
+    resources = settings.resources
+    room = int((resources.memory_gb or available_memory_gb()) / _MEMORY_GB)
+    count = min(resources.nprocs, len(subjects) // _FOR_A_PROCESS, room)
+    if count < 2:
+        return write_pages(settings, subjects, methods)
+    quality = read_quality(settings.output_dir)
+    size = min(_PER_JOB, -(-len(subjects) // (2 * count)))
+    jobs = deque(
+        Job(
+            f"pages from sub-{subjects[start]} on",
+            write_pages,
+            (settings, subjects[start : start + size], methods, quality),
+        )
+        for start in range(0, len(subjects), size)
+    )
+
+    def relay(level: int, _: str, text: str) -> None:
+        LOGGER.log(level, "%s", text)
+
+    failed = 0
+    with Workers(count, log_level=log_level, relay=relay) as workers:
+        for done in workers.run(jobs):
+            if io.tells_of_full_disk(done.error):
+                raise OSError(errno.ENOSPC, done.error)
+            if done.error:
+                LOGGER.error("%s: %s", done.job.label, done.error)
+            failed += 1 if done.error else done.result
     return failed
 
 
@@ -171,7 +234,8 @@ def rewrite_pages(settings: Settings) -> int:
         LOGGER.error("sub-%s: no run has left anything in %s.", subject, output_dir)
     citation = output_dir / "logs" / "CITATION.md"
     methods = citation.read_text("utf-8") if citation.is_file() else ""
-    failed = write_pages(settings, subjects, methods) + write_overviews(settings)
+    failed = write_all_pages(settings, subjects, methods, logging.WARNING)
+    failed += write_overviews(settings)
     return int(failed > 0 or bool(absent))
 
 

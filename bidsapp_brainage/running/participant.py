@@ -209,7 +209,7 @@ def _given(settings: Settings, scans: Sequence[Scan], template: str) -> dict[str
 def _execute(run: Run, others: Sequence[Failure], log_level: int) -> int:
     """Run the scans batch by batch, write the reports, and say what failed."""
     from bidsapp_brainage.running.outcome import not_reached
-    from bidsapp_brainage.running.pages import write_overviews, write_pages
+    from bidsapp_brainage.running.pages import write_all_pages, write_overviews
     from bidsapp_brainage.running.processes.children import quiet_nipype
     from bidsapp_brainage.running.recording.recorder import Recorder
 
@@ -231,7 +231,8 @@ def _execute(run: Run, others: Sequence[Failure], log_level: int) -> int:
     failures += others
     recorder.finish(labels_of_all, failures, run.warnings)
     settings = run.settings
-    bad_reports = write_pages(settings, run.subjects, run.methods) + write_overviews(settings)
+    bad_reports = write_all_pages(settings, run.subjects, run.methods, log_level)
+    bad_reports += write_overviews(settings)
     _remove_shared_nodes(run)
     return _conclude(run, failures, bad_reports)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections import deque
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,10 @@ import pytest
 from bidsapp_brainage.bids.run_records import Failed, read_runs
 from bidsapp_brainage.errors import NoInputError
 from bidsapp_brainage.io import write_text
+from bidsapp_brainage.running import pages
 from bidsapp_brainage.running.outcome import Failure
 from bidsapp_brainage.running.pages import rewrite_pages
+from bidsapp_brainage.running.processes.workers import Done, Job, Workers
 from bidsapp_brainage.running.recording.energy import EnergyMeter
 from bidsapp_brainage.running.recording.recorder import Recorder
 from bidsapp_brainage.settings import Settings, build_settings
@@ -143,3 +147,38 @@ def test_wanted_participants_of_whom_there_is_nothing(tmp_path: Path, caplog) ->
     assert code == 1
     assert "sub-77: no run has left anything" in caplog.text
     assert [path.name for path in (tmp_path / "out").glob("sub-*.html")] == ["sub-01.html"]
+
+
+def test_pages_of_many_are_written_by_several_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pages, "_FOR_A_PROCESS", 1)
+    people = {f"{number:02d}": [f"sub-{number:02d}"] for number in range(1, 4)}
+    Recorder(settings(tmp_path), "participant").start_all(people)
+    chosen = settings(tmp_path, reports_only=True, nprocs=2)
+    with caplog.at_level(logging.INFO):
+        assert pages.write_all_pages(chosen, list(people), "", logging.WARNING) == 0
+    found = {path.name for path in (tmp_path / "out").glob("sub-*.html")}
+    assert found == {f"sub-{label}.html" for label in people}
+    assert {f"sub-{label}: report sub-{label}.html" for label in people} <= set(caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"), [("No space left on device", OSError), ("killed", None)]
+)
+def test_a_process_that_could_not_write_its_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str, expected: type[Exception] | None
+) -> None:
+    class Broken(Workers):
+        def run(self, jobs: deque[Job]) -> Iterator[Done]:
+            for job in jobs:
+                yield Done(job, error=error)
+
+    monkeypatch.setattr(pages, "Workers", Broken)
+    chosen = settings(tmp_path, nprocs=2)
+    labels = [f"{number:02d}" for number in range(8)]
+    if expected is None:
+        assert pages.write_all_pages(chosen, labels, "", logging.WARNING) == 4
+    else:
+        with pytest.raises(expected, match=error):
+            pages.write_all_pages(chosen, labels, "", logging.WARNING)
