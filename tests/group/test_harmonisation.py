@@ -11,6 +11,7 @@ from bidsapp_brainage.cli.run import main
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.group import analyses
 from bidsapp_brainage.group.regional.harmonisation import harmonise
+from bidsapp_brainage.group.regional.levels import Level
 from bidsapp_brainage.io import read_tsv, write_tsv
 from bidsapp_brainage.reports.figures import drawing
 from tests.group.derivatives import write_derivatives
@@ -76,6 +77,24 @@ def test_sites_that_cannot_be_told_from_age_or_are_alone_are_refused_or_doubted(
     older = scans.assign(chronological_age=scans["chronological_age"] + 70 * (scans["site"] == "C"))
     words = [note.sentence for note in harmonise(older, reference, [], "combat").notes]
     assert any("Site C" in sentence and "may be age" in sentence for sentence in words)
+
+
+def test_controls_of_one_sex_and_sites_without_contributions_are_no_obstacle():
+    scans, reference = sample()
+    reference &= scans["sex"] == "F"
+    matrix = pd.DataFrame(np.random.default_rng(1).normal(size=(120, 5)), index=scans["scan"])
+    rows = matrix.rename(columns=lambda n: n + 1).stack().rename("delta_age").reset_index()
+    rows = rows.set_axis(["scan", "index", "delta_age"], axis="columns")
+    rows = rows[rows["scan"] < "sub-082"]
+    labels = pd.DataFrame({"index": range(1, 6), "name": list("abcde")})
+    level = Level("region", rows, matrix.rename(columns=lambda n: n + 1), labels)
+    got = harmonise(scans, reference, [("Five", level)], "combat")
+    assert got.gap.notna().all()
+    table = got.table.set_index(["measure", "site"])["harmonised"]
+    assert table["gap", "C"] == "true"
+    assert table["contributions (Five)", "C"] == "false"
+    assert list(got.contributions[0].index) == list(scans["scan"][:80])
+    assert any("Site C, contributions" in note.sentence for note in got.notes)
 
 
 def test_the_group_level_adds_columns_tables_and_a_figure(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -148,6 +148,10 @@ def _described(scans: pd.DataFrame, is_reference: pd.Series) -> _Scans:
             "`reference_group`), put small sites together, or run without this option."
         )
     fitted &= ~sites.isin(list(refused))
+    same = [
+        name for name in map(str, covariates.columns[1:]) if covariates[name][fitted].nunique() < 2
+    ]
+    covariates = covariates.drop(columns=same)  # controls of one sex tell nothing about it
     return _Scans(index, people, sites.mask(sites.isin(list(refused))), covariates, fitted, refused)
 
 
@@ -159,11 +163,25 @@ def _removed(
     together = pd.concat([values, known.covariates], axis=1)[used]
     keys = [known.people[used], known.sites[used]]
     means = together.groupby(keys).mean()
+    counts = means.groupby(level=1).size()
+    few = {
+        str(site): f"{n} reference people with values, and at least {MIN_REFERENCE} are needed"
+        for site, n in counts.reindex(known.sites.dropna().unique(), fill_value=0).items()
+        if n < MIN_REFERENCE
+    }
+    means = means[~means.index.get_level_values(1).isin(list(few))]
+    known = replace(known, refused={**known.refused, **few})
     people, terms = means.iloc[:, : values.shape[1]], means.iloc[:, values.shape[1] :]
     whole = people.notna().all() & (people.std() > 0)
     sites = means.index.get_level_values(1).to_numpy().astype(str)
     reference, x = people.loc[:, whole].to_numpy(float), terms.to_numpy(float)
     combat = method == "combat"
+    result = pd.DataFrame(np.nan, index=values.index, columns=values.columns)
+    if len(set(sites)) < 2 or not reference.size:
+        remark = "fewer than two sites have values of reference people"
+        return result, [
+            {"measure": measure, "site": WHOLE, "harmonised": "false", "remark": remark}
+        ]
     try:
         effects = site_effects(reference, sites, x, scales=combat, pooled=combat)
     except ValueError as error:
@@ -173,7 +191,6 @@ def _removed(
             "sites together (`site_column`), or run without this option."
         ) from error
     of_scans = known.sites.fillna("").to_numpy().astype(str)
-    result = pd.DataFrame(np.nan, index=values.index, columns=values.columns)
     result.loc[:, whole.to_numpy()] = effects.removed(
         values.loc[:, whole.to_numpy()].to_numpy(float), of_scans, known.covariates.to_numpy(float)
     )
@@ -261,7 +278,9 @@ def _notes(table: pd.DataFrame, known: _Scans) -> list[Note]:
     for site, why in known.refused.items():
         sentence = f"Site {site} is not harmonised: {why}. Its people have no harmonised values."
         notes.append(Note(TOPIC, sentence, "warning"))
-    told = table[(table["measure"] == GAP) & table["remark"].notna()]
-    for row in told[told["harmonised"] == "true"].to_dict("records"):
-        notes.append(Note(TOPIC, f"Site {row['site']}: {row['remark']}.", "warning"))
+    told = table[table["remark"].notna() & ~table["site"].isin(list(known.refused))]
+    notes += [
+        Note(TOPIC, f"Site {row['site']}, {row['measure']}: {row['remark']}.", "warning")
+        for row in told.to_dict("records")
+    ]
     return notes

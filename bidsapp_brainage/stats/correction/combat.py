@@ -108,6 +108,7 @@ def site_effects(
     shift = is_there.T @ rest / counts[:, None]
     squares = is_there.T @ (rest - shift[place]) ** 2
     variance = squares / (counts[:, None] - 1) if scales else np.ones_like(shift)
+    variance = np.where(variance > 0, variance, 1.0)  # of a measure that is constant at a site
     if pooled and values.shape[1] >= MIN_REFERENCE:
         parts = [
             _shrunk(*each, scales=scales)
@@ -123,6 +124,8 @@ def _shrunk(shift: Floats, variance: Floats, n: int, *, scales: bool) -> tuple[F
     if not scales:
         return (n * between * shift + mean) / (n * between + 1), variance
     of_variance, spread = variance.mean(), variance.var(ddof=1)
+    if between == 0 or spread == 0:  # measures that are copies of one
+        return shift, variance
     shape = (2 * spread + of_variance**2) / spread
     size = (of_variance * spread + of_variance**3) / spread
     squares = (n - 1) * variance
