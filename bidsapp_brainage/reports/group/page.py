@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+import pandas as pd
+
 from bidsapp_brainage.bids.dataset import shows_synthetic_people
 from bidsapp_brainage.bids.names import output_path
 from bidsapp_brainage.bids.run_records import RunRecord
@@ -86,17 +88,7 @@ def write_group_report(
         synthetic=shows_synthetic_people(results.output_dir),
         banner=banner(verdict_of(results), judged),
         links=group_links(),
-        model=overview.model_facts(results, scans),
-        tiles=overview.tiles(
-            metrics, scans, results.rows("targets", needs=("target", "class", "metric", "value"))
-        ),
-        counted=overview.counted(metrics, scans),
-        sample=overview.sample_facts(results, scans),
-        figures=overview.sample_figures(results, scans, gallery),
-        harmonised=site_picture(results, gallery),
-        clinical=clinical_figures(results, scans, gallery),
-        accuracy=accuracy_tables.accuracy_table(metrics),
-        subsets=accuracy_tables.subset_table(metrics),
+        **_of_sample(results, scans, metrics, gallery),
         notes=notes,
         further=further,
         accuracy_notes=[note.sentence for note in notes if note.topic == "accuracy"],
@@ -124,6 +116,24 @@ def write_group_report(
     path = output_path(results.output_dir, "group_page", model=label)
     write_text(path, page)
     return path
+
+
+def _of_sample(
+    results: StoredResults, scans: pd.DataFrame, metrics: pd.DataFrame, gallery: Gallery
+) -> dict[str, object]:
+    """What the page shows about model, sample, accuracy and groups."""
+    targets = results.rows("targets", needs=("target", "class", "metric", "value"))
+    return {
+        "model": overview.model_facts(results, scans),
+        "tiles": overview.tiles(metrics, scans, targets),
+        "counted": overview.counted(metrics, scans),
+        "sample": overview.sample_facts(results, scans),
+        "figures": overview.sample_figures(results, scans, gallery),
+        "harmonised": site_picture(results, gallery),
+        "clinical": clinical_figures(results, scans, gallery),
+        "accuracy": accuracy_tables.accuracy_table(metrics),
+        "subsets": accuracy_tables.subset_table(metrics),
+    }
 
 
 def _sections(
