@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pandas as pd
 
@@ -120,7 +121,7 @@ def write_group_report(
 
 def _of_sample(
     results: StoredResults, scans: pd.DataFrame, metrics: pd.DataFrame, gallery: Gallery
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """What the page shows about model, sample, accuracy and groups."""
     targets = results.rows("targets", needs=("target", "class", "metric", "value"))
     return {
