@@ -283,12 +283,23 @@ def resolution_label(spacing: float) -> str:
 class Destination:
     """Where the outputs of one scan go; no entities for files about no participant.
 
-    `source` is the BIDS URI of the raw image.
+    `source` is the BIDS URI of the raw image, `modality` what it is.
     """
 
     output_dir: Path
     entities: tuple[tuple[str, str], ...] = ()
     source: str = ""
+    modality: str = "T1w"
+
+    @property
+    def image_key(self) -> str:
+        """Output of the bias-corrected image."""
+        return "t1w_preproc" if self.modality == "T1w" else f"companion_{self.modality}"
+
+    @property
+    def input_key(self) -> str:
+        """Output of what the network saw of the image."""
+        return "input" if self.modality == "T1w" else f"input_{self.modality}"
 
     def uri(self, key: str, *, model: str = "", **labels: object) -> str:
         """BIDS URI of one output."""

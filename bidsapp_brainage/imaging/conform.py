@@ -156,6 +156,25 @@ def correct_bias_field(img: nib.Nifti1Image, *, iterations: int = 30) -> nib.Nif
     return nib.Nifti1Image(corrected.astype(np.float32), img.affine)
 
 
+def inverted(img: nib.Nifti1Image) -> nib.Nifti1Image:
+    """Bright made dark and dark bright: a T2w whose tissues are in the order of a T1w.
+
+    Parameters
+    ----------
+    img : nibabel.Nifti1Image
+        3D float32, non-negative; what is below a tenth of its bright part is air and becomes 0.
+
+    Returns
+    -------
+    nibabel.Nifti1Image
+        Float32, same grid; for registration and brain mask only.
+    """
+    data = np.asarray(img.dataobj, dtype=np.float32)
+    bright = float(np.percentile(data[data > 0], 99)) if (data > 0).any() else 0.0
+    turned = np.where(data > 0.1 * bright, np.clip(1.1 * bright - data, 0, None), 0)
+    return nib.Nifti1Image(turned.astype(np.float32), img.affine)
+
+
 def _single_volume(img: nib.Nifti1Image, name: str) -> nib.Nifti1Image:
     shape = img.shape
     if len(shape) < 3 or min(shape[:3]) < 2:

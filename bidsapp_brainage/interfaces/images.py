@@ -63,6 +63,21 @@ class CorrectBias(StageInterface):
         return runtime
 
 
+class Invert(StageInterface):
+    """Turn the contrast over; see :func:`bidsapp_brainage.imaging.conform.inverted`."""
+
+    input_spec = _CorrectBiasInputSpec
+    output_spec = _ImageOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage import io
+        from bidsapp_brainage.imaging.conform import inverted
+
+        image = inverted(io.load_nifti(Path(self.inputs.in_file)))
+        self._results["out_file"] = self._save(runtime, "inverted.nii.gz", image)
+        return runtime
+
+
 class _DetectStrippedInputSpec(StageInputSpec):
     in_file = File(exists=True, mandatory=True, desc="conformed T1w image")
     mode = traits.Enum("auto", "skip", "force", usedefault=True, desc="--skull-strip")

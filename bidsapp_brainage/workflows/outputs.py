@@ -83,11 +83,11 @@ def init_ds_anat_wf(
         ),
         name="inputnode",
     )
-    t1w = dest.uri("t1w_preproc")
+    t1w = dest.uri(dest.image_key)
     forward = {"from_": "T1w", "to": template, "mode": "image"}
     inverse = {"from_": template, "to": "T1w", "mode": "image"}
     origin = {"Sources": [t1w]}
-    ds_t1w = sink("ds_t1w", dest, "t1w_preproc", metadata={"Sources": sources})
+    ds_t1w = sink("ds_t1w", dest, dest.image_key, metadata={"Sources": sources})
     ds_mask = sink(
         "ds_mask", dest, "mask", metadata={"Type": "Brain", "SpatialReference": t1w, **origin}
     )
@@ -131,7 +131,7 @@ def init_ds_companion_wf(
     inputnode = pe.Node(
         niu.IdentityInterface(fields=["image", "affine", "volume"]), name="inputnode"
     )
-    raw, t1w = f"bids:raw:{source}", dest.uri("t1w_preproc")
+    raw, t1w = f"bids:raw:{source}", dest.uri(dest.image_key)
     aligned = {"SpatialReference": t1w, "Sources": [raw, t1w]}
     motion = {"from_": "T1w", "to": modality, "mode": "image"}
     seen = {
@@ -182,7 +182,7 @@ def init_ds_std_wf(
     metadata = {
         "Resolution": f"{spacing:g} mm isotropic, the template's grid",
         "SpatialReference": template_uri(template),
-        "Sources": [dest.uri("t1w_preproc")],
+        "Sources": [dest.uri(dest.image_key)],
     }
     ds_t1w = sink("ds_t1w_std", dest, "t1w_std", **space, metadata=metadata)
     ds_mask = sink("ds_mask_std", dest, "mask_std", **space, metadata={"Type": "Brain", **metadata})
@@ -214,7 +214,7 @@ def init_ds_segmentation_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
     card = run_plan.segmentation
     facts: dict[str, Any] = {
-        "Sources": [dest.uri("t1w_preproc"), dest.uri("mask")],
+        "Sources": [dest.uri(dest.image_key), dest.uri("mask")],
         "Segmentation": {
             "Name": card.name, "Version": card.version,
             "WeightsSHA256": card.weights[0].sha256, "License": card.licence,
@@ -259,14 +259,15 @@ def init_ds_prediction_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
     )
     model, seen = run_plan.model_label, run_plan.grid_labels
     on_grid = _on_grid(run_plan)
-    origin = [dest.uri("t1w_preproc"), dest.uri("mask")]
+    origin = [dest.uri(dest.image_key), dest.uri("mask")]
     ds_input = sink(
         "ds_input",
         dest,
-        "input",
+        dest.input_key,
         **seen,
         metadata={
-            "Description": f"Input of model {model}: T1w resampled and scaled as its card says.",
+            "Description": f"Input of model {model}: {dest.modality} resampled and scaled as its "
+            "card says.",
             "SkullStripped": bool(run_plan.card.input.get("skull_stripped", True)),
             "Resolution": on_grid["Resolution"],
             "SpatialReference": on_grid["SpatialReference"],
@@ -277,13 +278,13 @@ def init_ds_prediction_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
     workflow.connect(inputnode, "volume_mask", _ds_input_mask(dest, run_plan), "in_file")
     if needs_segmentation(run_plan.card.input):
         ends = {"from_": "T1w", "to": run_plan.template.name, "mode": "image"}
-        origin_t1w = {"Sources": [dest.uri("t1w_preproc")]}
+        origin_t1w = {"Sources": [dest.uri(dest.image_key)]}
         ds_affine = sink(
             "ds_input_affine", dest, "input_affine", model=model, **ends, metadata=origin_t1w
         )
         workflow.connect(inputnode, "input_affine", ds_affine, "in_file")
     for kind, sources in (
-        *((kind, [dest.uri("input", **seen)]) for kind in run_plan.prediction_tables),
+        *((kind, [dest.uri(dest.input_key, **seen)]) for kind in run_plan.prediction_tables),
         ("qc", [dest.source, *origin]),
     ):
         facts = {"Sources": sources, **run_plan.provenance}
@@ -311,7 +312,7 @@ def init_ds_raw_prediction_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
     fields = ["volume", *run_plan.prediction_tables]
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
     model, seen = run_plan.model_label, run_plan.grid_labels
-    facts = {"Sources": [dest.uri("input", **seen)], **run_plan.provenance}
+    facts = {"Sources": [dest.uri(dest.input_key, **seen)], **run_plan.provenance}
     told = {
         "Description": f"Input of model {model}: the raw T1w resampled, cut and scaled.",
         "Resolution": f"{run_plan.card.input['resolution_mm']:g} mm isotropic, about the head",
@@ -329,7 +330,7 @@ def _ds_input_mask(dest: Destination, run_plan: RunPlan) -> pe.Node:
     """Node that keeps the brain in the network's input: its mask, or its regions."""
     described: dict[str, Any] = {
         **_on_grid(run_plan),
-        "Sources": [dest.uri("t1w_preproc"), dest.uri("mask")],
+        "Sources": [dest.uri(dest.image_key), dest.uri("mask")],
     }
     key, what = "input_mask", "Brain mask"
     if needs_segmentation(run_plan.card.input):
@@ -364,10 +365,10 @@ def init_ds_explanation_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
         niu.IdentityInterface(fields=[*run_plan.explanation.fields, "predicted"]),
         name="inputnode",
     )
-    t1w = dest.uri("t1w_preproc")
+    t1w = dest.uri(dest.image_key)
     model, atlas, grid = run_plan.model_label, run_plan.atlas_entities, run_plan.grid_labels
     table = {"model": model, "space": run_plan.template.name, **atlas}
-    seen = [dest.uri("input", **grid)]
+    seen = [dest.uri(dest.input_key, **grid)]
     in_t1w = {"SpatialReference": t1w}
     in_grid = _on_grid(run_plan)
     quantity = run_plan.card.main_head.quantity

@@ -46,6 +46,8 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     ------
     t1w_conformed, t1w_preproc, facts, stripped, mask, affine
         From the anatomical and normalisation workflows.
+    t1w_like
+        The T1w again, or what looks like one where the image is another.
     image_<modality>
         Images of other modalities, on the grid of the T1w.
     and those of :data:`SEGMENTED`
@@ -68,7 +70,7 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     workflow = Workflow(name="prediction_wf")
     workflow.__desc__ = _describe(run_plan.card)
     others = [other.modality for other in scan.others]
-    anatomy = ["t1w_conformed", "t1w_preproc", "facts", "stripped", "mask", "affine"]
+    anatomy = ["t1w_conformed", "t1w_preproc", "t1w_like", "facts", "stripped", "mask", "affine"]
     given = ["given", "fast_age", *(f"image_{modality}" for modality in others)]
     seen = [*anatomy, *SEGMENTED, *given]
     answered = ["ood_flag", "predicted", *run_plan.prediction_tables]
@@ -83,7 +85,7 @@ def init_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
         (inputnode, model_input, [("t1w_preproc", "t1w"), ("mask", "mask")]),
         (inputnode, quality, [
             ("t1w_conformed", "conformed"),
-            ("t1w_preproc", "corrected"),
+            ("t1w_like", "corrected"),
             *((name, name) for name in ("given", "mask", "affine", "facts")),
         ]),
         (inputnode, predict, [("stripped", "stripped"), ("fast_age", "fast_age")]),

@@ -9,7 +9,7 @@ from nipype.pipeline import engine as pe
 from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
 from bidsapp_brainage.bids.names import Destination
-from bidsapp_brainage.interfaces.images import Conform
+from bidsapp_brainage.interfaces.images import Conform, Invert
 from bidsapp_brainage.interfaces.reuse import CompareGiven
 from bidsapp_brainage.model.inputs.channels import T1W
 from bidsapp_brainage.model.specs import needs_segmentation, sees_raw_images
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from bidsapp_brainage.segmentation.card import SegmentationCard
     from bidsapp_brainage.workflows.plan import RunPlan
 
+#: Modalities in which fluid is bright and white matter dark.
+INVERTED = ("T2w", "SWI")
 #: What is explained, and what of the prediction it needs.
 _PREDICTED = ("volume", "volume_mask", "ood_flag", "predicted")
 
@@ -73,7 +75,8 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
     if sees_raw_images(run_plan.card.input):
         return _init_raw_scan_wf(scan, run_plan)
     workflow = Workflow(name=scan_workflow_name(scan.label))
-    dest = Destination(run_plan.output_dir, scan.entities, f"bids:raw:{scan.relative_path}")
+    source = f"bids:raw:{scan.relative_path}"
+    dest = Destination(run_plan.output_dir, scan.entities, source, scan.modality)
     # Both labels and mask come through the warp.
     warp = run_plan.atlas is not None or precomputed.mask is None or precomputed.has_warp
     threads = run_plan.compute.n_threads
@@ -94,15 +97,16 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
     mask.inputs.inputnode.template_mask = str(run_plan.template.mask)
     prediction = init_prediction_wf(scan, run_plan)
     workflow.connect([
-        (anat, norm, _between(("t1w_preproc", "stripped"))),
-        (anat, mask, _between(("t1w_preproc", "stripped"))),
+        (anat, norm, _between(("stripped",))),
+        (anat, mask, _between(("stripped",))),
         (anat, prediction, _between(("t1w_conformed", "t1w_preproc", "facts", "stripped"))),
         (mask, prediction, _between(("mask",))),
         (norm, prediction, _between(("affine",))),
     ])  # fmt:skip
+    parts = {"anat": anat, "norm": norm, "mask": mask, "prediction": prediction}
+    _connect_like_t1w(workflow, parts, scan.modality)
     if precomputed.mask is None:
         workflow.connect(norm, "outputnode.inverse", mask, "inputnode.inverse_xfm")
-    parts = {"anat": anat, "norm": norm, "mask": mask, "prediction": prediction}
     if precomputed.is_compared:
         _connect_comparison(workflow, run_plan, precomputed, parts, warp=warp)
     if run_plan.fast_card is not None and scan.modality == T1W:
@@ -135,6 +139,22 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
     for template in run_plan.extra_templates:
         _connect_extra_space(workflow, dest, run_plan, template, parts)
     return workflow
+
+
+def _connect_like_t1w(workflow: Workflow, parts: Mapping[str, Workflow], modality: str) -> None:
+    """Hand on the image that registration, mask and quality look at.
+
+    Where fluid is bright and white matter dark, it is turned over.
+    """
+    source, field = parts["anat"], "outputnode.t1w_preproc"
+    if modality in INVERTED:
+        source, field = pe.Node(Invert(), name="invert", mem_gb=0.5), "out_file"
+        workflow.connect(parts["anat"], "outputnode.t1w_preproc", source, "in_file")
+    workflow.connect([
+        (source, parts["norm"], [(field, "inputnode.t1w_preproc")]),
+        (source, parts["mask"], [(field, "inputnode.t1w_preproc")]),
+        (source, parts["prediction"], [(field, "inputnode.t1w_like")]),
+    ])  # fmt:skip
 
 
 def _connect_comparison(
@@ -321,7 +341,7 @@ def _connect_extra_space(
     workflow.connect([(parts["anat"], norm, _between(("t1w_preproc", "stripped")))])
     apply_wf = _connect_apply(workflow, template, parts, norm)
     _connect_std(workflow, dest, template, parts, apply_wf)
-    metadata = {"Sources": [dest.uri("t1w_preproc")]}
+    metadata = {"Sources": [dest.uri(dest.image_key)]}
     for field, start, end in (
         ("forward", "T1w", template.label),
         ("inverse", template.label, "T1w"),

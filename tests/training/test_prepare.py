@@ -111,3 +111,35 @@ def test_without_derivatives_or_labels_the_remedy_is_said(derivatives, tmp_path,
     code = main(["prepare", str(tmp_path / "labels"), str(tmp_path / "in")])
     assert code == ExitCode.NO_INPUT
     assert "participant" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("segmentation")
+def test_images_of_other_modalities_are_prepared_beside_the_t1w(derivatives, tmp_path):
+    """Of run 1 as the app registered it, of run 2 from the raw dataset."""
+    anat = derivatives / "sub-1" / "anat"
+    t1w = load_nifti(anat / "sub-1_run-1_desc-preproc_T1w.nii.gz")
+    inverted = nib.Nifti1Image(
+        np.where(t1w.get_fdata() > 0, 120 - t1w.get_fdata(), 0).astype(np.float32), t1w.affine
+    )
+    save_nifti(inverted, anat / "sub-1_run-1_space-T1w_desc-preproc_T2w.nii.gz")
+    fine = inverted.get_fdata(dtype="float32").repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    halved = (
+        inverted.affine
+        @ np.diag([0.5, 0.5, 0.5, 1])
+        @ nib.affines.from_matvec(np.eye(3), [-0.5] * 3)
+    )
+    raw = tmp_path / "raw" / "sub-1" / "anat" / "sub-1_run-2_T2w.nii.gz"
+    save_nifti(nib.Nifti1Image(fine, halved), raw)
+    (derivatives / "dataset_description.json").write_text('{"DatasetLinks": {"raw": "../raw"}}')
+    zscore = {"scaling": "brain_zscore"}
+    channels = [{"modality": "T1w"}, {"modality": "T2w", "intensity": zscore}]
+    spec = SPEC | {"channels": channels}
+    made = list(prepare_inputs(derivatives, tmp_path / "in", spec, "new", simulated=0, seed=1))
+    assert [path.name[11:] for path in made] == [
+        f"_space-MNI152NLin2009aSym_desc-newinput_{name}.nii.gz" for name in ("T1w", "T2w") * 2
+    ]
+    for t1w_input, t2w_input in (made[:2], made[2:]):
+        first, second = (load_nifti(path).get_fdata() for path in (t1w_input, t2w_input))
+        inside = np.asarray(load_nifti(regions_path(t1w_input)).dataobj) > 0
+        assert np.corrcoef(first[inside], second[inside])[0, 1] < -0.5
+        assert second[second != 0].std() == pytest.approx(1, abs=0.05)  # over the brain mask

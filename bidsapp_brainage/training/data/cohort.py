@@ -212,7 +212,7 @@ def find_table(folder: Path) -> Path:
     NoInputError
         There is none.
     """
-    places = [*_raw_roots(folder), folder]
+    places = [*raw_roots(folder), folder]
     for root in places:
         if (root / "participants.tsv").is_file():
             return root / "participants.tsv"
@@ -343,7 +343,7 @@ def _age_units(sidecar: Path, frame: pd.DataFrame) -> str | None:
         raise DataError(f"{sidecar} cannot be read ({error}): correct it or remove it.") from error
 
 
-def _raw_roots(folder: Path) -> list[Path]:
+def raw_roots(folder: Path) -> list[Path]:
     """Raw datasets that derivatives point to, and the folder that usually holds them."""
     roots = [folder / "sourcedata" / "raw", folder / "sourcedata"]
     description = folder / "dataset_description.json"

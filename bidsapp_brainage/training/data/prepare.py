@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -14,9 +14,12 @@ import nibabel as nib
 import numpy as np
 
 from bidsapp_brainage.errors import NoInputError
+from bidsapp_brainage.imaging.conform import conform_t1w, correct_bias_field
 from bidsapp_brainage.imaging.network_input import brought_to, card_grid, model_input
-from bidsapp_brainage.imaging.transforms import read_affine
+from bidsapp_brainage.imaging.registration import fit_rigid
+from bidsapp_brainage.imaging.transforms import apply_xfm, read_affine
 from bidsapp_brainage.io import load_nifti, save_nifti, write_tsv
+from bidsapp_brainage.model.inputs.channels import input_of, modalities
 from bidsapp_brainage.model.specs import InputSpec, needs_segmentation
 from bidsapp_brainage.segmentation.alignment import Aligned, aligned
 from bidsapp_brainage.segmentation.card import find_segmentation, load_mean_tissue, load_network
@@ -26,7 +29,7 @@ from bidsapp_brainage.segmentation.segment import Segmentation, segment_on_grid
 from bidsapp_brainage.segmentation.tables import volume_table
 from bidsapp_brainage.training.segmentation.synthesis import other_t1w
 
-from .cohort import SIMULATED, regions_path
+from .cohort import SIMULATED, beside, raw_roots, regions_path
 
 #: Grid, :func:`.segment_on_grid` with network and card, :func:`.aligned` with the mean.
 Steps: TypeAlias = tuple[nib.Nifti1Image, Callable[..., Segmentation], Callable[..., Aligned]]
@@ -36,11 +39,15 @@ T1W = "_desc-preproc_T1w.nii.gz"
 
 @dataclass(frozen=True)
 class Prepared:
-    """A T1w of the app's derivatives with what belongs to it."""
+    """A T1w of the app's derivatives with what belongs to it.
+
+    `others` are images of other modalities on its grid, by modality.
+    """
 
     t1w: Path
     mask: Path
     affine: Path
+    others: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def stem(self) -> str:
@@ -62,7 +69,11 @@ def find_prepared(derivatives: Path) -> list[Prepared]:
         mask = t1w.with_name(f"{stem}_desc-brain_mask.nii.gz")
         affines = sorted(t1w.parent.glob(f"{stem}_from-T1w_to-*_desc-affine_xfm.txt"))
         if "_space-" not in stem and mask.is_file() and affines:
-            found.append(Prepared(t1w, mask, affines[0]))
+            others = {
+                path.name.removesuffix(".nii.gz").rpartition("_")[2]: path
+                for path in t1w.parent.glob(f"{stem}_space-T1w_desc-preproc_*.nii.gz")
+            }
+            found.append(Prepared(t1w, mask, affines[0], others))
     if not found:
         raise NoInputError(
             f"{derivatives} holds no *{T1W} with brain mask and affine: give the output of "
@@ -79,8 +90,10 @@ def prepare_inputs(
     Parameters
     ----------
     derivatives, out : Path
-        The app's output, and the folder for ``sub-*/.../*_desc-<name>input_T1w.nii.gz`` and,
-        where there is a segmentation, its regions (``*_dseg.nii.gz``) and ``*_volumes.tsv``.
+        The app's output, and the folder for ``sub-*/.../*_desc-<name>input_T1w.nii.gz`` and, where
+        there is a segmentation, its regions (``*_dseg.nii.gz``) and ``*_volumes.tsv``. Images of
+        other modalities that the model sees are those that the app brought to the T1w, else those
+        of the raw dataset that the derivatives name, which are registered here.
     spec : mapping
         ``input`` of the model's card or recipe.
     name : str
@@ -110,6 +123,52 @@ def prepare_inputs(
                     write_tsv(folder / f"{image.stem}_volumes.tsv", volume_table(segmentation))
                 save_nifti(volume, path)
         yield from paths
+        yield from _others(image, derivatives, spec, first, made_by)
+
+
+def _others(
+    image: Prepared, derivatives: Path, spec: InputSpec, first: Path, made_by: Steps | None
+) -> Iterator[Path]:
+    """Inputs of other modalities that the model sees, beside that of the T1w."""
+    paths = {name: beside(first, name) for name in modalities(spec) if name != "T1w"}
+    sources = {name: _image_of(image, derivatives, name) for name in paths}
+    if missing := [name for name, path in paths.items() if sources[name] and not path.is_file()]:
+        t1w, mask = load_nifti(image.t1w), load_nifti(image.mask)
+        affine, tissue = read_affine(image.affine), None
+        if made_by is not None:
+            grid, segmented, moved = made_by
+            tissue, affine = moved(segmented(*brought_to(grid, t1w, mask, affine), affine))
+        for name in missing:
+            source = sources[name]
+            assert source is not None
+            other = _on_t1w(source, t1w, mask, registered=name in image.others)
+            volume, _ = model_input(other, mask, affine, input_of(spec, name), tissue=tissue)
+            save_nifti(volume, paths[name])
+    yield from (path for path in paths.values() if path.is_file())
+
+
+def _image_of(image: Prepared, derivatives: Path, modality: str) -> Path | None:
+    """Image of another modality: as the app brought it to the T1w, else the raw one."""
+    if modality in image.others:
+        return image.others[modality]
+    session = "_".join(re.findall(r"(?:sub|ses)-[a-zA-Z0-9+]+", image.stem))
+    for root in raw_roots(derivatives):
+        folder = root / image.t1w.parent.relative_to(derivatives)
+        found = sorted(folder.glob(f"{session}*_{modality}.nii*"))
+        same = [path for path in found if path.name.startswith(f"{image.stem}_")]
+        if found:
+            return (same or found)[0]
+    return None
+
+
+def _on_t1w(
+    path: Path, t1w: nib.Nifti1Image, mask: nib.Nifti1Image, *, registered: bool
+) -> nib.Nifti1Image:
+    """An image on the grid of the T1w, made as the app makes it."""
+    if registered:
+        return load_nifti(path)
+    image = correct_bias_field(conform_t1w(load_nifti(path), path.name)[0])
+    return apply_xfm(image, t1w, fit_rigid(image, t1w, mask))
 
 
 def _simulated(first: Path, number: int) -> Path:
