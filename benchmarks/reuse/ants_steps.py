@@ -4,7 +4,7 @@ fMRIPrep itself needs programs of FSL and ANTs and a download of templates. Thes
 too (antspyx, which only this benchmark needs: ``pip install antspyx``): N4, a brain mask by
 registration to a template and a segmentation inside it, tissue in three classes, SyN with local
 correlation. Other than in sMRIPrep, brain extraction starts from the mask of MNI152NLin2009cAsym
-instead of OASIS, Atropos replaces FSL's FAST, and SyN ends at 3 mm instead of 1 mm.
+instead of OASIS, Atropos replaces FSL's FAST, all works at 2 mm, and SyN ends at 3 mm.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from .layout import Anatomy
 
-COARSE_MM, FINE_MM = 4.0, 3.0
+COARSE_MM, FINE_MM, WORK_MM = 4.0, 3.0, 2.0
 BIDS_ORDER = {"GM": 2, "WM": 3, "CSF": 1}  # classes of Atropos, darkest first
 
 
@@ -42,26 +42,30 @@ def anatomy(t1w: Path, template: Path, template_mask: Path, raw: str) -> Anatomy
     with TemporaryDirectory() as name:
         start = Path(name) / "t1w.nii.gz"
         nib.save(nib.Nifti1Image(np.asarray(image.dataobj, np.float32), image.affine), start)
-        head = ants.image_read(str(start))
-        head = ants.iMath(head, "TruncateIntensity", 0.01, 0.999, 256)
-        steps = {"iters": [20, 20, 10, 5], "tol": 1e-6}
-        head = ants.n4_bias_field_correction(head, shrink_factor=8, convergence=steps)
-        mask = _brain_mask(ants, head, fixed, inside)
-        found = ants.atropos(a=head, x=mask, i="kmeans[3]", m="[0.1,1x1x1]", c="[3,0]")
-        files = _normalise(ants, head * mask, fixed, inside, Path(name))
+        head = ants.iMath(ants.image_read(str(start)), "TruncateIntensity", 0.01, 0.999, 256)
+        coarse = _at(ants, head, WORK_MM)
+        steps = {"iters": [50, 50, 50, 50], "tol": 1e-6}
+        field = ants.n4_bias_field_correction(coarse, convergence=steps, return_bias_field=True)
+        native = _like(ants, field, head)
+        native[native <= 0] = 1.0  # voxels at the border, outside of the coarse grid
+        head, coarse = head / native, coarse / field
+        mask = _brain_mask(ants, coarse, fixed, inside)
+        found = ants.atropos(a=coarse, x=mask, i="kmeans[3]", m="[0.1,1x1x1]", c="[5,0]")
+        files = _normalise(ants, coarse * mask, fixed, inside, Path(name))
         kept = {key: Path(f"{t1w.name}.{key}.h5").absolute() for key in files}
         for key, path in files.items():
             path.rename(kept[key])
     tissues = {
-        name: _nifti(found["probabilityimages"][number - 1], image)
+        name: _nifti(_like(ants, found["probabilityimages"][number - 1], head), image)
         for name, number in BIDS_ORDER.items()
     }
-    classes = np.asarray(found["segmentation"].numpy()).astype(int)
+    classes = np.rint(_like(ants, found["segmentation"], head, "nearestNeighbor").numpy())
     order = np.array([0, 3, 1, 2], dtype=np.uint8)  # CSF, GM, WM of Atropos -> 3, 1, 2 of BIDS
+    inner = _like(ants, mask, head).numpy() >= 0.5
     return Anatomy(
         t1w=_nifti(head, image),
-        mask=_nifti(mask, image, np.uint8),
-        dseg=nib.Nifti1Image(order[classes], image.affine),
+        mask=nib.Nifti1Image(inner.astype(np.uint8), image.affine),
+        dseg=nib.Nifti1Image(order[classes.astype(int)], image.affine),
         tissues=tissues,
         to_template=kept["forward"],
         to_t1w=kept["inverse"],
@@ -69,15 +73,21 @@ def anatomy(t1w: Path, template: Path, template_mask: Path, raw: str) -> Anatomy
     )
 
 
+def _at(ants: Any, image: Any, spacing: float, *, labels: bool = False) -> Any:
+    return ants.resample_image(image, (spacing,) * 3, use_voxels=False, interp_type=int(labels))
+
+
+def _like(ants: Any, image: Any, target: Any, interpolation: str = "linear") -> Any:
+    return ants.resample_image_to_target(image, target, interp_type=interpolation)
+
+
 def _brain_mask(ants: Any, head: Any, fixed: Any, inside: Any) -> Any:
     """The template's mask, and inside it grown by 2 voxels what Atropos calls grey or white."""
-    coarse, coarse_mask = (
-        ants.resample_image(one, (COARSE_MM,) * 3, use_voxels=False, interp_type=kind)
-        for one, kind in ((fixed, 0), (inside, 1))
-    )
+    coarse, coarse_mask = _at(ants, fixed, COARSE_MM), _at(ants, inside, COARSE_MM, labels=True)
     found = ants.registration(
-        coarse, head, "SyN", mask=coarse_mask, reg_iterations=(40, 20, 0), random_seed=1
-    )
+        coarse, head, "SyN", mask=coarse_mask, aff_iterations=(500, 250, 0, 0),
+        reg_iterations=(40, 20, 0), random_seed=1,
+    )  # fmt: skip
     moved = ants.apply_transforms(head, inside, found["invtransforms"], "nearestNeighbor",
                                   whichtoinvert=[True, False])  # fmt: skip
     wide = ants.iMath(moved, "MD", 2)
@@ -93,13 +103,10 @@ def _brain_mask(ants: Any, head: Any, fixed: Any, inside: Any) -> Any:
 
 def _normalise(ants: Any, brain: Any, fixed: Any, inside: Any, folder: Path) -> dict[str, Path]:
     """SyN with cross-correlation; both composite transforms as antsRegistration writes them."""
-    target, target_mask = (
-        ants.resample_image(one, (FINE_MM,) * 3, use_voxels=False, interp_type=kind)
-        for one, kind in ((fixed, 0), (inside, 1))
-    )
+    target, target_mask = _at(ants, fixed, FINE_MM), _at(ants, inside, FINE_MM, labels=True)
     found = ants.registration(
         target, brain, "SyN", mask=target_mask, syn_metric="CC", syn_sampling=4,
-        aff_iterations=(1000, 500, 250, 0), reg_iterations=(40, 20, 10), random_seed=1,
+        aff_iterations=(500, 250, 100, 0), reg_iterations=(40, 20, 5), random_seed=1,
         outprefix=f"{folder}/norm_", write_composite_transform=True,
     )  # fmt: skip
     return {"forward": Path(found["fwdtransforms"]), "inverse": Path(found["invtransforms"])}
