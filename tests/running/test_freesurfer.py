@@ -101,6 +101,7 @@ def test_without_any_image(tmp_path, surfaces, caplog):
     assert ages(tmp_path / "out") == {"sub-01": 31.0, "sub-02": 42.0}
     page = (tmp_path / "out/sub-01.html").read_text()
     assert "_thickness" in page
+    assert "0 T1w images" in page
     assert "This model saw measures of FreeSurfer" in page
     assert "fsridge" in (tmp_path / "out/logs/CITATION.md").read_text()
     assert "desc-fsridge" in (tmp_path / "out/descriptions.tsv").read_text()

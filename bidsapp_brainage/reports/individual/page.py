@@ -200,10 +200,16 @@ def _context(
 
 def _subtitle(result: SubjectResult) -> str:
     sessions = {dict(scan.entities).get("ses") for scan in result.scans} - {None}
-    parts = [f"{len(result.scans)} T1w image{'s' if len(result.scans) != 1 else ''}"]
+    n_images = sum(not _is_measured_alone(scan) for scan in result.scans)
+    parts = [f"{n_images} T1w image{'s' if n_images != 1 else ''}"]
     if sessions:
         parts.append(f"{len(sessions)} session{'s' if len(sessions) != 1 else ''}")
     return ", ".join([*parts, f"bidsapp_brainage {__version__}"])
+
+
+def _is_measured_alone(scan: ScanResult) -> bool:
+    """Whether all that is there of a scan are measures of FreeSurfer."""
+    return bool(scan.models) and all("morphometry" in model.tables for model in scan.models)
 
 
 def _scan_context(
