@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from bidsapp_brainage.bids.derivatives import Entities
-from bidsapp_brainage.bids.dictionaries import sidecar
+from bidsapp_brainage.bids.dictionaries import describe_columns, sidecar
 from bidsapp_brainage.bids.names import output_path, sidecar_path
 from bidsapp_brainage.catalogue.lookup import columns_of, output
 from bidsapp_brainage.explain.scores import occlusion_table
-from bidsapp_brainage.io import save_nifti, write_json, write_tsv
+from bidsapp_brainage.io import read_json, read_tsv, save_nifti, write_json, write_tsv
 
 MODEL, TEMPLATE = "sfcn2mm", "MNI152NLin2009aSym"
 NETWORKS = ("Visual", "Default", "Frontoparietal", "Limbic")
@@ -111,3 +111,37 @@ def contributions(
     )
     effects.attrs["intact_age"] = intact
     return occlusion_table(effects, atlas, voxel_ml=0.512, age=age, baseline="background")
+
+
+def as_class_model(root: Path, truths: dict[str, str | None]) -> Path:
+    """Turn predicted ages below `root` into probabilities of a diagnosis, AD or CN.
+
+    Older predictions are more of AD; `truths` by participant. Sidecars tell that AD is explained.
+    """
+    for path in sorted(root.glob("sub-*/**/*_brainage.tsv")):
+        rows = read_tsv(path)
+        ages = ("predicted_age", "gap", "ci95_", "entropy", "bias_model", "member_sd")
+        absent = {name: None for name in rows if str(name).startswith(ages)}
+        share = float(np.clip((rows["predicted_age"].iloc[0] - 20) / 60, 0.05, 0.95))
+        write_tsv(path, rows.assign(**absent, target="diagnosis"))
+        person = str(rows["participant_id"].iloc[0])
+        common = {"participant_id": person, "model": rows["model"].iloc[0], "target": "diagnosis"}
+        common |= {"unit": "1", "member_sd": 0.02, "true_value": truths.get(person)}
+        classes = [
+            common | {"class": label, "value": value, "predicted": value > 0.5, "explained": said}
+            for label, value, said in (("AD", share, True), ("CN", 1 - share, False))
+        ]
+        table = pd.DataFrame(classes).reindex(columns=columns_of("predictions"))
+        write_tsv(path.with_name(path.name.replace("_brainage.", "_predictions.")), table)
+    told = {"Target": "diagnosis", "Class": "AD", "Unit": "percent"}
+    for path in root.glob("sub-*/**/*.json"):
+        facts = read_json(path)
+        if isinstance(facts.get("Model"), dict):
+            model = {**facts["Model"], "Explained": told}
+            suffix = path.stem.rpartition("_")[2]
+            columns = [name for name, value in facts.items() if "LongName" in str(value)]
+            write_json(path, {**facts, **describe_columns(suffix, columns, model), "Model": model})
+        if path.name.endswith("_brainage.json"):
+            other = path.with_name(path.name.replace("_brainage.", "_predictions."))
+            write_json(other, sidecar("predictions", columns_of("predictions"), Model=model))
+    return root

@@ -16,6 +16,7 @@ from bidsapp_brainage.model.card_checks import check_card
 from bidsapp_brainage.model.cards import load_card
 from bidsapp_brainage.model.outputs import AGE, Head, heads
 from bidsapp_brainage.stats.classes import balanced_accuracy
+from bidsapp_brainage.stats.intervals import conformal_quantile
 from bidsapp_brainage.training import calibration
 from bidsapp_brainage.training.crossval import SCANNER, CrossValidation
 from bidsapp_brainage.training.data.cohort import Cohort
@@ -150,7 +151,48 @@ def card_facts(run: CrossValidation, name: str, table: pd.DataFrame) -> dict[str
     others = targets_figures(table, parts)
     if others:
         metrics["targets"] = others
+    if intervals := target_intervals(table, parts, source):
+        facts["calibration"]["targets"] = intervals
     return facts
+
+
+def target_intervals(
+    table: pd.DataFrame, parts: tuple[Head, ...], source: str
+) -> dict[str, dict[str, Any]]:
+    """Conformal intervals, equally wide for everybody, of numbers other than the age.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Out-of-fold predictions.
+    parts : tuple of Head
+    source : str
+        Whose predictions they are.
+
+    Returns
+    -------
+    dict
+        ``calibration.targets`` of a card; nothing for heads with too few people. The coverage is
+        that of each person by the errors of the others.
+    """
+    intervals: dict[str, dict[str, Any]] = {}
+    for head in parts:
+        if head.name == AGE or head.coding == "classes":
+            continue
+        errors = (table[f"predicted_{head.name}"] - table[head.name]).abs()
+        known = errors.groupby(table["participant_id"]).mean().dropna().to_numpy(dtype=np.float64)
+        if len(known) < calibration.MIN_PEOPLE:
+            continue
+        n = len(known)
+        others = [conformal_quantile(known[np.arange(n) != place]) for place in range(n)]
+        intervals[head.name] = {
+            "method": "conformal_constant",
+            "half_width95": round(conformal_quantile(known), 6),
+            "n": n,
+            "coverage95": round(float(np.mean(known <= np.array(others))), 4),
+            "source": source,
+        }
+    return intervals
 
 
 def _of_scanners_left_out(table: pd.DataFrame) -> pd.DataFrame:

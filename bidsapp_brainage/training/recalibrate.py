@@ -18,8 +18,8 @@ from bidsapp_brainage.training import calibration
 from bidsapp_brainage.training.crossval import SCANNER
 from bidsapp_brainage.training.reference import fit_reference
 
-#: Limits of a calibration that tables without their column leave as they are.
-_KEPT = ("member_sd_limit", "fast_age_limit")
+#: Of a calibration: what tables without their column leave as it is.
+_KEPT = ("member_sd_limit", "fast_age_limit", "targets")
 _GAPS = ("gap", "gap_corrected")
 
 

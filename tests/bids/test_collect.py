@@ -7,9 +7,15 @@ from typing import Any
 
 import pytest
 
-from bidsapp_brainage.bids.collect import Scan, collect_scans, without_scans
+from bidsapp_brainage.bids.collect import (
+    Scan,
+    collect_scans,
+    target_messages,
+    without_scans,
+)
 from bidsapp_brainage.bids.input.images import find_images
 from bidsapp_brainage.errors import DataError, MissingExecutableError, NoInputError, UsageError
+from bidsapp_brainage.model.outputs import Head
 from bidsapp_brainage.settings import Selection
 
 T1W = {"suffix": "T1w"}
@@ -317,3 +323,23 @@ def test_age_notes_become_warnings(make_dataset):
     scans, warnings = collected(root)
     assert scans[0].age.value == 20.0
     assert any("sub-01: participants.tsv: age converted from months" in line for line in warnings)
+
+
+def test_what_tables_do_not_tell_of_targets_is_said(two_people):
+    (two_people / "participants.tsv").write_text(
+        "participant_id\tage\tsex\tdiagnosis\tvisit\n"
+        "sub-01\t40\tmale\tCN\t1\nsub-02\t50\tf\tbipolar\tn/a\n"
+    )
+    scans, _ = collected(two_people)
+    assert dict(scans[0].facts)["sex"] == "M"
+    assert dict(scans[0].facts)["visit"] == "1", "not 1.0"
+    diagnosis = Head("diagnosis", "classes", classes=("AD", "CN"))
+    sex = Head("sex", "classes", classes=("F", "M"))
+    assert target_messages(scans, [Head("age", "scalar"), sex]) == []
+    (strange,) = target_messages(scans, [diagnosis])
+    assert "says diagnosis bipolar of sub-02, which the model does not know" in strange
+    assert "its classes are AD, CN" in strange
+    (some,) = target_messages(scans, [Head("visit", "scalar")])
+    assert "does not tell visit of sub-02" in some
+    (absent,) = target_messages(scans, [Head("bmi", "scalar")])
+    assert "tells bmi of nobody" in absent

@@ -25,6 +25,7 @@ from bidsapp_brainage.reports import wording
 from bidsapp_brainage.reports.individual import page as individual
 from bidsapp_brainage.reports.individual import person_viewers
 from bidsapp_brainage.reports.individual.page import SECTIONS, write_individual_report
+from tests.derivatives import as_class_model
 from tests.reports.synthetic import ATLAS, MODEL, RECORD, RUN, TEMPLATE, Person, write_person
 
 EVIL = "<script>alert(1)</script>\"'><img src=http://evil.example/x onerror=alert(1)>"
@@ -687,3 +688,17 @@ def test_many_scans_stay_within_the_budget(plain, monkeypatch):
     path = write_individual_report(plain, "01", run=RUN)
     assert path.stat().st_size <= whole - 60_000
     assert path.read_text().count("image/jpeg") == 7
+
+
+def test_a_page_about_a_class_speaks_of_no_age(tmp_path: Path) -> None:
+    root = as_class_model(write_person(tmp_path, Person()), {"sub-01": "CN"})
+    page = write_individual_report(root, "01", run=RUN).read_text()
+    assert "<title>Predicted probability of diagnosis AD of sub-01" in page
+    assert "All that the network predicts (sub-01_desc-sfcn2mm_predictions.tsv)." in page
+    assert "There is no prediction" not in page
+    begin = page.index("Each region was hidden")
+    regions = page[begin : page.index('id="quality"', begin)]
+    plain = re.sub(r'class="[^"]*"|data:[^"]*', "", regions)
+    for word in ("years", "redicted age", "look older", "look younger"):
+        assert word not in plain, word
+    assert "percentage points" in plain
