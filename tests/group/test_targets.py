@@ -41,7 +41,7 @@ def rows(n: int = 40) -> pd.DataFrame:
 def test_every_target_is_scored_by_its_type():
     table = rows()
     found = predictions.targets(table, n_boot=99, seed=0)
-    scores = found.tables["targets"].set_index(["target", "metric"])
+    scores = found.tables["targets"].set_index(["target", "metric"]).sort_index()
     wide = table[(table["target"] == "sex") & (table["true_value"] != "O")]
     male = wide[wide["class"] == "M"]
     truth = (male["true_value"] == "M").to_numpy(float)
@@ -49,7 +49,7 @@ def test_every_target_is_scored_by_its_type():
     one = scores.loc["sex"].set_index("class", append=True)["value"]
     assert one["auc", "M"] == pytest.approx(area_under_curve(truth, chance))
     assert one["probability_error", "M"] == pytest.approx((chance - truth).mean())
-    brier = scores.loc[("sex", "brier")].iloc[0]
+    brier = scores.loc[[("sex", "brier")]].iloc[0]
     assert brier["value"] == pytest.approx(((chance - truth) ** 2).mean())
     assert brier["ci95_lower"] < brier["value"] < brier["ci95_upper"]
     assert brier["n_participants"] == 38
@@ -57,7 +57,7 @@ def test_every_target_is_scored_by_its_type():
     assert counts["n_scans"].sum() == 38
     right = counts[counts["true_class"] == counts["predicted_class"]]
     shares = right["n_scans"].to_numpy() / counts.groupby("true_class")["n_scans"].sum().to_numpy()
-    balanced = scores.loc[("sex", "balanced_accuracy")].iloc[0]["value"]
+    balanced = scores.loc[[("sex", "balanced_accuracy")]].iloc[0]["value"]
     assert balanced == pytest.approx(shares.mean())
     bmi = scores.loc["bmi"]
     assert {"mae", "rmse", "r2", "correlation", "mean_error", "coverage95"} <= set(bmi.index)
