@@ -90,7 +90,8 @@ def examples(scans: Sequence[Scan], precomputed: Mapping[str, Precomputed]) -> l
     """
     kinds: dict[tuple[object, ...], Scan] = {}
     for scan in scans:
-        kinds.setdefault(precomputed.get(scan.label, Precomputed()).kind, scan)
+        shown = (scan.modality, *(other.modality for other in scan.others))
+        kinds.setdefault((precomputed.get(scan.label, Precomputed()).kind, shown), scan)
     return list(kinds.values())
 
 

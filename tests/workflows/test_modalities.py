@@ -10,6 +10,7 @@ import pytest
 from bidsapp_brainage.bids.collect import Companion, Scan
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.settings import Processing
+from bidsapp_brainage.workflows.base import examples
 from bidsapp_brainage.workflows.plan import Explanation, RunPlan, _explanation
 from bidsapp_brainage.workflows.precomputed import Precomputed
 from bidsapp_brainage.workflows.scan import init_scan_wf
@@ -71,6 +72,14 @@ def test_a_t2w_alone_is_turned_over_for_registration_and_mask(plan: RunPlan, sca
     assert "sub-01_ses-1_desc-preproc_T2w.nii.gz" in written
     assert "sub-01_ses-1_desc-preproc_T1w.nii.gz" not in written
     assert "invert" not in init_scan_wf(scan, plan, Precomputed()).list_node_names()
+
+
+def test_the_methods_tell_of_every_kind_of_session(plan: RunPlan, scan: Scan) -> None:
+    plain = dataclasses.replace(scan, others=())
+    assert examples([plain, plain, scan], {}) == [plain, scan]
+    text = init_scan_wf(scan, plan, Precomputed()).visit_desc()
+    assert "The T2w image of the session" in text
+    assert "The T2w" not in init_scan_wf(plain, plan, Precomputed()).visit_desc()
 
 
 @pytest.mark.parametrize(
