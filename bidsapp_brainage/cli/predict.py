@@ -22,7 +22,6 @@ from bidsapp_brainage.cli.signals import Terminated, sigterm_raises
 from bidsapp_brainage.cli.surroundings import settle
 from bidsapp_brainage.errors import BrainageError, ExitCode, UsageError
 from bidsapp_brainage.io import is_disk_full
-from bidsapp_brainage.reports.codes import targets_text
 from bidsapp_brainage.settings import AnalysisLevel
 
 LOGGER = logging.getLogger(LOGGER_NAME)
@@ -128,6 +127,8 @@ def _predict(options: dict[str, Any]) -> BrainAges:
 
 def _show(found: BrainAges) -> None:
     """Print a table for people and for programs."""
+    from bidsapp_brainage.reports.codes import targets_text
+
     several = any(set(each.predictions["target"]) != {AGE} for each in found.results)
     more = "\tpredictions" if several else ""
     print(f"file\tpredicted_age\tci95_lower\tci95_upper\tgap\tverdict\treport{more}")
