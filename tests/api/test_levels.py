@@ -12,7 +12,7 @@ import pytest
 import bidsapp_brainage as ba
 from bidsapp_brainage import errors
 from bidsapp_brainage.api import results
-from tests.derivatives import write_table
+from tests.derivatives import as_class_model, write_table
 
 
 def test_one_image(run, scans: Path, tmp_path: Path) -> None:
@@ -174,3 +174,18 @@ def test_the_package_is_cheap_and_its_group_can_be_called(before: str) -> None:
 def test_other_names_are_none_of_the_package() -> None:
     with pytest.raises(AttributeError, match="no attribute 'predcit'"):
         ba.predcit  # noqa: B018
+
+
+def test_all_targets_are_read(run, scans: Path, tmp_path: Path) -> None:
+    ba.predict(scans / "good.nii.gz", age=46, output_dir=tmp_path / "ages")
+    (alone,) = ba.read(tmp_path / "ages")
+    (row,) = alone.predictions.to_dict("records")
+    assert (row["target"], row["value"]) == ("age", alone.predicted_age)
+    as_class_model(tmp_path / "ages", {alone.label: "CN"})
+    (found,) = ba.read(tmp_path / "ages")
+    assert found.predicted_age is None
+    assert found.interval is None
+    assert found.predictions["class"].tolist() == ["AD", "CN"]
+    assert found.predictions["value"].sum() == pytest.approx(1)
+    with pytest.raises(errors.NoInputError, match="predicts no age to draw"):
+        found.plot()

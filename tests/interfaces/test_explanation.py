@@ -20,7 +20,7 @@ from bidsapp_brainage.model.cards import ModelCard
 from bidsapp_brainage.model.prediction import predict
 from bidsapp_brainage.model.weights.loading import load_members
 from tests.interfaces.inputs import network
-from tests.model.tiny import make_card
+from tests.model.tiny import make_card, make_class_card
 
 
 def run(folder: Path, methods: list[str], **inputs) -> dict[str, Path]:
@@ -196,3 +196,22 @@ def test_the_cost_of_a_method_is_that_of_its_work(inputs: dict, tmp_path: Path) 
         read_timing(records["occlusion"].parent)
         == json.loads(records["occlusion"].read_text())["usage"]
     )
+
+
+def test_of_a_class_its_probability_is_explained_in_percent(tmp_path: Path) -> None:
+    card = make_class_card(tmp_path / "models")
+    labels = np.zeros(card.shape, np.int32)
+    labels[6:14, 8:16, 6:14] = 3
+    inputs = with_labels(card, tmp_path, {3: "here"}, labels)
+    volume = io.load_nifti(Path(inputs["volume"])).get_fdata(dtype="float32")
+    members = load_members(card)
+    intact = predict(members, volume, card).mean
+    occluded = predict(members, np.where(labels == 3, 0, volume), card)
+    probability = occluded.answers["diagnosis"].probabilities[:, 0].mean()
+    records = run(tmp_path, ["occlusion", "lrp", "ig"], **inputs, predicted=intact)
+    row = io.read_tsv(Path(handed_out(records, "occlusion").table)).iloc[0]
+    assert row["delta_age"] == pytest.approx(100 * probability - intact, rel=1e-3, abs=1e-6)
+    assert np.isnan(row["nosa_importance"]), "the chronological age is no probability"
+    for method in ("lrp", "ig"):
+        rows = io.read_tsv(Path(getattr(handed_out(records, method), method)))
+        assert np.isfinite(rows["delta_age"]).all()
