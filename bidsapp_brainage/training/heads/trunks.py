@@ -10,21 +10,27 @@ from safetensors.torch import save
 
 from bidsapp_brainage.errors import UsageError
 from bidsapp_brainage.io import atomic_path
-from bidsapp_brainage.model.cards import bundled_folder, load_card
+from bidsapp_brainage.model.cards import find_card, list_cards
 from bidsapp_brainage.model.networks.headvolumes import HeadVolumes
 from bidsapp_brainage.model.weights.loading import load_members
 from bidsapp_brainage.settings import FAST_MODEL
 
 
 def take_trunk(network: HeadVolumes, number: int) -> None:
-    """Give a network the U-Net of a member of the embedded model (counted around), in place.
+    """Give a network the U-Net of a member of the model ``fast4mm`` (counted around), in place.
 
     Raises
     ------
     UsageError
-        The network has other regions or channels than the embedded model.
+        There is no such model, or the network has other regions or channels.
     """
-    card = load_card(bundled_folder() / f"{FAST_MODEL}.json")
+    if FAST_MODEL not in list_cards():
+        raise UsageError(
+            f"Ages are fitted to what a trained U-Net sees, and there is no model {FAST_MODEL}: "
+            "train one with brainage-model train-heads, and name its folder in "
+            "BRAINAGE_MODELS_DIR."
+        )
+    card = find_card(FAST_MODEL)
     members = load_members(card)
     try:
         network.load_state_dict(members[number % len(members)].state_dict())
