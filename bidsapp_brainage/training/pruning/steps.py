@@ -24,6 +24,7 @@ from bidsapp_brainage.model.networks.mixture import Mixture
 from bidsapp_brainage.model.networks.regional import for_brain
 from bidsapp_brainage.model.networks.sfcn import SFCN
 from bidsapp_brainage.model.outputs import heads
+from bidsapp_brainage.model.specs import Architecture
 from bidsapp_brainage.model.weights.files import save_weights
 from bidsapp_brainage.model.weights.loading import load_members
 from bidsapp_brainage.stats.accuracy import mae
@@ -189,8 +190,7 @@ def prune(pruning: Pruning) -> tuple[pd.DataFrame, list[SFCN], pd.DataFrame]:
             first = table
             _confirm(pruning, table)
         rows.append({"step": step, "keep": part, **_row(pruning, networks, (table, own, first))})
-        line = ", ".join(f"{name} {value}" for name, value in rows[-1].items())
-        LOGGER.info("%s", line)
+        LOGGER.info("%s", ", ".join(f"{name} {value}" for name, value in rows[-1].items()))
     return pd.DataFrame(rows), networks, table
 
 
@@ -253,14 +253,14 @@ def _narrower(pruning: Pruning, networks: Sequence[SFCN], total: int, place: Pat
     return made
 
 
-def _read(path: Path, architecture: object) -> SFCN:
+def _read(path: Path, architecture: Architecture) -> SFCN:
     state = load_file(path)
     channels = [
         len(value)
         for name, value in state.items()
         if name.startswith("feature_extractor") and name.endswith(".1.running_mean")
     ]
-    network = build_network(with_channels(architecture, channels))  # type: ignore[arg-type]
+    network = build_network(with_channels(architecture, channels))
     assert isinstance(network, SFCN)
     network.load_state_dict(state)
     return network.eval()
