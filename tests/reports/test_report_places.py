@@ -125,6 +125,7 @@ def test_pages_and_their_pictures_open_by_links_and_share_drafts(browser: Any, l
     beside = (*pages, "_thumbnails.jpg", "index.html")
     for window in open_page(browser, out / "index.html", beside=beside):
         window.locator(f"a[href='{pages[0]}']").first.click()
+        window.wait_for_url(f"**/{pages[0]}")
         for name, following in zip(pages, (*pages[1:], ""), strict=True):
             assert window.url == (out / name).as_uri()
             assert window.evaluate(_LOADED) > 3
