@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING
 
 from bidsapp_brainage import io
 from bidsapp_brainage.bids.ages import Age
-from bidsapp_brainage.bids.collect import Scan
+from bidsapp_brainage.bids.collect import Companion, Scan
 from bidsapp_brainage.bids.derivatives import Derivatives, Entities, scan_name
-from bidsapp_brainage.bids.names import output_path, resolution_label, sidecar_path
+from bidsapp_brainage.bids.names import (
+    Destination,
+    output_path,
+    resolution_label,
+    sidecar_path,
+)
 from bidsapp_brainage.errors import DataError, NoInputError
+from bidsapp_brainage.model.inputs.channels import T1W, modalities
 from bidsapp_brainage.model.provenance import weights_sha256
 from bidsapp_brainage.model.specs import needs_segmentation
 
@@ -134,14 +140,23 @@ def _finished(output_dir: Path, table: Path, entities: Entities, card: ModelCard
     predicted = _explained(row, output_dir, entities, card)
     if not math.isfinite(predicted):
         raise DataError(f"{table.name} has no predicted {card.main_head.name}: {_AGAIN}.")
-    files = _files(output_dir, entities, card)
+    seen = _inputs(output_dir, entities, card)
+    own, *others = seen or {T1W: Path()}
+    files = _files(output_dir, entities, card, own)
     for path in files.values():
         if not path.is_file():
             raise DataError(f"{path.name} is missing: {_AGAIN}.")
     known = Age(age if math.isfinite(age) else None, str(row["age_source"]))
     relative = files["t1w"].relative_to(output_dir).as_posix()
     return FinishedScan(
-        scan=Scan(files["t1w"], entities, known, relative_path=relative),
+        scan=Scan(
+            files["t1w"],
+            entities,
+            known,
+            relative_path=relative,
+            modality=own,
+            others=tuple(Companion(name, seen[name], seen[name].name) for name in others),
+        ),
         predicted=predicted,
         ood_flag=str(row["ood_flag"]),
         bias_correction=str(facts.get("BiasCorrection") or "n/a"),
@@ -161,10 +176,27 @@ def _explained(row: pd.Series, output_dir: Path, entities: Entities, card: Model
     return card.main_head.explained_scale * float(known.iloc[0]) if len(known) == 1 else math.nan
 
 
-def _files(output_dir: Path, entities: Entities, card: ModelCard) -> dict[str, Path]:
+def _space(card: ModelCard) -> dict[str, str]:
+    """Entities of what the network saw."""
+    resolution = resolution_label(float(card.input["resolution_mm"]))
+    return {"space": card.input["template"], "res": resolution}
+
+
+def _inputs(output_dir: Path, entities: Entities, card: ModelCard) -> dict[str, Path]:
+    """What the network saw, by modality, as far as it is there."""
+    space = _space(card)
+    keys = {name: Destination(output_dir, modality=name) for name in modalities(card.input)}
+    paths = {
+        name: output_path(output_dir, place.input_key, entities, model=card.name, **space)
+        for name, place in keys.items()
+    }
+    return {name: path for name, path in paths.items() if path.is_file()}
+
+
+def _files(output_dir: Path, entities: Entities, card: ModelCard, modality: str) -> dict[str, Path]:
     """What explaining a scan reads."""
     template, asks = card.input["template"], needs_segmentation(card.input)
-    space = {"space": template, "res": resolution_label(float(card.input["resolution_mm"]))}
+    space, named = _space(card), Destination(output_dir, modality=modality)
     to_template = {"from_": "T1w", "to": template, "mode": "image"}
     to_t1w = {"from_": template, "to": "T1w", "mode": "image"}
 
@@ -172,8 +204,8 @@ def _files(output_dir: Path, entities: Entities, card: ModelCard) -> dict[str, P
         return output_path(output_dir, key, entities, model=card.name, **labels)
 
     return {
-        "t1w": path("t1w_preproc"),
-        "volume": path("input", **space),
+        "t1w": path(named.image_key),
+        "volume": path(named.input_key, **space),
         "mask": path("input_regions" if asks else "input_mask", **space),
         "affine": path("input_affine" if asks else "affine", **to_template),
         "inverse": path("transform", **to_t1w),

@@ -51,7 +51,7 @@ def init_finished_wf(finished: FinishedScan, run_plan: RunPlan, labels: Path) ->
     """
     scan = finished.scan
     run_plan = replace(run_plan, bias_correction=finished.bias_correction)
-    dest = Destination(run_plan.output_dir, scan.entities)
+    dest = Destination(run_plan.output_dir, scan.entities, modality=scan.modality)
     explanation = init_explanation_wf(scan, run_plan)
     keep = init_ds_explanation_wf(dest, run_plan)
     drawn = [output for output in run_plan.explanation.outputs if output.drawn]
@@ -66,6 +66,8 @@ def init_finished_wf(finished: FinishedScan, run_plan: RunPlan, labels: Path) ->
         "volume_mask": finished.mask,
     }
     values = known | {name: str(path) for name, path in images.items()}
+    if scan.others:
+        explanation.get_node("inputnode").inputs.others = [str(each.path) for each in scan.others]
     for part in (explanation, keep, figures):
         inputs = part.get_node("inputnode").inputs
         for name in values.keys() & inputs.get().keys():

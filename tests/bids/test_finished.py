@@ -128,3 +128,14 @@ def test_no_prediction_at_all(out: Path, card: ModelCard) -> None:
         find_finished(out, Selection(), replace(card, name="another"))
     with pytest.raises(NoInputError, match="The participant level makes them"):
         find_finished(out, Selection(session_label=("z",)), card)
+
+
+def test_what_the_network_saw_of_other_modalities_is_found(out: Path, card: ModelCard) -> None:
+    first = path_of(out, "input", ONE)
+    second = first.with_name(first.name.replace("_T1w.", "_T2w."))
+    second.write_bytes(first.read_bytes())
+    channels = [{"modality": "T1w"}, {"modality": "T2w"}]
+    both = replace(card, input={**card.input, "channels": channels})  # type: ignore[typeddict-item]
+    found = find_finished(out, Selection(), both).scans
+    assert [other.path for other in found[0].scan.others] == [second]
+    assert not found[1].scan.others
