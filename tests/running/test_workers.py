@@ -11,6 +11,7 @@ from collections import deque
 import psutil
 import pytest
 
+from bidsapp_brainage.running.processes.children import obituary
 from bidsapp_brainage.running.processes.workers import Job, Workers
 
 HEARD: list[tuple[int, str, str]] = []
@@ -100,3 +101,8 @@ def test_leaving_ends_what_still_runs() -> None:
     left = set(psutil.Process().children(recursive=True)) - children
     assert [child for child in left if "sleep" in " ".join(child.cmdline())] == []
     assert not some._workers
+
+
+@pytest.mark.parametrize(("code", "words"), [(-9, "memory"), (255, "memory"), (-11, "-vv")])
+def test_a_process_that_ended_without_an_answer_has_a_remedy(code: int, words: str) -> None:
+    assert words in obituary(code)

@@ -26,6 +26,8 @@ _PRELOAD = [
 ]
 GRACE_S = 3.0
 _PR_SET_PDEATHSIG = 1
+#: What multiprocessing says of a child whose server was killed, and its own code with it.
+_SERVER_GONE = 255
 #: What to do when a step wanted more memory than there is.
 MORE_MEMORY = "give the job more memory, or lower --nprocs or --batch-size."
 
@@ -84,7 +86,7 @@ def _die_with_parent() -> None:
 
 def obituary(exitcode: int | None) -> str:
     """What to tell about a child that ended without an answer."""
-    if exitcode == -signal.SIGKILL:
+    if exitcode in (-signal.SIGKILL, _SERVER_GONE):
         return (
             f"The process was killed, most likely because the memory did not suffice: {MORE_MEMORY}"
         )
