@@ -111,11 +111,6 @@ class Sample:
     by_rating: Mapping[int, Sample] = field(default_factory=dict)
 
     @property
-    def predicts_age(self) -> bool:
-        """Whether the model predicts an age."""
-        return predictions.predict_ages(self.scans)
-
-    @property
     def flagged(self) -> frozenset[str]:
         """Names of flagged scans."""
         return frozenset(self.scans.loc[self.scans["flagged"], "scan"])
@@ -335,8 +330,9 @@ def summarise(
     of_atlas: tuple[dict[str, pd.DataFrame], ...] = tuple({} for _ in prepared.atlases)
     notes_of_atlas: tuple[list[Note], ...] = tuple([] for _ in prepared.atlases)
     notes_of_sample: list[Note] = []
+    of_ages = predictions.predict_ages(prepared.scans)
     for analysis in ANALYSES:
-        if analysis.of_ages and not prepared.predicts_age:
+        if analysis.of_ages and not of_ages:
             continue
         if isinstance(analysis, OfSample):
             merged = [(tables, notes_of_sample, analysis.run(prepared, tables))]

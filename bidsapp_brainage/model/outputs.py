@@ -80,11 +80,6 @@ class Head:
         return numbers.get(self.coding, 1)
 
     @property
-    def has_distribution(self) -> bool:
-        """Whether decoding gives probabilities beside the value."""
-        return self.coding in ("bins", "classes")
-
-    @property
     def bin_lower(self) -> np.ndarray:
         """Lower edges of the bins, float64, shape (n_bins,); empty for other codings."""
         return np.asarray(self.lower + self.width * np.arange(self.n_bins, dtype=np.float64))
