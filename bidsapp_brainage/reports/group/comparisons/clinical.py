@@ -15,6 +15,7 @@ from bidsapp_brainage.reports.group.figures import (
     GREEN,
     GREY,
     MANY_BARS,
+    MOST_LINKED,
     ORANGE,
     chart,
     short_name,
@@ -84,7 +85,8 @@ def gap_by_group(people: pd.DataFrame) -> Figure:
         for place, name in enumerate(names):
             gap = people.loc[people["group"].astype(str) == name, "gap"].to_numpy(dtype=float)
             across = place + random.uniform(-0.18, 0.18, len(gap))
-            axes.scatter(gap, across, s=14, color=BLUE, alpha=0.45, linewidth=0)
+            many = len(people) > MOST_LINKED
+            axes.scatter(gap, across, s=14, color=BLUE, alpha=0.45, linewidth=0, rasterized=many)
         values = [people.loc[people["group"].astype(str) == name, "gap"] for name in names]
         axes.boxplot(
             values,
