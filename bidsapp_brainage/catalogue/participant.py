@@ -264,8 +264,9 @@ QC: tuple[Column, ...] = (
         "used. With none the voxel sizes alone are known, and the first axis is taken to run from "
         "right to left.", minimum=0, maximum=2),
     Column("sform_qform_mm", "Distance of sform and qform", "Largest distance between the places "
-        "that sform and qform give to a corner of the image; n/a unless both can be used. The "
-        "sform was used.", units="mm", minimum=0),
+        "that sform and qform give to a corner of the image, after the rotation and shift that "
+        "bring them closest; n/a unless both can be used. The sform was used.", units="mm",
+        minimum=0),
     Column("decision", "Decision", "Result of the quality checks.", levels=_DECISIONS),
     Column("decision_reason", "Reason", "Plain words for the decision; n/a if nothing was found."),
 )  # fmt: skip

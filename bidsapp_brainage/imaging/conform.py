@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 from nibabel.orientations import aff2axcodes
 from nibabel.spatialimages import HeaderDataError
+from scipy.spatial.transform import Rotation
 
 from bidsapp_brainage.errors import DataError
 
@@ -26,7 +27,8 @@ class HeaderFacts(TypedDict):
     """What the header says about where the voxels lie.
 
     Codes are those of NIfTI, 0 for what is not set. `sform_qform_mm` is the largest distance
-    between the places that both give to a corner of the image; None unless both can be used.
+    between the places that both give to a corner of the image, after the rotation and shift that
+    bring them closest: these do no harm. None unless both can be used.
     """
 
     sform_code: int
@@ -110,8 +112,10 @@ def header_facts(img: nib.Nifti1Image) -> HeaderFacts:
     distance = None
     if len(usable) == 2:
         corners = np.array([*itertools.product(*((0, n - 1) for n in img.shape[:3]))])
-        sites = [nib.affines.apply_affine(form, corners) for form in usable]
-        distance = round(float(np.linalg.norm(sites[0] - sites[1], axis=1).max()), 3)
+        ours, other = (corners @ form[:3, :3].T for form in usable)
+        ours, other = ours - ours.mean(axis=0), other - other.mean(axis=0)
+        turned = Rotation.align_vectors(ours, other)[0].apply(other)
+        distance = round(float(np.linalg.norm(ours - turned, axis=1).max()), 3)
     return {
         "sform_code": int(header["sform_code"]),
         "qform_code": int(header["qform_code"]),
