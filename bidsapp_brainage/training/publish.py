@@ -94,11 +94,14 @@ def _copy_weights(run: CrossValidation, models_dir: Path) -> list[dict[str, obje
         final = models_dir / f"{run.recipe.label}_{source.parent.name}.safetensors"
         with atomic_path(final) as temporary:
             shutil.copyfile(source, temporary)
-        size = final.stat().st_size
-        entries.append(
-            {"file": final.name, "sha256": file_sha256(final), "size": size, "url": None}
-        )
+        entries.append(weight_entry(final))
     return entries
+
+
+def weight_entry(path: Path) -> dict[str, object]:
+    """What a card tells of a file of weights beside it."""
+    size = path.stat().st_size
+    return {"file": path.name, "sha256": file_sha256(path), "size": size, "url": None}
 
 
 def card_facts(run: CrossValidation, name: str, table: pd.DataFrame) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bidsapp_brainage.io import file_sha256, write_json, write_tsv
+from bidsapp_brainage.io import write_json, write_tsv
 from bidsapp_brainage.model.card_checks import check_card
 from bidsapp_brainage.model.networks.headvolumes import HeadVolumes
 from bidsapp_brainage.training.crossval import SCANNER, CrossValidation
 from bidsapp_brainage.training.fitting.regions import fit_regions, head_features
-from bidsapp_brainage.training.publish import card_facts
+from bidsapp_brainage.training.publish import card_facts, weight_entry
 
 from .trunks import save_small, unseen_by
 
@@ -62,15 +62,13 @@ def publish_heads(
         network = _fitted(run, trunk, found, np.arange(len(run.cohort)))
         path = models_dir / f"{label}_part-{number}.safetensors"
         save_small(network, path)
-        size = path.stat().st_size
-        weights.append({"file": path.name, "sha256": file_sha256(path), "size": size, "url": None})
+        weights.append(weight_entry(path))
     raw = {**run.recipe.card, "weights": weights, **card_facts(run, name, table)}
     raw["metrics"]["cross_validation"]["note"] = (
         "Every person predicted by U-Nets and weights that had not seen them, people of a scanner "
         "with fewer people without their scanner; raw predictions. The shipped model averages "
         f"{len(trunks)} networks."
     )
-    raw["training"]["inputs"] = {"desc": None, "suffix": "T1w"}
     raw["training"]["inputs"] = {"desc": None, "suffix": "T1w"}
     path = models_dir / f"{label}.json"
     check_card(raw, path)
