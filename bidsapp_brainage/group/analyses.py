@@ -353,14 +353,11 @@ def prepare(
     columns = study.columns
     scans = sample.scan_table(model.brainage, participants, columns)
     of_ages = predictions.predict_ages(scans)
-    kfold, kfold_notes = (
-        kfold_correction(scans, sample.in_reference_group(scans, columns))
-        if of_ages
-        else (None, [])
-    )
+    reference = sample.in_reference_group(scans, columns)
+    kfold, kfold_notes = kfold_correction(scans, reference) if of_ages else (None, [])
     if kfold is not None:
         scans["gap_kfold"] = kfold.gap
-    calibration = _calibration(scans, study) if of_ages else None
+    calibration = _calibration(scans, reference, study) if of_ages else None
     if calibration is not None:
         scans = scans.join(calibration.values)
     people = sample.person_table(calibrated(scans), model.qc, columns.covariates)
@@ -377,7 +374,6 @@ def prepare(
     harmonised = None
     if study.harmonise != "none":
         regions = [(atlas.result.title, atlas.levels[0]) for atlas in atlases if atlas.levels]
-        reference = sample.in_reference_group(scans, columns)
         harmonised = harmonisation.harmonise(scans, reference, regions, study.harmonise)
     labels = sorted(set(model.brainage["participant_id"]))
     prepared = Sample(
@@ -407,12 +403,11 @@ def prepare(
     ]
 
 
-def _calibration(scans: pd.DataFrame, study: Study) -> Calibration | None:
+def _calibration(scans: pd.DataFrame, named: pd.Series, study: Study) -> Calibration | None:
     """Calibrate the sites, if that was asked for, beginning with the line of the model card."""
     if not study.calibrate:
         return None
     everybody = pd.Series(True, index=scans.index)
-    named = sample.in_reference_group(scans, study.columns)
     reference = everybody if study.calibrate == "everybody" else named
     return calibrate_sites(scans, reference, study.card.bias_correction if study.card else None)
 

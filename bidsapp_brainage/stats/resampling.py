@@ -86,7 +86,7 @@ class Resampled:
         rng = np.random.default_rng(seed)
         step = max(1, _AT_ONCE // sample.n_participants)
         parts = [
-            self._people.sums(_times_drawn(sample.n_participants, min(step, n_boot - start), rng))
+            self._people.sums(times_drawn(sample.n_participants, min(step, n_boot - start), rng))
             for start in range(0, n_boot, step)
         ]
         self._drawn = Sums(
@@ -140,7 +140,7 @@ def bca_points(drawn: Floats, without: Floats, whole: float) -> tuple[float, flo
     return points[0], points[1]
 
 
-def _times_drawn(n_people: int, n_samples: int, rng: np.random.Generator) -> Floats:
+def times_drawn(n_people: int, n_samples: int, rng: np.random.Generator) -> Floats:
     """How often each person is in each of some resamples, shape (n_samples, n_people)."""
     drawn = rng.integers(0, n_people, (n_samples, n_people))
     drawn += n_people * np.arange(n_samples)[:, None]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.group.notes import Findings, findings
-from bidsapp_brainage.stats.intervals import mean_with_interval
+from bidsapp_brainage.stats.intervals import means_with_intervals
 from bidsapp_brainage.stats.regional import regions
 
 TABLE = "patchagestats"
@@ -40,8 +40,8 @@ def mean_patch_ages(frames: Mapping[str, pd.DataFrame]) -> Findings:
     table["mae"] = people["patch_gap"].abs().mean().to_numpy()
     table["mean_patch_mae"] = people["patch_mae"].mean().to_numpy()
     for name in ("patch_gap", "patch_gap_corrected"):
-        means = [mean_with_interval(people[name][index]) for index in table["index"]]
-        table[f"mean_{name}"] = [mean.mean for mean in means]
-        table[f"{name}_lower"] = [mean.lower for mean in means]
-        table[f"{name}_upper"] = [mean.upper for mean in means]
+        means = means_with_intervals(people[name].to_numpy())
+        table[f"mean_{name}"] = means["mean"]
+        table[f"{name}_lower"] = means["ci95_lower"]
+        table[f"{name}_upper"] = means["ci95_upper"]
     return findings(TABLE, table[list(columns_of(TABLE))])

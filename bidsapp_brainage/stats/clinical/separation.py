@@ -12,6 +12,7 @@ import pandas as pd
 from bidsapp_brainage.catalogue.group.clinical import ROC, SEPARATION
 from bidsapp_brainage.stats.design import GROUP_TERM, Design
 from bidsapp_brainage.stats.intervals import Floats
+from bidsapp_brainage.stats.resampling import times_drawn
 
 COLUMNS = tuple(column.name for column in SEPARATION)
 CURVE_COLUMNS = tuple(column.name for column in ROC)
@@ -146,9 +147,7 @@ def _times_drawn(sizes: Sequence[int], n_boot: int, seed: int) -> list[Iterator[
 
     def of_group(random: np.random.Generator, size: int) -> Iterator[Floats]:
         for n in counts:
-            drawn = random.integers(0, size, (n, size)) + size * np.arange(n)[:, None]
-            times = np.bincount(drawn.ravel(), minlength=n * size)
-            yield times.reshape(n, size).astype(np.float64)
+            yield times_drawn(size, n, random)
 
     return [of_group(*each) for each in zip(streams, sizes, strict=True)]
 
