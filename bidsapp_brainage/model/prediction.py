@@ -353,7 +353,7 @@ def _answered(
             card=card,
             predicted=mean,
             edge_mass=edge_mass,
-            disagreement=float(np.std(voices, ddof=1)) if len(voices) > 1 else None,
+            disagreement=_spread(np.array(voices)),
             distance=far,
             stripped_source=seen.stripped,
             interval=bounds,
@@ -561,8 +561,8 @@ def target_table(
     rows = []
     for head in card.heads:
         answer, truth = prediction.answers[head.name], truths.get(head.name)
-        own = _class_rows(answer) if head.coding == "classes" else [_number_row(prediction, answer)]
-        for row in own:
+        classes = head.coding == "classes"
+        for row in _class_rows(answer) if classes else [_number_row(prediction, answer, card)]:
             explained = head == card.main_head and row["class"] in (None, head.explained_class)
             known = {"true_value": truth, "explained": explained}
             rows.append({**_labels(identity), "model": card.name, **row, **known})
@@ -587,15 +587,14 @@ def _class_rows(answer: Answer) -> list[dict[str, object]]:
     ]
 
 
-def _number_row(prediction: Prediction, answer: Answer) -> dict[str, object]:
+def _number_row(prediction: Prediction, answer: Answer, card: ModelCard) -> dict[str, object]:
     """A number with its interval, where the card knows one."""
-    head, card = answer.head, prediction.findings.card
+    head = answer.head
     value = float(answer.values.mean())
     bounds: tuple[float | None, float | None] = (prediction.ci95_lower, prediction.ci95_upper)
     if head.name == AGE:
         value = prediction.mean
     else:
-        assert isinstance(card, ModelCard)  # those of tables predict an age only
         fitted = uncertainty.interval(value, None, None, _calibration(card, head.name))
         bounds = (None, None) if fitted is None else fitted
     return {

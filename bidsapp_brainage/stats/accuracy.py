@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -175,7 +176,9 @@ def of_numbers(
         metric=whole.table["metric"].replace(dict(OF_NUMBERS)),
         unit=whole.table["unit"].replace({"year": unit, "year/year": "1"}),
     )
-    return Accuracy(table, tuple(note.replace("age", "value") for note in whole.notes))
+    words = "units" if unit == "1" else unit
+    said = (re.sub(r"\bage(s?)\b", r"value\1", note) for note in whole.notes)
+    return Accuracy(table, tuple(re.sub(r"\byears\b", lambda _: words, note) for note in said))
 
 
 def estimate(

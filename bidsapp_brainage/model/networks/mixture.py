@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
+TINY = math.exp(-60)  # keeps the logarithm of an empty bin finite
+
 
 class Mixture(nn.Module):
     """The mean of the distributions that several networks give, as one network.
@@ -44,13 +46,10 @@ class Mixture(nn.Module):
         total = torch.softmax(self.parts[0](x), dim=1) * self.shares[0]
         for share, part in list(zip(self.shares, self.parts, strict=True))[1:]:
             total = total + torch.softmax(part(x), dim=1) * share
-        return torch.log(total + _TINY)
+        return torch.log(total + TINY)
 
     def _of(self, change: str, value: object) -> Mixture:
         """With the parts changed that can be."""
         parts = [getattr(part, change)(value) if hasattr(part, change) else part
                  for part in self.parts]  # fmt: skip
         return Mixture(parts, self.shares)
-
-
-_TINY = math.exp(-60)  # keeps the logarithm of an empty bin finite

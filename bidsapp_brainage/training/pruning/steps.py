@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.model.cards import ModelCard
 from bidsapp_brainage.model.networks import build_network
-from bidsapp_brainage.model.networks.mixture import Mixture
+from bidsapp_brainage.model.networks.mixture import TINY, Mixture
 from bidsapp_brainage.model.networks.regional import for_brain
 from bidsapp_brainage.model.networks.sfcn import SFCN
 from bidsapp_brainage.model.outputs import heads
@@ -54,7 +54,6 @@ BATCH = 8
 N_BOOT = 2000
 PASSES = 5  # of which the median time counts
 SAME_YEARS = 0.1  # an error is that on the card if it differs by no more
-_TINY = 1e-26
 
 
 @dataclass(frozen=True)
@@ -335,7 +334,7 @@ class _Beside:
             return raw, raw
         self._answers.setdefault(number, torch.cat(others) if others else raw)
         mean = member.shares[part] * torch.softmax(raw, dim=1) + self._answers[number]
-        return raw, torch.log(mean + _TINY)
+        return raw, torch.log(mean + TINY)
 
 
 def _answer(network: torch.nn.Module, volume: torch.Tensor) -> torch.Tensor:
