@@ -22,6 +22,16 @@ def sample():
     return age, predicted, np.array([f"sub-{i:02d}" for i in range(40)])
 
 
+def test_notes_about_other_numbers_speak_of_values_in_their_unit(sample):
+    true, predicted, people = (part[:2] for part in sample)
+    same = np.full(40, 25.0)
+    for unit, word in (("kg/m2", "kg/m2"), ("1", "units")):
+        (few, *_) = accuracy.of_numbers(true, predicted, people, unit=unit).notes
+        assert f"over {np.ptp(true):.1f} {word}; at least 3 of different value are needed" in few
+    (equal,) = accuracy.of_numbers(sample[0], same, sample[2], unit="1", n_boot=0).notes
+    assert "all predicted values are equal" in equal
+
+
 def test_metrics_agree_with_scipy_and_definitions(sample):
     age, predicted, people = sample
     got = accuracy.metrics(age, predicted, people, n_boot=200)
