@@ -14,9 +14,10 @@ from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.io import read_tsv
 from bidsapp_brainage.model.cards import ModelCard
 from bidsapp_brainage.model.device import cpu_threads
-from bidsapp_brainage.model.inputs.channels import channel_volumes, is_plain
+from bidsapp_brainage.model.inputs.channels import channel_volumes, channels, is_plain
+from bidsapp_brainage.model.networks.branches import branches_of
 from bidsapp_brainage.model.networks.regional import for_brain
-from bidsapp_brainage.model.outputs import AGE, Head, heads
+from bidsapp_brainage.model.outputs import AGE, Head
 from bidsapp_brainage.model.prediction import Prediction, predict
 from bidsapp_brainage.model.weights.loading import load_members
 from bidsapp_brainage.stats import accuracy
@@ -86,50 +87,35 @@ def predict_cohort(
         heads their true value and the columns of
         :func:`bidsapp_brainage.training.decode.decode_table`.
     """
-    members = load_members(card, device)
-    parts = heads(card.output)
-    if not is_plain(card.input):
-        return _predict_channels(card, members, cohort, device=device, threads=threads)
+    members, parts = load_members(card, device), card.heads
     others = any(head.name != AGE for head in parts)
     has_age = any(head.name == AGE for head in parts)
-    rows, outputs = [], []
+    rows, answers = [], []
     for path in cohort.paths:
-        volume = load_volume(path, card.input, prepared=cohort.prepared)
-        own = for_brain(members, load_regions(path))
+        regions = load_regions(path)
+        own, volumes = for_brain(members, regions), _seen(card, cohort, path, regions)
         if has_age:
             tissue = tissue_beside(path)
-            result = predict(own, volume, card, tissue=tissue, device=device, n_threads=threads)
+            result = predict(own, volumes, card, tissue=tissue, device=device, n_threads=threads)
             rows.append(_age_row(result))
         if others:
-            outputs.append(_raw_outputs(own, volume, device, threads))
+            raw = _raw_outputs(own, volumes, device, threads)
+            answers.append(average_tables([decode_table(one, parts) for one in raw], parts))
     table = pd.DataFrame({"participant_id": cohort.people, AGE: cohort.ages})
     table.insert(1, "image", [path.name for path in cohort.paths])
     table["sex"] = cohort.texts("sex")
     table = table.join(pd.DataFrame(rows, index=table.index))
-    return _with_others(table, cohort, outputs, parts) if others else table
+    return _with_others(table, cohort, answers, parts) if others else table
 
 
-def _predict_channels(
-    card: ModelCard,
-    members: Sequence[torch.nn.Module],
-    cohort: Cohort,
-    *,
-    device: str,
-    threads: int | None,
-) -> pd.DataFrame:
-    """The same for a model that sees several modalities, or parts of the brain."""
-    rows = []
-    for path in cohort.paths:
-        regions = load_regions(path)
-        volumes = channel_volumes(card.input, load_modalities(path, card.input), regions)
-        own = for_brain(members, regions)
-        result = predict(own, volumes, card, device=device, n_threads=threads)
-        branches = {f"{OF_BRANCH}{name}": age for name, age in result.channel_ages.items()}
-        rows.append({**_age_row(result), **branches})
-    table = pd.DataFrame({"participant_id": cohort.people, AGE: cohort.ages})
-    table.insert(1, "image", [path.name for path in cohort.paths])
-    table["sex"] = cohort.texts("sex")
-    return table.join(pd.DataFrame(rows, index=table.index))
+def _seen(
+    card: ModelCard, cohort: Cohort, path: Path, regions: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """What the model sees of a person, by channel."""
+    if is_plain(card.input):
+        (channel,) = channels(card.input)
+        return {channel.name: load_volume(path, card.input, prepared=cohort.prepared)}
+    return channel_volumes(card.input, load_modalities(path, card.input), regions)
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
@@ -283,26 +269,33 @@ def _age_row(result: Prediction) -> dict[str, object]:
         "training_distance": result.distance,
         "member_sd": result.findings.disagreement,
         "ood_flag": result.ood_flag,
+        **{f"{OF_BRANCH}{name}": age for name, age in result.channel_ages.items()},
     }
 
 
 def _raw_outputs(
-    members: Sequence[torch.nn.Module], volume: np.ndarray, device: str, threads: int | None
+    members: Sequence[torch.nn.Module],
+    volumes: Mapping[str, np.ndarray],
+    device: str,
+    threads: int | None,
 ) -> list[torch.Tensor]:
-    batch = torch.from_numpy(np.ascontiguousarray(volume))[None, None].to(device)
+    """What every member says about every channel."""
+    raw = []
     with cpu_threads(threads), torch.inference_mode():
-        return [member(batch).float().cpu() for member in members]
+        for name, volume in volumes.items():
+            batch = torch.from_numpy(np.ascontiguousarray(volume))[None, None].to(device)
+            raw += [member(batch).float().cpu() for member in branches_of(members, name)]
+    return raw
 
 
 def _with_others(
     table: pd.DataFrame,
     cohort: Cohort,
-    outputs: Sequence[Sequence[torch.Tensor]],
+    answers: Sequence[pd.DataFrame],
     parts: Sequence[Head],
 ) -> pd.DataFrame:
-    """Join the other heads, averaged over the members."""
-    members = [torch.cat(rows) for rows in zip(*outputs, strict=True)]
-    decoded = average_tables([decode_table(member, parts) for member in members], parts)
+    """Join the other heads, from one row per scan, averaged over channels and members."""
+    decoded = pd.concat(answers, ignore_index=True)
     for head in parts:
         if head.name != AGE:
             table[head.name] = cohort.truth(head)

@@ -13,10 +13,14 @@ from safetensors.torch import load_file
 
 from bidsapp_brainage.errors import NoInputError
 from bidsapp_brainage.io import load_nifti, save_nifti
+from bidsapp_brainage.model.prediction import predict
+from bidsapp_brainage.model.weights.loading import load_members
 from bidsapp_brainage.training.crossval import CrossValidation, cross_validate
 from bidsapp_brainage.training.data.cohort import Cohort, beside, load_volume, regions_path
+from bidsapp_brainage.training.evaluation import predict_cohort
 from bidsapp_brainage.training.recipe import Recipe
-from tests.training.people import recipe, toys, write_people
+from tests.model.tiny import SEX, card_dict, make_card
+from tests.training.people import SHAPE, recipe, toys, write_people
 
 BOTH = [{"modality": "T1w"}, {"modality": "T2w"}]
 WITHOUT_T2W = "sub-03"
@@ -89,6 +93,34 @@ def test_a_part_of_the_brain_is_seen_on_background(cohort: Cohort) -> None:
     volume = load_volume(cohort.paths[0], spec)
     assert volume[: volume.shape[0] // 2].any()
     assert not volume[volume.shape[0] // 2 :].any()
+
+
+def test_a_finished_model_of_several_modalities_predicts_every_target(
+    cohort: Cohort, tmp_path: Path
+) -> None:
+    raw = card_dict(shape=SHAPE)
+    part = {"id": "sfcn", "parameters": {"channels": [4, 4, 4], "n_bins": 39}}
+    card = make_card(
+        tmp_path,
+        shape=SHAPE,
+        input={**raw["input"], "channels": BOTH, "any_subset": True},
+        architecture={"id": "branches", "parameters": {"T1w": part, "T2w": part}},
+        output={"heads": {"age": raw["output"], "sex": SEX}},
+    )
+    table = predict_cohort(card, cohort).set_index("participant_id")
+    ages = table[["branch_age_T1w", "branch_age_T2w"]]
+    both = ages.notna().all(axis=1)
+    assert both.to_dict() == {person: person != WITHOUT_T2W for person in table.index}
+    assert np.allclose(table.loc[both, "predicted_age"], ages[both].mean(axis=1))
+    image = cohort.paths[0]
+    volumes = {
+        name: load_volume(path, raw["input"])
+        for name, path in (("T1w", image), ("T2w", beside(image, "T2w")))
+    }
+    said = predict(load_members(card), volumes, card).answers["sex"].probabilities.mean(axis=0)
+    found = table.loc[cohort.people[0], ["probability_sex_F", "probability_sex_M"]]
+    assert found.to_list() == pytest.approx(said, abs=1e-6)
+    assert set(table["sex"]) == {"F", "M"}
 
 
 def test_a_modality_that_nobody_has_is_named(cohort: Cohort) -> None:
