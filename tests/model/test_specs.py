@@ -6,14 +6,19 @@ import json
 
 import pytest
 
+from bidsapp_brainage.catalogue.participant import MODALITIES
 from bidsapp_brainage.model import specs
 from bidsapp_brainage.model.cards import bundled_folder
+from bidsapp_brainage.model.inputs.channels import REGION_SETS, T1W
 from bidsapp_brainage.model.intensity import SCALINGS
 from bidsapp_brainage.model.outputs import Coding
 
 SCHEMA = json.loads((bundled_folder() / "card.schema.json").read_text(encoding="utf-8"))
 CARD = SCHEMA["properties"]
 INPUT = CARD["input"]["properties"]
+INTENSITY = SCHEMA["$defs"]["intensity"]
+CHANNEL = INPUT["channels"]["items"]
+NAMED_REGIONS, OWN_REGIONS = CHANNEL["properties"]["region"]["anyOf"]
 CALIBRATION = CARD["calibration"]["properties"]
 
 
@@ -23,8 +28,11 @@ CALIBRATION = CARD["calibration"]["properties"]
         (specs.Architecture, CARD["architecture"]),
         (specs.InputSpec, CARD["input"]),
         (specs.SourceGrid, INPUT["source_grid"]),
-        (specs.Intensity, INPUT["intensity"]),
-        (specs.Ellipsoid, INPUT["intensity"]["properties"]["ellipsoid"]),
+        (specs.Intensity, INTENSITY),
+        (specs.Ellipsoid, INTENSITY["properties"]["ellipsoid"]),
+        (specs.ChannelSpec, CHANNEL),
+        (specs.Part, OWN_REGIONS),
+        (specs.PatchFacts, CARD["patches"]),
         (specs.PredictionSpec, CARD["prediction"]),
         (specs.Views, CARD["prediction"]["properties"]["tta"]),
         (specs.Calibration, CARD["calibration"]),
@@ -45,8 +53,12 @@ def test_fields_are_those_of_the_schema(kind, described):
 
 
 def test_words_are_those_of_the_schema():
-    scalings = INPUT["intensity"]["properties"]["scaling"]["enum"]
+    scalings = INTENSITY["properties"]["scaling"]["enum"]
     assert set(scalings) == {*SCALINGS, "tissue"}
+    for holder in (INPUT, CHANNEL["properties"]):
+        assert holder["intensity"] == {"$ref": "#/$defs/intensity"}
+    assert CHANNEL["properties"]["modality"]["enum"] == [T1W, *MODALITIES]
+    assert NAMED_REGIONS["enum"] == list(REGION_SETS)
     methods = [f"conformal_{name}" for name in specs.CALIBRATIONS]
     assert CALIBRATION["method"]["enum"] == methods
     assert SCHEMA["$defs"]["head"]["properties"]["coding"]["enum"] == list(Coding.__args__)
