@@ -14,13 +14,13 @@ import hashlib
 import math
 import urllib.parse
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, SupportsFloat
 
 import jinja2
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 import bidsapp_brainage
 from bidsapp_brainage.catalogue.quantity import Quantity
@@ -260,8 +260,9 @@ def environment() -> jinja2.Environment:
 
 
 def _about(text: str, quantity: Quantity) -> Markup:
-    """A part of a page that speaks of the predicted age, for what was predicted."""
-    return Markup(quantity.worded(str(text)))
+    """A part of a page that speaks of the predicted age, for what was predicted; escaped."""
+    escaped = Quantity(*(str(escape(word)) for word in astuple(quantity)))
+    return Markup(escaped.worded(str(text)))
 
 
 def render(

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import escape
 
 from bidsapp_brainage.bids import derivatives
 from bidsapp_brainage.bids.names import derivative_path, sidecar_path
@@ -19,9 +20,10 @@ from bidsapp_brainage.bids.run_records import Failed
 from bidsapp_brainage.catalogue import flags as catalogue
 from bidsapp_brainage.catalogue.cards import Column, Output
 from bidsapp_brainage.catalogue.lookup import output
+from bidsapp_brainage.catalogue.quantity import Quantity
 from bidsapp_brainage.imaging.quality import decide
 from bidsapp_brainage.io import read_tsv, write_text, write_tsv
-from bidsapp_brainage.reports import wording
+from bidsapp_brainage.reports import html, wording
 from bidsapp_brainage.reports.individual import page as individual
 from bidsapp_brainage.reports.individual import person_viewers
 from bidsapp_brainage.reports.individual.page import SECTIONS, write_individual_report
@@ -702,3 +704,10 @@ def test_a_page_about_a_class_speaks_of_no_age(tmp_path: Path) -> None:
     for word in ("years", "redicted age", "look older", "look younger"):
         assert word not in plain, word
     assert "percentage points" in plain
+
+
+def test_names_of_targets_and_classes_are_escaped_in_sentences():
+    text = "{% filter about(quantity) %}<p>change of the predicted age</p>{% endfilter %}"
+    page = html.environment().from_string(text).render(quantity=Quantity(EVIL, EVIL, "percent"))
+    words = escape(f"probability of {EVIL} {EVIL}")
+    assert page == f"<p>change of the predicted {words}</p>"
