@@ -28,6 +28,7 @@ from bidsapp_brainage.reports.figures.colours import STRIPE_MM
 from bidsapp_brainage.reports.figures.drawing import Point, interactive_svg, marked_svg
 from bidsapp_brainage.reports.group import figures as group_figures
 from bidsapp_brainage.reports.group.comparisons.clinical import gap_by_group
+from bidsapp_brainage.reports.group.comparisons.targets import class_calibration, number_scatter
 from bidsapp_brainage.reports.group.page import write_group_report
 from bidsapp_brainage.reports.group.pictures import with_gaps
 from bidsapp_brainage.reports.group.quality_tables import flag_notice, flag_table
@@ -495,3 +496,14 @@ def test_many_scans_have_no_intervals_and_the_caption_speaks_of_none():
     assert not group_figures.intervals_drawn(many)
     (axes,) = group_figures.age_scatter(many).axes
     assert axes.get_ylim()[0] > 10
+
+
+@pytest.mark.parametrize("n", [group_figures.MOST_LINKED, group_figures.MOST_LINKED + 1])
+def test_points_of_many_people_become_one_picture(n):
+    people = pd.DataFrame({"gap": np.arange(n), "group": ["a"] * n})
+    rows = people.assign(target="x", unit="1", value=0.5, true_value=1.0, explained=True)
+    rows = rows.assign(ci95_lower=0.0, ci95_upper=1.0, **{"class": "1"})
+    for figure in (gap_by_group(people), number_scatter(rows), class_calibration(rows)):
+        drawn = [item for axes in figure.axes for item in axes.collections]
+        points = [item for item in drawn if len(item.get_offsets()) == n]
+        assert [item.get_rasterized() for item in points] == [n > group_figures.MOST_LINKED]

@@ -82,10 +82,10 @@ def gap_by_group(people: pd.DataFrame) -> Figure:
         names = sorted(people["group"].astype(str).unique())
         figure, axes = chart(6.2, 0.9 + 0.55 * len(names))
         random = np.random.default_rng(0)  # scatter across, for the eye
+        many = len(people) > MOST_LINKED
         for place, name in enumerate(names):
             gap = people.loc[people["group"].astype(str) == name, "gap"].to_numpy(dtype=float)
             across = place + random.uniform(-0.18, 0.18, len(gap))
-            many = len(people) > MOST_LINKED
             axes.scatter(gap, across, s=14, color=BLUE, alpha=0.45, linewidth=0, rasterized=many)
         values = [people.loc[people["group"].astype(str) == name, "gap"] for name in names]
         axes.boxplot(

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from bidsapp_brainage.catalogue.quantity import AGE
 from bidsapp_brainage.reports.figures.drawing import STYLE
-from bidsapp_brainage.reports.group.figures import BLUE, GREY, ORANGE, chart
+from bidsapp_brainage.reports.group.figures import BLUE, GREY, MOST_LINKED, ORANGE, chart
 from bidsapp_brainage.reports.group.pictures import Gallery, Picture
 from bidsapp_brainage.reports.group.stored import StoredResults
 from bidsapp_brainage.reports.html import count
@@ -56,6 +56,7 @@ _CLASSES = (
 
 def number_scatter(rows: pd.DataFrame) -> Figure:
     """Predicted against true values of one target."""
+    many = len(rows) > MOST_LINKED
     names = ("true_value", "value", "ci95_lower", "ci95_upper")
     true, value, lower, upper = (pd.to_numeric(rows[name], errors="coerce") for name in names)
     unit = str(rows["unit"].iloc[0])
@@ -63,11 +64,14 @@ def number_scatter(rows: pd.DataFrame) -> Figure:
     target = str(rows["target"].iloc[0])
     with rc_context(STYLE):
         figure, axes = chart(4.9, 4.6)
-        axes.vlines(true, lower, upper, color=BLUE, alpha=0.25, lw=1.6, zorder=1)
+        axes.vlines(true, lower, upper, color=BLUE, alpha=0.25, lw=1.6, zorder=1, rasterized=many)
         ends = [min(true.min(), value.min()), max(true.max(), value.max())]
         axes.plot(ends, ends, color=GREY, lw=1, ls="--")
         axes.axhline(true.mean(), color=GREY, lw=1, ls=":")
-        axes.scatter(true, value, s=24, color=BLUE, edgecolor="white", linewidth=0.5, zorder=3)
+        axes.scatter(
+            true, value, s=24, color=BLUE, edgecolor="white", linewidth=0.5, zorder=3,
+            rasterized=many,
+        )  # fmt: skip
         axes.set_xlabel(f"true {target}{unit}")
         axes.set_ylabel(f"predicted {target}{unit}")
         return figure
@@ -76,7 +80,7 @@ def number_scatter(rows: pd.DataFrame) -> Figure:
 def class_calibration(rows: pd.DataFrame) -> Figure:
     """Probabilities of a class by the true one, and how often they hold.
 
-    Of two classes the second is shown, of more that which is explained, or else the last.
+    The class is the one that is explained, or else the last.
     """
     classes = list(dict.fromkeys(rows["class"].astype(str)))
     explained = rows.loc[rows["explained"].astype(str).str.lower() == "true", "class"]
@@ -94,7 +98,10 @@ def class_calibration(rows: pd.DataFrame) -> Figure:
         for place, (chosen, words, colour) in enumerate(
             ((~is_class, f"not {label}", ORANGE), (is_class, label, BLUE))
         ):
-            left.scatter(place + spread[chosen], probability[chosen], s=14, color=colour, alpha=0.7)
+            left.scatter(
+                place + spread[chosen], probability[chosen], s=14, color=colour, alpha=0.7,
+                rasterized=len(own) > MOST_LINKED,
+            )  # fmt: skip
             if chosen.any():
                 middle = float(np.median(probability[chosen]))
                 left.hlines(middle, place - 0.25, place + 0.25, color=GREY, lw=2)
