@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from bidsapp_brainage.bids.names import bids_uri, output_path, sidecar_path
-from bidsapp_brainage.io import read_tsv, save_nifti, write_json, write_tsv
+from bidsapp_brainage.io import read_tsv, save_nifti, write_json, write_text, write_tsv
 
 MODEL, TEMPLATE, ATLAS = "sfcn2mm", "MNI152NLin2009aSym", "Simulated"
 SHAPE = (91, 109, 91)
@@ -144,13 +144,13 @@ class Study:
     def _table(self, person: _Person, key: str, table: pd.DataFrame | str) -> None:
         path = output_path(self.root, key, _scan(person), **_place(key))
         if isinstance(table, str):
-            path.write_text(table, "utf-8")
+            write_text(path, table)
         else:
             write_tsv(path, table)
         if key == "brainage":  # the only one that differs from person to person
             source = path.with_name(f"{person.participant_id}_desc-input_T1w.nii.gz")
             text = json.dumps({"Sources": [bids_uri(source, self.root)], **FACTS}, indent=2)
-            sidecar_path(path).write_text(text, "utf-8")
+            write_text(sidecar_path(path), text)
         else:
             self._shared.link("facts", sidecar_path(path))
 
@@ -159,11 +159,11 @@ class Study:
         scan = person.participant_id
         record = {"Started": "2026-01-01T00:00:00Z", "Scans": [scan], "Versions": {}}
         record |= {"Ended": "2026-01-01T00:05:00Z", "Warnings": [], "Failures": []}
-        (folder / "participant.json").write_text(json.dumps(record), "utf-8")
+        write_text(folder / "participant.json", json.dumps(record))
         lines = ["scan\tstage\tended\tcached\twall_s\tcpu_s\tpeak_rss_mb"]
         for minute, stage in enumerate(("conform", "register", "mask", "predict", "explain")):
             lines.append(f"{scan}\t{stage}\t2026-01-01T00:0{minute}:00Z\tfalse\t50\t48\t900")
-        (folder / "timings.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+        write_text(folder / "timings.tsv", "\n".join(lines) + "\n")
         self._shared.link("settings", folder / "app.toml")
 
 
