@@ -199,7 +199,7 @@ def head_input(t1w: nib.Nifti1Image, input_spec: InputSpec) -> nib.Nifti1Image:
     affine = np.diag([voxel_mm, voxel_mm, voxel_mm, 1.0])
     affine[:3, 3] = head_centre(t1w) - voxel_mm * (shape - 1) / 2
     grid = nib.Nifti1Image(np.zeros(tuple(shape), dtype=np.uint8), affine)
-    volume = np.asarray(_along_scanner(t1w, grid, voxel_mm).dataobj)
+    volume = np.asarray(apply_xfm(smoothed(t1w, voxel_mm), grid, np.eye(4)).dataobj)
     scaled = scale_intensity(volume, None, input_spec["intensity"])
     return nib.Nifti1Image(scaled, affine)
 
@@ -223,7 +223,7 @@ def head_centre(t1w: nib.Nifti1Image) -> np.ndarray:
     affine[:3, 3] = first
     size = tuple(np.maximum(((last - first) // _SEARCH_MM + 1).astype(int), 2))
     search = nib.Nifti1Image(np.zeros(size, dtype=np.uint8), affine)
-    volume = np.asarray(_along_scanner(t1w, search, _SEARCH_MM).dataobj)
+    volume = np.asarray(apply_xfm(smoothed(t1w, _SEARCH_MM), search, np.eye(4)).dataobj)
     if not (volume > 0).any():
         raise DataError("The image shows nothing: no head was found in it.")
     found, _ = ndimage.label(volume > _BRIGHT * np.percentile(volume[volume > 0], 95))
@@ -233,11 +233,3 @@ def head_centre(t1w: nib.Nifti1Image) -> np.ndarray:
     lowest = max(0, top - round(_UPPER_MM / _SEARCH_MM))
     middle = np.argwhere(head[:, :, lowest : top + 1]).mean(axis=0)
     return np.array([*(first + _SEARCH_MM * middle)[:2], first[2] + _SEARCH_MM * top - _MIDDLE_MM])
-
-
-def _along_scanner(t1w: nib.Nifti1Image, grid: nib.Nifti1Image, voxel_mm: float) -> nib.Nifti1Image:
-    """Resampled without aliasing, along the axes of the scanner."""
-    zooms = np.linalg.norm(t1w.affine[:3, :3], axis=0)
-    data = np.asarray(t1w.dataobj, dtype=np.float32)
-    smooth = nib.Nifti1Image(blurred_to(data, zooms, voxel_mm), t1w.affine)
-    return apply_xfm(smooth, grid, np.eye(4))
