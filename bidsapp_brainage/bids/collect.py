@@ -45,6 +45,11 @@ class Wanted:
     modalities: tuple[str, ...] = (T1W,)
     any_subset: bool = False
 
+    @property
+    def named(self) -> str:
+        """Images without which there is no scan, for messages: ``T1w``, ``T1w or T2w``."""
+        return " or ".join(self.modalities if self.any_subset else self.modalities[:1])
+
 
 @dataclass(frozen=True)
 class Companion:
@@ -326,8 +331,7 @@ def _absent(subjects: Sequence[str], scans: Sequence[Scan], wanted: Wanted) -> l
     absent = without_scans(subjects, scans)
     if not absent:
         return []
-    named = " or ".join(wanted.modalities if wanted.any_subset else wanted.modalities[:1])
-    return [f"No {named} image matches the selection for: {shorten(absent)}."]
+    return [f"No {wanted.named} image matches the selection for: {shorten(absent)}."]
 
 
 def _broken(path: Path) -> list[str]:

@@ -75,8 +75,7 @@ def _list_scans(settings: Settings) -> int:
         LOGGER.warning("%s", warning)
     lacking = [scan for scan in scans if scan.lacking]
     count = len(scans) - len(lacking)
-    kind = wanted.modalities[0] if not wanted.any_subset else " or ".join(wanted.modalities)
-    print(f"{count} {kind} images would be processed with model {model}", end="")
+    print(f"{count} {wanted.named} images would be processed with model {model}", end="")
     print(":" if atlas is None else f" and explained with atlas {settings.processing.atlas}:")
     more = "\tother_images\tlacking" if len(wanted.modalities) > 1 else ""
     print(f"image\tage\tage_source\talready_done\tfile{more}")

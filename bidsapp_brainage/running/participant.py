@@ -20,8 +20,7 @@ from bidsapp_brainage.running.processes.claims import claimed
 from bidsapp_brainage.settings import in_flags
 
 if TYPE_CHECKING:
-    from bidsapp_brainage.bids.collect import Scan
-    from bidsapp_brainage.model.specs import InputSpec
+    from bidsapp_brainage.bids.collect import Scan, Wanted
     from bidsapp_brainage.running.outcome import Crash, Failure
     from bidsapp_brainage.settings import Settings
     from bidsapp_brainage.workflows.plan import RunPlan
@@ -119,8 +118,9 @@ def run_participant(settings: Settings, log_level: int) -> int:
     selection = settings.selection
     if execution.boilerplate_only:  # no image is read
         selection = replace(selection, datalad_get=False)
+    wanted = wanted_images(settings)
     try:
-        found, messages = collect_scans(settings.bids_dir, selection, wanted_images(settings))
+        found, messages = collect_scans(settings.bids_dir, selection, wanted)
     except NoInputError:
         if not find_results(selection.derivatives):
             raise
@@ -136,7 +136,7 @@ def run_participant(settings: Settings, log_level: int) -> int:
         with run_environment(settings, home):
             run = _prepare(settings, scans, home, messages)
             absent = without_scans(selection.participant_label, found)
-            refused = _without_image(absent, run.plan.card.input) + _lacking(found)
+            refused = _without_image(absent, wanted) + _lacking(found)
             return _boilerplate_or_run(run, refused, log_level)
 
 
@@ -330,13 +330,11 @@ def _execute_on_cluster(run: Run, others: Sequence[Failure], log_level: int) -> 
     return _conclude(run, failures, bad_reports)
 
 
-def _without_image(labels: Sequence[str], spec: InputSpec) -> list[Failure]:
+def _without_image(labels: Sequence[str], wanted: Wanted) -> list[Failure]:
     """Participants that were asked for in vain."""
-    from bidsapp_brainage.model.inputs.channels import modalities
     from bidsapp_brainage.running.outcome import Failure
 
-    wanted = modalities(spec) if spec.get("any_subset") else modalities(spec)[:1]
-    reason = f"No {' or '.join(wanted)} image matches the selection."
+    reason = f"No {wanted.named} image matches the selection."
     return [Failure(f"sub-{label}", "input", reason) for label in labels]
 
 

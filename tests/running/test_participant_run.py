@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from bidsapp_brainage.bids.collect import Wanted
 from bidsapp_brainage.bids.run_records import read_runs
 from bidsapp_brainage.running import execute, participant
 from bidsapp_brainage.settings import build_settings
@@ -42,7 +43,7 @@ def test_a_run_that_stops_early_is_recorded_and_shown(plan, scans, tmp_path, mon
     run = participant.Run(
         settings, scans, plan, workflow, "Methods.", {}, tmp_path, ["sub-01: odd age"]
     )
-    absent = participant._without_image(["99"], {})  # type: ignore[typeddict-item]
+    absent = participant._without_image(["99"], Wanted())
     assert participant._execute(run, absent, logging.CRITICAL) == 1
     assert told["before"].ended == ""
     assert list(told["before"].scans) == [scan.label for scan in scans]
