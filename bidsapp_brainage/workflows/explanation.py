@@ -180,8 +180,6 @@ def _explain_node(scan: Scan, run_plan: RunPlan) -> pe.Node:
     compute, explanation, template = run_plan.compute, run_plan.explanation, run_plan.template
     processing = explanation.processing
     inputs = network_inputs(scan, run_plan) | {"atlas_table": str(run_plan.atlas_table)}
-    if scan.others:
-        inputs["other_modalities"] = [other.modality for other in scan.others]
     if "template" in processing.occlusion_baseline:
         inputs |= {"template": str(template.t1w), "template_mask": str(template.mask)}
     interface = Explain(

@@ -232,7 +232,6 @@ def _connect_others(
     inputnode, outputnode, predict = (
         workflow.get_node(name) for name in ("inputnode", "outputnode", "predict")
     )
-    predict.inputs.other_modalities = list(others)
     together = pe.Node(niu.Merge(len(others)), name="others", run_without_submitting=True)
     for number, modality in enumerate(others, start=1):
         node = _input_node(run_plan, f"model_input_{modality}", modality)
@@ -258,6 +257,7 @@ def network_inputs(scan: Scan, run_plan: RunPlan) -> dict[str, object]:
         "n_threads": compute.n_threads,
         "age": scan.age.value,
         "modality": scan.modality,
+        "other_modalities": [other.modality for other in scan.others],
     }
 
 
