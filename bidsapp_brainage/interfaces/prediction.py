@@ -216,10 +216,6 @@ class Predict(StageInterface):
         return decision, mask_doubt(row.get("dice_mask_segmentation"))
 
 
-class _FastAgeInputSpec(NetworkInputSpec):
-    volume = File(exists=True, mandatory=True, desc="input of a model of raw images")
-
-
 class _FastAgeOutputSpec(TraitedSpec):
     fast_age = traits.Float(desc="in years")
 
@@ -228,7 +224,7 @@ class FastAge(StageInterface):
     """Predict the age from the raw image, as a check of the prediction from the prepared one."""
 
     stage = "check on the raw image"
-    input_spec = _FastAgeInputSpec
+    input_spec = NetworkInputSpec
     output_spec = _FastAgeOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
