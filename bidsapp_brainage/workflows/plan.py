@@ -350,15 +350,15 @@ def _explanation(processing: Processing, card: ModelCard) -> Explanation:
     """
     seen = channels(card.input)
     refused = [key for key in explanations(processing) if not lookup.method(key).fits(len(seen))]
-    if len(seen) > 1 and "template" in processing.occlusion_baseline and refused == []:
-        raise UsageError(
-            f"`occlusion_baseline` template is one image, and model {card.name} sees "
-            f"{len(seen)}: choose another baseline."
-        )
     if refused:
         raise UsageError(
             f"`explain` {' '.join(refused)} is for models of one image, and {card.name} sees "
             f"{len(seen)} ({', '.join(channel.name for channel in seen)}): leave it out."
+        )
+    if len(seen) > 1 and "template" in processing.occlusion_baseline:
+        raise UsageError(
+            f"`occlusion_baseline` template is one image, and model {card.name} sees "
+            f"{len(seen)}: choose another baseline."
         )
     return Explanation(processing, len(seen))
 
