@@ -13,7 +13,8 @@ from bidsapp_brainage.bids.ages import Age
 from bidsapp_brainage.bids.collect import Companion, Scan
 from bidsapp_brainage.bids.derivatives import Derivatives, Entities, scan_name
 from bidsapp_brainage.bids.names import (
-    Destination,
+    image_key,
+    input_key,
     output_path,
     resolution_label,
     sidecar_path,
@@ -185,10 +186,9 @@ def _space(card: ModelCard) -> dict[str, str]:
 def _inputs(output_dir: Path, entities: Entities, card: ModelCard) -> dict[str, Path]:
     """What the network saw, by modality, as far as it is there."""
     space = _space(card)
-    keys = {name: Destination(output_dir, modality=name) for name in modalities(card.input)}
     paths = {
-        name: output_path(output_dir, place.input_key, entities, model=card.name, **space)
-        for name, place in keys.items()
+        name: output_path(output_dir, input_key(name), entities, model=card.name, **space)
+        for name in modalities(card.input)
     }
     return {name: path for name, path in paths.items() if path.is_file()}
 
@@ -196,7 +196,7 @@ def _inputs(output_dir: Path, entities: Entities, card: ModelCard) -> dict[str, 
 def _files(output_dir: Path, entities: Entities, card: ModelCard, modality: str) -> dict[str, Path]:
     """What explaining a scan reads."""
     template, asks = card.input["template"], needs_segmentation(card.input)
-    space, named = _space(card), Destination(output_dir, modality=modality)
+    space = _space(card)
     to_template = {"from_": "T1w", "to": template, "mode": "image"}
     to_t1w = {"from_": template, "to": "T1w", "mode": "image"}
 
@@ -204,8 +204,8 @@ def _files(output_dir: Path, entities: Entities, card: ModelCard, modality: str)
         return output_path(output_dir, key, entities, model=card.name, **labels)
 
     return {
-        "t1w": path(named.image_key),
-        "volume": path(named.input_key, **space),
+        "t1w": path(image_key(modality)),
+        "volume": path(input_key(modality), **space),
         "mask": path("input_regions" if asks else "input_mask", **space),
         "affine": path("input_affine" if asks else "affine", **to_template),
         "inverse": path("transform", **to_t1w),

@@ -279,6 +279,16 @@ def resolution_label(spacing: float) -> str:
     return f"{spacing:g}".replace(".", "p")
 
 
+def image_key(modality: str) -> str:
+    """Output of the bias-corrected image of a modality (``T1w``, ``T2w`` ...)."""
+    return "t1w_preproc" if modality == "T1w" else f"companion_{modality}"
+
+
+def input_key(modality: str) -> str:
+    """Output of what a network saw of the image of a modality."""
+    return "input" if modality == "T1w" else f"input_{modality}"
+
+
 @dataclass(frozen=True)
 class Destination:
     """Where the outputs of one scan go; no entities for files about no participant.
@@ -294,12 +304,12 @@ class Destination:
     @property
     def image_key(self) -> str:
         """Output of the bias-corrected image."""
-        return "t1w_preproc" if self.modality == "T1w" else f"companion_{self.modality}"
+        return image_key(self.modality)
 
     @property
     def input_key(self) -> str:
         """Output of what the network saw of the image."""
-        return "input" if self.modality == "T1w" else f"input_{self.modality}"
+        return input_key(self.modality)
 
     def uri(self, key: str, *, model: str = "", **labels: object) -> str:
         """BIDS URI of one output."""

@@ -9,7 +9,7 @@ from nipype.pipeline import engine as pe
 from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
 from bidsapp_brainage.bids.dictionaries import sidecar
-from bidsapp_brainage.bids.names import resolution_label
+from bidsapp_brainage.bids.names import image_key, input_key, resolution_label
 from bidsapp_brainage.catalogue import lookup
 from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.catalogue.quantity import YEAR
@@ -138,15 +138,15 @@ def init_ds_companion_wf(
         **_on_grid(run_plan),
         "Description": f"Input of model {run_plan.model_label}: {modality} resampled and scaled as "
         "its card says.",
-        "Sources": [dest.uri(f"companion_{modality}", space="T1w"), dest.uri("mask")],
+        "Sources": [dest.uri(image_key(modality), space="T1w"), dest.uri("mask")],
     }
     nodes = {
-        "image": sink("ds_image", dest, f"companion_{modality}", space="T1w", metadata=aligned),
+        "image": sink("ds_image", dest, image_key(modality), space="T1w", metadata=aligned),
         "affine": sink(
             "ds_affine", dest, f"affine_{modality}", **motion, metadata={"Sources": [raw, t1w]}
         ),
         "volume": sink(
-            "ds_input", dest, f"input_{modality}", **run_plan.grid_labels, metadata=seen
+            "ds_input", dest, input_key(modality), **run_plan.grid_labels, metadata=seen
         ),
     }
     for field, node in nodes.items():
