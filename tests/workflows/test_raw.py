@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.model import cards
 from bidsapp_brainage.settings import FAST_MODEL, build_settings
 from bidsapp_brainage.workflows.base import init_brainage_wf
 from bidsapp_brainage.workflows.plan import RunPlan, check_level, find_fast_card
@@ -42,8 +43,15 @@ def test_other_predictions_are_checked_on_the_raw_image(plan, raw_plan, scans) -
     assert checked - nodes(plan) == {"head_input", "fast_age"}
 
 
-def test_a_model_of_raw_images_checks_others_not_itself(raw_plan, tmp_path) -> None:
+def test_a_model_of_raw_images_checks_others_not_itself(raw_plan, tmp_path, monkeypatch) -> None:
+    registered = make_card(tmp_path / "registered")
+    assert find_fast_card(registered) is None, "none is embedded"
+    monkeypatch.setattr(cards, "list_cards", lambda: [FAST_MODEL])
+    monkeypatch.setattr(cards, "find_card", lambda name: raw_plan.card)
+    assert find_fast_card(registered) is raw_plan.card
     assert find_fast_card(raw_plan.card) is None
+    sex = {"heads": {"sex": {"coding": "classes", "classes": ["F", "M"]}}}
+    assert find_fast_card(dataclasses.replace(registered, output=sex)) is None
 
 
 @pytest.mark.parametrize(("level", "fits"), [("fast", True), ("full", False), ("minimal", False)])
