@@ -182,12 +182,16 @@ def _chosen(
 
     selection = settings.selection
     book = AgeBook(settings.bids_dir, age_column=selection.age_column, age_file=selection.age_file)
-    wanted = {scan.subject for scan in scans} or set(selection.participant_label)
+    own: dict[str, list[Scan]] = {}
+    for scan in scans:
+        own.setdefault(scan.subject, []).append(scan)
+    wanted = set(own) or set(selection.participant_label)
     found: dict[tuple[str, str], Subject] = {}
     for _, subjects in results:
         for one in subjects:
             named = not wanted or one.participant in wanted
-            if named and (not one.session or not scans or _has_session(one, scans)):
+            sessions = {scan.session for scan in own.get(one.participant, ())}
+            if named and (not one.session or not scans or one.session in sessions):
                 found.setdefault((one.participant, one.session), one)
     absent = wanted - {participant for participant, _ in found}
     required = any(name == _NAME for name, _ in selection.derivatives)
@@ -201,22 +205,15 @@ def _chosen(
             failures.append(Failure(f"sub-{label}", _STEP, reason, DataError.__name__))
         else:
             LOGGER.warning("sub-%s: no brain age from FreeSurfer: %s", label, reason)
-    return [(one, _scan_of(one, scans, book)) for one in found.values()], failures
-
-
-def _has_session(subject: Subject, scans: Sequence[Scan]) -> bool:
-    return any((subject.participant, subject.session) == (s.subject, s.session) for s in scans)
+    places = [_scan_of(one, own.get(one.participant, ()), book) for one in found.values()]
+    return list(zip(found.values(), places, strict=True)), failures
 
 
 def _scan_of(subject: Subject, scans: Sequence[Scan], book: AgeBook) -> Scan:
-    """The one scan of a person or session, else a place for tables of nobody's image."""
+    """The one of a person's scans, or of a session's, else a place for tables of no image."""
     from bidsapp_brainage.bids.collect import Scan
 
-    own = [
-        scan
-        for scan in scans
-        if scan.subject == subject.participant and subject.session in ("", scan.session)
-    ]
+    own = [scan for scan in scans if subject.session in ("", scan.session)]
     if len(own) == 1:
         return own[0]
     entities = {"sub": subject.participant}
