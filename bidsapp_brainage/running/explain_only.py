@@ -176,10 +176,12 @@ class _Level:
     def _finish(self, subject: str, outcomes: dict[str, Outcome]) -> list[Job]:
         """Keep what the scans of a person cost; the job of the page, unless all is as it was."""
         from bidsapp_brainage.bids.names import log_dir
+        from bidsapp_brainage.bids.run_records import read_runs
         from bidsapp_brainage.running.monitor import write_timings
         from bidsapp_brainage.running.pages import planned_pages
 
-        pages = planned_pages(self.settings, subject).values()
+        runs = read_runs(self.plan.output_dir, subject)
+        pages = planned_pages(self.settings, subject, runs).values()
         shown = min(page.stat().st_mtime if page.is_file() else 0.0 for page in pages)
         if all(outcome.kept and outcome.newest <= shown for outcome in outcomes.values()):
             return []

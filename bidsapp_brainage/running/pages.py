@@ -147,7 +147,7 @@ def _write_person(
     output_dir, places = settings.output_dir, private_places(settings)
     person, runs = read_person(output_dir, subject), read_runs(output_dir, subject)
     written = []
-    for session, path in planned_pages(settings, subject).items():
+    for session, path in planned_pages(settings, subject, runs).items():
         facts = page_facts(settings, runs, session, places)
         facts |= {"methods_md": methods, "quality": quality}
         written.append(
@@ -166,17 +166,19 @@ def _write_person(
     return written
 
 
-def planned_pages(settings: Settings, subject: str) -> dict[str | None, Path]:
+def planned_pages(
+    settings: Settings, subject: str, runs: Iterable[RunRecord]
+) -> dict[str | None, Path]:
     """Pages that a person has by these settings, as :meth:`.ReportLayout.pages`.
 
-    All sessions count that left derivatives or a record, so that it does not matter whether they
-    were processed together.
+    All sessions count that left derivatives or a record among the person's `runs`, so that it does
+    not matter whether they were processed together.
     """
     execution, output_dir = settings.execution, settings.output_dir
     layout = ReportLayout(execution.aggregate_session_reports, execution.report_output_level)
     files = Derivatives(output_dir, participants=[subject]).files
     scans = {scan_name(file.scan) for file in files}
-    scans |= {scan for run in read_runs(output_dir, subject) for scan in run.scans}
+    scans |= {scan for run in runs for scan in run.scans}
     return layout.pages(output_dir, subject, map(session_of, scans))
 
 
