@@ -19,6 +19,7 @@ from bidsapp_brainage.bids.input.images import (
     find_images,
     natural,
     shorten,
+    unread_filters,
     wanted_participants,
 )
 from bidsapp_brainage.bids.names import parse_name, scan_entities
@@ -148,6 +149,7 @@ def collect_scans(
     wanted = wanted or Wanted()
     subjects = wanted_participants(bids_dir, selection.participant_label)
     found, messages = _find_all(bids_dir, selection, subjects, wanted)
+    messages += _without_effect(selection.bids_filter_file, wanted)
     paths, companions = _sessions(found, wanted)
     every = [*paths, *(path for others in companions.values() for path in others.values())]
     if selection.datalad_get:
@@ -325,6 +327,17 @@ def _flag_shared_ages(scans: Sequence[Scan]) -> list[Scan]:
             scan = dataclasses.replace(scan, age=dataclasses.replace(scan.age, note=joined))
         flagged.append(scan)
     return flagged
+
+
+def _without_effect(filters: Path | None, wanted: Wanted) -> list[str]:
+    others = [] if filters is None else unread_filters(filters, wanted.modalities)
+    if not others:
+        return []
+    read = ", ".join(modality.lower() for modality in wanted.modalities)
+    return [
+        f"`bids_filter_file` {filters}: without effect are {', '.join(others)}; the "
+        f"model reads {read}."
+    ]
 
 
 def _absent(subjects: Sequence[str], scans: Sequence[Scan], wanted: Wanted) -> list[str]:

@@ -430,8 +430,6 @@ def _warnings(settings: Settings) -> Iterator[str]:
 
 def _without_effect(settings: Settings) -> Iterator[str]:
     """Options that the run does not read, with the reason."""
-    from bidsapp_brainage.bids.input.images import unread_filters
-
     of_methods = {item.name: item.method for item in all_options().values() if item.method}
     if "participant" not in settings.analysis_level:
         if idle := _given_of((*_OF_PARTICIPANTS, *of_methods), settings):
@@ -450,9 +448,6 @@ def _without_effect(settings: Settings) -> Iterator[str]:
     for name, method in of_methods.items() if chosen else ():
         if method not in chosen and (idle := _given_of((name,), settings)):
             yield f"{idle[0]}: without effect, because --explain does not name {method}."
-    filters = settings.selection.bids_filter_file
-    if filters is not None and (others := unread_filters(filters)):
-        yield f"--bids-filter-file {filters}: without effect are {', '.join(others)}; t1w counts."
 
 
 def _of_later_tables(settings: Settings) -> Iterator[str]:

@@ -89,6 +89,23 @@ def test_filters_by_modality(dataset: Path) -> None:
     assert others(found["sub-01_ses-1"])[0][1].endswith("_run-2_T2w.nii.gz")
 
 
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (None, "without effect are bold, t2w; the model reads t1w."),
+        (BOTH, "without effect are bold; the model reads t1w, t2w."),
+    ],
+)
+def test_filters_for_other_images_are_named(
+    dataset: Path, wanted: Wanted | None, words: str
+) -> None:
+    path = dataset.parent / "filter.json"
+    path.write_text('{"t1w": {"run": null}, "bold": {}, "t2w": {"run": 2}}')
+    _, messages = collect_scans(dataset, Selection(bids_filter_file=path), wanted)
+    (warning,) = (message for message in messages if "without effect" in message)
+    assert words in warning
+
+
 def test_swi_has_a_folder_of_its_own_or_lies_in_anat(make_dataset: Callable[..., Path]) -> None:
     root = make_dataset({"01": [{"anat": [{"suffix": "T1w"}]}]})
     path = root / "sub-01" / "swi" / "sub-01_swi.nii.gz"

@@ -234,13 +234,6 @@ def test_filters_that_would_be_passed_over(bids, card, tmp_path, text, words):
     assert words in problem(make(bids, card, bids_filter_file=path))
 
 
-def test_filters_for_other_images_are_named(bids, card, tmp_path):
-    path = tmp_path / "filter.json"
-    path.write_text('{"t1w": {"run": null}, "bold": {}}')
-    (warning,) = validate(make(bids, card, bids_filter_file=path))
-    assert "without effect are bold" in warning
-
-
 @pytest.mark.parametrize(
     ("described", "refused"),
     [

@@ -167,15 +167,14 @@ def read_filter_file(path: Path, modality: str = T1W) -> dict[str, object]:
     if unknown:
         raise UsageError(
             f"`bids_filter_file` {path}: {', '.join(unknown)} is not an entity of a {modality} "
-            "image; "
-            f"known: {', '.join(_FILTER_ENTITIES)}."
+            f"image; known: {', '.join(_FILTER_ENTITIES)}."
         )
     return dict(filters)
 
 
-def unread_filters(path: Path) -> list[str]:
-    """Keys of a ``bids_filter_file`` that are for images of other kinds."""
-    return sorted(set(_filters(path)) - set(_FILTER_KEYS))
+def unread_filters(path: Path, modalities: Sequence[str]) -> list[str]:
+    """Keys of a ``bids_filter_file`` that are for images of other kinds than these."""
+    return sorted(set(_filters(path)) - {modality.lower() for modality in modalities})
 
 
 def _filters(path: Path) -> dict[str, object]:
