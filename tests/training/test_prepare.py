@@ -11,6 +11,8 @@ from bidsapp_brainage.errors import ExitCode, NoInputError
 from bidsapp_brainage.imaging.transforms import write_affine
 from bidsapp_brainage.io import load_nifti, read_tsv, save_nifti
 from bidsapp_brainage.segmentation import card as cards
+from bidsapp_brainage.segmentation.segment import segment_on_grid
+from bidsapp_brainage.training.data import prepare
 from bidsapp_brainage.training.data.cohort import SIMULATED, regions_path
 from bidsapp_brainage.training.data.prepare import find_prepared, prepare_inputs
 from bidsapp_brainage.training.segmentation.subjects import load_subject, pack_people
@@ -114,8 +116,15 @@ def test_without_derivatives_or_labels_the_remedy_is_said(derivatives, tmp_path,
 
 
 @pytest.mark.usefixtures("segmentation")
-def test_images_of_other_modalities_are_prepared_beside_the_t1w(derivatives, tmp_path):
+def test_images_of_other_modalities_are_prepared_beside_the_t1w(derivatives, tmp_path, monkeypatch):
     """Of run 1 as the app registered it, of run 2 from the raw dataset."""
+    segmented = []
+
+    def counted(*arguments, **options):
+        segmented.append(arguments)
+        return segment_on_grid(*arguments, **options)
+
+    monkeypatch.setattr(prepare, "segment_on_grid", counted)
     anat = derivatives / "sub-1" / "anat"
     t1w = load_nifti(anat / "sub-1_run-1_desc-preproc_T1w.nii.gz")
     inverted = nib.Nifti1Image(
@@ -138,6 +147,7 @@ def test_images_of_other_modalities_are_prepared_beside_the_t1w(derivatives, tmp
     assert [path.name[11:] for path in made] == [
         f"_space-MNI152NLin2009aSym_desc-newinput_{name}.nii.gz" for name in ("T1w", "T2w") * 2
     ]
+    assert len(segmented) == 2  # each T1w once
     for t1w_input, t2w_input in (made[:2], made[2:]):
         first, second = (load_nifti(path).get_fdata() for path in (t1w_input, t2w_input))
         inside = np.asarray(load_nifti(regions_path(t1w_input)).dataobj) > 0

@@ -6,7 +6,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from bidsapp_brainage.errors import NoInputError
 from bidsapp_brainage.imaging.conform import conform_t1w, correct_bias_field
-from bidsapp_brainage.imaging.network_input import brought_to, card_grid, model_input
+from bidsapp_brainage.imaging.network_input import Tissue, brought_to, card_grid, model_input
 from bidsapp_brainage.imaging.registration import fit_rigid
 from bidsapp_brainage.imaging.transforms import apply_xfm, read_affine
 from bidsapp_brainage.io import load_nifti, save_nifti, write_tsv
@@ -111,11 +111,12 @@ def prepare_inputs(
     """
     made_by = _segmenter(spec) if needs_segmentation(spec) else None
     for image in find_prepared(derivatives):
+        brain = _Brain(image, made_by)
         folder = Path(out) / image.t1w.parent.relative_to(derivatives)
         first = folder / f"{image.stem}_space-{spec['template']}_desc-{name}input_T1w.nii.gz"
         paths = [first, *(_simulated(first, number) for number in range(1, simulated + 1))]
         if not all(path.is_file() for path in paths):
-            volumes = _volumes(image, spec, made_by, len(paths) - 1, seed)
+            volumes = _volumes(brain, spec, len(paths) - 1, seed)
             for path, (volume, mask, segmentation) in zip(paths, volumes, strict=True):
                 if segmentation is not None:
                     save_nifti(mask, regions_path(path))
@@ -123,26 +124,60 @@ def prepare_inputs(
                     write_tsv(folder / f"{image.stem}_volumes.tsv", volume_table(segmentation))
                 save_nifti(volume, path)
         yield from paths
-        yield from _others(image, derivatives, spec, first, made_by)
+        yield from _others(brain, derivatives, spec, first)
 
 
-def _others(
-    image: Prepared, derivatives: Path, spec: InputSpec, first: Path, made_by: Steps | None
-) -> Iterator[Path]:
+@dataclass(frozen=True)
+class _Brain:
+    """An image, and what the segmentation that a model asks for finds in it, each made once."""
+
+    image: Prepared
+    made_by: Steps | None
+
+    @cached_property
+    def t1w(self) -> nib.Nifti1Image:
+        return load_nifti(self.image.t1w)
+
+    @cached_property
+    def mask(self) -> nib.Nifti1Image:
+        return load_nifti(self.image.mask)
+
+    @cached_property
+    def affine(self) -> np.ndarray:
+        return read_affine(self.image.affine)
+
+    @cached_property
+    def on_grid(self) -> tuple[np.ndarray, np.ndarray]:
+        """Image and mask on the segmentation's grid."""
+        assert self.made_by is not None
+        return brought_to(self.made_by[0], self.t1w, self.mask, self.affine)
+
+    @cached_property
+    def segmented(self) -> Segmentation | None:
+        if self.made_by is None:
+            return None
+        return self.made_by[1](*self.on_grid, self.affine)
+
+    @cached_property
+    def aligned(self) -> tuple[Tissue | None, np.ndarray]:
+        """Tissue and affine of :func:`.aligned`; without segmentation the affine as it is."""
+        if self.made_by is None or self.segmented is None:
+            return None, self.affine
+        return self.made_by[2](self.segmented)
+
+
+def _others(brain: _Brain, derivatives: Path, spec: InputSpec, first: Path) -> Iterator[Path]:
     """Inputs of other modalities that the model sees, beside that of the T1w."""
+    image = brain.image
     paths = {name: beside(first, name) for name in modalities(spec) if name != "T1w"}
     sources = {name: _image_of(image, derivatives, name) for name in paths}
     if missing := [name for name, path in paths.items() if sources[name] and not path.is_file()]:
-        t1w, mask = load_nifti(image.t1w), load_nifti(image.mask)
-        affine, tissue = read_affine(image.affine), None
-        if made_by is not None:
-            grid, segmented, moved = made_by
-            tissue, affine = moved(segmented(*brought_to(grid, t1w, mask, affine), affine))
+        tissue, affine = brain.aligned
         for name in missing:
             source = sources[name]
             assert source is not None
-            other = _on_t1w(source, t1w, mask, registered=name in image.others)
-            volume, _ = model_input(other, mask, affine, input_of(spec, name), tissue=tissue)
+            other = _on_t1w(source, brain.t1w, brain.mask, registered=name in image.others)
+            volume, _ = model_input(other, brain.mask, affine, input_of(spec, name), tissue=tissue)
             save_nifti(volume, paths[name])
     yield from (path for path in paths.values() if path.is_file())
 
@@ -189,30 +224,22 @@ def _segmenter(spec: InputSpec) -> Steps:
 
 
 def _volumes(
-    image: Prepared,
-    spec: InputSpec,
-    made_by: Steps | None,
-    simulated: int,
-    seed: int,
+    brain: _Brain, spec: InputSpec, simulated: int, seed: int
 ) -> Iterator[tuple[nib.Nifti1Image, nib.Nifti1Image, Segmentation | None]]:
     """The model's input and its mask from an image, and from other images of the same brain."""
-    t1w, mask = load_nifti(image.t1w), load_nifti(image.mask)
-    affine = read_affine(image.affine)
-    if made_by is None:
-        yield *model_input(t1w, mask, affine, spec), None
+    own, (tissue, to_t1w) = brain.segmented, brain.aligned
+    yield *model_input(brain.t1w, brain.mask, to_t1w, spec, tissue=tissue), own
+    if brain.made_by is None or own is None:
         return
-    grid, segmented, moved = made_by
-    volume, inside = brought_to(grid, t1w, mask, affine)
-    own = segmented(volume, inside, affine)
-    tissue, to_t1w = moved(own)
-    yield *model_input(t1w, mask, to_t1w, spec, tissue=tissue), own
-    rng = np.random.default_rng([seed, zlib.crc32(image.stem.encode())])
+    grid, segmented, moved = brain.made_by
+    volume, inside = brain.on_grid
+    rng = np.random.default_rng([seed, zlib.crc32(brain.image.stem.encode())])
     classes = own.labels.classes(own.dseg)
     units = image_units(volume, inside, grid.affine)
     for _ in range(simulated):
-        shown, brain = other_t1w(units, inside, classes, own.labels, rng)
-        other = segmented(shown, brain, np.eye(4), both_ways=False)  # the grid is its own space
+        shown, where = other_t1w(units, inside, classes, own.labels, rng)
+        other = segmented(shown, where, np.eye(4), both_ways=False)  # the grid is its own space
         tissue, to_grid = moved(other)
         version = nib.Nifti1Image(shown, grid.affine)
-        inside_it = nib.Nifti1Image(brain.astype(np.uint8), grid.affine)
+        inside_it = nib.Nifti1Image(where.astype(np.uint8), grid.affine)
         yield *model_input(version, inside_it, to_grid, spec, tissue=tissue), other
