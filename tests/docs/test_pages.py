@@ -43,7 +43,7 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 def test_documented_options_exist() -> None:
     options = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
     foreign = {"--nv", "--cleanenv", "--containall", "--env", "--check", "--gpus", "--secret"}
-    foreign |= {"--output-layout", "--report-output-level", "--aggregate-session-reports"}
+    foreign |= {"--output-layout"}
     for page in ("usage", "limits"):
         text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
         for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - foreign:
