@@ -71,11 +71,12 @@ def fit_affine(
     n_threads: int = 1,
     sloppy: bool = False,
     seed: int = SEED,
+    start: np.ndarray | None = None,
 ) -> np.ndarray:
     """Find the affine from a template to a T1w image.
 
     The metric is normalised cross-correlation inside the template's brain mask, so that neck, face
-    and scalp do not pull. Starts from the best of several hundred poses.
+    and scalp do not pull. Starts from the best of several hundred poses, unless one is given.
 
     Parameters
     ----------
@@ -91,6 +92,8 @@ def fit_affine(
         Coarse and quick, for testing only.
     seed : int
         Seeds the little noise that greedy adds to constant regions.
+    start : numpy.ndarray, optional
+        4 x 4, nearly right already: no poses are tried.
 
     Returns
     -------
@@ -105,13 +108,8 @@ def fit_affine(
     fixed, wide, brain = _fixed(template, template_mask, (RIM_MM, 0.0))
     mask = wide if stripped else brain
     moving = _at_most(_smoothed(to_sitk(robust_range(t1w)), GRID_MM), GRID_MM)
-    poses = best_poses(*(from_sitk(image) for image in (moving, fixed, wide)))
-    fits = [
-        _coarse_affine(fixed, wide, moving, pose.matrix)
-        for pose in poses
-        if pose.score > poses[0].score - AMBIGUOUS
-    ]
-    start = max(fits, key=lambda fit: similarity(fixed, wide, moving, fit))
+    if start is None:
+        start = _searched(fixed, wide, moving)
     schedule = "40x10x0" if sloppy else "100x40x10"
     refined = _greedy_affine(fixed, mask, moving, start, schedule, n_threads, seed)
     # Greedy's line search can fail and leave a start as it was, or worse.
@@ -124,6 +122,17 @@ def fit_affine(
             "body part or another contrast than T1w."
         )
     return affine
+
+
+def _searched(fixed: sitk.Image, wide: sitk.Image, moving: sitk.Image) -> np.ndarray:
+    """The best affine at 4 mm, from whatever pose."""
+    poses = best_poses(*(from_sitk(image) for image in (moving, fixed, wide)))
+    fits = [
+        _coarse_affine(fixed, wide, moving, pose.matrix)
+        for pose in poses
+        if pose.score > poses[0].score - AMBIGUOUS
+    ]
+    return max(fits, key=lambda fit: similarity(fixed, wide, moving, fit))
 
 
 def fit_rigid(moving: nib.Nifti1Image, fixed: nib.Nifti1Image, mask: nib.Nifti1Image) -> np.ndarray:
@@ -284,13 +293,13 @@ def _inverted(field: sitk.Image) -> sitk.Image:
     return invert.Execute(field)
 
 
-def affine_and_warp(
+def nearest_affine(
     forward: sitk.Transform,
     inverse: sitk.Transform,
     template: nib.Nifti1Image,
     template_mask: nib.Nifti1Image,
-) -> tuple[np.ndarray, Warp]:
-    """Write any pair of transforms as those of :func:`fit_affine` and :func:`fit_warp`.
+) -> np.ndarray:
+    """Return the affine with the least squared distance from a transform inside a brain.
 
     Parameters
     ----------
@@ -301,11 +310,8 @@ def affine_and_warp(
 
     Returns
     -------
-    affine : numpy.ndarray
-        4 x 4, template RAS mm to T1w RAS mm: that with the least squared distance from `forward`
-        inside the mask.
-    warp : Warp
-        What is left of both, sampled at 2 mm.
+    numpy.ndarray
+        4 x 4, template RAS mm to T1w RAS mm.
 
     Raises
     ------
@@ -313,24 +319,57 @@ def affine_and_warp(
         The two are not each other's inverse: inside of the brain they miss by more than
         ``INVERSE_MM`` in the median.
     """
-    fixed, inside = _on_grid(template, template_mask)
-    grid = from_sitk(fixed)
-    start = nib.affines.apply_affine(grid.affine, np.moveaxis(np.indices(grid.shape), 0, -1))
-    brain = sitk.GetArrayViewFromImage(inside).T > 0
-    there = points_through(grid, forward)
-    known = np.column_stack([start[brain], np.ones(int(brain.sum()))])
-    affine = np.eye(4)
-    affine[:3] = np.linalg.lstsq(known, there[brain], rcond=None)[0].T
+    grid, start, brain = _places(template, template_mask)
     missed = _missed(chained(forward, inverse), start[brain])
     if not missed <= INVERSE_MM:
         raise DataError(
             f"there and back miss by {missed:.1f} mm (median in the brain; at most "
             f"{INVERSE_MM:g}): one is not the inverse of the other"
         )
+    known = np.column_stack([start[brain], np.ones(int(brain.sum()))])
+    there = points_through(grid, forward)[brain]
+    affine = np.eye(4)
+    affine[:3] = np.linalg.lstsq(known, there, rcond=None)[0].T
+    return affine
+
+
+def warp_after(
+    affine: np.ndarray,
+    forward: sitk.Transform,
+    inverse: sitk.Transform,
+    template: nib.Nifti1Image,
+    template_mask: nib.Nifti1Image,
+) -> Warp:
+    """Write what any pair of transforms does beyond an affine as :func:`fit_warp` does.
+
+    Parameters
+    ----------
+    affine : numpy.ndarray
+        4 x 4, template RAS mm to T1w RAS mm.
+    forward, inverse, template, template_mask
+        As for :func:`nearest_affine`.
+
+    Returns
+    -------
+    Warp
+        Sampled at 2 mm; with the affine it leads where the pair does.
+    """
+    grid, start, _ = _places(template, template_mask)
+    there = points_through(grid, forward)
     moved = nib.affines.apply_affine(np.linalg.inv(affine), there) - start
     undone = points_through(grid, chained(affine_to_sitk(affine), inverse)) - start
     fields = (nib.Nifti1Image(field @ RAS_LPS[:3, :3], grid.affine) for field in (moved, undone))
-    return affine, Warp(*fields)
+    return Warp(*fields)
+
+
+def _places(
+    template: nib.Nifti1Image, template_mask: nib.Nifti1Image
+) -> tuple[nib.Nifti1Image, np.ndarray, np.ndarray]:
+    """The template at 2 mm, its points (RAS mm), and which of them lie in the brain."""
+    fixed, inside = _on_grid(template, template_mask)
+    grid = from_sitk(fixed)
+    points = nib.affines.apply_affine(grid.affine, np.moveaxis(np.indices(grid.shape), 0, -1))
+    return grid, points, sitk.GetArrayViewFromImage(inside).T > 0
 
 
 def _missed(back_and_forth: sitk.Transform, points: np.ndarray) -> float:

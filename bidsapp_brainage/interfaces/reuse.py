@@ -11,11 +11,18 @@ from bidsapp_brainage.interfaces.base import StageInputSpec, StageInterface
 
 if TYPE_CHECKING:
     import nibabel as nib
+    import numpy as np
     import SimpleITK as sitk
+
+    from bidsapp_brainage.imaging.registration import Warp
+
+#: Inputs that are passed on to :func:`bidsapp_brainage.imaging.registration.fit_affine`.
+_OPTIONS = ("stripped", "sloppy", "seed", "n_threads")
 
 
 class _GivenTransformsInputSpec(StageInputSpec):
     t1w = File(exists=True, mandatory=True, desc="T1w that the transforms are for")
+    stripped = traits.Bool(mandatory=True, desc="whether it shows only the brain")
     template = File(exists=True, mandatory=True, desc="T1w of the model's template")
     template_mask = File(exists=True, mandatory=True, desc="its brain mask")
     # A file may vanish, or be broken: that is the failure of this scan, not of the run.
@@ -28,6 +35,7 @@ class _GivenTransformsInputSpec(StageInputSpec):
     joint = InputMultiObject(File(exists=True), desc="transforms between them that are known")
     cache_dir = traits.Directory(mandatory=True, nohash=True, desc="shared by all runs")
     sloppy = traits.Bool(False, usedefault=True)
+    seed = traits.Int(mandatory=True, desc="--random-seed")
     n_threads = traits.Int(1, usedefault=True, nohash=True)
 
 
@@ -40,8 +48,10 @@ class _GivenTransformsOutputSpec(TraitedSpec):
 class GivenTransforms(StageInterface):
     """Take transforms to any template and make those to the model's.
 
-    Transforms between the two templates are computed once and kept. See
-    :func:`bidsapp_brainage.imaging.registration.affine_and_warp`.
+    Transforms between the two templates are computed once and kept. The affine in them maximised
+    the metric of another program, and a millimetre moves the age: the app's own affine is found
+    from it (:func:`bidsapp_brainage.imaging.registration.fit_affine`), and the warp is what is left
+    of the given transforms (:func:`bidsapp_brainage.imaging.registration.warp_after`).
     """
 
     stage = "transforms from derivatives"
@@ -51,24 +61,35 @@ class GivenTransforms(StageInterface):
     def _run_interface(self, runtime: Any) -> Any:
         from bidsapp_brainage import io
         from bidsapp_brainage.errors import DataError
-        from bidsapp_brainage.imaging import registration, transforms
+        from bidsapp_brainage.imaging import registration
 
         template, mask = (
             io.load_nifti(Path(path)) for path in (self.inputs.template, self.inputs.template_mask)
         )
+        t1w = io.load_nifti(Path(self.inputs.t1w))
         pair = f"{Path(self.inputs.forward).name} and {Path(self.inputs.inverse).name}"
+        forward, inverse = self._chains()
         try:
-            affine, warp = registration.affine_and_warp(*self._chains(), template, mask)
+            start = registration.nearest_affine(forward, inverse, template, mask)
         except DataError as error:
             raise DataError(f"{pair}: {error}. {_ELSE}") from error
-        t1w = io.load_nifti(Path(self.inputs.t1w))
-        score = registration.resemblance(t1w, template, mask, affine)
+        score = registration.resemblance(t1w, template, mask, start)
         if not score >= registration.MIN_CORRELATION:
             raise DataError(
                 f"{pair} do not bring this image to the template {self.inputs.own_name} "
                 f"(correlation {score:.2f}, at least {registration.MIN_CORRELATION:.2f} needed): "
                 f"they belong to another image, another template or the other direction. {_ELSE}"
             )
+        options = {name: getattr(self.inputs, name) for name in _OPTIONS}
+        affine = registration.fit_affine(t1w, template, mask, start=start, **options)
+        warp = registration.warp_after(affine, forward, inverse, template, mask)
+        self._write(runtime, affine, warp)
+        return runtime
+
+    def _write(self, runtime: Any, affine: np.ndarray, warp: Warp) -> None:
+        """Write the transforms in the app's own form."""
+        from bidsapp_brainage.imaging import transforms
+
         self._results["affine"] = self._file(runtime, "affine.txt")
         transforms.write_affine(Path(self._results["affine"]), affine)
         for name, field, inverse in (
@@ -78,7 +99,6 @@ class GivenTransforms(StageInterface):
             self._results[name] = self._file(runtime, f"{name}_xfm.h5")
             path = Path(self._results[name])
             transforms.write_xfm(path, affine=affine, field=field, inverse=inverse)
-        return runtime
 
     def _chains(self) -> tuple[sitk.Transform, sitk.Transform]:
         """From points of the model's template to those of the T1w, and back."""

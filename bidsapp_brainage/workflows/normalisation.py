@@ -83,7 +83,10 @@ def init_norm_fit_wf(
     if precomputed.has_warp and precomputed.affine is None:
         given = _given_node(images, template, precomputed, cache_dir)
         kept = [(name, name) for name in ("affine", "forward", "inverse")]
-        workflow.connect([(inputnode, given, [("t1w_preproc", "t1w")]), (given, outputnode, kept)])
+        workflow.connect([
+            (inputnode, given, [("t1w_preproc", "t1w"), ("stripped", "stripped")]),
+            (given, outputnode, kept),
+        ])  # fmt:skip
         return workflow
     affine = _add_affine(workflow, images, precomputed)
     workflow.connect(affine, "affine", outputnode, "affine")
@@ -104,7 +107,13 @@ def _methods_text(template: str, precomputed: Precomputed, *, warp: bool) -> str
             if other
             else f", to the template {template}"
         )
-        return f"Transforms of the T1w image that were computed before{who}{joined}, were used.\n"
+        taken = f"Transforms of the T1w image that were computed before{who}{joined}, were used"
+        if precomputed.affine is not None:
+            return f"{taken}.\n"
+        return f"""\
+{taken}. The affine was adapted by maximising the normalised cross-correlation inside the template's
+brain mask.
+"""
     return f"""\
 The T1w image was registered to the template {template}, first affinely by maximising the
 normalised cross-correlation inside the template's brain mask from many initial
@@ -125,7 +134,7 @@ def _given_node(
     if precomputed.joint:
         more["joint"] = [str(path) for path in precomputed.joint]
     interface = GivenTransforms(
-        **{key: value for key, value in images.items() if key != "seed"},
+        **images,
         forward=str(precomputed.forward),
         inverse=str(precomputed.inverse),
         own_name=precomputed.template or template.name,
