@@ -242,9 +242,9 @@ QUALITY_CHECKS: tuple[QualityCheck, ...] = (
         "mask_edge_mm",
         "warn",
         "given brain mask is wider or narrower than the app's own",
-        "The model learned with masks of the app, and another edge moves the age. Compare with a "
-        "run without this mask (leave the dataset out of --derivatives, or give a copy of it "
-        "without masks), and treat all people alike.",
+        "Look at both: one may miss brain or hold skull. Beside transforms of another program, as "
+        "fMRIPrep writes them, a given mask is only compared. Else it was used, and its edge "
+        "moves the age: compare with a run without it, and treat all people alike.",
     ),
     QualityCheck(
         "tissues_found",

@@ -239,7 +239,8 @@ class _CompareGivenInputSpec(StageInputSpec):
     stripped = traits.Bool(mandatory=True, desc="whether the T1w shows only the brain")
     mask = File(exists=True, desc="brain mask that another program made, same grid")
     template_mask = File(exists=True, mandatory=True, desc="brain mask of the template")
-    inverse_xfm = File(exists=True, desc="transform from the template to the T1w")
+    own_mask = File(exists=True, desc="brain mask that the app made, same grid")
+    inverse_xfm = File(exists=True, desc="from the template to the T1w, where it made none")
     tissues = traits.Dict(desc="probabilities of GM, WM and CSF by name, of the same program")
     dseg = File(desc="its tissues, where it kept no probabilities")
     own_t1w = File(desc="its T1w")
@@ -263,7 +264,8 @@ class CompareGiven(StageInterface):
             f"given_{name.lower()}_ml": volume
             for name, volume in tissue_volumes(self._tissues()).items()
         }
-        if isdefined(self.inputs.mask) and isdefined(self.inputs.inverse_xfm):
+        known = isdefined(self.inputs.own_mask) or isdefined(self.inputs.inverse_xfm)
+        if isdefined(self.inputs.mask) and known:
             facts["mask_edge_mm"] = self._mask_edge()
         self._results["facts"] = facts
         return runtime
@@ -273,19 +275,25 @@ class CompareGiven(StageInterface):
 
         from bidsapp_brainage import io
         from bidsapp_brainage.imaging.distance import edge_offset
+
+        given = io.load_nifti(Path(self.inputs.mask))
+        inside, made = (np.asarray(one.dataobj) > 0 for one in (given, self._own_mask()))
+        return edge_offset(inside, made, np.linalg.norm(given.affine[:3, :3], axis=0))
+
+    def _own_mask(self) -> nib.Nifti1Image:
+        """The app's mask, made here if the given one took its place."""
+        from bidsapp_brainage import io
         from bidsapp_brainage.imaging.skullstrip import extract_brain
         from bidsapp_brainage.imaging.transforms import read_xfm
 
-        t1w = io.load_nifti(Path(self.inputs.t1w))
-        own = extract_brain(
-            t1w,
+        if isdefined(self.inputs.own_mask):
+            return io.load_nifti(Path(self.inputs.own_mask))
+        return extract_brain(
+            io.load_nifti(Path(self.inputs.t1w)),
             io.load_nifti(Path(self.inputs.template_mask)),
             read_xfm(Path(self.inputs.inverse_xfm)),
             stripped=self.inputs.stripped,
         )
-        given = io.load_nifti(Path(self.inputs.mask))
-        inside, made = (np.asarray(one.dataobj) > 0 for one in (given, own))
-        return edge_offset(inside, made, np.linalg.norm(t1w.affine[:3, :3], axis=0))
 
     def _tissues(self) -> dict[str, nib.Nifti1Image]:
         from bidsapp_brainage import io

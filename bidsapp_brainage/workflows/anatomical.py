@@ -20,6 +20,8 @@ from bidsapp_brainage.interfaces.reuse import GivenMask
 from bidsapp_brainage.settings import SkullStrip
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bidsapp_brainage.workflows.precomputed import Precomputed
 
 _SKULL_STRIP_TEXT = {
@@ -200,11 +202,7 @@ def init_brain_mask_wf(
     workflow.connect(mask_buffer, "mask", outputnode, "mask")
     if precomputed.mask is not None:
         workflow.__desc__ = f"A brain mask that was made before{_by(precomputed)} was used.\n"
-        given = pe.Node(GivenMask(mask=str(precomputed.mask)), name="given_mask")
-        if precomputed.reference is not None:
-            given.inputs.same_grid = str(precomputed.reference)
-        if precomputed.orig is not None:
-            given.inputs.orig = str(precomputed.orig)
+        given = given_mask_node(precomputed.mask, precomputed)
         workflow.connect([
             (inputnode, given, [("t1w_preproc", "t1w")]),
             (given, mask_buffer, [("out_file", "mask")]),
@@ -225,6 +223,16 @@ and adapted at its edge to the intensities of the image. {_SKULL_STRIP_TEXT[skul
         (extract, mask_buffer, [("out_file", "mask")]),
     ])  # fmt:skip
     return workflow
+
+
+def given_mask_node(mask: Path, precomputed: Precomputed) -> pe.Node:
+    """Node that brings a mask of other derivatives to the grid of the T1w."""
+    given = pe.Node(GivenMask(mask=str(mask)), name="given_mask")
+    if precomputed.reference is not None:
+        given.inputs.same_grid = str(precomputed.reference)
+    if precomputed.orig is not None:
+        given.inputs.orig = str(precomputed.orig)
+    return given
 
 
 def _by(precomputed: Precomputed) -> str:

@@ -31,6 +31,8 @@ class Precomputed:
     ----------
     t1w, mask : Path or None
         Bias-corrected T1w and brain mask.
+    compared_mask : Path or None
+        Brain mask that is only compared with the app's own.
     affine : Path or None
         Text matrix, as this app writes it.
     forward, inverse : Path or None
@@ -62,6 +64,7 @@ class Precomputed:
 
     t1w: Path | None = None
     mask: Path | None = None
+    compared_mask: Path | None = None
     affine: Path | None = None
     forward: Path | None = None
     inverse: Path | None = None
@@ -85,7 +88,7 @@ class Precomputed:
     @property
     def kind(self) -> tuple[object, ...]:
         """What the workflow and its methods text depend on."""
-        files = (self.t1w, self.mask, self.affine, self.orig)
+        files = (self.t1w, self.mask, self.compared_mask, self.affine, self.orig)
         return (*map(bool, files), self.has_warp, self.template, self.software)
 
     @property
@@ -96,7 +99,7 @@ class Precomputed:
     @property
     def is_compared(self) -> bool:
         """Whether there is a mask or tissue that the app's own can be compared with."""
-        return any((self.mask, self.tissues, self.dseg))
+        return any((self.mask, self.compared_mask, self.tissues, self.dseg))
 
     @property
     def compared(self) -> dict[str, Any]:
@@ -196,11 +199,17 @@ def _search(root: Path, entities: Entities, template: str) -> Precomputed:
         if (path := _there(output_path(root, "probseg", entities, label=name)))
     }
     t1w = output_path(root, "t1w_preproc", entities)
+    affine = _there(output_path(root, "affine", entities, **to_model))
+    warps = _warps(t1w.parent, entities, template)
+    mask = _there(output_path(root, "mask", entities))
+    # Only this app writes an affine beside them: the model did not learn with such a mask.
+    of_fmriprep = bool(warps) and affine is None
     return Precomputed(
         t1w=_there(t1w),
-        mask=_there(output_path(root, "mask", entities)),
-        affine=_there(output_path(root, "affine", entities, **to_model)),
-        **_warps(t1w.parent, entities, template),
+        mask=None if of_fmriprep else mask,
+        compared_mask=mask if of_fmriprep else None,
+        affine=affine,
+        **warps,
         reference=_there(t1w),
         tissues=tissues if len(tissues) == len(_TISSUES) else {},
         dseg=_there(output_path(root, "dseg", entities)),
@@ -257,7 +266,7 @@ def _of_scan(files: Precomputed, entities: Entities, labels: Entities) -> Precom
 
 def _n_sources(files: Precomputed) -> int:
     """Of how many images the T1w was made, as sidecars tell; 0 if they do not."""
-    told = (("Sources", files.t1w), ("RawSources", files.mask))
+    told = (("Sources", files.t1w), ("RawSources", files.mask or files.compared_mask))
     for key, path in told:
         listed = io.read_json(sidecar_path(path)).get(key) if path else None
         if isinstance(listed, list):

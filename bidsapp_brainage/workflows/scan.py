@@ -14,6 +14,7 @@ from bidsapp_brainage.interfaces.reuse import CompareGiven
 from bidsapp_brainage.model.inputs.channels import T1W
 from bidsapp_brainage.model.specs import needs_segmentation, sees_raw_images
 from bidsapp_brainage.workflows.anatomical import (
+    given_mask_node,
     init_anat_fit_wf,
     init_brain_mask_wf,
     init_companion_wf,
@@ -176,10 +177,17 @@ def _connect_comparison(
                                ("outputnode.stripped", "stripped")]),
         (node, parts["prediction"], [("facts", "inputnode.given")]),
     ])  # fmt:skip
-    if precomputed.mask is not None:
+    if precomputed.compared_mask is not None:
+        given = given_mask_node(precomputed.compared_mask, precomputed)
+        workflow.connect([
+            (parts["anat"], given, [("outputnode.t1w_preproc", "t1w")]),
+            (given, node, [("out_file", "mask")]),
+            (parts["mask"], node, [("outputnode.mask", "own_mask")]),
+        ])  # fmt:skip
+    elif precomputed.mask is not None:
         workflow.connect(parts["mask"], "outputnode.mask", node, "mask")
-    if precomputed.mask is not None and warp:
-        workflow.connect(parts["norm"], "outputnode.inverse", node, "inverse_xfm")
+        if warp:
+            workflow.connect(parts["norm"], "outputnode.inverse", node, "inverse_xfm")
 
 
 def _init_raw_scan_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
