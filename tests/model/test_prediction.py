@@ -29,8 +29,8 @@ COLUMNS = [
     "participant_id", "session_id", "run_id", "model", "target", "chronological_age", "age_source",
     "predicted_age", "predicted_age_median", "predicted_age_mode", "predicted_age_sd", "entropy",
     "ci95_lower", "ci95_upper", "gap", "gap_corrected", "gap_z", "bias_model", "in_age_range",
-    "training_distance", "member_sd", "flags", "flag_reasons", "ood_flag", "qc_flag", "verdict",
-    "verdict_reasons", "n_tta",
+    "training_distance", "member_sd", "fast_age", "flags", "flag_reasons", "ood_flag", "qc_flag",
+    "verdict", "verdict_reasons", "n_tta",
 ]  # fmt: skip
 logits = arrays(np.float64, (2, N_BINS), elements=st.floats(-60, 60))
 
