@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bidsapp_brainage import io
+from bidsapp_brainage.bids.dataset import APP_NAME
 from bidsapp_brainage.bids.names import bids_uri, output_path, parse_name, sidecar_path
 
 if TYPE_CHECKING:
@@ -116,8 +117,11 @@ class Precomputed:
 
     def without_warp(self, note: str) -> Precomputed:
         """The same, so that the image is registered anew, with one more note."""
-        notes = " ".join(filter(None, (self.note, note)))
-        return replace(self, forward=None, inverse=None, template="", note=notes)
+        return replace(self.noted(note), forward=None, inverse=None, template="")
+
+    def noted(self, note: str) -> Precomputed:
+        """The same with one more note."""
+        return replace(self, note=" ".join(filter(None, (self.note, note))))
 
 
 def collect_derivatives(
@@ -172,6 +176,11 @@ def completed(
 
     def complete(files: Precomputed) -> Precomputed:
         files = replace(files, software=programs.get(files.root, ""))
+        if files.software and not files.software.startswith(APP_NAME):
+            files = files.noted(
+                f"{files.software} preprocessed what is used here. The age may differ by years "
+                "from that of a run without --derivatives: do not mix the two in one analysis."
+            )
         own = found.get(files.template)
         if own is None:
             return files

@@ -51,6 +51,7 @@ def test_derivatives_of_smriprep_with_freesurfer_inside(person: Person, tmp_path
     log = done.stderr
     assert done.returncode == 0, log
     assert "are used for 1 of 1 scans" in log
+    assert "sMRIPrep 0.15.0 preprocessed what is used here. The age may differ by years" in log
     assert "registration done" not in log
     anat = out / "sub-01/anat"
     quality = pd.read_csv(anat / "sub-01_desc-tiny_qc.tsv", sep="\t").iloc[0]
