@@ -14,6 +14,7 @@ LABELS: Mapping[str, str] = MappingProxyType({
     "preproc": "T1w image after conforming to RAS and correction of the bias field",
     "brain": "Mask of the brain",
     "affine": "Affine part of the transform alone",
+    "rigid": "Rigid motion between two images of a person",
     "{model}": "Result of the model {model}",
     "{model}input": "Exactly what the model {model} saw",
     "{model}cubes": "Map of the model {model}, made by occluding cubes",

@@ -72,7 +72,7 @@ def conform_t1w(img: nib.Nifti1Image, name: str) -> tuple[nib.Nifti1Image, Image
         Several volumes, no spatial orientation, constant or mostly non-finite voxels, voxels
         larger than 5 mm or a field of view under 100 mm along any axis, or unreadable data.
     """
-    header = header_facts(img)
+    header = _header_facts(img)
     img = _single_volume(img, name)
     orientation = _checked_orientation(img, name)
     data = _voxels(img, name)
@@ -100,7 +100,7 @@ def conform_t1w(img: nib.Nifti1Image, name: str) -> tuple[nib.Nifti1Image, Image
     return nib.Nifti1Image(np.ascontiguousarray(voxels), canonical.affine), facts
 
 
-def header_facts(img: nib.Nifti1Image) -> HeaderFacts:
+def _header_facts(img: nib.Nifti1Image) -> HeaderFacts:
     """Read both orientations of a header: sform (used where it is set) and qform."""
     header = img.header
     sform = header.get_sform(coded=True)[0]

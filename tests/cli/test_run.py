@@ -18,6 +18,7 @@ from bidsapp_brainage.bids.run_records import run_folder
 from bidsapp_brainage.cli import run
 from bidsapp_brainage.cli.logs import library_level, own_level
 from bidsapp_brainage.cli.signals import Terminated
+from tests.model.tiny import make_card
 from tests.signals import heed_interrupts
 
 
@@ -152,7 +153,8 @@ def test_dry_run_of_both_levels_lists_both(line, monkeypatch):
     assert listed == ["images"]
 
 
-def test_dry_run_of_a_selection_without_images(line, capsys):
+def test_dry_run_of_a_selection_without_images(line, two_people, capsys):
+    make_card(two_people.parent / "models")
     assert run.main(line("--dry-run", "--session-label", "9")) == 66
     assert "session=9" in capsys.readouterr().err
 

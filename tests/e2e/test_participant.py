@@ -14,6 +14,7 @@ import pytest
 
 from bidsapp_brainage.bids.names import output_path, sidecar_path
 from bidsapp_brainage.catalogue import lookup
+from bidsapp_brainage.catalogue.methods import METHODS
 from tests.e2e.app import App, Story, copied, digests
 
 GOLDEN = Path(__file__).parent / "outputs.txt"
@@ -22,9 +23,15 @@ pytestmark = pytest.mark.slow
 
 
 def of_cards() -> Iterator[str]:
-    """Names of the files of the methods of explanation, and of the pictures of their maps."""
+    """Names of the files of the methods of explanation, and of the pictures of their maps.
+
+    Without those that only other inputs or networks have.
+    """
     space = {"space": "MNI152NLin2009aSym"}
+    others = [output for method in METHODS if method.architecture for output in method.outputs]
     for output in (*lookup.method_outputs(), *lookup.map_figures()):
+        if output in others or not output.always:
+            continue
         labels = space | {"atlas": "BrainageDemo", "res": "8"}
         labels = {key: value for key, value in labels.items() if key in output.required}
         path = output_path(Path(), output.key, (("sub", "01"),), model="tiny", **labels)

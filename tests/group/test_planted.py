@@ -31,7 +31,7 @@ def no_page():
 def cohort(tmp_path_factory):
     root = tmp_path_factory.mktemp("cohort")
     Study(root, seed=1).add(1, 80)
-    chosen = GroupLevel("diagnosis", "control", "site", ("snr",))
+    chosen = GroupLevel("diagnosis", "control", "site", covariates=("snr",))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(analyses, "N_BOOT", 99)
         patch.setattr(analyses, "N_PERMUTATIONS", 199)

@@ -8,7 +8,7 @@ import pytest
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.imaging import network_input, quality, skullstrip
-from bidsapp_brainage.imaging.conform import correct_bias_field, header_facts
+from bidsapp_brainage.imaging.conform import conform_t1w, correct_bias_field
 from bidsapp_brainage.imaging.transforms import inverse_transform
 
 SPEC = {
@@ -130,7 +130,7 @@ def test_decisions(change: dict, decision: str, words: str) -> None:
 
 
 def test_every_metric_is_there(head, template_mask) -> None:
-    facts = {"n_nan": 0, "resolution_mm": [2.0, 2.0, 2.0], **header_facts(head)}
+    facts = {**conform_t1w(head, "head")[1], "n_nan": 0, "resolution_mm": [2.0, 2.0, 2.0]}
     registration = {key: GOOD.get(key, 1.2) for key in quality._REGISTRATION_KEYS}
     raw = nib.Nifti1Image(head.get_fdata() * 1.1, head.affine)
     row = quality.quality_metrics(raw, head, template_mask, facts, registration)

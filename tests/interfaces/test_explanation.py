@@ -183,7 +183,7 @@ def test_views_are_averaged_as_in_the_prediction(inputs: dict, tmp_path: Path) -
     seen = {
         "card": str(card.folder / f"{card.name}.json"),
         "weights": [str(weight.path) for weight in card.weights],
-        "predicted_age": predict(load_members(card), volume, card).mean,
+        "predicted": predict(load_members(card), volume, card).mean,
     }
     records = run(tmp_path, ["occlusion"], **(inputs | seen))
     assert Path(handed_out(records, "occlusion").table).is_file()

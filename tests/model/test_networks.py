@@ -51,7 +51,7 @@ def test_a_strided_stem_halves_all_later_maps():
     [
         (
             {"id": "sfnc", "parameters": {}},
-            "'sfnc' is unknown. Known: densenet, mixture, nosa",
+            "'sfnc' is unknown. Known: branches, densenet, headvolumes, mixture, nosa",
         ),
         ({"id": "sfcn", "parameters": {"width": 3}}, "width"),
         ({"id": "sfcn", "parameters": {"channels": [4]}}, "channels needs two"),

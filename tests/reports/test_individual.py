@@ -463,6 +463,9 @@ def test_every_reason_of_the_quality_checks_has_a_remedy(decision):
         "n_nan": 3,
         "dice_mask_segmentation": 0.2 if decision == "fail" else 0.8,
         "tissues_found": 1,
+        "mask_edge_mm": 2.0,
+        "sform_qform_mm": 20.0,
+        "n_orientations": 0,
     }
     for name, value in bad.items():
         good = {
@@ -476,6 +479,9 @@ def test_every_reason_of_the_quality_checks_has_a_remedy(decision):
             "n_nan": 0,
             "dice_mask_segmentation": 0.97,
             "tissues_found": 3,
+            "mask_edge_mm": 0.0,
+            "sform_qform_mm": 0.0,
+            "n_orientations": 2,
         }
         found, reason = decide(good | {name: value})
         (notice,) = wording.quality({"decision": found, "decision_reason": reason})

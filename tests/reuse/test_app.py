@@ -15,7 +15,7 @@ import pytest
 from bidsapp_brainage import io
 from tests.model.tiny import make_card
 from tests.morphometry.freesurfer import VERSIONS, write_person
-from tests.reuse.conftest import Person
+from tests.reuse.person import Person
 
 pytestmark = pytest.mark.slow
 CASYM = "MNI152NLin2009cAsym"

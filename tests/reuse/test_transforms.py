@@ -16,7 +16,7 @@ from bidsapp_brainage.imaging.distance import edge_offset, within
 from bidsapp_brainage.imaging.transforms import read_affine, read_xfm
 from bidsapp_brainage.interfaces.atlas import joined_templates
 from bidsapp_brainage.interfaces.reuse import CompareGiven, GivenMask, GivenTransforms
-from tests.reuse.conftest import AFFINE, OTHER, RIGID, Person
+from tests.reuse.person import AFFINE, OTHER, RIGID, Person
 
 NAMES = {
     "forward": "sub-01_from-T1w_to-MNI152NLin2009cAsym_mode-image_xfm.h5",

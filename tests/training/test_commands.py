@@ -329,10 +329,10 @@ def test_options_that_the_page_on_training_names_exist() -> None:
     commands = next(action for action in parser._actions if action.choices)
     known = {
         option
-        for command in ("train", "finetune", "calibrate", "evaluate")
+        for command in ("train", "finetune", "prune", "calibrate", "evaluate")
         for action in commands.choices[command]._actions
         for option in action.option_strings
     }
     text = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
-    foreign = {"--explain", "--models-dir", "--model"}
+    foreign = {"--explain", "--level", "--models-dir", "--model"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - foreign <= known
