@@ -193,7 +193,7 @@ def text() -> str:
             *runs,
             "",
             "When the front process alone is killed, the server of processes ends as soon as its "
-            "imports are done; on a busy machine this takes longer than the 10 s that were waited "
+            "imports are done; on a busy machine this takes longer than the minute that is waited "
             "for in the row on SIGKILL of everything. Exit code 255 in the row on the control "
             "group means that the system killed this server; since that run the message names the "
             "memory.",
