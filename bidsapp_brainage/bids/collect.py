@@ -18,10 +18,10 @@ from bidsapp_brainage.bids.input.images import (
     T1W,
     find_images,
     natural,
-    shorten,
     unread_filters,
     wanted_participants,
 )
+from bidsapp_brainage.bids.input.messages import ManyScans
 from bidsapp_brainage.bids.names import parse_name, scan_entities
 from bidsapp_brainage.catalogue.quantity import AGE
 from bidsapp_brainage.errors import DataError, NoInputError, UsageError
@@ -179,7 +179,8 @@ def target_messages(scans: Sequence[Scan], heads: Sequence[Head]) -> list[str]:
                 f"compared with anything. Add a column {head.name} to score it."
             )
         elif unknown:
-            messages.append(f"participants.tsv does not tell {head.name} of {shorten(unknown)}.")
+            form = f"participants.tsv does not tell {head.name} of {{scans}}."
+            messages.append(ManyScans(form, unknown))
         strange = {
             value: label
             for label, value in told.items()
@@ -344,7 +345,7 @@ def _absent(subjects: Sequence[str], scans: Sequence[Scan], wanted: Wanted) -> l
     absent = without_scans(subjects, scans)
     if not absent:
         return []
-    return [f"No {wanted.named} image matches the selection for: {shorten(absent)}."]
+    return [ManyScans(f"No {wanted.named} image matches the selection for: {{scans}}.", absent)]
 
 
 def _broken(path: Path) -> list[str]:
@@ -371,5 +372,6 @@ def _age_messages(scans: Sequence[Scan], bids_dir: Path) -> list[str]:
         remedy = "Give ages in participants.tsv, sub-<label>_sessions.tsv or `age_file`."
         if holds_loose_images(bids_dir):  # these options are not there
             remedy = "Give ages by `age` or `people`."
-        messages.append(f"No age for {shorten(unknown)}: the brain-age gap will be n/a. {remedy}")
+        form = f"No age for {{scans}}: the brain-age gap will be n/a. {remedy}"
+        messages.append(ManyScans(form, unknown))
     return messages

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from bidsapp_brainage.bids.input.images import shorten
+from bidsapp_brainage.bids.input.messages import shorten
 from bidsapp_brainage.bids.names import log_dir
 from bidsapp_brainage.configuration import private_places
 from bidsapp_brainage.errors import NoInputError

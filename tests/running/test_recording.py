@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bidsapp_brainage.bids.input.messages import ManyScans
 from bidsapp_brainage.bids.run_records import Failed, read_runs
 from bidsapp_brainage.errors import NoInputError
 from bidsapp_brainage.io import write_text
@@ -75,6 +76,18 @@ def test_a_run_tells_each_participant_only_of_themselves(tmp_path: Path) -> None
     versions = first.facts["Versions"]
     assert isinstance(versions, Mapping)
     assert {"bidsapp_brainage", "torch"} <= set(versions)
+
+
+def test_a_warning_about_many_names_each_participant_alone(tmp_path: Path) -> None:
+    """Also those who are not among the first, which the whole run's text names."""
+    labels = [f"sub-{number:03d}" for number in range(1, 101)]
+    warning = ManyScans("No age for {scans}: no gap.", labels)
+    recorder = Recorder(settings(tmp_path), "participant")
+    recorder.finish_all({label[4:]: [label] for label in labels}, warnings=[warning])
+    out = tmp_path / "out"
+    (last,), (whole,) = read_runs(out, "100"), read_runs(out, "")
+    assert last.warnings == ("No age for sub-100: no gap.",)
+    assert whole.warnings[0].endswith("sub-030 ... (100 in all): no gap.")
 
 
 def test_pages_made_again_tell_of_the_run_that_computed(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from bidsapp_brainage.bids.input.messages import shorten
 from bidsapp_brainage.bids.names import scan_entities
 from bidsapp_brainage.catalogue.participant import MODALITIES
 from bidsapp_brainage.errors import NoInputError, UsageError
@@ -119,12 +120,6 @@ def wanted_participants(bids_dir: Path, labels: Sequence[str]) -> list[str]:
             f"{shorten(known)}."
         )
     return list(dict.fromkeys(labels)) or known
-
-
-def shorten(labels: Sequence[str], limit: int = 30) -> str:
-    """Labels in one line, the first ones if there are many."""
-    shown = " ".join(labels[:limit])
-    return shown if len(labels) <= limit else f"{shown} ... ({len(labels)} in all)"
 
 
 def build_query(selection: Selection, modality: str = T1W) -> dict[str, object]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bidsapp_brainage import __version__, io
+from bidsapp_brainage.bids.input.messages import ManyScans
 from bidsapp_brainage.bids.run_records import CONFIGURATION, record_name, run_folder
 from bidsapp_brainage.configuration import to_toml
 from bidsapp_brainage.running.recording.carbon import CarbonTracker
@@ -114,7 +115,7 @@ class Recorder:
             self.finish(
                 own,
                 [failure for failure in failures if named.match(failure.scan)],
-                [text for text in warnings if named.search(text)],
+                _concerning(named, warnings),
                 subject,
             )
 
@@ -162,6 +163,18 @@ def _version(library: str) -> str:
         return metadata.version(library)
     except metadata.PackageNotFoundError:
         return "unknown"
+
+
+def _concerning(participant: re.Pattern[str], messages: Sequence[str]) -> list[str]:
+    """Messages that name a participant, without the others that they name."""
+    own: list[str] = []
+    for message in messages:
+        if isinstance(message, ManyScans):
+            named = [scan for scan in message.scans if participant.match(scan)]
+            own += [message.naming(named)] if named else []
+        elif participant.search(message):
+            own.append(message)
+    return own
 
 
 def _together(scans: Mapping[str, Sequence[str]]) -> list[str]:
