@@ -8,10 +8,10 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -37,6 +37,14 @@ GPU_OPTIONS = {"chunk_regions": 64, "block_bytes": 256 << 20}
 MAX_BATCH_CPU = 4  # a CPU gains nothing from larger batches
 MAX_BATCH_CUDA = 64
 MEMORY_FRACTION = 0.5
+
+
+class _Undoable(Protocol):
+    def undo(self) -> None: ...
+
+
+_Part = TypeVar("_Part", bound=_Undoable)
+_Answer = TypeVar("_Answer")
 
 
 class Occluder(Protocol):
@@ -217,15 +225,8 @@ class Incremental:
 
     def commit(self, region: int, fill: Fill) -> Predictions:
         """See :class:`Occluder`."""
-        logits: list[Tensor] = []
-        try:
-            for run in self._runs:
-                logits.append(run.commit(region, _tensor(fill))[0][None])
-        except Exception:
-            for run in self._runs[: len(logits)]:  # members must not differ in what is occluded
-                run.undo()
-            raise
-        return self._predictions(logits)
+        found = _all_or_none(self._runs, lambda run, _: run.commit(region, _tensor(fill)))
+        return self._predictions([heads[0][None] for heads in found])
 
     def undo(self) -> None:
         """See :class:`Occluder`."""
@@ -237,6 +238,19 @@ class Incremental:
         return ensemble_predictions(
             self._decode, [member for part in logits for member in part.unbind(1)]
         )
+
+
+def _all_or_none(parts: Sequence[_Part], commit: Callable[[_Part, int], _Answer]) -> list[_Answer]:
+    """Commit in all parts; if one cannot, in none, because they must agree on what is occluded."""
+    found: list[_Answer] = []
+    try:
+        for number, part in enumerate(parts):
+            found.append(commit(part, number))
+    except Exception:
+        for part in parts[: len(found)]:
+            part.undo()
+        raise
+    return found
 
 
 def _share(progress: Progress, member: int, n_members: int) -> Progress:
@@ -299,12 +313,11 @@ class Together:
 
     def commit(self, region: int, fill: Fill) -> Predictions:
         """See :class:`Occluder`."""
-        return Predictions.mean_of(
-            [
-                part.commit(region, _of_channel(fill, number))
-                for number, part in enumerate(self._parts.values())
-            ]
+        found = _all_or_none(
+            tuple(self._parts.values()),
+            lambda part, number: part.commit(region, _of_channel(fill, number)),
         )
+        return Predictions.mean_of(found)
 
     def undo(self) -> None:
         """See :class:`Occluder`."""

@@ -123,3 +123,20 @@ def test_committed_regions_stay_occluded_in_all_channels(session: ExplanationSes
         return np.where(np.isin(session.inputs.labels, [1, 2]), 0, volume).astype(np.float32)
 
     assert both == pytest.approx(age_of(session, hidden), abs=1e-4)
+
+
+def test_a_region_is_committed_in_all_channels_or_in_none(session: ExplanationSession) -> None:
+    patches = label_patches(session.inputs.labels, [1, 2])
+    occluder, fill = session.open(patches), session.fill("background")
+    assert isinstance(occluder, Together)
+    first, *others = occluder._parts.values()
+
+    class Failing:
+        def commit(self, region: int, fill: object) -> None:
+            raise MemoryError
+
+    before = first.intact.ages[0]
+    partly = Together(dict(enumerate([first, Failing(), *others])))  # type: ignore[arg-type, list-item]
+    with pytest.raises(MemoryError):
+        partly.commit(0, fill)
+    assert first.intact.ages[0] == pytest.approx(before)
