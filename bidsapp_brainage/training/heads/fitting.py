@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from bidsapp_brainage.io import atomic_path
 from bidsapp_brainage.model.networks import build_network
 from bidsapp_brainage.model.networks.headvolumes import HeadVolumes
 from bidsapp_brainage.model.specs import Architecture
 from bidsapp_brainage.segmentation.labels import Labels, muse_labels
 from bidsapp_brainage.training.fitting.loop import learning_rate_factor, update_average
+from bidsapp_brainage.training.fitting.state import STATE, Stateful, keep, resume
 
 from .subjects import load_head
 from .synthesis import head_example
@@ -74,13 +74,8 @@ def fit_heads(
     optimiser = torch.optim.AdamW(
         learned, lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
-    step, state_path = 0, out / "state.pt"
-    if state_path.exists():
-        state = torch.load(state_path, weights_only=True)
-        network.load_state_dict(state["network"])
-        mean.load_state_dict(state["mean"])
-        optimiser.load_state_dict(state["optimiser"])
-        step = state["step"]
+    parts: dict[str, Stateful] = {"network": network, "mean": mean, "optimiser": optimiser}
+    step = resume(out / STATE, parts)
     began, losses = time.process_time(), []
     while step < recipe.steps:
         rng = np.random.default_rng([recipe.seed, step])
@@ -95,14 +90,7 @@ def fit_heads(
             entropy, overlap = np.mean(losses[-_KEEP_EVERY:], axis=0)
             each = (time.process_time() - began) / len(losses)
             print(f"{step}/{recipe.steps} {entropy:.3f} {overlap:.3f} {each:.2f} s", flush=True)
-            kept = {
-                "network": network.state_dict(),
-                "mean": mean.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "step": step,
-            }
-            with atomic_path(state_path) as temporary:
-                torch.save(kept, temporary)
+            keep(out / STATE, parts, step)
     return mean.eval()
 
 

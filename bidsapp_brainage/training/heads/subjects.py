@@ -15,6 +15,7 @@ from bidsapp_brainage.imaging.conform import conform_t1w
 from bidsapp_brainage.imaging.network_input import head_centre
 from bidsapp_brainage.io import atomic_path, load_nifti
 from bidsapp_brainage.segmentation.labels import TISSUES, VENTRICLES, Labels
+from bidsapp_brainage.training.data.arrays import load_arrays
 
 _FIELD_MM = 18.0  # SD of the smoothing that finds the uneven field in white matter
 _DARK = 0.5  # of fluid's level, below which a voxel is air or bone
@@ -118,11 +119,7 @@ def load_head(path: Path) -> Head:
     DataError
         The file is damaged.
     """
-    try:
-        with np.load(path, allow_pickle=False) as kept:
-            return Head(**{name: kept[name] for name in Head.__dataclass_fields__})
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path.name}: damaged. Remove it; it is made again.") from error
+    return Head(**load_arrays(path, Head.__dataclass_fields__))
 
 
 def halves(people: Sequence[Path]) -> list[list[Path]]:

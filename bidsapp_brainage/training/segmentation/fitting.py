@@ -13,9 +13,10 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from bidsapp_brainage.io import atomic_path
 from bidsapp_brainage.segmentation.labels import TISSUES, Labels, muse_labels
 from bidsapp_brainage.segmentation.network import SegmentationNet
+from bidsapp_brainage.training.fitting.loop import update_average
+from bidsapp_brainage.training.fitting.state import STATE, Stateful, keep, resume
 
 from .subjects import load_subject
 from .synthesis import Example, example
@@ -82,13 +83,8 @@ def fit(folder: Path, left_out: Sequence[str], out: Path, recipe: Recipe, worker
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
-    step, state_path = 0, out / "state.pt"
-    if state_path.exists():
-        state = torch.load(state_path, weights_only=True)
-        network.load_state_dict(state["network"])
-        mean.load_state_dict(state["mean"])
-        optimizer.load_state_dict(state["optimizer"])
-        step = state["step"]
+    parts: dict[str, Stateful] = {"network": network, "mean": mean, "optimizer": optimizer}
+    step = resume(out / STATE, parts)
     data = DataLoader(
         Examples(folder, left_out, recipe.seed + step), batch_size=None, num_workers=workers
     )
@@ -99,7 +95,7 @@ def fit(folder: Path, left_out: Sequence[str], out: Path, recipe: Recipe, worker
             break
         _schedule(optimizer, recipe, step)
         losses.append(_step(network, optimizer, image, labels, recipe, rng))
-        _follow(mean, network, min(recipe.ema_decay, step / (step + 10)))
+        update_average(mean, network, min(recipe.ema_decay, step / (step + 10)))
         step += 1
         if step % 20 == 0:
             entropy, error = np.mean(losses[-20:], axis=0)
@@ -108,14 +104,7 @@ def fit(folder: Path, left_out: Sequence[str], out: Path, recipe: Recipe, worker
                 f"{step}/{recipe.steps} ce {entropy:.3f} units {error:.3f} {each:.2f} s", flush=True
             )
         if step % _KEEP_EVERY == 0 or step == recipe.steps:
-            kept = {
-                "network": network.state_dict(),
-                "mean": mean.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "step": step,
-            }
-            with atomic_path(state_path) as temporary:
-                torch.save(kept, temporary)
+            keep(out / STATE, parts, step)
 
 
 def _step(
@@ -168,9 +157,3 @@ def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, step: int) -> No
     share *= 0.5 * (1 + np.cos(np.pi * min(1.0, step / recipe.steps)))
     for group in optimizer.param_groups:
         group["lr"] = float(recipe.learning_rate * share)
-
-
-@torch.no_grad()
-def _follow(mean: SegmentationNet, network: SegmentationNet, decay: float) -> None:
-    for kept, new in zip(mean.parameters(), network.parameters(), strict=True):
-        kept.lerp_(new, 1 - decay)

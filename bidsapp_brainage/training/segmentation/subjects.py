@@ -9,11 +9,12 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from bidsapp_brainage.errors import DataError, NoInputError
+from bidsapp_brainage.errors import NoInputError
 from bidsapp_brainage.imaging.network_input import brought_to, card_grid
 from bidsapp_brainage.imaging.transforms import read_affine
 from bidsapp_brainage.io import atomic_path, load_nifti
 from bidsapp_brainage.segmentation.input import image_units
+from bidsapp_brainage.training.data.arrays import load_arrays
 from bidsapp_brainage.training.data.prepare import Prepared, find_prepared
 
 from .synthesis import Subject
@@ -99,13 +100,5 @@ def load_subject(path: Path) -> Subject:
     DataError
         The file is damaged.
     """
-    try:
-        with np.load(path, allow_pickle=False) as kept:
-            return Subject(
-                kept["units"].astype(np.float32),
-                kept["mask"],
-                kept["label_map"],
-                kept["to_label_map"],
-            )
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path.name}: damaged. Remove it; it is made again.") from error
+    kept = load_arrays(path, ("units", "mask", "label_map", "to_label_map"))
+    return Subject(**kept | {"units": kept["units"].astype(np.float32)})
