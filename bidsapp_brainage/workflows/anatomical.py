@@ -105,7 +105,7 @@ intensity non-uniformity with N4 [@n4] as implemented in SimpleITK [@simpleitk].
             (reuse, outputnode, [("out_file", "t1w_conformed")]),
         ])  # fmt:skip
         workflow.__desc__ = (
-            f"A T1-weighted (T1w) image that was preprocessed before{_by(precomputed)} was used.\n"
+            f"A T1-weighted (T1w) image that was preprocessed before{precomputed.by} was used.\n"
         )
     return workflow
 
@@ -201,7 +201,7 @@ def init_brain_mask_wf(
     mask_buffer = pe.Node(niu.IdentityInterface(fields=["mask"]), name="mask_buffer")
     workflow.connect(mask_buffer, "mask", outputnode, "mask")
     if precomputed.mask is not None:
-        workflow.__desc__ = f"A brain mask that was made before{_by(precomputed)} was used.\n"
+        workflow.__desc__ = f"A brain mask that was made before{precomputed.by} was used.\n"
         given = given_mask_node(precomputed.mask, precomputed)
         workflow.connect([
             (inputnode, given, [("t1w_preproc", "t1w")]),
@@ -233,8 +233,3 @@ def given_mask_node(mask: Path, precomputed: Precomputed) -> pe.Node:
     if precomputed.orig is not None:
         given.inputs.orig = str(precomputed.orig)
     return given
-
-
-def _by(precomputed: Precomputed) -> str:
-    """Who made given files, for the methods text."""
-    return f" by *{precomputed.software}*" if precomputed.software else ""

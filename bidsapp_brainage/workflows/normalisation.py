@@ -99,7 +99,6 @@ def init_norm_fit_wf(
 def _methods_text(template: str, precomputed: Precomputed, *, warp: bool) -> str:
     """What was done, or taken over."""
     if precomputed.has_warp:
-        who = f" by *{precomputed.software}*" if precomputed.software else ""
         other = precomputed.template not in ("", template)
         joined = (
             f", to the template {precomputed.template}, and joined with a registration of that "
@@ -107,7 +106,10 @@ def _methods_text(template: str, precomputed: Precomputed, *, warp: bool) -> str
             if other
             else f", to the template {template}"
         )
-        taken = f"Transforms of the T1w image that were computed before{who}{joined}, were used"
+        taken = (
+            f"Transforms of the T1w image that were computed before{precomputed.by}{joined}, were "
+            "used"
+        )
         if precomputed.affine is not None:
             return f"{taken}.\n"
         return f"""\

@@ -111,6 +111,11 @@ class Precomputed:
             return {}
         return {"dseg": str(self.dseg), "own_t1w": str(self.reference)}
 
+    @property
+    def by(self) -> str:
+        """Who made the files, for the methods text."""
+        return f" by *{self.software}*" if self.software else ""
+
     def uris(self) -> list[str]:
         """BIDS URI of the T1w that replaces the raw one; empty if none does."""
         return [] if self.t1w is None else [bids_uri(self.t1w, self.root, self.dataset)]
