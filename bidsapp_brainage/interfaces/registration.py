@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nipype.interfaces.base import File, TraitedSpec, traits
 
 from bidsapp_brainage.interfaces.base import StageInputSpec, StageInterface
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bidsapp_brainage.imaging.registration import Warp
 
 
 class _RegistrationInputSpec(StageInputSpec):
@@ -91,7 +96,21 @@ class _FitWarpOutputSpec(TraitedSpec):
     inverse = File(exists=True, desc="from-template_to-T1w")
 
 
-class FitWarp(StageInterface):
+class WarpInterface(StageInterface):
+    """A stage whose results are both directions of a nonlinear transform."""
+
+    def _keep_warp(self, runtime: Any, affine: np.ndarray, warp: Warp) -> None:
+        from bidsapp_brainage.imaging.transforms import write_xfm
+
+        for name, field, inverse in (
+            ("forward", warp.forward, False),
+            ("inverse", warp.inverse, True),
+        ):
+            self._results[name] = self._file(runtime, f"{name}_xfm.h5")
+            write_xfm(Path(self._results[name]), affine=affine, field=field, inverse=inverse)
+
+
+class FitWarp(WarpInterface):
     """Find the nonlinear part; see :func:`bidsapp_brainage.imaging.registration.fit_warp`."""
 
     stage = "nonlinear registration"
@@ -101,7 +120,7 @@ class FitWarp(StageInterface):
     def _run_interface(self, runtime: Any) -> Any:
         from bidsapp_brainage import io
         from bidsapp_brainage.imaging.registration import fit_warp
-        from bidsapp_brainage.imaging.transforms import read_affine, write_xfm
+        from bidsapp_brainage.imaging.transforms import read_affine
 
         affine = read_affine(Path(self.inputs.affine))
         warp = fit_warp(
@@ -113,10 +132,5 @@ class FitWarp(StageInterface):
             sloppy=self.inputs.sloppy,
             seed=self.inputs.seed,
         )
-        for name, field, inverse in (
-            ("forward", warp.forward, False),
-            ("inverse", warp.inverse, True),
-        ):
-            self._results[name] = self._file(runtime, f"{name}_xfm.h5")
-            write_xfm(Path(self._results[name]), affine=affine, field=field, inverse=inverse)
+        self._keep_warp(runtime, affine, warp)
         return runtime

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 from nipype.interfaces.base import File, InputMultiObject, TraitedSpec, isdefined, traits
 
 from bidsapp_brainage.interfaces.base import StageInputSpec, StageInterface
+from bidsapp_brainage.interfaces.registration import WarpInterface
 
 if TYPE_CHECKING:
     import nibabel as nib
-    import numpy as np
     import SimpleITK as sitk
-
-    from bidsapp_brainage.imaging.registration import Warp
 
 #: Inputs that are passed on to :func:`bidsapp_brainage.imaging.registration.fit_affine`.
 _OPTIONS = ("stripped", "sloppy", "seed", "n_threads")
@@ -45,7 +43,7 @@ class _GivenTransformsOutputSpec(TraitedSpec):
     inverse = File(exists=True, desc="from-template_to-T1w")
 
 
-class GivenTransforms(StageInterface):
+class GivenTransforms(WarpInterface):
     """Take transforms to any template and make those to the model's.
 
     Transforms between the two templates are computed once and kept. The affine in them maximised
@@ -61,7 +59,7 @@ class GivenTransforms(StageInterface):
     def _run_interface(self, runtime: Any) -> Any:
         from bidsapp_brainage import io
         from bidsapp_brainage.errors import DataError
-        from bidsapp_brainage.imaging import registration
+        from bidsapp_brainage.imaging import registration, transforms
 
         template, mask = (
             io.load_nifti(Path(path)) for path in (self.inputs.template, self.inputs.template_mask)
@@ -83,22 +81,10 @@ class GivenTransforms(StageInterface):
         options = {name: getattr(self.inputs, name) for name in _OPTIONS}
         affine = registration.fit_affine(t1w, template, mask, start=start, **options)
         warp = registration.warp_after(affine, forward, inverse, template, mask)
-        self._write(runtime, affine, warp)
-        return runtime
-
-    def _write(self, runtime: Any, affine: np.ndarray, warp: Warp) -> None:
-        """Write the transforms in the app's own form."""
-        from bidsapp_brainage.imaging import transforms
-
         self._results["affine"] = self._file(runtime, "affine.txt")
         transforms.write_affine(Path(self._results["affine"]), affine)
-        for name, field, inverse in (
-            ("forward", warp.forward, False),
-            ("inverse", warp.inverse, True),
-        ):
-            self._results[name] = self._file(runtime, f"{name}_xfm.h5")
-            path = Path(self._results[name])
-            transforms.write_xfm(path, affine=affine, field=field, inverse=inverse)
+        self._keep_warp(runtime, affine, warp)
+        return runtime
 
     def _chains(self) -> tuple[sitk.Transform, sitk.Transform]:
         """From points of the model's template to those of the T1w, and back."""
