@@ -30,12 +30,19 @@ def to_sitk_vector(img: nib.Nifti1Image) -> sitk.Image:
 
 
 def _set_grid(image: sitk.Image, affine: np.ndarray) -> sitk.Image:
+    origin, spacing, direction = place_of(affine)
+    image.SetSpacing(spacing)
+    image.SetOrigin(origin)
+    image.SetDirection(direction)
+    return image
+
+
+def place_of(affine: np.ndarray) -> tuple[list[float], list[float], list[float]]:
+    """Return origin, spacing and direction in ITK's terms of a RAS voxel-to-world matrix."""
     lps = RAS_LPS @ np.asarray(affine, dtype=float)
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    image.SetSpacing(spacing.tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetDirection(nearest_rotation(lps[:3, :3] / spacing).ravel().tolist())
-    return image
+    direction = nearest_rotation(lps[:3, :3] / spacing)
+    return lps[:3, 3].tolist(), spacing.tolist(), direction.ravel().tolist()
 
 
 def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
@@ -54,10 +61,14 @@ def grid_affine(image: sitk.Image) -> np.ndarray:
 
 
 def from_sitk(image: sitk.Image) -> nib.Nifti1Image:
-    """Return a nibabel image (X, Y, Z) or (X, Y, Z, 3) on the same world grid."""
+    """Return a nibabel image (X, Y, Z) or (X, Y, Z, 3) on the same world grid.
+
+    The first axis of a scalar image is the fastest in memory, as in files.
+    """
     array = sitk.GetArrayFromImage(image)
-    array = array.transpose(2, 1, 0, 3) if array.ndim == 4 else array.T
-    return nib.Nifti1Image(np.ascontiguousarray(array), grid_affine(image))
+    if array.ndim == 3:
+        return nib.Nifti1Image(array.T, grid_affine(image))
+    return nib.Nifti1Image(np.ascontiguousarray(array.transpose(2, 1, 0, 3)), grid_affine(image))
 
 
 def affine_to_sitk(

@@ -9,14 +9,15 @@ from scipy import ndimage
 
 from bidsapp_brainage.errors import DataError
 
-from .distance import box_around, distance_to
-from .transforms import apply_xfm
+from .distance import box_around, filled, near_to, within
+from .transforms import apply_xfm, gaussian
 
 STRIPPED_ZERO_FRACTION = 0.4
 STRIPPED_VOLUME_ML = 2300.0
 MIN_BRAIN_ML = 500.0
 GROW_MM = 4.0
 FLUID_MM = 2.5
+DEEP_MM = 6.0  # below the edge of the mask: tissue, whatever its edge is
 
 
 def is_skull_stripped(img: nib.Nifti1Image) -> bool:
@@ -28,7 +29,7 @@ def is_skull_stripped(img: nib.Nifti1Image) -> bool:
     data = np.asarray(img.dataobj, dtype=np.float32)
     voxel_ml = float(abs(np.linalg.det(img.affine[:3, :3]))) / 1000.0
     empty_fraction = float(np.mean(data == data.min()))
-    support_ml = float(np.sum(data > 0.02 * np.percentile(data, 99.9))) * voxel_ml
+    support_ml = float(np.sum(data > 0.02 * np.percentile(data.ravel(order="K"), 99.9))) * voxel_ml
     return empty_fraction > STRIPPED_ZERO_FRACTION and support_ml < STRIPPED_VOLUME_ML
 
 
@@ -58,7 +59,7 @@ def extract_brain(
     data = np.asarray(t1w.dataobj, dtype=np.float32)
     zooms = np.linalg.norm(t1w.affine[:3, :3], axis=0)
     if stripped:
-        propagated &= ndimage.binary_fill_holes(data > 0)
+        propagated &= filled(data > 0)
     box = box_around(propagated, np.ceil(3 * GROW_MM / zooms).astype(int))
     mask = np.zeros_like(propagated)
     mask[box] = _one_piece(_refined(propagated[box], data[box], zooms))
@@ -78,17 +79,17 @@ def _as_float(mask: nib.Nifti1Image) -> nib.Nifti1Image:
 
 def _refined(mask: np.ndarray, image: np.ndarray, zooms: np.ndarray) -> np.ndarray:
     """Grow into grey matter next to the mask and shed what is brighter than white matter."""
-    inner = distance_to(~mask, zooms)
-    outer = distance_to(mask, zooms)
-    low, high = _tissue_range(image[inner > 6.0])
-    smooth = ndimage.gaussian_filter(image, 0.5 / zooms)
+    inner = near_to(~mask, zooms, DEEP_MM)
+    near = within(mask, zooms, GROW_MM)
+    low, high = _tissue_range(image.T[inner.T > DEEP_MM])  # as it lies in memory
+    smooth = gaussian(image, 0.5 / zooms)
     tissue = (smooth > low) & (smooth < high)
-    reachable = _opened(tissue & (outer <= GROW_MM) | (inner > 2.0), zooms, 1.6)
-    grown = mask | (reachable & (outer <= GROW_MM))
+    reachable = _opened(tissue & near | (inner > 2.0), zooms, 1.6)
+    grown = mask | (reachable & near)
     rim = (inner > 0) & (inner <= 3.0) & (smooth >= high)
     brain = _smoothed_mask(grown & ~rim, zooms)
     # The template's mask hugs the cortex; cerebrospinal fluid around it belongs inside.
-    fluid = (distance_to(brain, zooms) <= FLUID_MM) & ((smooth < high) | brain)
+    fluid = within(brain, zooms, FLUID_MM) & ((smooth < high) | brain)
     return _smoothed_mask(fluid, zooms)
 
 
@@ -101,20 +102,19 @@ def _tissue_range(sample: np.ndarray) -> tuple[float, float]:
 
 
 def _opened(mask: np.ndarray, zooms: np.ndarray, radius_mm: float) -> np.ndarray:
-    """Morphological opening with a ball (millimetres), by distance transforms."""
-    eroded = distance_to(~mask, zooms) > radius_mm
-    return np.asarray(distance_to(eroded, zooms) <= radius_mm)
+    """Morphological opening with a ball (millimetres), by distances."""
+    return within(~within(~mask, zooms, radius_mm), zooms, radius_mm)
 
 
 def _smoothed_mask(mask: np.ndarray, zooms: np.ndarray) -> np.ndarray:
-    closed = ndimage.gaussian_filter(mask.astype(np.float32), 1.2 / zooms) > 0.5
-    return np.asarray(ndimage.binary_fill_holes(closed))
+    closed = gaussian(mask.astype(np.float32), 1.2 / zooms) > 0.5
+    return filled(closed)
 
 
 def _one_piece(mask: np.ndarray) -> np.ndarray:
-    labels, n = ndimage.label(mask)
+    labels, n = ndimage.label(mask.T)
     if n > 1:
         sizes = np.bincount(labels.ravel())
         sizes[0] = 0
-        mask = labels == sizes.argmax()
-    return np.asarray(ndimage.binary_fill_holes(mask))
+        mask = (labels == sizes.argmax()).T
+    return filled(mask)

@@ -5,10 +5,18 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
+from scipy.spatial.transform import Rotation
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.imaging import network_input, quality, skullstrip
-from bidsapp_brainage.imaging.conform import conform_t1w, correct_bias_field
+from bidsapp_brainage.imaging.conform import (
+    BIAS_LEVELS,
+    BIAS_MM,
+    conform_t1w,
+    correct_bias_field,
+)
+from bidsapp_brainage.imaging.conversion import to_sitk
 from bidsapp_brainage.imaging.transforms import inverse_transform
 
 SPEC = {
@@ -49,6 +57,36 @@ def test_bias_field_is_removed_repeatably(head, template_mask) -> None:
 
     assert unevenness(corrected) < 0.6 * unevenness(biased)
     assert np.array_equal(corrected.get_fdata(), again.get_fdata())
+
+
+def test_bias_field_is_itks_at_every_voxel(head) -> None:
+    x = np.linspace(-1, 1, head.shape[0])[:, None, None]
+    turned = head.affine @ nib.affines.from_matvec(Rotation.from_rotvec([0.2, 0.1, 0]).as_matrix())
+    biased = nib.Nifti1Image(
+        (head.get_fdata() * (1 + 0.4 * x)).astype(np.float32)[:-5, 3:-4], turned
+    )
+    image = to_sitk(biased)
+    small = sitk.Shrink(image, [max(1, round(BIAS_MM / size)) for size in image.GetSpacing()])
+    n4 = sitk.N4BiasFieldCorrectionImageFilter()
+    n4.SetMaximumNumberOfIterations([30] * BIAS_LEVELS)
+    n4.SetConvergenceThreshold(1e-3)
+    n4.Execute(small, sitk.OtsuThreshold(small, 0, 1, 200))
+    field = np.exp(sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)).T)
+    shown = biased.get_fdata() > 0
+    ratio = biased.get_fdata()[shown] / correct_bias_field(biased).get_fdata()[shown] / field[shown]
+    assert np.ptp(field) > 0.2
+    assert np.allclose(ratio, ratio[0], rtol=1e-4)
+
+
+def test_entropy_focus_is_as_its_definition(head, template_mask) -> None:
+    conformed, facts = conform_t1w(head, "a")
+    row = quality.quality_metrics(
+        conformed, conformed, template_mask, facts, GOOD | {"registration_mi": 1.2}
+    )
+    data = np.asarray(conformed.dataobj, dtype=np.float64)
+    share = data[data > 0] / np.sqrt((data**2).sum())
+    largest = np.sqrt(data.size) * np.log(1 / np.sqrt(data.size))
+    assert row["efc"] == pytest.approx(np.sum(share * np.log(share)) / largest, rel=1e-5)
 
 
 def test_stripped_images_are_recognised(head, template) -> None:

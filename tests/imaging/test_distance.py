@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from bidsapp_brainage.imaging.distance import box_around, distance_to, within
+from bidsapp_brainage.imaging.distance import (
+    box_around,
+    distance_to,
+    filled,
+    grown,
+    near_to,
+    within,
+)
 
 
 @pytest.fixture
@@ -25,6 +34,33 @@ def test_distances_are_scipys(mask: np.ndarray, zooms: tuple[float, ...]) -> Non
 
 def test_nothing_is_infinitely_far() -> None:
     assert np.isinf(distance_to(np.zeros((3, 3, 3), bool), np.ones(3))).all()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("reach", [1.0, 4.0, 100.0])
+def test_near_distances_are_the_same(
+    mask: np.ndarray, reach: float, order: Literal["C", "F"]
+) -> None:
+    zooms = np.array([1.0, 1.33, 0.94])
+    expected = ndimage.distance_transform_edt(~mask, sampling=zooms)
+    found = near_to(np.asarray(mask, order=order), zooms, reach)
+    near = expected <= reach
+    assert np.allclose(found[near], expected[near], atol=1e-4)
+    assert np.isinf(found[~near]).all()
+    assert np.isinf(near_to(np.zeros_like(mask), zooms, reach)).all()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_masks_are_grown_and_filled_as_by_scipy(order: Literal["C", "F"]) -> None:
+    noise = np.random.default_rng(3).random((20, 15, 12)) < 0.6
+    noise[8:12, 5:10, 4:8] = True
+    noise[9:11, 6:9, 5:7] = False
+    mask = np.asarray(noise, order=order)
+    assert np.array_equal(filled(mask), ndimage.binary_fill_holes(noise))
+    sparse = np.asarray(np.random.default_rng(4).random((9, 8, 7)) < 0.02, order=order)
+    assert np.array_equal(grown(sparse, 2), ndimage.binary_dilation(sparse, iterations=2))
+    assert filled(np.ones_like(mask)).all()
+    assert not filled(np.zeros_like(mask)).any()
 
 
 @pytest.mark.parametrize("mm", [0.0, 2.5, 40.0])
