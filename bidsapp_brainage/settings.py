@@ -166,9 +166,11 @@ class Selection:
         read=read_named_path,
         exists="folder",
         metavar="[NAME=]PATH",
-        help="derivatives datasets whose T1w, masks and transforms are used instead of computed; "
-        "from FreeSurfer results (freesurfer=SUBJECTS_DIR, or inside of those of fMRIPrep) the age "
-        "is also predicted without the image",
+        help="derivatives datasets: transforms of fMRIPrep or sMRIPrep serve for regions and "
+        "spaces, masks and tissue are compared; images and masks of your own, and all of an "
+        "earlier run, are used instead of computed; from FreeSurfer results "
+        "(freesurfer=SUBJECTS_DIR, or inside of those of fMRIPrep) the age is also predicted "
+        "without the image",
     )
     age_column: str = option("age", help="column with ages in all tables")
     age_file: Path | None = option(

@@ -1,8 +1,8 @@
-"""``python -m benchmarks.reuse BIDS_DIR OUT``: ages with and without derivatives.
+"""``python -m benchmarks.reuse BIDS_DIR OUT``: ages and processor seconds with and without ``-d``.
 
 OUT/smriprep has the derivatives (:mod:`benchmarks.reuse.make`). The app runs on the same images
-without them, with all of them, with copies that lack the mask, and with masks alone. Finished runs
-are not run again.
+without and with them, and both again with an output space that they hold transforms to. Finished
+runs are not run again.
 """
 
 from __future__ import annotations
@@ -10,28 +10,22 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 from bidsapp_brainage import io
 
+from .layout import TEMPLATE
 
-def _without_mask(name: str) -> bool:
-    return "_mask." not in name
-
-
-def _mask_alone(name: str) -> bool:
-    return "_mask." in name or name == "dataset_description.json"
-
-
-#: Which files of the derivatives a run is given, by its name.
-RUNS: dict[str, Callable[[str], bool] | None] = {
-    "own": None,
-    "all": lambda _: True,
-    "without mask": _without_mask,
-    "mask alone": _mask_alone,
+OWN = "own"
+SPACE = ("--output-spaces", TEMPLATE)
+#: Whether a run is given the derivatives, and further options.
+RUNS: dict[str, tuple[bool, tuple[str, ...]]] = {
+    OWN: (False, ()),
+    "given": (True, ()),
+    "own_space": (False, SPACE),
+    "given_space": (True, SPACE),
 }
 
 
@@ -40,48 +34,36 @@ def main() -> None:
     parser.add_argument("bids_dir", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--runs", nargs="*", choices=RUNS, default=list(RUNS))
+    parser.add_argument("--people", nargs="*", default=[], help="labels without sub-")
     options = parser.parse_args()
-    ages, edges = {}, {}
+    ages, compared = {}, {}
     for name in options.runs:
-        out = options.out / name.replace(" ", "_")
-        _run(options.bids_dir, out, _given(options.out, name))
+        out = options.out / f"run_{name}"
+        _run(options.bids_dir, out, name, options.people)
         ages[name] = _column(out, "brainage", "predicted_age")
-        edges[name] = _column(out, "qc", "mask_edge_mm")
-    first, *others = ages
-    table = pd.DataFrame({first: ages[first]})
-    for name in others:
-        table[name] = ages[name] - ages[first]
-        table[f"{name}: mask_edge_mm"] = edges[name]
-    print(table.round(2).to_string())
-    for name in others:
-        difference = table[name]
+        for column in ("given_mask_edge_mm", "given_xfm_mm"):
+            compared[f"{name}: {column}"] = _column(out, "qc", column)
+    print(pd.DataFrame(ages).round(3).to_string())
+    print(pd.DataFrame(compared).dropna(axis=1, how="all").round(2).to_string())
+    for name, found in ages.items():
+        moved = found - ages.get(OWN, found)
+        seconds = _processor_seconds(options.out / f"run_{name}")
         print(
-            f"{name}: mean {difference.mean():+.2f}, mean size {difference.abs().mean():.2f}, "
-            f"largest {difference.abs().max():.2f} years ({len(difference)} people)"
+            f"{name}: {moved.median():+.3f} ({moved.min():+.3f} to {moved.max():+.3f}) years, "
+            f"{seconds:.0f} processor seconds (medians of {len(moved)} people)"
         )
 
 
-def _given(out: Path, name: str) -> Path | None:
-    """Folder of links to the files that a run is given."""
-    chosen = RUNS[name]
-    if chosen is None:
-        return None
-    root = out / f"given_{name.replace(' ', '_')}"
-    for path in (out / "smriprep").rglob("*"):
-        if path.is_file() and chosen(path.name):
-            link = root / path.relative_to(out / "smriprep")
-            link.parent.mkdir(parents=True, exist_ok=True)
-            if not link.exists():
-                link.symlink_to(path.absolute())
-    return root
-
-
-def _run(bids_dir: Path, out: Path, given: Path | None) -> None:
+def _run(bids_dir: Path, out: Path, name: str, people: list[str]) -> None:
     if next(out.glob("sub-*/**/*_brainage.tsv"), None):
         return
-    more = [] if given is None else ["-d", f"smriprep={given}"]
+    given, more = RUNS[name]
     command = [sys.executable, "-m", "bidsapp_brainage", str(bids_dir), str(out), "participant"]
     command += ["--work-dir", f"{out}_work", "--level", "minimal", "--skip-bids-validation", *more]
+    if given:
+        command += ["-d", f"smriprep={out.parent / 'smriprep'}"]
+    if people:
+        command += ["--participant-label", *people]
     subprocess.run(command, check=False)
 
 
@@ -91,6 +73,12 @@ def _column(out: Path, suffix: str, column: str) -> pd.Series:
         for path in sorted(out.glob(f"sub-*/**/*_{suffix}.tsv"))
     }
     return pd.Series(rows, dtype=float)
+
+
+def _processor_seconds(out: Path) -> float:
+    """Of all stages, median over the people."""
+    tables = [io.read_tsv(path) for path in sorted(out.glob("sub-*/log/*/timings.tsv"))]
+    return float(pd.Series([table["cpu_s"].sum() for table in tables]).median())
 
 
 if __name__ == "__main__":

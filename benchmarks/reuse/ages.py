@@ -1,15 +1,18 @@
-"""``python -m benchmarks.reuse.ages BIDS_DIR OUT``: ages with and without given files, quickly.
+"""``python -m benchmarks.reuse.ages BIDS_DIR OUT``: which given file moves the age, how far.
 
-Like :mod:`benchmarks.reuse`, without tables and figures of the app: its own functions from image to
-age. OUT/smriprep has the derivatives (:mod:`benchmarks.reuse.make`). A person who has a file in
-OUT/ages is not done again.
+All is the app's own but the files that a column names: the app's own functions, from image to age,
+without its tables and figures (:mod:`benchmarks.reuse` runs the app). OUT/smriprep has the
+derivatives (:mod:`benchmarks.reuse.make`). A person with a file in OUT/ages is not done again.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -22,11 +25,45 @@ from bidsapp_brainage.atlas.templates import EMBEDDED_TEMPLATE, prepare_home
 from bidsapp_brainage.imaging import registration, skullstrip, transforms
 from bidsapp_brainage.imaging.conform import conform_t1w, correct_bias_field
 from bidsapp_brainage.imaging.distance import edge_offset
-from bidsapp_brainage.interfaces.reuse import GivenTransforms
+from bidsapp_brainage.interfaces.atlas import joined_templates
 
 from .layout import TEMPLATE
 
 OWN = "own"
+Image = nib.Nifti1Image
+Made = TypeVar("Made")
+
+
+@dataclass
+class Steps:
+    """The app's steps on the images of one template, and the processor seconds that they took."""
+
+    template: Image
+    template_mask: Image
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def affine(self, name: str, t1w: Image, start: np.ndarray | None = None) -> np.ndarray:
+        """From the template to a T1w; from the best of many poses if none is given."""
+        images = (t1w, self.template, self.template_mask)
+        fit = registration.fit_affine
+        return self.timed(name, lambda: fit(*images, stripped=False, start=start))
+
+    def inverse(self, name: str, t1w: Image, affine: np.ndarray) -> sitk.Transform:
+        """From the template to a T1w, nonlinearly."""
+        images = (t1w, self.template, self.template_mask)
+        warp = self.timed(name, lambda: registration.fit_warp(*images, affine))
+        return transforms.inverse_transform(affine, warp.inverse)
+
+    def mask(self, t1w: Image, inverse: sitk.Transform) -> Image:
+        """The app's mask through a transform."""
+        return skullstrip.extract_brain(t1w, self.template_mask, inverse, stripped=False)
+
+    def timed(self, name: str, step: Callable[[], Made]) -> Made:
+        """Do a step and keep its seconds."""
+        before = time.process_time()
+        made = step()
+        self.seconds[f"{name}_s"] = time.process_time() - before
+        return made
 
 
 def main() -> None:
@@ -50,68 +87,87 @@ def main() -> None:
 
 
 def ages(bids_dir: Path, out: Path, home: Path, label: str) -> dict[str, object]:
-    """Ages of one person, and how far affine and masks lie from the app's own."""
-    template, inside = map(io.load_nifti, _pair(home, EMBEDDED_TEMPLATE))
-    t1w, mask, affine = _own(bids_dir / label / "anat" / f"{label}_T1w.nii.gz", template, inside)
+    """Ages of one person, processor seconds, and distances of affine and masks from the app's."""
+    steps = Steps(*map(io.load_nifti, _pair(home, EMBEDDED_TEMPLATE)))
+    raw = bids_dir / label / "anat" / f"{label}_T1w.nii.gz"
+    conformed = conform_t1w(io.load_nifti(raw), raw.name)[0]
+    t1w = steps.timed("n4", lambda: correct_bias_field(conformed))
+    affine = steps.affine("affine", t1w)
+    mask = steps.mask(t1w, steps.inverse("warp", t1w, affine))
     start = out / "smriprep" / label / "anat" / label
     theirs, their_mask = (
         nib.as_closest_canonical(io.load_nifti(Path(f"{start}_desc-{end}.nii.gz")))
         for end in ("preproc_T1w", "brain_mask")
     )
-    their_affine, inverse = _given(start, home, out / "ages")
-    made_mask = skullstrip.extract_brain(theirs, inside, inverse, stripped=False)
+    chains = _chains(start, home, out / "ages")
+    nearest = steps.timed("chains", lambda: _nearest(steps, chains))
+    refined = steps.affine("affine_from_theirs", t1w, nearest)
+    again = steps.inverse("warp_after_theirs", t1w, refined)
+    their_affine = steps.affine("affine_of_theirs", theirs, nearest)
     given = {
         OWN: (t1w, mask, affine),
-        "all": (theirs, their_mask, their_affine),
-        "without mask": (theirs, made_mask, their_affine),
-        "mask alone": (t1w, their_mask, affine),
-        "T1w alone": (theirs, mask, affine),
-        "mask by their warp": (t1w, made_mask, affine),
-    }
+        "T1w": (theirs, mask, affine),
+        "T1w, and all the app's steps on it": (theirs, *_own(steps, theirs)),
+        "affine, refined": (t1w, mask, refined),
+        "affine, as it is": (t1w, mask, nearest),
+        "affine, refined, warp and mask from there": (t1w, steps.mask(t1w, again), refined),
+        "warp, mask through it": (t1w, _through(steps, t1w, chains, affine), affine),
+        "mask": (t1w, their_mask, affine),
+        "T1w, affine, warp": (
+            theirs, _through(steps, theirs, chains, their_affine), their_affine,
+        ),
+        "T1w, affine, mask": (theirs, their_mask, their_affine),
+    }  # fmt: skip
     found = {name: predicted_age(*parts, stripped=False) for name, parts in given.items()}
-    inner = [np.asarray(one.dataobj) > 0 for one in (their_mask, made_mask, mask)]
+    inner = {name: np.asarray(parts[1].dataobj) > 0 for name, parts in given.items()}
     zooms = np.linalg.norm(t1w.affine[:3, :3], axis=0)
-    voxels = np.argwhere(np.asarray(inside.dataobj) > 0)
-    brain = nib.affines.apply_affine(template.affine, voxels)
-    moved = nib.affines.apply_affine(their_affine, brain) - nib.affines.apply_affine(affine, brain)
-    return {
-        "participant_id": label,
-        **found,
-        "affine_mm": float(np.linalg.norm(moved, axis=1).mean()),
-        "mask_edge_mm": edge_offset(inner[0], inner[2], zooms),
-        "made_mask_edge_mm": edge_offset(inner[1], inner[2], zooms),
+    edges = {
+        f"edge of {name}_mm": edge_offset(inner[name], inner[OWN], zooms)
+        for name in ("warp, mask through it", "mask", "T1w, affine, warp")
     }
+    distance = {"refined_mm": _apart(steps, refined, affine), **edges}
+    return {"participant_id": label, **found, **distance, **steps.seconds}
 
 
-def _own(
-    path: Path, template: nib.Nifti1Image, inside: nib.Nifti1Image
-) -> tuple[nib.Nifti1Image, nib.Nifti1Image, np.ndarray]:
-    """Image, mask and affine as the app makes them of a raw image."""
-    t1w = correct_bias_field(conform_t1w(io.load_nifti(path), path.name)[0])
-    affine = registration.fit_affine(t1w, template, inside, stripped=False)
-    warp = registration.fit_warp(t1w, template, inside, affine)
-    inverse = transforms.inverse_transform(affine, warp.inverse)
-    return t1w, skullstrip.extract_brain(t1w, inside, inverse, stripped=False), affine
+def _own(steps: Steps, t1w: Image) -> tuple[Image, np.ndarray]:
+    """Mask and affine as the app makes them of an image that was corrected before."""
+    affine = steps.affine("affine_again", t1w)
+    return steps.mask(t1w, steps.inverse("warp_again", t1w, affine)), affine
 
 
-def _given(start: Path, home: Path, cache: Path) -> tuple[np.ndarray, sitk.Transform]:
-    """Affine, and transform from template to T1w, as the app makes them of given ones."""
-    (t1w, mask), (own_t1w, own_mask) = _pair(home, EMBEDDED_TEMPLATE), _pair(home, TEMPLATE)
-    with TemporaryDirectory() as folder:
-        made = GivenTransforms(
-            t1w=f"{start}_desc-preproc_T1w.nii.gz",
-            stripped=False,
-            seed=registration.SEED,
-            template=str(t1w),
-            template_mask=str(mask),
-            own_template=str(own_t1w),
-            own_template_mask=str(own_mask),
-            forward=f"{start}_from-T1w_to-{TEMPLATE}_mode-image_xfm.h5",
-            inverse=f"{start}_from-{TEMPLATE}_to-T1w_mode-image_xfm.h5",
-            cache_dir=str(cache),
-        ).run(cwd=folder)
-        affine = transforms.read_affine(Path(made.outputs.affine))
-        return affine, transforms.read_xfm(Path(made.outputs.inverse))
+def _chains(start: Path, home: Path, cache: Path) -> tuple[sitk.Transform, sitk.Transform]:
+    """Given transforms, from points of the model's template to those of the T1w, and back."""
+    joint = joined_templates(_pair(home, TEMPLATE), _pair(home, EMBEDDED_TEMPLATE), cache)
+    forward, inverse = (
+        transforms.read_xfm(Path(f"{start}_from-{first}_to-{second}_mode-image_xfm.h5"))
+        for first, second in (("T1w", TEMPLATE), (TEMPLATE, "T1w"))
+    )
+    there, back = map(transforms.read_xfm, joint)
+    return transforms.chained(there, forward), transforms.chained(inverse, back)
+
+
+def _nearest(steps: Steps, chains: tuple[sitk.Transform, sitk.Transform]) -> np.ndarray:
+    return registration.nearest_affine(*chains, steps.template, steps.template_mask)
+
+
+def _through(
+    steps: Steps,
+    t1w: Image,
+    chains: tuple[sitk.Transform, sitk.Transform],
+    affine: np.ndarray,
+) -> Image:
+    """The app's mask through given transforms."""
+    images = steps.template, steps.template_mask
+    warp = steps.timed("given_warp", lambda: registration.warp_after(affine, *chains, *images))
+    return steps.mask(t1w, transforms.inverse_transform(affine, warp.inverse))
+
+
+def _apart(steps: Steps, first: np.ndarray, second: np.ndarray) -> float:
+    """Mean distance (mm) between the places that two affines give to the brain."""
+    voxels = np.argwhere(np.asarray(steps.template_mask.dataobj) > 0)
+    brain = nib.affines.apply_affine(steps.template.affine, voxels)
+    there, other = (nib.affines.apply_affine(affine, brain) for affine in (first, second))
+    return float(np.linalg.norm(there - other, axis=1).mean())
 
 
 def _pair(home: Path, name: str) -> tuple[Path, Path]:
@@ -127,15 +183,16 @@ def _pair(home: Path, name: str) -> tuple[Path, Path]:
 def summary(table: pd.DataFrame) -> str:
     """Ages of the app, differences of the others from them, and what these come to."""
     table = table.set_index("participant_id").astype(float)
-    lines = []
-    for name in [column for column in table if column != OWN and not column.endswith("_mm")]:
-        table[name] -= table[OWN]
-        moved = table[name].dropna()
+    ages = [name for name in table if not name.endswith(("_mm", "_s"))]
+    lines = [table.round(2).T.to_string(), "", "Years from the app's own age, where this is given:"]
+    for name in ages[1:]:
+        moved = (table[name] - table[OWN]).dropna()
         lines.append(
-            f"{name}: median {moved.median():+.1f} ({moved.min():+.1f} to {moved.max():+.1f}), "
-            f"median size {moved.abs().median():.1f} years ({len(moved)} people)"
+            f"{name}: median {moved.median():+.2f} ({moved.min():+.2f} to {moved.max():+.2f}), "
+            f"median size {moved.abs().median():.2f} years ({len(moved)} people)"
         )
-    return "\n".join([table.round(2).to_string(), *lines])
+    seconds = table[[name for name in table if name.endswith("_s")]].median()
+    return "\n".join([*lines, "", "Processor seconds, median:", seconds.round(1).to_string()])
 
 
 if __name__ == "__main__":

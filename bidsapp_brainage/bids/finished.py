@@ -68,9 +68,19 @@ class FinishedScan:
     @property
     def reused_t1w(self) -> bool:
         """Whether the T1w came from other derivatives."""
-        sources = io.read_json(sidecar_path(self.t1w)).get("Sources")
-        named = sources if isinstance(sources, list) else []
-        return any(not str(source).startswith(("bids:raw:", "bids::")) for source in named)
+        return _is_reused(self.t1w)
+
+    @property
+    def reused_warp(self) -> bool:
+        """Whether the nonlinear transform came from other derivatives."""
+        return _is_reused(self.inverse)
+
+
+def _is_reused(path: Path) -> bool:
+    """Whether the sidecar of a file names one of other derivatives."""
+    sources = io.read_json(sidecar_path(path)).get("Sources")
+    named = sources if isinstance(sources, list) else []
+    return any(not str(source).startswith(("bids:raw:", "bids::")) for source in named)
 
 
 @dataclass(frozen=True)

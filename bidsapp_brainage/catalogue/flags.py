@@ -242,9 +242,23 @@ QUALITY_CHECKS: tuple[QualityCheck, ...] = (
         "mask_edge_mm",
         "warn",
         "given brain mask is wider or narrower than the app's own",
-        "Look at both: one may miss brain or hold skull. Beside transforms of another program, as "
-        "fMRIPrep writes them, a given mask is only compared. Else it was used, and its edge "
+        "Look at both: one may miss brain or hold skull. The given mask was used, and its edge "
         "moves the age: compare with a run without it, and treat all people alike.",
+    ),
+    QualityCheck(
+        "given_mask_edge_mm",
+        "warn",
+        "brain mask of another program and the app's own disagree",
+        "Look at both: one may miss brain or hold skull. The age comes from the app's own; if that "
+        "is the wrong one, do not use the age.",
+    ),
+    QualityCheck(
+        "given_xfm_mm",
+        "warn",
+        "registration of another program and the app's own disagree",
+        "Look at the registration, in this report and in that of the other program: one of them "
+        "failed. The age comes from the app's own; regions and images in standard spaces come from "
+        "the other.",
     ),
     QualityCheck(
         "tissues_found",

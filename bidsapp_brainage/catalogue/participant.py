@@ -244,9 +244,14 @@ QC: tuple[Column, ...] = (
         "up at least 1 % of what the segmentation finds inside the skull; n/a without "
         "segmentation.", minimum=0, maximum=3),
     Column("mask_edge_mm", "Edge of the given mask", "How far the edge of a brain mask from "
-        "--derivatives lies outside (+) or inside (-) of that of the mask that the app would make, "
-        "on average; n/a if the app made the mask, or no transform to the template was needed.",
-        units="mm"),
+        "--derivatives, used in the place of the app's own, lies outside (+) or inside (-) of that "
+        "of the mask that the app would make, on average; n/a if the app made the mask, or no "
+        "transform to the template was needed.", units="mm"),
+    Column("given_mask_edge_mm", "Edge of the other program's mask", "The same of a mask that is "
+        "only compared; n/a without one.", units="mm"),
+    Column("given_xfm_mm", "Distance of given transforms", "How far the transforms from "
+        "--derivatives lead the brain of the template from where the app's own registration does, "
+        "on average; n/a without transforms of another program.", units="mm", minimum=0),
     *(Column(f"given_{key.lower()}_ml", f"Given {name}", f"Volume of {name} by the segmentation of "
         "--derivatives, whose definition may differ from the app's own (see the volumes table); "
         "n/a without one.", units="mL", minimum=0) for key, name in _TISSUES.items()),

@@ -24,6 +24,8 @@ WARN: Mapping[str, Limits] = MappingProxyType(
         "mask_overlap_dice": (0.88, None),
         "dice_mask_segmentation": (0.95, None),
         "mask_edge_mm": (-0.5, 0.5),
+        "given_mask_edge_mm": (-3.5, 2.0),
+        "given_xfm_mm": (None, 6.0),
         "tissues_found": (3, None),
         "fov_clipped_fraction": (None, 0.02),
         "resolution_mm": (None, 3.0),

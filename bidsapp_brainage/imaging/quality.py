@@ -30,6 +30,8 @@ class Opinions(TypedDict, total=False):
     dice_mask_segmentation: float | None
     tissues_found: int | None
     mask_edge_mm: float | None
+    given_mask_edge_mm: float | None
+    given_xfm_mm: float | None
     given_gm_ml: float | None
     given_wm_ml: float | None
     given_csf_ml: float | None

@@ -362,6 +362,23 @@ def warp_after(
     return Warp(*fields)
 
 
+def distance_between(
+    first: sitk.Transform, second: sitk.Transform, template_mask: nib.Nifti1Image
+) -> float:
+    """Return how far two transforms lead the brain of a template apart: mm, on average.
+
+    Parameters
+    ----------
+    first, second : SimpleITK.Transform
+        From points of the template to points of the T1w (LPS mm).
+    template_mask : nibabel.Nifti1Image
+        Brain mask of the template.
+    """
+    grid, _, brain = _places(template_mask, template_mask)
+    there, other = (points_through(grid, xfm)[brain] for xfm in (first, second))
+    return float(np.linalg.norm(there - other, axis=1).mean())
+
+
 def _places(
     template: nib.Nifti1Image, template_mask: nib.Nifti1Image
 ) -> tuple[nib.Nifti1Image, np.ndarray, np.ndarray]:

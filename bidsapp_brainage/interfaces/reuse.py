@@ -14,14 +14,10 @@ if TYPE_CHECKING:
     import nibabel as nib
     import SimpleITK as sitk
 
-#: Inputs that are passed on to :func:`bidsapp_brainage.imaging.registration.fit_affine`.
-_OPTIONS = ("stripped", "sloppy", "seed", "n_threads")
-
 
 class _GivenTransformsInputSpec(StageInputSpec):
     t1w = File(exists=True, mandatory=True, desc="T1w that the transforms are for")
-    stripped = traits.Bool(mandatory=True, desc="whether it shows only the brain")
-    template = File(exists=True, mandatory=True, desc="T1w of the model's template")
+    template = File(exists=True, mandatory=True, desc="T1w of the template that is wanted")
     template_mask = File(exists=True, mandatory=True, desc="its brain mask")
     # A file may vanish, or be broken: that is the failure of this scan, not of the run.
     forward = File(mandatory=True, desc="from-T1w_to-template, as another program wrote it")
@@ -32,24 +28,21 @@ class _GivenTransformsInputSpec(StageInputSpec):
     own_name = traits.Str("", usedefault=True, desc="its name, for messages")
     joint = InputMultiObject(File(exists=True), desc="transforms between them that are known")
     cache_dir = traits.Directory(mandatory=True, nohash=True, desc="shared by all runs")
-    sloppy = traits.Bool(False, usedefault=True)
-    seed = traits.Int(mandatory=True, desc="--random-seed")
+    sloppy = traits.Bool(False, usedefault=True, desc="how templates are registered")
     n_threads = traits.Int(1, usedefault=True, nohash=True)
 
 
 class _GivenTransformsOutputSpec(TraitedSpec):
-    affine = File(exists=True, desc="4 x 4 text matrix, template RAS mm to T1w RAS mm")
-    forward = File(exists=True, desc="from-T1w_to-template of the model, resamples the T1w onto it")
+    forward = File(exists=True, desc="from-T1w_to-template, resamples the T1w onto it")
     inverse = File(exists=True, desc="from-template_to-T1w")
 
 
 class GivenTransforms(WarpInterface):
-    """Take transforms to any template and make those to the model's.
+    """Take transforms to any template and make those to the wanted one, in the app's form.
 
-    Transforms between the two templates are computed once and kept. The affine in them maximised
-    the metric of another program, and a millimetre moves the age: the app's own affine is found
-    from it (:func:`bidsapp_brainage.imaging.registration.fit_affine`), and the warp is what is left
-    of the given transforms (:func:`bidsapp_brainage.imaging.registration.warp_after`).
+    Transforms between the two templates are computed once and kept. The affine is the nearest one
+    to the whole, and the warp is what is left
+    (:func:`bidsapp_brainage.imaging.registration.warp_after`).
     """
 
     stage = "transforms from derivatives"
@@ -59,7 +52,7 @@ class GivenTransforms(WarpInterface):
     def _run_interface(self, runtime: Any) -> Any:
         from bidsapp_brainage import io
         from bidsapp_brainage.errors import DataError
-        from bidsapp_brainage.imaging import registration, transforms
+        from bidsapp_brainage.imaging import registration
 
         template, mask = (
             io.load_nifti(Path(path)) for path in (self.inputs.template, self.inputs.template_mask)
@@ -68,26 +61,22 @@ class GivenTransforms(WarpInterface):
         pair = f"{Path(self.inputs.forward).name} and {Path(self.inputs.inverse).name}"
         forward, inverse = self._chains()
         try:
-            start = registration.nearest_affine(forward, inverse, template, mask)
+            affine = registration.nearest_affine(forward, inverse, template, mask)
         except DataError as error:
             raise DataError(f"{pair}: {error}. {_ELSE}") from error
-        score = registration.resemblance(t1w, template, mask, start)
+        score = registration.resemblance(t1w, template, mask, affine)
         if not score >= registration.MIN_CORRELATION:
             raise DataError(
                 f"{pair} do not bring this image to the template {self.inputs.own_name} "
                 f"(correlation {score:.2f}, at least {registration.MIN_CORRELATION:.2f} needed): "
                 f"they belong to another image, another template or the other direction. {_ELSE}"
             )
-        options = {name: getattr(self.inputs, name) for name in _OPTIONS}
-        affine = registration.fit_affine(t1w, template, mask, start=start, **options)
         warp = registration.warp_after(affine, forward, inverse, template, mask)
-        self._results["affine"] = self._file(runtime, "affine.txt")
-        transforms.write_affine(Path(self._results["affine"]), affine)
         self._keep_warp(runtime, affine, warp)
         return runtime
 
     def _chains(self) -> tuple[sitk.Transform, sitk.Transform]:
-        """From points of the model's template to those of the T1w, and back."""
+        """From points of the wanted template to those of the T1w, and back."""
         from bidsapp_brainage.imaging.transforms import chained, read_xfm
 
         forward, inverse = (
@@ -104,7 +93,7 @@ class GivenTransforms(WarpInterface):
         return chained(*there), chained(*back)
 
     def _joint(self) -> tuple[Path, Path] | None:
-        """Transforms that resample the other template onto the model's and back, if it is one."""
+        """Transforms that resample another template onto the wanted one and back, if it is one."""
         from bidsapp_brainage import io
         from bidsapp_brainage.interfaces.atlas import joined_templates
 
@@ -227,6 +216,8 @@ class _CompareGivenInputSpec(StageInputSpec):
     template_mask = File(exists=True, mandatory=True, desc="brain mask of the template")
     own_mask = File(exists=True, desc="brain mask that the app made, same grid")
     inverse_xfm = File(exists=True, desc="from the template to the T1w, where it made none")
+    given_xfm = File(exists=True, desc="from-T1w_to-template that another program made")
+    own_xfm = File(exists=True, desc="the same of the app")
     tissues = traits.Dict(desc="probabilities of GM, WM and CSF by name, of the same program")
     dseg = File(desc="its tissues, where it kept no probabilities")
     own_t1w = File(desc="its T1w")
@@ -237,7 +228,7 @@ class _CompareGivenOutputSpec(TraitedSpec):
 
 
 class CompareGiven(StageInterface):
-    """Compare a given mask with the one that the app would make, and measure given tissue."""
+    """Compare given mask and transforms with the app's own, and measure given tissue."""
 
     stage = "comparison with derivatives"
     input_spec = _CompareGivenInputSpec
@@ -250,9 +241,11 @@ class CompareGiven(StageInterface):
             f"given_{name.lower()}_ml": volume
             for name, volume in tissue_volumes(self._tissues()).items()
         }
-        known = isdefined(self.inputs.own_mask) or isdefined(self.inputs.inverse_xfm)
-        if isdefined(self.inputs.mask) and known:
-            facts["mask_edge_mm"] = self._mask_edge()
+        compared = isdefined(self.inputs.own_mask)
+        if isdefined(self.inputs.mask) and (compared or isdefined(self.inputs.inverse_xfm)):
+            facts["given_mask_edge_mm" if compared else "mask_edge_mm"] = self._mask_edge()
+        if isdefined(self.inputs.given_xfm):
+            facts["given_xfm_mm"] = self._distance()
         self._results["facts"] = facts
         return runtime
 
@@ -265,6 +258,14 @@ class CompareGiven(StageInterface):
         given = io.load_nifti(Path(self.inputs.mask))
         inside, made = (np.asarray(one.dataobj) > 0 for one in (given, self._own_mask()))
         return edge_offset(inside, made, np.linalg.norm(given.affine[:3, :3], axis=0))
+
+    def _distance(self) -> float:
+        from bidsapp_brainage import io
+        from bidsapp_brainage.imaging.registration import distance_between
+        from bidsapp_brainage.imaging.transforms import read_xfm
+
+        given, own = (read_xfm(Path(path)) for path in (self.inputs.given_xfm, self.inputs.own_xfm))
+        return distance_between(given, own, io.load_nifti(Path(self.inputs.template_mask)))
 
     def _own_mask(self) -> nib.Nifti1Image:
         """The app's mask, made here if the given one took its place."""

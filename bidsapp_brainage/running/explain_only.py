@@ -334,9 +334,12 @@ def _methods_text(settings: Settings, plan: RunPlan, example: FinishedScan) -> s
     from bidsapp_brainage.workflows.precomputed import Precomputed
 
     given = example.t1w if example.reused_t1w else None
+    warp = example.inverse if example.reused_warp else None
     then = _recorded(settings, example.scan.subject)
     plan = replace(plan, skull_strip=then.get("skull_strip", plan.skull_strip))
-    before = {example.scan.label: Precomputed(t1w=given, mask=given)}
+    affine = given if warp else None  # all are of an earlier run then
+    files = Precomputed(t1w=given, mask=given, affine=affine, forward=warp, inverse=warp)
+    before = {example.scan.label: files}
     return str(init_brainage_wf([example.scan], plan, before).visit_desc())
 
 

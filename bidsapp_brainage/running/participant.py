@@ -197,6 +197,12 @@ def _given(settings: Settings, scans: Sequence[Scan], template: str) -> dict[str
         LOGGER.log(
             level, "Earlier derivatives (-d) are used for %d of %d scans.", reused, len(scans)
         )
+    for software in sorted({files.software for files in given.values() if files.is_foreign}):
+        LOGGER.info(
+            "Of %s, transforms are used for regions and spaces, and mask and tissue are compared. "
+            "The age comes from the app's own image, affine and mask, as without -d.",
+            software or "other programs",
+        )
     told: dict[str, list[str]] = {}
     for label, files in given.items():
         if files.note:

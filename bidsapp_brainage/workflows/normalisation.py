@@ -24,7 +24,6 @@ def init_norm_fit_wf(
     template: TemplateFiles,
     *,
     precomputed: Precomputed,
-    cache_dir: Path | None = None,
     warp: bool = True,
     sloppy: bool = False,
     seed: int = 0,
@@ -38,9 +37,7 @@ def init_norm_fit_wf(
     template : TemplateFiles
         Where to register to.
     precomputed : Precomputed
-        Transforms from ``--derivatives``; what is there is not computed.
-    cache_dir : Path, optional
-        Where transforms between templates are kept; needed for given ones to another template.
+        Transforms of the app from ``--derivatives``; what is there is not computed.
     warp : bool
         Whether the nonlinear part is needed.
     sloppy : bool
@@ -67,7 +64,7 @@ def init_norm_fit_wf(
         Transforms that resample the T1w onto the template and back; undefined without `warp`.
     """
     workflow = Workflow(name=name)
-    workflow.__desc__ = _methods_text(template.name, precomputed, warp=warp)
+    workflow.__desc__ = _methods_text(template.label, precomputed, warp=warp)
     inputnode = pe.Node(niu.IdentityInterface(fields=["t1w_preproc", "stripped"]), name="inputnode")
     outputnode = pe.Node(
         niu.IdentityInterface(fields=["affine", "forward", "inverse"]), name="outputnode"
@@ -80,14 +77,6 @@ def init_norm_fit_wf(
         "n_threads": n_threads,
     }
     workflow.add_nodes([inputnode])  # nothing else hangs on it where all is precomputed
-    if precomputed.has_warp and precomputed.affine is None:
-        given = _given_node(images, template, precomputed, cache_dir)
-        kept = [(name, name) for name in ("affine", "forward", "inverse")]
-        workflow.connect([
-            (inputnode, given, [("t1w_preproc", "t1w"), ("stripped", "stripped")]),
-            (given, outputnode, kept),
-        ])  # fmt:skip
-        return workflow
     affine = _add_affine(workflow, images, precomputed)
     workflow.connect(affine, "affine", outputnode, "affine")
     if warp or precomputed.has_warp:
@@ -96,37 +85,45 @@ def init_norm_fit_wf(
     return workflow
 
 
-def _methods_text(template: str, precomputed: Precomputed, *, warp: bool) -> str:
-    """What was done, or taken over."""
-    if precomputed.has_warp:
-        other = precomputed.template not in ("", template)
-        joined = (
-            f", to the template {precomputed.template}, and joined with a registration of that "
-            f"template to {template}"
-            if other
-            else f", to the template {template}"
-        )
-        taken = (
-            f"Transforms of the T1w image that were computed before{precomputed.by}{joined}, were "
-            "used"
-        )
-        if precomputed.affine is not None:
-            return f"{taken}.\n"
-        return f"""\
-{taken}. The affine was adapted by maximising the normalised cross-correlation inside the template's
-brain mask.
-"""
-    return f"""\
-The T1w image was registered to the template {template}, first affinely by maximising the
-normalised cross-correlation inside the template's brain mask from many initial
-poses{", " + _WARP_TEXT if warp else ""}.
-"""
+def init_norm_given_wf(
+    template: TemplateFiles,
+    *,
+    precomputed: Precomputed,
+    cache_dir: Path,
+    serves: str,
+    sloppy: bool = False,
+    n_threads: int = 1,
+    name: str = "given_norm_fit_wf",
+) -> Workflow:
+    """Take transforms to a template that another program made.
 
+    Parameters
+    ----------
+    template : TemplateFiles
+        Which one is wanted.
+    precomputed : Precomputed
+        With a pair of transforms to it, or to another that is then registered to it.
+    cache_dir : Path
+        Where transforms between templates are kept.
+    serves : str
+        What they are used for, in the methods text.
+    sloppy, n_threads, name
+        As for :func:`init_norm_fit_wf`.
 
-def _given_node(
-    images: dict[str, Any], template: TemplateFiles, precomputed: Precomputed, folder: Path | None
-) -> pe.Node:
-    """Node that makes given transforms those to the model's template."""
+    Inputs
+    ------
+    t1w_preproc
+        Bias-corrected T1w.
+
+    Outputs
+    -------
+    forward, inverse
+        Transforms that resample the T1w onto the template and back.
+    """
+    workflow = Workflow(name=name)
+    workflow.__desc__ = _given_text(template.label, precomputed, serves)
+    inputnode = pe.Node(niu.IdentityInterface(fields=["t1w_preproc"]), name="inputnode")
+    outputnode = pe.Node(niu.IdentityInterface(fields=["forward", "inverse"]), name="outputnode")
     own = precomputed.own_template
     more: dict[str, Any] = {}
     if precomputed.orig is not None:
@@ -136,14 +133,44 @@ def _given_node(
     if precomputed.joint:
         more["joint"] = [str(path) for path in precomputed.joint]
     interface = GivenTransforms(
-        **images,
+        template=str(template.t1w),
+        template_mask=str(template.mask),
         forward=str(precomputed.forward),
         inverse=str(precomputed.inverse),
-        own_name=precomputed.template or template.name,
-        cache_dir=str(folder),
+        own_name=precomputed.template,
+        cache_dir=str(cache_dir),
+        sloppy=sloppy,
+        n_threads=n_threads,
         **more,
     )
-    return pe.Node(interface, name="given", mem_gb=2.5, n_procs=images["n_threads"])
+    given = pe.Node(interface, name="given", mem_gb=2.5, n_procs=n_threads)
+    workflow.connect([
+        (inputnode, given, [("t1w_preproc", "t1w")]),
+        (given, outputnode, [("forward", "forward"), ("inverse", "inverse")]),
+    ])  # fmt:skip
+    return workflow
+
+
+def _methods_text(template: str, precomputed: Precomputed, *, warp: bool) -> str:
+    """What was done, or taken over."""
+    if precomputed.has_warp and not precomputed.is_foreign:
+        return _given_text(template, precomputed)
+    nonlinear = ", " + _WARP_TEXT if warp or precomputed.has_warp else ""
+    return f"""\
+The T1w image was registered to the template {template}, first affinely by maximising the
+normalised cross-correlation inside the template's brain mask from many initial poses{nonlinear}.
+"""
+
+
+def _given_text(template: str, precomputed: Precomputed, serves: str = "") -> str:
+    """Which transforms were taken over, and what for."""
+    between = ""
+    if precomputed.template not in ("", template):
+        between = f"{precomputed.template}, joined with a registration of that template to "
+    return (
+        f"Transforms of the T1w image to the template {between}{template} that were computed "
+        f"before{precomputed.by} were used{serves}.\n"
+    )
 
 
 def _add_affine(workflow: Workflow, images: dict[str, Any], precomputed: Precomputed) -> pe.Node:
@@ -164,7 +191,7 @@ def _add_affine(workflow: Workflow, images: dict[str, Any], precomputed: Precomp
 def _add_warp(workflow: Workflow, images: dict[str, Any], precomputed: Precomputed) -> pe.Node:
     """Node with both directions of the nonlinear transform, computed or taken."""
     buffer = pe.Node(niu.IdentityInterface(fields=["forward", "inverse"]), name="warp_buffer")
-    if precomputed.has_warp:
+    if precomputed.has_warp and not precomputed.is_foreign:
         buffer.inputs.forward = str(precomputed.forward)
         buffer.inputs.inverse = str(precomputed.inverse)
         return buffer

@@ -56,7 +56,7 @@ def sink(
 
 
 def init_ds_anat_wf(
-    dest: Destination, *, template: str, sources: list[str], warp: bool
+    dest: Destination, *, template: str, sources: list[str], warp_sources: list[str], warp: bool
 ) -> Workflow:
     """Keep image, mask and transforms in the space of the T1w.
 
@@ -68,6 +68,8 @@ def init_ds_anat_wf(
         Name of the model's template.
     sources : list of str
         BIDS URIs that the image was made from.
+    warp_sources : list of str
+        BIDS URIs of what the nonlinear transform was made from, beside the image.
     warp : bool
         Whether there is a nonlinear transform.
 
@@ -99,7 +101,8 @@ def init_ds_anat_wf(
     ])  # fmt:skip
     if warp:
         for direction, entities in (("forward", forward), ("inverse", inverse)):
-            node = sink(f"ds_{direction}", dest, "transform", **entities, metadata=origin)
+            metadata = {"Sources": [t1w, *warp_sources]}
+            node = sink(f"ds_{direction}", dest, "transform", **entities, metadata=metadata)
             workflow.connect(inputnode, direction, node, "in_file")
     return workflow
 

@@ -22,31 +22,41 @@ _OPTIONAL = ("run", "echo", "part", "rec", "ce", "acq", "ses")
 #: fMRIPrep's own space, which is taken where there is none of the model's template.
 _USUAL_TEMPLATE = "MNI152NLin2009cAsym"
 _TISSUES = ("GM", "WM", "CSF")
+_SESSIONWISE = (
+    "fMRIPrep makes one image per session with `--subject-anatomical-reference sessionwise`."
+)
+#: How BIDS calls the program where people drew or corrected files.
+_BY_HAND = "Manual"
 
 
 @dataclass(frozen=True)
 class Precomputed:
-    """Files of one scan that replace computing; None where there is none.
+    """Files of one scan that were computed before; None where there is none.
+
+    Where another program made transforms, an age comes from the app's own image, affine and
+    mask: the model learned from these. Then there is neither `t1w` nor `mask` nor `affine`.
 
     Attributes
     ----------
     t1w, mask : Path or None
-        Bias-corrected T1w and brain mask.
+        Bias-corrected T1w and brain mask, in the place of the app's own.
     compared_mask : Path or None
         Brain mask that is only compared with the app's own.
     affine : Path or None
-        Text matrix, as this app writes it.
+        Text matrix, as this app writes it, in the place of the app's own.
     forward, inverse : Path or None
-        Transforms to and from a template; used only as a pair.
+        Transforms to and from a template; used only as a pair. With `affine` they are the app's.
     template : str
         The template of that pair, as in names of files (``MNIPediatricAsym+5``).
+    pairs : mapping of str to tuple of Path
+        All such pairs, by template.
     own_template : TemplateFiles or None
         Its files, where it is not the model's.
     joint : tuple of Path
         Transforms that resample it onto the model's template and back, where they are known.
     orig : Path or None
-        Linear transform from the scan to the mean of several scans that all other files lie on;
-        then the image of the scan itself is used, and no T1w stands here.
+        Linear transform from the scan to the image that all other files lie on, the mean of several
+        scans; then the image of the scan itself is used, and no T1w stands here.
     reference : Path or None
         T1w on whose grid mask and tissue lie.
     tissues : mapping of str to Path
@@ -70,6 +80,7 @@ class Precomputed:
     forward: Path | None = None
     inverse: Path | None = None
     template: str = ""
+    pairs: Mapping[str, tuple[Path, Path]] = field(default_factory=dict)
     own_template: TemplateFiles | None = None
     joint: tuple[Path, ...] = ()
     orig: Path | None = None
@@ -87,20 +98,25 @@ class Precomputed:
         return self.forward is not None and self.inverse is not None
 
     @property
+    def is_foreign(self) -> bool:
+        """Whether the transforms are another program's, beside which the app makes its own."""
+        return self.has_warp and self.affine is None
+
+    @property
     def kind(self) -> tuple[object, ...]:
         """What the workflow and its methods text depend on."""
         files = (self.t1w, self.mask, self.compared_mask, self.affine, self.orig)
-        return (*map(bool, files), self.has_warp, self.template, self.software)
+        return (*map(bool, files), self.has_warp, self.template, *self.pairs, self.software)
 
     @property
     def is_used(self) -> bool:
-        """Whether anything is there that need not be computed."""
-        return any((self.t1w, self.mask, self.affine, self.has_warp))
+        """Whether anything is there that replaces the app's own, or is compared with it."""
+        return any((self.t1w, self.mask, self.compared_mask, self.affine, self.has_warp))
 
     @property
     def is_compared(self) -> bool:
-        """Whether there is a mask or tissue that the app's own can be compared with."""
-        return any((self.mask, self.compared_mask, self.tissues, self.dseg))
+        """Whether there is something that the app's own can be compared with."""
+        return any((self.mask, self.compared_mask, self.tissues, self.dseg, self.is_foreign))
 
     @property
     def compared(self) -> dict[str, Any]:
@@ -116,9 +132,18 @@ class Precomputed:
         """Who made the files, for the methods text."""
         return f" by *{self.software}*" if self.software else ""
 
-    def uris(self) -> list[str]:
-        """BIDS URI of the T1w that replaces the raw one; empty if none does."""
-        return [] if self.t1w is None else [bids_uri(self.t1w, self.root, self.dataset)]
+    def uris(self, *files: Path | None) -> list[str]:
+        """BIDS URIs of those files that are there."""
+        return [bids_uri(path, self.root, self.dataset) for path in files if path is not None]
+
+    def to(self, template: str) -> Precomputed | None:
+        """The same with the transforms to another template, if there are some."""
+        if template not in self.pairs:
+            return None
+        forward, inverse = self.pairs[template]
+        return replace(
+            self, forward=forward, inverse=inverse, template=template, own_template=None, joint=()
+        )
 
     def without_warp(self, note: str) -> Precomputed:
         """The same, so that the image is registered anew, with one more note."""
@@ -151,7 +176,8 @@ def collect_derivatives(
         for labels in _fewer(entities):
             files = _search(root, labels, template)
             if files.is_used:
-                return _of_scan(replace(files, dataset=name, root=root), entities, labels)
+                files = replace(files, dataset=name, root=root, software=_software(root))
+                return _of_scan(_in_place(files), entities, labels)
     return Precomputed()
 
 
@@ -161,7 +187,7 @@ def completed(
     find: Callable[[str], TemplateFiles | str],
     joint: Callable[[str], tuple[Path, ...]],
 ) -> dict[str, Precomputed]:
-    """Add programs and templates; transforms to templates that are not here are left out.
+    """Add templates; transforms to templates that are not here are left out.
 
     Parameters
     ----------
@@ -177,15 +203,8 @@ def completed(
     names = {files.template for files in given.values()} - {"", template}
     found = {name: find(name) for name in names}
     known = {name: joint(name) for name in names}
-    programs = {files.root: _software(files.root) for files in given.values() if files.is_used}
 
     def complete(files: Precomputed) -> Precomputed:
-        files = replace(files, software=programs.get(files.root, ""))
-        if files.software and not files.software.startswith(APP_NAME):
-            files = files.noted(
-                f"{files.software} preprocessed what is used here. The age may differ by years "
-                "from that of a run without --derivatives: do not mix the two in one analysis."
-            )
         own = found.get(files.template)
         if own is None:
             return files
@@ -213,20 +232,41 @@ def _search(root: Path, entities: Entities, template: str) -> Precomputed:
         if (path := _there(output_path(root, "probseg", entities, label=name)))
     }
     t1w = output_path(root, "t1w_preproc", entities)
-    affine = _there(output_path(root, "affine", entities, **to_model))
-    warps = _warps(t1w.parent, entities, template)
-    mask = _there(output_path(root, "mask", entities))
-    # Only this app writes an affine beside them: the model did not learn with such a mask.
-    of_fmriprep = bool(warps) and affine is None
+    pairs = _pairs(t1w.parent, entities)
     return Precomputed(
         t1w=_there(t1w),
-        mask=None if of_fmriprep else mask,
-        compared_mask=mask if of_fmriprep else None,
-        affine=affine,
-        **warps,
+        mask=_there(output_path(root, "mask", entities)),
+        affine=_there(output_path(root, "affine", entities, **to_model)),
+        **_chosen(pairs, template),
+        pairs=pairs,
         reference=_there(t1w),
         tissues=tissues if len(tissues) == len(_TISSUES) else {},
         dseg=_there(output_path(root, "dseg", entities)),
+    )
+
+
+def _in_place(files: Precomputed) -> Precomputed:
+    """Leave what takes the place of the app's own image, mask and affine, and tell it.
+
+    The model learned from what this app makes, and an image and a mask of another program move the
+    age by years. So they are only compared, unless somebody chose them: made by hand, or in a
+    folder that names no program and holds no transforms, or beside an affine in the app's form.
+    """
+    by_program = bool(files.software) and not files.software.startswith((APP_NAME, _BY_HAND))
+    if files.affine is None and (files.has_warp or by_program):
+        kept = replace(files, t1w=None, mask=None, compared_mask=files.mask)
+        if files.has_warp:
+            return kept
+        return kept.noted(
+            f"{files.software} made what lies in {files.dataset}, so image and mask are at most "
+            "compared with the app's own. To have them used as they are, give a copy in a folder "
+            "whose dataset_description.json has no GeneratedBy."
+        )
+    if files.software.startswith(APP_NAME):
+        return files
+    return files.noted(
+        f"Image, mask or affine in {files.dataset} take the place of the app's own. The age may "
+        "differ by years from that of a run without them: do not mix the two in one analysis."
     )
 
 
@@ -245,36 +285,44 @@ def _transforms(
             yield ends, path
 
 
-def _warps(folder: Path, entities: Entities, template: str) -> dict[str, Any]:
-    """A pair of nonlinear transforms, to the model's template if there is one."""
+def _pairs(folder: Path, entities: Entities) -> dict[str, tuple[Path, Path]]:
+    """Nonlinear transforms to and from each template for which there are both."""
     found = dict(_transforms(folder, entities, ".h5"))
-    others = sorted(end for start, end in found if start == "T1w" and end != template)
-    others.sort(key=lambda name: name != _USUAL_TEMPLATE)
-    for name in (template, *others):
-        pair = found.get(("T1w", name)), found.get((name, "T1w"))
-        if all(pair):
-            return {"forward": pair[0], "inverse": pair[1], "template": name}
+    return {
+        end: (path, found[end, "T1w"])
+        for (start, end), path in found.items()
+        if start == "T1w" and (end, "T1w") in found
+    }
+
+
+def _chosen(pairs: Mapping[str, tuple[Path, Path]], template: str) -> dict[str, Any]:
+    """The pair to the model's template if there is one, else to fMRIPrep's own, else any."""
+    for name in (template, _USUAL_TEMPLATE, *sorted(pairs)):
+        if name in pairs:
+            forward, inverse = pairs[name]
+            return {"forward": forward, "inverse": inverse, "template": name}
     return {}
 
 
 def _of_scan(files: Precomputed, entities: Entities, labels: Entities) -> Precomputed:
-    """Take the image of the scan itself where what was found is about the mean of several."""
+    """Bring what was found about the mean of several images to the image of the scan itself."""
     shared = [key for key, _ in entities if key not in dict(labels)]
-    if not shared or files.t1w is None or _n_sources(files) == 1:
+    if not shared or files.reference is None or _n_sources(files) == 1:
         return files
     folder = output_path(files.root, "t1w_preproc", entities).parent
     orig = dict(_transforms(folder, entities, ".txt")).get(("orig", "T1w"))
     if orig is not None:
         return replace(files, t1w=None, affine=None, orig=orig)
-    if "ses" in shared:
+    if "ses" in shared or files.t1w is None:
+        several = "sessions" if "ses" in shared else "images"
+        remedy = f" {_SESSIONWISE}" if "ses" in shared else ""
         return Precomputed(
-            note=f"{files.t1w.name} is the mean of several sessions, and there is no "
+            note=f"{files.reference.name} is the mean of several {several}, and there is no "
             "from-orig_to-T1w transform of this one beside it, so all is computed from the image "
-            "itself. fMRIPrep makes one image per session with `--subject-anatomical-reference "
-            "sessionwise`."
+            f"itself.{remedy}"
         )
-    return replace(
-        files, note=f"{files.t1w.name} stands for all {shared[0]}- images: they get the same age."
+    return files.noted(
+        f"{files.t1w.name} stands for all {shared[0]}- images: they get the same age."
     )
 
 

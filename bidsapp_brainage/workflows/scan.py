@@ -20,7 +20,11 @@ from bidsapp_brainage.workflows.anatomical import (
     init_companion_wf,
 )
 from bidsapp_brainage.workflows.explanation import init_explanation_wf
-from bidsapp_brainage.workflows.normalisation import init_norm_apply_wf, init_norm_fit_wf
+from bidsapp_brainage.workflows.normalisation import (
+    init_norm_apply_wf,
+    init_norm_fit_wf,
+    init_norm_given_wf,
+)
 from bidsapp_brainage.workflows.outputs import (
     init_ds_anat_wf,
     init_ds_companion_wf,
@@ -52,6 +56,11 @@ if TYPE_CHECKING:
 
 #: Modalities in which fluid is bright and white matter dark.
 INVERTED = ("T2w", "SWI")
+#: What transforms of another program to the model's template are used for.
+_OF_MODEL = (
+    " for images in the space of the template and the regions of the atlas; the predicted age does "
+    "not depend on them"
+)
 #: What is explained, and what of the prediction it needs.
 _PREDICTED = ("volume", "volume_mask", "ood_flag", "predicted")
 
@@ -88,7 +97,6 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
     norm = init_norm_fit_wf(
         run_plan.template,
         precomputed=precomputed,
-        cache_dir=run_plan.work_dir / "shared",
         warp=warp,
         sloppy=run_plan.sloppy,
         seed=run_plan.seed,
@@ -104,7 +112,9 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
         (mask, prediction, _between(("mask",))),
         (norm, prediction, _between(("affine",))),
     ])  # fmt:skip
-    parts = {"anat": anat, "norm": norm, "mask": mask, "prediction": prediction}
+    foreign = precomputed.is_foreign
+    spaces = _init_given(run_plan, run_plan.template, precomputed) if foreign else norm
+    parts = {"anat": anat, "norm": norm, "mask": mask, "spaces": spaces, "prediction": prediction}
     _connect_like_t1w(workflow, parts, scan.modality)
     if precomputed.mask is None:
         workflow.connect(norm, "outputnode.inverse", mask, "inputnode.inverse_xfm")
@@ -129,16 +139,16 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
         workflow.connect([
             (anat, explanation, _between(("t1w_preproc",))),
             (seen, explanation, _between(("affine",))),
-            (norm, explanation, _between(("inverse",))),
+            (spaces, explanation, _between(("inverse",))),
             (prediction, explanation, _between(_PREDICTED)),
         ])  # fmt:skip
         if scan.others:
             workflow.connect(prediction, "outputnode.others", explanation, "inputnode.others")
-    parts["std"] = _connect_apply(workflow, run_plan.template, parts, norm, warp=warp)
+    parts["std"] = _connect_apply(workflow, run_plan.template, parts, spaces, warp=warp)
     _connect_sinks(workflow, dest, run_plan, parts, precomputed=precomputed, warp=warp)
     _connect_reportlets(workflow, dest, run_plan, parts)
     for template in run_plan.extra_templates:
-        _connect_extra_space(workflow, dest, run_plan, template, parts)
+        _connect_extra_space(workflow, dest, run_plan, template, parts, precomputed)
     return workflow
 
 
@@ -156,6 +166,24 @@ def _connect_like_t1w(workflow: Workflow, parts: Mapping[str, Workflow], modalit
         (source, parts["mask"], [(field, "inputnode.t1w_preproc")]),
         (source, parts["prediction"], [(field, "inputnode.t1w_like")]),
     ])  # fmt:skip
+    if parts["spaces"] is not parts["norm"]:
+        workflow.connect(source, field, parts["spaces"], "inputnode.t1w_preproc")
+
+
+def _init_given(
+    run_plan: RunPlan, template: TemplateFiles, precomputed: Precomputed, prefix: str = "given_"
+) -> Workflow:
+    """Transforms of another program to a template."""
+    models = template == run_plan.template
+    return init_norm_given_wf(
+        template,
+        precomputed=precomputed,
+        cache_dir=run_plan.work_dir / "shared",
+        serves=_OF_MODEL if models else " for images in that space",
+        sloppy=run_plan.sloppy,
+        n_threads=run_plan.compute.n_threads,
+        name=f"{prefix}norm_fit_wf",
+    )
 
 
 def _connect_comparison(
@@ -166,7 +194,7 @@ def _connect_comparison(
     *,
     warp: bool,
 ) -> None:
-    """Compare given mask and tissue with the app's own, for the quality control."""
+    """Compare given mask, tissue and transforms with the app's own, for the quality control."""
     node = pe.Node(
         CompareGiven(template_mask=str(run_plan.template.mask), **precomputed.compared),
         name="compare_given",
@@ -188,6 +216,9 @@ def _connect_comparison(
         workflow.connect(parts["mask"], "outputnode.mask", node, "mask")
         if warp:
             workflow.connect(parts["norm"], "outputnode.inverse", node, "inverse_xfm")
+    if precomputed.is_foreign:
+        for part, name in (("spaces", "given_xfm"), ("norm", "own_xfm")):
+            workflow.connect(parts[part], "outputnode.forward", node, name)
 
 
 def _init_raw_scan_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
@@ -265,22 +296,26 @@ def _connect_sinks(
 ) -> None:
     """Add everything that writes derivatives in the model's spaces."""
     anat, norm, mask = parts["anat"], parts["norm"], parts["mask"]
-    sources = precomputed.uris() or [dest.source]
-    template = run_plan.template.name
-    ds_anat = init_ds_anat_wf(dest, template=template, sources=sources, warp=warp)
-    fields = ("affine", "forward", "inverse") if warp else ("affine",)
+    ds_anat = init_ds_anat_wf(
+        dest,
+        template=run_plan.template.name,
+        sources=precomputed.uris(precomputed.t1w) or [dest.source],
+        warp_sources=precomputed.uris(precomputed.forward, precomputed.inverse),
+        warp=warp,
+    )
     ds_prediction = init_ds_prediction_wf(dest, run_plan)
     answered = ("volume", "volume_mask", "qc", *run_plan.prediction_tables)
     workflow.connect([
         (anat, ds_anat, _between(("t1w_preproc", "stripped"))),
         (mask, ds_anat, _between(("mask",))),
-        (norm, ds_anat, _between(fields)),
+        (norm, ds_anat, _between(("affine",))),
         (parts["prediction"], ds_prediction, _between(answered)),
     ])  # fmt:skip
     if needs_segmentation(run_plan.card.input):
         aligned = [("outputnode.affine", "inputnode.input_affine")]
         workflow.connect([(parts["segmentation"], ds_prediction, aligned)])
     if warp:
+        workflow.connect([(parts["spaces"], ds_anat, _between(("forward", "inverse")))])
         _connect_std(workflow, dest, run_plan.template, parts, parts["std"])
     if "segmentation" in parts:
         ds_segmentation = init_ds_segmentation_wf(dest, run_plan)
@@ -335,27 +370,34 @@ def _connect_extra_space(
     run_plan: RunPlan,
     template: TemplateFiles,
     parts: Mapping[str, Workflow],
+    precomputed: Precomputed,
 ) -> None:
-    """Register to one more template and keep image, mask and transforms."""
-    prefix = f"{template.name}{template.cohort}_norm_"
-    norm = init_norm_fit_wf(
-        template,
-        precomputed=Precomputed(),
-        sloppy=run_plan.sloppy,
-        seed=run_plan.seed,
-        n_threads=run_plan.compute.n_threads,
-        name=f"{prefix}fit_wf",
-    )
-    workflow.connect([(parts["anat"], norm, _between(("t1w_preproc", "stripped")))])
+    """Register to one more template, unless that was done; keep image, mask and transforms."""
+    prefix = f"{template.name}{template.cohort}_"
+    given = precomputed.to(template.label)
+    if given is not None:
+        norm = _init_given(run_plan, template, given, prefix)
+    else:
+        norm = init_norm_fit_wf(
+            template,
+            precomputed=Precomputed(),
+            sloppy=run_plan.sloppy,
+            seed=run_plan.seed,
+            n_threads=run_plan.compute.n_threads,
+            name=f"{prefix}norm_fit_wf",
+        )
+        workflow.connect([(parts["anat"], norm, _between(("stripped",)))])
+    workflow.connect([(parts["anat"], norm, _between(("t1w_preproc",)))])
     apply_wf = _connect_apply(workflow, template, parts, norm)
     _connect_std(workflow, dest, template, parts, apply_wf)
-    metadata = {"Sources": [dest.uri(dest.image_key)]}
+    taken = [] if given is None else given.uris(given.forward, given.inverse)
+    metadata = {"Sources": [dest.uri(dest.image_key), *taken]}
     for field, start, end in (
         ("forward", "T1w", template.label),
         ("inverse", template.label, "T1w"),
     ):
         node = sink(
-            f"{prefix}ds_{field}",
+            f"{prefix}norm_ds_{field}",
             dest,
             "transform",
             from_=start,

@@ -51,11 +51,15 @@ def test_what_is_known_of_a_finished_scan(out: Path, card: ModelCard) -> None:
     ("sources", "reused"),
     [(["bids:raw:sub-01/anat/x"], False), (["bids:fmriprep:sub-01/x"], True), (None, False)],
 )
-def test_whether_the_image_came_from_other_derivatives(
-    out: Path, card: ModelCard, sources: object, reused: bool
+@pytest.mark.parametrize(
+    ("fact", "key", "labels"),
+    [("reused_t1w", "t1w_preproc", {}), ("reused_warp", "transform", INVERSE)],
+)
+def test_what_came_from_other_derivatives(
+    out: Path, card: ModelCard, sources: object, reused: bool, fact: str, key: str, labels: dict
 ) -> None:
-    io.write_json(sidecar_path(path_of(out, "t1w_preproc", ONE)), {"Sources": sources})
-    assert find_finished(out, Selection(), card).scans[0].reused_t1w is reused
+    io.write_json(sidecar_path(path_of(out, key, ONE, **labels)), {"Sources": sources})
+    assert getattr(find_finished(out, Selection(), card).scans[0], fact) is reused
 
 
 @pytest.mark.parametrize(

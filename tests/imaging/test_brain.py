@@ -40,6 +40,8 @@ GOOD = {
     "dice_mask_segmentation": 0.97,
     "tissues_found": 3,
     "mask_edge_mm": None,
+    "given_mask_edge_mm": None,
+    "given_xfm_mm": None,
 }
 
 
@@ -149,6 +151,9 @@ def test_stripped_and_whole_heads_look_alike_to_the_network(head, template_mask)
         ({"dice_mask_segmentation": 0.8}, "warn", "segmentation disagree"),
         ({"dice_mask_segmentation": None, "tissues_found": None}, "pass", "n/a"),
         ({"mask_edge_mm": 5.0}, "warn", "wider or narrower"),
+        ({"given_mask_edge_mm": -1.6}, "pass", "n/a"),
+        ({"given_mask_edge_mm": 5.0}, "warn", "the app's own disagree"),
+        ({"given_xfm_mm": 30.0}, "warn", "registration of another program"),
         ({"tissues_found": 1}, "warn", "white matter or fluid not found"),
         ({"brain_volume_ml": 700.0}, "warn", "unusual brain volume"),
         ({"brain_volume_ml": 1950.0}, "warn", "unusual brain volume"),

@@ -464,6 +464,8 @@ def test_every_reason_of_the_quality_checks_has_a_remedy(decision):
         "dice_mask_segmentation": 0.2 if decision == "fail" else 0.8,
         "tissues_found": 1,
         "mask_edge_mm": 2.0,
+        "given_mask_edge_mm": 9.0,
+        "given_xfm_mm": 20.0,
         "sform_qform_mm": 20.0,
         "n_orientations": 0,
     }
@@ -480,6 +482,8 @@ def test_every_reason_of_the_quality_checks_has_a_remedy(decision):
             "dice_mask_segmentation": 0.97,
             "tissues_found": 3,
             "mask_edge_mm": 0.0,
+            "given_mask_edge_mm": 0.0,
+            "given_xfm_mm": 0.0,
             "sform_qform_mm": 0.0,
             "n_orientations": 2,
         }

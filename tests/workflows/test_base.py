@@ -13,6 +13,7 @@ import pytest
 from nipype.pipeline.engine.utils import generate_expanded_graph
 
 from bidsapp_brainage.bids.collect import Scan
+from bidsapp_brainage.bids.dataset import APP_NAME
 from bidsapp_brainage.bids.dictionaries import sidecar
 from bidsapp_brainage.bids.names import derivative_path
 from bidsapp_brainage.catalogue import lookup
@@ -224,14 +225,14 @@ def test_given_derivatives_are_not_computed(plan, scans, tmp_path, kinds) -> Non
     given = collect_derivatives([("fmriprep", root)], scan.entities, TEMPLATE)
     names = node_names(init_brainage_wf([scan], plan, {scan.label: given}))
     stages = {name.rpartition(".")[2] for name in names}
-    assert ("n4" in stages) is ("t1w" not in kinds)
     both = {"forward", "inverse"} <= set(kinds)
     of_fmriprep = both and "affine" not in kinds
+    assert ("n4" in stages) is ("t1w" not in kinds or of_fmriprep)
     assert ("extract" in stages) is ("mask" not in kinds or of_fmriprep)
     assert ("given" in stages) is of_fmriprep
-    assert ("affine" in stages) is ("affine" not in kinds and not both)
-    assert ("warp" in stages) is not both
-    assert ("compare_given" in stages) is ("mask" in kinds)
+    assert ("affine" in stages) is ("affine" not in kinds)
+    assert ("warp" in stages) is (not both or of_fmriprep)
+    assert ("compare_given" in stages) is ("mask" in kinds or of_fmriprep)
     assert {"ds_t1w", "ds_mask", "ds_forward", "ds_brainage", "ds_table"} <= stages
 
 
@@ -258,7 +259,7 @@ def test_the_mean_of_runs_stands_for_each_of_them(tmp_path: Path) -> None:
     write_names(tmp_path, MEAN)
     given = found(tmp_path, ("run", "2"))
     assert given.t1w == tmp_path / MEAN
-    assert given.uris() == [f"bids:fmriprep:{MEAN}"]
+    assert given.uris(given.t1w, given.forward) == [f"bids:fmriprep:{MEAN}"]
     assert "they get the same age" in given.note
 
 
@@ -273,7 +274,7 @@ def test_labels_are_left_out_in_every_combination(tmp_path: Path) -> None:
     )
     given = found(tmp_path, ("ses", "1"), ("acq", "mprage"), ("run", "1"))
     assert given.t1w == tmp_path / name
-    assert not given.note, "there is one image only"
+    assert "the mean of" not in given.note, "there is one image only"
 
 
 def test_sessions_keep_their_own_image(tmp_path: Path) -> None:
@@ -292,27 +293,25 @@ def test_sessions_keep_their_own_image(tmp_path: Path) -> None:
 
 
 def test_the_models_template_is_taken_before_fmripreps_own(tmp_path: Path) -> None:
-    def pair(name: str) -> list[str]:
-        stem = "sub-01/anat/sub-01"
-        ends = (("T1w", name), (name, "T1w"))
-        return [f"{stem}_from-{a}_to-{b}_mode-image_xfm.h5" for a, b in ends]
-
-    write_names(tmp_path, *pair("MNIInfant+2"))
+    write_names(tmp_path, *transforms_to("MNIInfant+2"))
     assert found(tmp_path).template == "MNIInfant+2"
-    write_names(tmp_path, *pair(CASYM))
+    write_names(tmp_path, *transforms_to(CASYM))
     assert found(tmp_path).template == CASYM
-    write_names(tmp_path, pair(TEMPLATE)[0])
+    write_names(tmp_path, transforms_to(TEMPLATE)[0])
     assert found(tmp_path).template == CASYM, "one direction is not enough"
-    write_names(tmp_path, *pair(TEMPLATE))
+    write_names(tmp_path, *transforms_to(TEMPLATE))
     assert found(tmp_path).template == TEMPLATE
 
 
-def test_templates_and_programs_are_looked_up_once(tmp_path: Path) -> None:
-    described = {"GeneratedBy": [{"Name": "fMRIPrep", "Version": "24.1.1"}]}
-    (tmp_path / "dataset_description.json").write_text(json.dumps(described))
+def describe(root: Path, program: str) -> None:
+    described = {"GeneratedBy": [{"Name": program, "Version": "24.1.1"}]}
+    (root / "dataset_description.json").write_text(json.dumps(described))
+
+
+def test_templates_are_looked_up_once(tmp_path: Path) -> None:
     pair = Path("a.h5")
     given = {
-        name: Precomputed(t1w=pair, forward=pair, inverse=pair, template=template, root=tmp_path)
+        name: Precomputed(forward=pair, inverse=pair, template=template, root=tmp_path)
         for name, template in (("x", CASYM), ("y", CASYM), ("z", "MNIInfant+2"), ("own", TEMPLATE))
     }
     template = make_template(tmp_path, CASYM)
@@ -329,27 +328,92 @@ def test_templates_and_programs_are_looked_up_once(tmp_path: Path) -> None:
     assert done["own"].own_template is None
     assert not done["z"].has_warp
     assert "MNIInfant+2 is not here." in done["z"].note
-    assert {files.software for files in done.values()} == {"fMRIPrep 24.1.1"}
+
+
+def transforms_to(name: str) -> list[str]:
+    ends = (("T1w", name), (name, "T1w"))
+    return [f"sub-01/anat/sub-01_from-{a}_to-{b}_mode-image_xfm.h5" for a, b in ends]
+
+
+MASK = "sub-01/anat/sub-01_desc-brain_mask.nii.gz"
+AFFINE = f"sub-01/anat/sub-01_from-T1w_to-{TEMPLATE}_mode-image_desc-affine_xfm.txt"
+
+
+@pytest.mark.parametrize("transforms", [True, False])
+def test_image_and_mask_of_a_program_are_never_taken_for_the_apps(tmp_path, transforms) -> None:
+    """fMRIPrep writes no transforms with ``--output-spaces T1w``, or they were not downloaded."""
+    write_names(tmp_path, MEAN, MASK, *(transforms_to(CASYM) if transforms else ()))
+    describe(tmp_path, "fMRIPrep")
+    given = found(tmp_path)
+    assert given.t1w is given.mask is None
+    assert given.compared_mask == tmp_path / MASK
+    assert given.is_foreign is transforms
+    assert given.software == "fMRIPrep 24.1.1"
+    assert ("has no GeneratedBy" in given.note) is not transforms
+
+
+@pytest.mark.parametrize("program", ["", "Manual"])
+@pytest.mark.parametrize("affine", [True, False])
+def test_a_chosen_image_and_mask_are_used_and_told(tmp_path: Path, program, affine) -> None:
+    write_names(tmp_path, MEAN, MASK, *([AFFINE] if affine else []))
+    if program:
+        describe(tmp_path, program)
+    given = found(tmp_path)
+    assert (given.t1w, given.mask) == (tmp_path / MEAN, tmp_path / MASK)
+    assert (given.affine is not None) is affine
+    assert "do not mix the two" in given.note
+
+
+def test_an_earlier_run_of_the_app_is_used_without_a_word(tmp_path: Path) -> None:
+    write_names(tmp_path, MEAN, MASK, AFFINE, *transforms_to(TEMPLATE))
+    describe(tmp_path, APP_NAME)
+    given = found(tmp_path)
+    assert given.t1w
+    assert given.mask
+    assert given.affine
+    assert not given.is_foreign
+    assert not given.note
 
 
 def test_the_methods_text_tells_what_was_taken_over(plan, scans, tmp_path) -> None:
     path = tmp_path / "x.nii.gz"
     path.touch()
     given = Precomputed(
-        t1w=path, compared_mask=path, forward=path, inverse=path, reference=path, template=CASYM,
+        compared_mask=path, forward=path, inverse=path, reference=path, template=CASYM,
         own_template=make_template(tmp_path, CASYM), software="fMRIPrep 24.1.1", root=tmp_path,
     )  # fmt: skip
-    text = init_brainage_wf(scans[:1], plan, {scans[0].label: given}).visit_desc()
-    assert "computed before by *fMRIPrep 24.1.1*, to the template MNI152NLin2009cAsym" in text
+    text = " ".join(init_brainage_wf(scans[:1], plan, {scans[0].label: given}).visit_desc().split())
+    assert "to the template MNI152NLin2009cAsym, joined with a registration" in text
+    assert "computed before by *fMRIPrep 24.1.1* were used for images in the space" in text
     assert "A brain mask that was made before" not in text, "it is only compared"
-    assert "initial poses" not in " ".join(text.split())
-    assert "@greedy" not in text
+    assert "initial poses" in text
+    assert "@greedy" in text
+
+
+def test_transforms_to_an_extra_space_are_not_computed_again(plan, scans, tmp_path) -> None:
+    path = tmp_path / "x.nii.gz"
+    path.touch()
+    other = make_template(tmp_path, CASYM)
+    given = Precomputed(
+        forward=path, inverse=path, template=CASYM, pairs={CASYM: (path, path)},
+        own_template=other, software="fMRIPrep 24.1.1", root=tmp_path, dataset="fmriprep",
+    )  # fmt: skip
+    plan = dataclasses.replace(plan, extra_templates=(other,))
+    workflow = init_brainage_wf(scans[:1], plan, {scans[0].label: given})
+    names = node_names(workflow)
+    assert sum(name.endswith(".given") for name in names) == 2
+    assert sum(name.endswith(".warp") for name in names) == 1, "the app's own, to the model's"
+    text = " ".join(workflow.visit_desc().split())
+    assert f"to the template {CASYM} that were computed before by *fMRIPrep 24.1.1*" in text
+    graph = generate_expanded_graph(workflow._create_flat_graph())
+    kept = next(node for node in graph.nodes() if node.name == f"{CASYM}_norm_ds_forward")
+    assert "bids:fmriprep:x.nii.gz" in kept.inputs.metadata["Sources"]
 
 
 def test_nothing_given(tmp_path: Path) -> None:
     given = collect_derivatives([("mine", tmp_path)], (("sub", "01"),), TEMPLATE)
     assert not given.has_warp
-    assert given.uris() == []
+    assert given.uris(given.t1w) == []
 
 
 def test_atlas_of_another_template_is_matched_once(plan, scans, tmp_path) -> None:
