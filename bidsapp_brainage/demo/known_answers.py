@@ -178,7 +178,6 @@ def record(card: ModelCard, answers: Mapping[str, Answer], present: Mapping[str,
     ResourceError
         The card cannot be written.
     """
-    path = card.folder / f"{card.name}.json"
     kept = card.raw.get("selftest", {}).get("tolerances", {})
     facts = {
         "answers": {name: answer.as_json() for name, answer in answers.items()},
@@ -186,15 +185,15 @@ def record(card: ModelCard, answers: Mapping[str, Answer], present: Mapping[str,
         "recorded_with": dict(present),
     }
     raw = {**card.raw, "selftest": facts}
-    check_card(raw, path)
+    check_card(raw, card.path)
     try:
-        io.write_json(path, raw)
+        io.write_json(card.path, raw)
     except OSError as error:
         raise ResourceError(
-            f"Model card {path} cannot be written: {error}. Copy card and weights to a folder of "
-            "your own and give it as `models_dir`."
+            f"Model card {card.path} cannot be written: {error}. Copy card and weights to a "
+            "folder of your own and give it as `models_dir`."
         ) from error
-    return path
+    return card.path
 
 
 def _version(package: str) -> str:

@@ -106,6 +106,11 @@ class ModelCard:
     raw: dict[str, Any]
 
     @property
+    def path(self) -> Path:
+        """The card's file."""
+        return self.folder / f"{self.name}.json"
+
+    @property
     def training(self) -> dict[str, Any]:
         """The cohort and the recipe, as the card tells them."""
         return dict(self.raw.get("training", {}))

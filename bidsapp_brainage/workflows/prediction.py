@@ -169,11 +169,10 @@ def init_fast_age_wf(card: ModelCard, compute: Compute) -> Workflow:
     )
     inputnode = pe.Node(niu.IdentityInterface(fields=["t1w_conformed"]), name="inputnode")
     outputnode = pe.Node(niu.IdentityInterface(fields=["fast_age"]), name="outputnode")
-    path = card.folder / f"{card.name}.json"
-    model_input = pe.Node(HeadInput(card=str(path)), name="head_input", mem_gb=0.5)
+    model_input = pe.Node(HeadInput(card=str(card.path)), name="head_input", mem_gb=0.5)
     predict = pe.Node(
         FastAge(
-            card=str(path),
+            card=str(card.path),
             weights=[str(weight.path) for weight in card.weights],
             n_threads=compute.n_threads,
         ),

@@ -157,10 +157,9 @@ def import_model(options: argparse.Namespace) -> int:
         print(f"{card.name}: still missing: {', '.join(done.missing)}")
         return ExitCode.DONE
     print(f"{card.name}: complete in {done.card.folder}")
-    path = done.card.folder / f"{card.name}.json"
     return selftest(
         argparse.Namespace(
-            name=str(path), models_dir=None, device="cpu", nprocs=None,
+            name=str(done.card.path), models_dir=None, device="cpu", nprocs=None,
             quick=True, record=False, out=None,
         )
     )  # fmt: skip
