@@ -369,10 +369,10 @@ class GroupLevel:
     )
     harmonise: Harmonise = option(
         "none",
-        help="remove what sites do to gaps and to contributions of regions, as known from the "
-        "people of --reference-group, with age and sex kept: offset removes levels, combat levels "
-        "and spreads, shrunk over regions (ComBat); in further columns and tables, nothing is "
-        "replaced",
+        help="remove what sites do to gaps, and to contributions and volumes of regions, as known "
+        "from the people of --reference-group, with age and sex kept: offset removes levels, "
+        "combat levels and spreads, shrunk over regions (ComBat); in further columns and tables, "
+        "nothing is replaced",
     )
     covariates: tuple[str, ...] = option(
         (),

@@ -173,6 +173,7 @@ ANALYSES: tuple[OfSample | OfAtlas, ...] = (
         ("harmonisation",),
         lambda s, _: findings("harmonisation", s.harmonised.table if s.harmonised else None),
     ),
+    OfSample(("harmonisedvolumes",), lambda s, _: _harmonised_volumes(s)),
     OfAtlas(("harmonised",), lambda s, a, _: _harmonised(s, a)),
     OfSample(
         ("gaps",),
@@ -374,7 +375,9 @@ def prepare(
     harmonised = None
     if study.harmonise != "none":
         regions = [(atlas.result.title, atlas.levels[0]) for atlas in atlases if atlas.levels]
-        harmonised = harmonisation.harmonise(scans, reference, regions, study.harmonise)
+        harmonised = harmonisation.harmonise(
+            scans, reference, regions, study.harmonise, model.volumes
+        )
     labels = sorted(set(model.brainage["participant_id"]))
     prepared = Sample(
         model=model,
@@ -420,6 +423,16 @@ def _harmonised(prepared: Sample, atlas: AtlasSample) -> Findings:
     values = prepared.harmonised.contributions[titles.index(atlas.result.title)]
     table = harmonisation.harmonised_table(atlas.levels[0], values, prepared.scans)
     return findings("harmonised", table)
+
+
+def _harmonised_volumes(prepared: Sample) -> Findings:
+    """Volumes of all scans and regions, as computed and harmonised."""
+    if prepared.harmonised is None or prepared.harmonised.volumes.empty:
+        return Findings({})
+    table = harmonisation.volume_table(
+        prepared.model.volumes, prepared.harmonised.volumes, prepared.scans
+    )
+    return findings("harmonisedvolumes", table)
 
 
 def _gap_model(prepared: Sample) -> Findings:

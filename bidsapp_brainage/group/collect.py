@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -24,6 +24,8 @@ from bidsapp_brainage.io import write_text
 
 _POOLED = tuple(card for card in OUTPUTS if card.pooled)
 _MAP = "map_grid"
+#: Read on demand: they are of no model, and nothing else of the group level needs them.
+VOLUMES = "volumes"
 
 #: Columns of tables of regions that the analyses read; ten million rows have no room for others.
 _NEEDED: Mapping[str, Sequence[str]] = {
@@ -32,6 +34,7 @@ _NEEDED: Mapping[str, Sequence[str]] = {
         "baseline", "delta_age", "abs_delta_age", "delta_age_per_ml", "delta_age_sd_members",
         "nosa_importance", "null_mean", "z_null", "delta_age_mirrored",
     ],
+    VOLUMES: ["scan", "index", "name", "kind", "hemisphere", "tissue", "volume_ml"],
     "baselines": [
         *IDENTITY, "baseline", "index", "name", "n_voxels", "delta_age", "delta_age_sd_members",
         "delta_age_per_ml",
@@ -108,6 +111,8 @@ class ModelResult:
         Sentences about differences between scans (versions, devices).
     missing : tuple of str
         Participants of the folder without a prediction by this model.
+    volumes : DataFrame
+        Regional volumes of all scans, of this model or not; empty where nobody asked for them.
     """
 
     label: str
@@ -117,6 +122,7 @@ class ModelResult:
     provenance: dict[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    volumes: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def brainage(self) -> pd.DataFrame:
@@ -143,11 +149,12 @@ def collect(
     participants: Sequence[str] = (),
     sessions: Sequence[str] = (),
     runs: Sequence[str] = (),
+    volumes: bool = False,
 ) -> Collection:
     """Gather the tables of the participant level, models in the order of their labels.
 
     Of participants, sessions and runs (labels without prefix) only the named ones are read; empty
-    means all.
+    means all. Regional `volumes` are read where they are asked for.
 
     Raises
     ------
@@ -162,13 +169,21 @@ def collect(
             participants=participants,
             sessions=sessions,
             runs=runs,
-            outputs=[*(card.key for card in (*_POOLED, *voxel_maps())), _MAP],
+            outputs=[
+                *(card.key for card in (*_POOLED, *voxel_maps())),
+                _MAP,
+                *([VOLUMES] if volumes else []),
+            ],
         ),
         "selected" if participants or sessions or runs else "all",
     )
     labels = sorted({file.model for file in pooling.files if file.output.key == "brainage"})
     models = [_model(pooling, label, known) for label in labels]
     models = [model for model in models if not model.brainage.empty]
+    if volumes:
+        files = [file for file in pooling.files if file.output.key == VOLUMES]
+        table = pooling.table(files).frame(_NEEDED[VOLUMES], compact=True)
+        models = [replace(model, volumes=table) for model in models]
     if not models:
         raise NoInputError(_nothing_found(output_dir, pooling.problems))
     return Collection(tuple(models), tuple(pooling.problems))

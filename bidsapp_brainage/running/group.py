@@ -62,6 +62,7 @@ def run_group(settings: Settings) -> int:
         participants=selection.participant_label,
         sessions=selection.session_label,
         runs=selection.run_label,
+        volumes=settings.group.harmonise != "none",
     )
     unreadable, rated = collection.unreadable, stored_ratings(output_dir)
     scans = sorted({str(scan) for model in collection.models for scan in model.brainage["scan"]})

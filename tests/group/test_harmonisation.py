@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 
 from bidsapp_brainage.bids.dictionaries import undescribed
+from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.cli.run import main
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.group import analyses
-from bidsapp_brainage.group.regional.harmonisation import harmonise
+from bidsapp_brainage.group.regional.harmonisation import harmonise, volume_table
 from bidsapp_brainage.group.regional.levels import Level
 from bidsapp_brainage.io import read_tsv, write_tsv
 from bidsapp_brainage.reports.figures import drawing
@@ -97,6 +98,47 @@ def test_controls_of_one_sex_and_sites_without_contributions_are_no_obstacle():
     assert any("Site C, contributions" in note.sentence for note in got.notes)
 
 
+def test_volumes_lose_the_scanner_and_keep_age_and_disease():
+    """Site B measures a tenth more; a patient loses 2 mL of the first region."""
+    scans, reference = sample()
+    rng = np.random.default_rng(2)
+    thalamus = 14 - 0.03 * scans["chronological_age"] - 2 * ~reference + rng.normal(0, 0.5, 120)
+    volumes = pd.DataFrame({"scan": scans["scan"], "thalamus": thalamus})
+    volumes["brain"] = 1300 - 2 * scans["chronological_age"] + rng.normal(0, 30, 120)
+    volumes["ventricles"] = 20 + rng.normal(0, 3, 120)
+    volumes.loc[scans["site"] == "B", ["thalamus", "brain", "ventricles"]] *= 1.1
+    long = volumes.melt("scan", var_name="name", value_name="volume_ml")
+    got = harmonise(scans, reference, [], "combat", long[long["scan"] != "sub-005"])
+    row = got.table.set_index(["measure", "site"]).loc[("volumes", "all")]
+    assert row["n_measures"] == 3
+    assert row["site_share_before"] > 0.3
+    assert row["site_share_after"] < 0.1 * row["site_share_before"]
+    assert row["age_slope_after"] == pytest.approx(row["age_slope_before"], rel=0.1)
+    assert "sub-005" not in got.volumes.index
+    now = got.volumes["thalamus"].set_axis(scans["scan"].drop(5).index)
+    means = now.groupby([scans["site"], reference]).mean().unstack()
+    assert (means[False] - means[True]).mean() == pytest.approx(-2, abs=0.4)
+    table = volume_table(long, got.volumes, scans).set_index(["scan", "name"])
+    assert len(table) == 3 * 119
+    one = table.loc[("sub-041", "brain")]
+    assert one["volume_ml"] == volumes.loc[41, "brain"]
+    assert one["volume_ml_harmonised"] == got.volumes.loc["sub-041", "brain"] < one["volume_ml"]
+
+
+def _write_volumes(root):
+    """Volumes of 16 people, larger at the second site."""
+    rng = np.random.default_rng(0)
+    kinds = {"Thalamus_L": "region", "Thalamus_R": "region", "brain": "total", "GM": "total"}
+    for person in range(1, 17):
+        sizes = np.round(np.array([7, 7, 1300, 700]) * rng.normal(1, 0.05, 4), 2)
+        sizes *= 1 if person < 7 else 1.1
+        sizes[0] = 7.3 if person == 3 else sizes[0]
+        rows = pd.DataFrame({"name": kinds.keys(), "kind": kinds.values(), "volume_ml": sizes})
+        rows = rows.assign(index=[60, 59, None, None], hemisphere=["L", "R", None, None])
+        rows = rows.reindex(columns=columns_of("volumes"))
+        write_tsv(root / f"sub-{person:02d}/anat/sub-{person:02d}_volumes.tsv", rows)
+
+
 def test_the_group_level_adds_columns_tables_and_a_figure(tmp_path, monkeypatch):
     monkeypatch.setattr(analyses, "N_BOOT", 49)
     monkeypatch.setattr(analyses, "N_PERMUTATIONS", 19)
@@ -105,6 +147,7 @@ def test_the_group_level_adds_columns_tables_and_a_figure(tmp_path, monkeypatch)
     people = read_tsv(root / "participants.tsv")
     people["diagnosis"] = np.where(np.arange(16) % 8 == 7, "patient", "control")
     write_tsv(root / "participants.tsv", people)
+    _write_volumes(root)
     command = [str(tmp_path / "raw"), str(root), "group", "--group-column", "diagnosis"]
     command += ["--reference-group", "control"]
     assert main([*command, "--harmonise", "combat"]) == 0
@@ -112,8 +155,15 @@ def test_the_group_level_adds_columns_tables_and_a_figure(tmp_path, monkeypatch)
     assert table["gap_harmonised"].notna().all()
     assert not np.allclose(table["gap"], table["gap_harmonised"])
     rows = read_tsv(root / "group_desc-sfcn2mm_harmonisation.tsv")
-    assert len(rows) == 2 * 3
-    assert rows.loc[rows["site"] == "all", "n_reference"].tolist() == [14, 14]
+    assert rows["measure"].drop_duplicates().tolist()[-1] == "volumes"
+    assert len(rows) == 3 * 3
+    assert rows.loc[rows["site"] == "all", "n_reference"].tolist() == [14, 14, 14]
+    volumes = read_tsv(root / "group_desc-sfcn2mm_harmonisedvolumes.tsv")
+    assert volumes.groupby("name")["scan"].nunique().tolist() == [16] * 4
+    assert undescribed("harmonisedvolumes", list(volumes)) == []
+    own = volumes[(volumes["scan"] == "sub-03") & (volumes["name"] == "Thalamus_L")].iloc[0]
+    assert (own["participant_id"], own["hemisphere"], own["volume_ml"]) == ("sub-03", "L", 7.3)
+    assert not np.allclose(volumes["volume_ml"], volumes["volume_ml_harmonised"])
     (path,) = root.glob("group_atlas-*_harmonised.tsv")
     long = read_tsv(path)
     assert len(long) == 16 * 11  # one region of twelve is empty

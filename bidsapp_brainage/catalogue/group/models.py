@@ -379,9 +379,18 @@ _CALIBRATION = (
         "trusted everywhere."),
 )  # fmt: skip
 
+_HARMONISED_VOLUMES = (
+    c.PARTICIPANT_ID,
+    c.SCAN,
+    *(column for column in participant.VOLUMES if column.name != "fraction"),
+    Column("volume_ml_harmonised", "Volume, harmonised", "Without effects of the site, as known "
+        "from the reference people; effects of age and sex are kept. n/a at sites that were left "
+        "out, and where a reference person lacks the region.", units="mL", derivative=True),
+)  # fmt: skip
+
 _HARMONISATION = (
-    Column("measure", "Measure", "The gap, or the contributions with an atlas, each region of "
-        "which is a measure."),
+    Column("measure", "Measure", "The gap, the contributions with an atlas, or the volumes; each "
+        "region is a measure."),
     Column("site", "Site", "The site; all: every site that was harmonised."),
     Column("n_measures", "Measures", "Measures that every reference person has.", minimum=1),
     c.N_PARTICIPANTS,
@@ -403,8 +412,8 @@ _HARMONISATION = (
                 "together, given age and sex; median over measures"),
             ("site_share", "Share of sites", "Partial R2 of site in the reference people, given "
                 "age and sex; mean over measures"),
-            ("age_slope", "Slope on age", "Years per decade in the reference people, given sex and "
-                "site; root mean square over measures"),
+            ("age_slope", "Slope on age", "Years (of volumes: mL) per decade in the reference "
+                "people, given sex and site; root mean square over measures"),
         )
         for end in ("before", "after")
     ),
@@ -446,8 +455,10 @@ TABLES: tuple[Output, ...] = (
     table("exclusions", "who was left out of what, and why (T1)", _EXCLUSIONS),
     table("sitecalibration", "with `--bias-correction reference`: line, interval, error "
         "before and after of every site (T3)", _CALIBRATION, always=False),
-    table("harmonisation", "with `--harmonise`: what sites did to gaps and contributions, before "
-        "and after (T3)", _HARMONISATION, always=False),
+    table("harmonisation", "with `--harmonise`: what sites did to gaps, contributions and "
+        "volumes, before and after (T3)", _HARMONISATION, always=False),
+    table("harmonisedvolumes", "with `--harmonise`: volumes of all scans and regions, as computed "
+        "and without effects of sites, long", _HARMONISED_VOLUMES, always=False),
     table("metrics", "accuracy with intervals, from raw (and calibrated) predictions: all, "
         "unflagged, by sex, site, group and decade (T2)", _METRICS),
     table("predictions", "every target of all scans, as the participant level wrote them",

@@ -1,4 +1,4 @@
-"""Gaps and contributions without differences between sites, fitted on the reference people."""
+"""Gaps, contributions and volumes without what sites do to them, fitted on reference people."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ class Harmonised:
         On the index of the scans; missing at sites that were refused.
     contributions : tuple of DataFrame
         Of each atlas, scans by regions (years).
+    volumes : DataFrame
+        Scans by regions and their sums (mL); empty without volumes.
     table : DataFrame
         What was estimated, one row per measure and site, and one of each measure for all sites.
     notes : tuple of Note
@@ -47,6 +49,7 @@ class Harmonised:
 
     gap: pd.Series
     contributions: tuple[pd.DataFrame, ...]
+    volumes: pd.DataFrame
     table: pd.DataFrame
     notes: tuple[Note, ...]
 
@@ -72,8 +75,9 @@ def harmonise(
     is_reference: pd.Series,
     levels: Sequence[tuple[str, Level]],
     method: Harmonise,
+    volumes: pd.DataFrame | None = None,
 ) -> Harmonised:
-    """Remove the effects of sites on gaps and contributions, with those of age and sex kept.
+    """Remove the effects of sites on gaps, contributions and volumes, those of age and sex kept.
 
     Parameters
     ----------
@@ -86,6 +90,8 @@ def harmonise(
     method : str
         Of the option ``harmonise``, not ``none``. A gap is one measure, with nothing to shrink its
         level and spread towards.
+    volumes : DataFrame, optional
+        ``scan``, ``name`` of a region or of a sum of regions, and ``volume_ml``.
 
     Raises
     ------
@@ -101,9 +107,16 @@ def harmonise(
         of_regions, more = _removed(matrix, known, f"contributions ({title})", method)
         contributions.append(of_regions.dropna(how="all"))
         rows += more
+    of_brain = pd.DataFrame()
+    if volumes is not None and len(volumes):
+        matrix = volumes.pivot_table("volume_ml", "scan", "name", sort=False, observed=True)
+        of_brain, more = _removed(matrix.reindex(index=known.names), known, "volumes", method)
+        of_brain = of_brain.dropna(how="all")
+        rows += more
     table = pd.DataFrame(rows).reindex(columns=columns_of(TOPIC))
     of_gap = pd.Series(gap[GAP].to_numpy(), index=scans.index, name=HARMONISED)
-    return Harmonised(of_gap, tuple(contributions), table, tuple(_notes(table, known)))
+    notes = tuple(_notes(table, known))
+    return Harmonised(of_gap, tuple(contributions), of_brain, table, notes)
 
 
 def harmonised_table(level: Level, values: pd.DataFrame, scans: pd.DataFrame) -> pd.DataFrame:
@@ -121,6 +134,23 @@ def harmonised_table(level: Level, values: pd.DataFrame, scans: pd.DataFrame) ->
             "delta_age_harmonised": values.to_numpy().ravel(),
         }
     )
+
+
+def volume_table(volumes: pd.DataFrame, values: pd.DataFrame, scans: pd.DataFrame) -> pd.DataFrame:
+    """One row per scan and region, or sum of regions: volume as computed, and harmonised.
+
+    `volumes` are rows of ``*_volumes.tsv`` with their ``scan``, `values` scans by names (mL).
+    """
+    people = scans.drop_duplicates("scan").set_index("scan")["participant_id"]
+    rows = volumes[volumes["scan"].isin(values.index)]
+    row, column = (
+        axis.get_indexer(pd.Index(rows[name].astype(object)))
+        for axis, name in ((values.index, "scan"), (values.columns, "name"))
+    )
+    return rows.assign(
+        participant_id=rows["scan"].astype(object).map(people),
+        volume_ml_harmonised=values.to_numpy()[row, column],
+    ).reindex(columns=columns_of("harmonisedvolumes"))
 
 
 def _described(scans: pd.DataFrame, is_reference: pd.Series) -> _Scans:
@@ -268,11 +298,12 @@ def _notes(table: pd.DataFrame, known: _Scans) -> list[Note]:
     notes = [
         Note(
             TOPIC,
-            f"Effects of {table['site'].nunique() - 1 - len(known.refused)} sites on gaps and "
-            f"contributions were fitted on {int(table['n_reference'].max())} reference people, "
-            f"with those of {names} kept. Harmonised values are further columns; all other tables "
-            "and figures are of values as computed. Reference people took part in the fit, so that "
-            "their harmonised values differ less than those of others.",
+            f"Effects of {table['site'].nunique() - 1 - len(known.refused)} sites on gaps and on "
+            "contributions and volumes of regions were fitted on "
+            f"{int(table['n_reference'].max())} reference people, with those of {names} kept. "
+            "Harmonised values are further columns; all other tables and figures are of values as "
+            "computed. Reference people took part in the fit, so that their harmonised values "
+            "differ less than those of others.",
         )
     ]
     for site, why in known.refused.items():
