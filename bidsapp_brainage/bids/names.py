@@ -284,9 +284,19 @@ def image_key(modality: str) -> str:
     return "t1w_preproc" if modality == "T1w" else f"companion_{modality}"
 
 
+def standard_key(modality: str) -> str:
+    """Output of the image of a modality in the space of a template."""
+    return "t1w_std" if modality == "T1w" else f"companion_{modality}"
+
+
 def input_key(modality: str) -> str:
     """Output of what a network saw of the image of a modality."""
     return "input" if modality == "T1w" else f"input_{modality}"
+
+
+def input_figure_key(modality: str) -> str:
+    """Figure of what a network saw of the image of a modality."""
+    return "input_figure" if modality == "T1w" else f"input_{modality}_figure"
 
 
 @dataclass(frozen=True)

@@ -87,8 +87,9 @@ class Output:
         BIDS knows such names; all others stand in ``.bidsignore``.
     pooled : bool
         The group level gathers this table over the scans.
-    drawn : bool
-        A picture of this map, over what the network saw, is made for the individual report.
+    drawn : str
+        What the picture of this map shows that is made for the individual report, over what the
+        network saw: contributions, or ages beside their mean; empty: there is none.
     """
 
     key: str
@@ -107,7 +108,7 @@ class Output:
     bids: bool = False
     pooled: bool = False
     reading: str = ""
-    drawn: bool = False
+    drawn: Literal["", "contributions", "ages"] = ""
 
     @property
     def is_table(self) -> bool:

@@ -11,7 +11,7 @@ from .cards import ATLAS, Column, Output
 
 #: What the labels of ``desc`` mean.
 LABELS: Mapping[str, str] = MappingProxyType({
-    "preproc": "T1w image after conforming to RAS and correction of the bias field",
+    "preproc": "Image after conforming to RAS and correction of the bias field",
     "brain": "Mask of the brain",
     "affine": "Affine part of the transform alone",
     "rigid": "Rigid motion between two images of a person",

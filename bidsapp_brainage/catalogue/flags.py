@@ -124,9 +124,11 @@ FLAGS: tuple[Flag, ...] = (
         text="Amounts of tissue, intensities or what the network makes of them do not occur "
         "together in this way in the training people. What a network says about such an image is "
         "not known.",
-        remedy="Check that the file is a T1w image of the head of a person of the model's ages, "
-        "and look at the mask and the model input below. Do not use the age if one of them is "
-        "wrong; else report results with and without this scan.",
+        remedy="Check that the file shows the head of a person of the model's ages, in the "
+        "modality that the model was trained on (T1w for most), and look at the mask and the "
+        "model input below. "
+        "Do not use the age if one of them is wrong; else report results with and without this "
+        "scan.",
         of_model=True,
     ),
     Flag(
@@ -226,7 +228,7 @@ NO_AGE = Flag(
 )
 
 _RESEMBLANCE = (
-    "Check that the file is a T1w image of a head, and look at the registration: if the "
+    "Check that the file is an image of a head, and look at the registration: if the "
     "participant does not sit on the template, the header may hold a wrong orientation."
 )
 
@@ -283,7 +285,7 @@ QUALITY_CHECKS: tuple[QualityCheck, ...] = (
         "resolution_mm",
         "warn",
         "coarse voxels",
-        "Use a 3D T1w image of about 1 mm if there is one.",
+        "Use a 3D image of about 1 mm if there is one.",
     ),
     QualityCheck(
         "n_nan",

@@ -111,7 +111,7 @@ def population_maps() -> tuple[Output, ...]:
             entities=names,
             required=names[1:],
             always=False,
-            drawn=False,
+            drawn="",
         )
         for card in voxel_maps()
         for ending, text in dataset.OVER_PEOPLE.items()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from . import explanation_columns as e
 from .cards import ATLAS, Column, Method, Output
 
@@ -22,7 +24,8 @@ def _table(
 
 def _map(
     key: str, suffix: str, title: str, description: str, *, units: str = "year",
-    desc: str = "{model}", reading: str = "", drawn: bool = False,
+    desc: str = "{model}", reading: str = "",
+    drawn: Literal["", "contributions", "ages"] = "",
 ) -> Output:  # fmt: skip
     return Output(
         key, suffix, ".nii.gz", description, title,
@@ -139,7 +142,7 @@ _OF_ONE_NETWORK: tuple[Method, ...] = (
                 "Change of the predicted age when a cube around the voxel is occluded.",
                 desc="{model}cubes",
                 reading="The brain was hidden cube by cube, without an atlas.",
-                drawn=True,
+                drawn="contributions",
             ),
         ),
     ),
@@ -190,6 +193,9 @@ _OF_ONE_NETWORK: tuple[Method, ...] = (
                 "patchagemap",
                 "An age at every voxel",
                 "Mean age of the patches around the voxel.",
+                reading="Every voxel has the mean age of the patches around it. Patches are "
+                "large, so the map is smooth and shows no borders of regions.",
+                drawn="ages",
             ),
         ),
         architecture="patches",

@@ -8,14 +8,18 @@ from .cards import ATLAS, Column, Output
 #: Images that a model may see beside the T1w, or instead of it.
 MODALITIES = ("T2w", "FLAIR", "SWI", "UNIT1")
 
+#: Images that a scan may be, the one that is looked for first first.
+SCANNED = ("T1w", *MODALITIES)
+
 
 def _of_modality(name: str) -> tuple[Output, ...]:
     """Images of another modality; `bids`: SWI has no suffix in BIDS."""
     bids = name != "SWI"
     return (
         Output(f"companion_{name}", name, ".nii.gz", f"the {name} of the session, corrected for "
-            "intensity non-uniformity, on the grid of the T1w; only of models that see it",
-            entities=("space", "desc"), required=("desc",), desc="preproc", bids=bids,
+            "intensity non-uniformity, on the grid of the T1w; where it is the scan itself, in its "
+            "own space and in the template's; only of models that see it",
+            entities=("space", "res", "desc"), required=("desc",), desc="preproc", bids=bids,
             always=False),
         Output(f"input_{name}", name, ".nii.gz", f"exactly what the network saw of the {name}; "
             "only of models that see it", entities=("space", "res", "desc"),
@@ -325,11 +329,28 @@ TABLES: tuple[Output, ...] = (
 
 
 def _figure(
-    key: str, suffix: str, description: str, desc: str, *entities: str, optional: tuple[str, ...]
+    key: str,
+    suffix: str,
+    description: str,
+    desc: str,
+    *entities: str,
+    optional: tuple[str, ...],
+    always: bool = True,
 ) -> Output:
     return Output(
         key, suffix, ".svg", description, level="figures", desc=desc,
-        entities=(*entities, *optional, "desc"), required=(*entities, "desc"),
+        entities=(*entities, *optional, "desc"), required=(*entities, "desc"), always=always,
+    )  # fmt: skip
+
+
+def _figures_of(name: str) -> tuple[Output, ...]:
+    """Figures of another modality."""
+    only = "only of models that see it"
+    return (
+        _figure(f"companion_{name}_figure", name, f"the {name} on the grid of the T1w, with the "
+            f"outline of the brain mask; {only}", "brain", optional=(), always=False),
+        _figure(f"input_{name}_figure", name, f"what the network saw of the {name}; {only}",
+            "{model}input", optional=(), always=False),
     )  # fmt: skip
 
 
@@ -345,6 +366,7 @@ FIGURES: tuple[Output, ...] = (
         optional=("seg", "scale")),
     Output("thumbnails", "thumbnails", ".jpg", "small pictures of the scan for `index.html`: mask, "
         "segmentation, registration, what each network saw", level="figures"),
+    *(output for name in MODALITIES for output in _figures_of(name)),
 )  # fmt: skip
 
 OUTPUTS: tuple[Output, ...] = (*IMAGES, *TABLES, *FIGURES)

@@ -15,8 +15,9 @@ class _FigureOutputSpec(TraitedSpec):
 
 
 class _MaskFigureInputSpec(StageInputSpec):
-    t1w = File(exists=True, mandatory=True)
-    mask = File(exists=True, mandatory=True)
+    image = File(exists=True, mandatory=True)
+    mask = File(exists=True, mandatory=True, desc="on the grid of the image")
+    modality = traits.Str("T1w", usedefault=True, desc="of the image")
 
 
 class MaskFigure(StageInterface):
@@ -29,7 +30,12 @@ class MaskFigure(StageInterface):
         from bidsapp_brainage.reports.figures.overlays import plot_mask
 
         self._results["out_file"] = self._file(runtime, "mask.svg")
-        plot_mask(Path(self.inputs.t1w), Path(self.inputs.mask), Path(self._results["out_file"]))
+        plot_mask(
+            Path(self.inputs.image),
+            Path(self.inputs.mask),
+            Path(self._results["out_file"]),
+            modality=self.inputs.modality,
+        )
         return runtime
 
 
@@ -92,6 +98,7 @@ class RegistrationFigure(StageInterface):
 
 class _InputFigureInputSpec(StageInputSpec):
     volume = File(exists=True, mandatory=True, desc="the network's input")
+    modality = traits.Str("T1w", usedefault=True, desc="of the image")
 
 
 class InputFigure(StageInterface):
@@ -104,7 +111,9 @@ class InputFigure(StageInterface):
         from bidsapp_brainage.reports.figures.overlays import plot_model_input
 
         self._results["out_file"] = self._file(runtime, "input.svg")
-        plot_model_input(Path(self.inputs.volume), Path(self._results["out_file"]))
+        plot_model_input(
+            Path(self.inputs.volume), Path(self._results["out_file"]), modality=self.inputs.modality
+        )
         return runtime
 
 
@@ -158,6 +167,29 @@ class MapFigure(StageInterface):
             Path(self._results["out_file"]),
             fill=self.inputs.fill,
             about=Quantity.from_model(self.inputs.model_facts),
+        )
+        return runtime
+
+
+class _AgesFigureInputSpec(StageInputSpec):
+    map_file = File(exists=True, mandatory=True, desc="ages in years, 0 where there is none")
+    background = File(exists=True, mandatory=True, desc="anatomical image on the same grid")
+
+
+class AgesFigure(StageInterface):
+    """A map of ages; see :func:`.overlays.plot_ages`."""
+
+    input_spec = _AgesFigureInputSpec
+    output_spec = _FigureOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bidsapp_brainage.reports.figures.overlays import plot_ages
+
+        self._results["out_file"] = self._file(runtime, "ages.svg")
+        plot_ages(
+            Path(self.inputs.map_file),
+            Path(self.inputs.background),
+            Path(self._results["out_file"]),
         )
         return runtime
 

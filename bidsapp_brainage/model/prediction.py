@@ -17,6 +17,7 @@ from bidsapp_brainage.model import outputs, uncertainty
 from bidsapp_brainage.model.bias_correction import BiasCorrection, correct_gap
 from bidsapp_brainage.model.cards import AgeCard, ModelCard
 from bidsapp_brainage.model.device import cpu_threads
+from bidsapp_brainage.model.inputs.channels import is_plain
 from bidsapp_brainage.model.intensity import background_value
 from bidsapp_brainage.model.networks.branches import branches_of
 from bidsapp_brainage.model.outputs import AGE, Answer
@@ -64,7 +65,8 @@ class Prediction:
     member_ages : tuple of float
         Age that each ensemble member gives.
     channel_ages : mapping
-        Age from each channel alone, by name; empty for models of one channel.
+        Age, or what else is explained, from each channel that is there, by name; empty for models
+        of one channel.
     n_tta : int
         Views of the volume that were averaged; 1: only the volume itself.
     answers : mapping of str to Answer
@@ -129,7 +131,7 @@ class Seen:
     part_ages : tuple of float
         Ages from the parts of mixtures; empty where there are none.
     channel_ages : mapping
-        Age from each of several channels alone, by name.
+        Age from each channel that is there, by name.
     """
 
     stripped: bool = False
@@ -195,7 +197,7 @@ def predict(
         seen = replace(
             look(branches_of(members, name), batch, card, decode), stripped=stripped_source
         )
-        if len(batches) > 1:
+        if not is_plain(card.input) and isinstance(volume, Mapping):
             seen = replace(seen, channel_ages=_channel_ages(list(batches), raw, decode))
     if tissue is not None:
         seen = replace(seen, features={**seen.features, **tissue_features(tissue)})
@@ -346,7 +348,8 @@ def _answered(
         far = distance(seen.features, seen.encoder, mean, card.reference)
     value = None if far is None else far.value
     bounds = uncertainty.interval(mean, *spread, card.calibration, value)
-    voices = tuple(seen.channel_ages.values()) or seen.part_ages or member_ages
+    channels = tuple(seen.channel_ages.values())
+    voices = (channels if len(channels) > 1 else ()) or seen.part_ages or member_ages
     return Prediction(
         mean=mean,
         findings=Findings(
@@ -377,6 +380,7 @@ def _of_no_age(mean: float, members: tuple[float, ...], card: ModelCard, seen: S
         ci95_lower=None if bounds is None else bounds[0],
         ci95_upper=None if bounds is None else bounds[1],
         member_ages=members,
+        channel_ages=seen.channel_ages,
         n_tta=uncertainty.n_views(card.prediction),
     )
 

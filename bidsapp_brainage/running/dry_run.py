@@ -75,7 +75,8 @@ def _list_scans(settings: Settings) -> int:
         LOGGER.warning("%s", warning)
     lacking = [scan for scan in scans if scan.lacking]
     count = len(scans) - len(lacking)
-    print(f"{count} {wanted.named} images would be processed with model {model}", end="")
+    images = f"{count} {wanted.named} image{'' if count == 1 else 's'}"
+    print(f"{images} would be processed with model {model}", end="")
     print(":" if atlas is None else f" and explained with atlas {settings.processing.atlas}:")
     more = "\tother_images\tlacking" if len(wanted.modalities) > 1 else ""
     print(f"image\tage\tage_source\talready_done\tfile{more}")

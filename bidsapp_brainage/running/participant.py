@@ -186,10 +186,10 @@ def _given(settings: Settings, scans: Sequence[Scan], template: str) -> dict[str
     """What ``--derivatives`` hold for each scan, and what the user should know about it."""
     from bidsapp_brainage.atlas.templates import find_template, joint_transforms
     from bidsapp_brainage.running.freesurfer import find_results
-    from bidsapp_brainage.workflows.precomputed import collect_derivatives, completed
+    from bidsapp_brainage.workflows.precomputed import completed
 
     datasets = settings.selection.derivatives
-    found = {scan.label: collect_derivatives(datasets, scan.entities, template) for scan in scans}
+    found = {scan.label: _collected(scan, datasets, template) for scan in scans}
     given = completed(found, template, find_template, partial(joint_transforms, template))
     if datasets:
         reused = sum(files.is_used for files in given.values())
@@ -210,6 +210,20 @@ def _given(settings: Settings, scans: Sequence[Scan], template: str) -> dict[str
     for note, labels in told.items():
         LOGGER.warning("%s: %s", shorten(labels), note)
     return given
+
+
+def _collected(scan: Scan, datasets: Sequence[tuple[str, Path]], template: str) -> Precomputed:
+    """What ``--derivatives`` hold for a scan; all that programs keep is about T1w images."""
+    from bidsapp_brainage.model.inputs.channels import T1W
+    from bidsapp_brainage.workflows.precomputed import Precomputed, collect_derivatives
+
+    if scan.modality == T1W:
+        return collect_derivatives(datasets, scan.entities, template)
+    if not datasets:
+        return Precomputed()
+    return Precomputed().noted(
+        f"Earlier derivatives are of T1w images; this is a {scan.modality}, and is computed anew."
+    )
 
 
 def _execute(run: Run, others: Sequence[Failure], log_level: int) -> int:
@@ -377,8 +391,9 @@ def _conclude(run: Run, failures: Sequence[Failure], bad_reports: int) -> int:
     from bidsapp_brainage.running.outcome import exit_code, failure_table
 
     failed = {failure.scan for failure in failures}
-    complete = sum(scan.label not in failed for scan in run.scans)
-    LOGGER.info("%d of %d scans are complete.", complete, len(run.scans))
+    labels = {scan.label for scan in run.scans}
+    asked = labels | {failure.scan for failure in failures if failure.step == "input"}  # no image
+    LOGGER.info("%d of %d scans are complete.", len(labels - failed), len(asked))
     if failures:
         LOGGER.error("Not complete:\n%s", failure_table(failures))
         LOGGER.error("Details: sub-*/log/%s/crash-*.txt and the reports.", run.plan.run_uuid)

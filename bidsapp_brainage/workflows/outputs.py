@@ -9,7 +9,7 @@ from nipype.pipeline import engine as pe
 from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
 from bidsapp_brainage.bids.dictionaries import sidecar
-from bidsapp_brainage.bids.names import image_key, input_key, resolution_label
+from bidsapp_brainage.bids.names import image_key, input_key, resolution_label, standard_key
 from bidsapp_brainage.catalogue import lookup
 from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.catalogue.quantity import YEAR
@@ -187,7 +187,7 @@ def init_ds_std_wf(
         "SpatialReference": template_uri(template),
         "Sources": [dest.uri(dest.image_key)],
     }
-    ds_t1w = sink("ds_t1w_std", dest, "t1w_std", **space, metadata=metadata)
+    ds_t1w = sink("ds_t1w_std", dest, standard_key(dest.modality), **space, metadata=metadata)
     ds_mask = sink("ds_mask_std", dest, "mask_std", **space, metadata={"Type": "Brain", **metadata})
     workflow.connect([
         (inputnode, ds_t1w, [("t1w_std", "in_file"), ("stripped", "skull_stripped")]),

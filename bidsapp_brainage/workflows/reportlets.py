@@ -9,8 +9,10 @@ from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 
+from bidsapp_brainage.bids.names import input_figure_key
 from bidsapp_brainage.interfaces.reports import (
     AgeFigure,
+    AgesFigure,
     InputFigure,
     MapFigure,
     MaskFigure,
@@ -61,25 +63,24 @@ def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Outp
     fields += [*run_plan.prediction_tables, *REGIONS, "dseg", "dseg_table"]
     fields += [output.key for output in maps]
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
-    outline = pe.Node(MaskFigure(), name="mask")
+    outline = pe.Node(MaskFigure(modality=dest.modality), name="mask")
     registration = pe.Node(
         RegistrationFigure(template=str(template.t1w), mask=str(template.mask)),
         name="registration",
     )
-    seen = pe.Node(InputFigure(), name="model_input")
+    seen = pe.Node(InputFigure(modality=dest.modality), name="model_input")
     workflow.connect([
-        (inputnode, outline, [("t1w_preproc", "t1w"), ("mask", "mask")]),
+        (inputnode, outline, [("t1w_preproc", "image"), ("mask", "mask")]),
         (inputnode, registration, [("t1w_std", "t1w"), ("mask_std", "t1w_mask")]),
         (inputnode, seen, [("volume", "volume")]),
     ])  # fmt:skip
-    for node, field, name, labels in (
-        (outline, "out_file", "mask", {}),
-        (registration, "before", "before", space),
-        (registration, "after", "after", space),
-        (seen, "out_file", "input", {"model": model}),
+    for node, field, key, labels in (
+        (outline, "out_file", "mask_figure", {}),
+        (registration, "before", "before_figure", space),
+        (registration, "after", "after_figure", space),
+        (seen, "out_file", input_figure_key(dest.modality), {"model": model}),
     ):
-        kept = sink(f"ds_{name}_fig", dest, f"{name}_figure", **labels)
-        workflow.connect(node, field, kept, "in_file")
+        workflow.connect(node, field, sink(f"ds_{key}", dest, key, **labels), "in_file")
     if run_plan.card.main_head.quantity.is_age:
         _draw_age(workflow, run_plan, sink("ds_age_fig", dest, "age_figure", model=model))
     if run_plan.segmentation_fields:
@@ -88,6 +89,41 @@ def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Outp
         drawn = init_map_figures_wf(dest, run_plan, maps)
         shown = (*REGIONS, "t1w_preproc", "volume", *(output.key for output in maps))
         workflow.connect([(inputnode, drawn, [(name, f"inputnode.{name}") for name in shown])])
+    return workflow
+
+
+def init_companion_reportlets_wf(dest: Destination, run_plan: RunPlan, modality: str) -> Workflow:
+    """Draw how an image of another modality lies on the T1w, and what the network saw of it.
+
+    Parameters
+    ----------
+    dest : Destination
+        Output folder and entities of the scan.
+    run_plan : RunPlan
+        The model.
+    modality : str
+        ``T2w``, ``FLAIR`` ...
+
+    Inputs
+    ------
+    image, mask
+        The image and the brain mask, on the grid of the T1w.
+    volume
+        From the prediction workflow.
+    """
+    workflow = Workflow(name=f"{modality}_reportlets_wf")
+    fields = ["image", "mask", "volume"]
+    inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
+    outline = pe.Node(MaskFigure(modality=modality), name="outline")
+    seen = pe.Node(InputFigure(modality=modality), name="model_input")
+    shown, model = input_figure_key(modality), run_plan.model_label
+    workflow.connect([
+        (inputnode, outline, [("image", "image"), ("mask", "mask")]),
+        (inputnode, seen, [("volume", "volume")]),
+        (outline, sink("ds_outline", dest, f"companion_{modality}_figure"),
+         [("out_file", "in_file")]),
+        (seen, sink("ds_seen", dest, shown, model=model), [("out_file", "in_file")]),
+    ])  # fmt:skip
     return workflow
 
 
@@ -157,7 +193,7 @@ def init_map_figures_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Out
     for output in maps:
         space = run_plan.template.name
         in_grid = sink(f"ds_{output.key}", dest, f"{output.key}_figure", space=space, model=model)
-        _draw_map(workflow, output.key, in_grid, told)
+        _draw_map(workflow, output, in_grid, told)
     return workflow
 
 
@@ -182,12 +218,13 @@ def _draw_segmentation(workflow: Workflow, kept: pe.Node) -> None:
     ])  # fmt:skip
 
 
-def _draw_map(workflow: Workflow, key: str, kept: pe.Node, told: Mapping[str, Any]) -> None:
-    """Add the figure of a map, which the input node calls `key`, over the network's input."""
-    figure = pe.Node(MapFigure(**told), name=key)
+def _draw_map(workflow: Workflow, output: Output, kept: pe.Node, told: Mapping[str, Any]) -> None:
+    """Add the figure of a map, which the input node calls by its key, over the network's input."""
+    drawing = AgesFigure() if output.drawn == "ages" else MapFigure(**told)
+    figure = pe.Node(drawing, name=output.key)
     workflow.connect([
         (workflow.get_node("inputnode"), figure, [
-            (key, "map_file"), ("volume", "background"),
+            (output.key, "map_file"), ("volume", "background"),
         ]),
         (figure, kept, [("out_file", "in_file")]),
     ])  # fmt:skip

@@ -43,6 +43,7 @@ from bidsapp_brainage.workflows.prediction import (
 )
 from bidsapp_brainage.workflows.reportlets import (
     REGIONS,
+    init_companion_reportlets_wf,
     init_raw_reportlets_wf,
     init_reportlets_wf,
 )
@@ -61,6 +62,8 @@ _OF_MODEL = (
     " for images in the space of the template and the regions of the atlas; the predicted age does "
     "not depend on them"
 )
+#: Parts whose text tells of networks, too, and of what those have learned from.
+_OF_NETWORKS = ("prediction", "segmentation")
 #: What is explained, and what of the prediction it needs.
 _PREDICTED = ("volume", "volume_mask", "ood_flag", "predicted")
 
@@ -149,7 +152,25 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
     _connect_reportlets(workflow, dest, run_plan, parts)
     for template in run_plan.extra_templates:
         _connect_extra_space(workflow, dest, run_plan, template, parts, precomputed)
+    _tell_of(parts, scan.modality)
     return workflow
+
+
+def _tell_of(parts: Mapping[str, Workflow], modality: str) -> None:
+    """Name the image in the methods, where it is no T1w."""
+    if modality == T1W:
+        return
+    for name, part in parts.items():
+        image = "brain-masked T1w image" if name in _OF_NETWORKS else "T1w image"
+        if part.__desc__:
+            of_it = part.__desc__.replace("T1-weighted (T1w)", modality)
+            part.__desc__ = of_it.replace(image, image.replace(T1W, modality))
+    if modality in INVERTED:
+        parts[
+            "anat"
+        ].__desc__ += (
+            "For registration and brain mask it was turned over, because fluid is bright in it.\n"
+        )
 
 
 def _connect_like_t1w(workflow: Workflow, parts: Mapping[str, Workflow], modality: str) -> None:
@@ -247,12 +268,16 @@ def _connect_companion(
     companion = init_companion_wf(modality, label=other.relative_path)
     companion.inputs.inputnode.image = str(other.path)
     kept = init_ds_companion_wf(dest, run_plan, modality, source=other.relative_path)
+    drawn = init_companion_reportlets_wf(dest, run_plan, modality)
     workflow.connect([
         (parts["anat"], companion, _between(("t1w_preproc",))),
         (parts["mask"], companion, _between(("mask",))),
         (companion, parts["prediction"], [("outputnode.image", f"inputnode.image_{modality}")]),
         (companion, kept, _between(("image", "affine"))),
-        (parts["prediction"], kept, [(f"outputnode.volume_{modality}", "inputnode.volume")]),
+        (companion, drawn, _between(("image",))),
+        (parts["mask"], drawn, _between(("mask",))),
+        *((parts["prediction"], each, [(f"outputnode.volume_{modality}", "inputnode.volume")])
+          for each in (kept, drawn)),
     ])  # fmt:skip
     return companion
 

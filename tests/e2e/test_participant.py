@@ -28,9 +28,9 @@ def of_cards() -> Iterator[str]:
     Without those that only other inputs or networks have.
     """
     space = {"space": "MNI152NLin2009aSym"}
-    others = [output for method in METHODS if method.architecture for output in method.outputs]
+    others = {each.key for method in METHODS if method.architecture for each in method.outputs}
     for output in (*lookup.method_outputs(), *lookup.map_figures()):
-        if output in others or not output.always:
+        if output.key.removesuffix("_figure") in others or not output.always:
             continue
         labels = space | {"atlas": "BrainageDemo", "res": "8"}
         labels = {key: value for key, value in labels.items() if key in output.required}

@@ -313,7 +313,7 @@ def _voxel(viewer: Any) -> tuple[int, ...]:
 
 def _intensity(viewer: Any) -> float:
     words = viewer.locator("[data-part=details]").inner_text()
-    found = re.search("T1w (?:\u2265 )?(-?[0-9.]+)", words.replace("\N{MINUS SIGN}", "-"))
+    found = re.search("intensity (?:\u2265 )?(-?[0-9.]+)", words.replace("\N{MINUS SIGN}", "-"))
     assert found, words
     return float(found[1])
 

@@ -158,7 +158,7 @@ def test_the_page_holds_all_values_and_nothing_of_a_row_is_markup(root: Path) ->
     assert data["scan"][-1] == "sub-04"
     assert data["values"]["reason"][-1] == REASON
     assert "truncated <b>" not in page
-    assert "5 T1w images" in page
+    assert "5 images" in page
     assert "newest run 2026-01-02 13:05 UTC" in page
     assert "connect-src" not in page  # nothing but pictures may be loaded
     assert "img-src data: 'self' file:;" in html.unescape(page)

@@ -260,6 +260,25 @@ def test_contributions_are_red_for_older_and_blue_for_younger(pair, tmp_path, ef
     assert np.sign(round(red - blue)) == -np.sign(effect)
 
 
+def test_ages_of_patches_are_red_where_they_are_above_their_mean(pair, tmp_path):
+    image = nib.load(pair[1])
+    ages = 60.0 * image.get_fdata()
+    ages[: ages.shape[0] // 2] *= 50 / 60  # the left half of the brain is younger
+    path = _save(tmp_path / "map.nii.gz", ages, image.affine)
+    figures.plot_ages(path, pair[0], tmp_path / "out.svg")
+    words = " ".join(_words(_svg(tmp_path / "out.svg")))
+    mean = ages[ages != 0].mean()
+    assert f"their mean over the map: {mean:.1f}" in words
+    assert "(older)" in words
+    picture = _raster(tmp_path / "out.svg").astype(float)
+    tile = picture[: picture.shape[0] // 3, 3 * picture.shape[1] // 7 : 4 * picture.shape[1] // 7]
+    left, right = np.array_split(tile[..., 0] - tile[..., 2], 2, axis=1)
+    assert left.mean() < -5 < 5 < right.mean()
+    _save(path, np.zeros(image.shape), image.affine)
+    figures.plot_ages(path, pair[0], tmp_path / "out.svg")
+    assert "0.0 (older)" not in (tmp_path / "out.svg").read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     "special",
     [

@@ -30,8 +30,9 @@ def test_contributions_stand_side_by_side_the_largest_first() -> None:
     assert "2 regions by modality" in table.caption
 
 
-def result(rows: pd.DataFrame | None) -> Any:
-    file = SimpleNamespace(rows=rows, path=Path("sub-1_desc-m_modalities.tsv"))
+def result(rows: pd.DataFrame | None, explained: dict[str, str] | None = None) -> Any:
+    told = {} if explained is None else {"Model": {"Explained": explained}}
+    file = SimpleNamespace(rows=rows, path=Path("sub-1_desc-m_modalities.tsv"), sidecar=told)
     return SimpleNamespace(model="m", tables={} if rows is None else {"modalities": file})
 
 
@@ -50,4 +51,10 @@ def test_ages_by_modality_are_shown_where_there_are_several() -> None:
     assert table is not None
     assert [row[0].text for row in table.rows] == ["T1w", "T2w"]
     assert table.rows[0][1].text == "40.0"
+    assert table.columns[1].title == "Age from it alone"
     assert modality_table(scan, result(None)) is None
+    of_class = {"Target": "sex", "Class": "M", "Unit": "percent"}
+    table = modality_table(scan, result(rows, of_class))
+    assert table is not None
+    assert table.columns[1].title == "Probability of sex M from it alone"
+    assert "percentage points" in table.caption

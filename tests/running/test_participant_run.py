@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from bidsapp_brainage.bids.collect import Wanted
+from bidsapp_brainage.bids.names import output_path
 from bidsapp_brainage.bids.run_records import read_runs
 from bidsapp_brainage.running import execute, participant
 from bidsapp_brainage.settings import build_settings
@@ -61,6 +62,19 @@ def test_a_run_that_stops_early_is_recorded_and_shown(plan, scans, tmp_path, mon
     assert "bias correction" in runs
     assert "sub-99" in runs
     assert (plan.output_dir / "index.html").is_file()
+
+
+def test_what_programs_keep_of_a_t1w_is_not_taken_for_another_image(scans, tmp_path) -> None:
+    scan = scans[0]
+    kept = output_path(tmp_path, "t1w_preproc", scan.entities)
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    datasets = [("program", tmp_path)]
+    assert participant._collected(scan, datasets, "MNI152NLin2009aSym").t1w == kept
+    other = participant._collected(replace(scan, modality="T2w"), datasets, "MNI152NLin2009aSym")
+    assert not other.is_used
+    assert "this is a T2w" in other.note
+    assert not participant._collected(replace(scan, modality="T2w"), [], "x").note
 
 
 @pytest.fixture(autouse=True)

@@ -80,6 +80,11 @@ def test_the_methods_tell_of_every_kind_of_session(plan: RunPlan, scan: Scan) ->
     text = init_scan_wf(scan, plan, Precomputed()).visit_desc()
     assert "The T2w image of the session" in text
     assert "The T2w" not in init_scan_wf(plain, plan, Precomputed()).visit_desc()
+    alone = dataclasses.replace(plain, modality="T2w")
+    text = init_scan_wf(alone, plan, Precomputed()).visit_desc()
+    assert "T1w" not in text
+    for words in ("The T2w image was brought to RAS", "turned over", "brain-masked T2w image"):
+        assert words in text
 
 
 @pytest.mark.parametrize(

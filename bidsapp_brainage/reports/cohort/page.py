@@ -135,7 +135,7 @@ def page_data(scans: Sequence[CohortScan]) -> Markup:
 
 def _subtitle(scans: Sequence[CohortScan]) -> str:
     people, pictures = len({s.subject for s in scans}), len({s.scan for s in scans})
-    told = [count(people, "participant"), count(pictures, "T1w image")]
+    told = [count(people, "participant"), count(pictures, "image")]
     runs = {str(scan.values["started"]) for scan in scans if scan.values.get("started")}
     return ", ".join([*told, f"newest run {max(runs)}"] if runs else told)
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bidsapp_brainage.bids.derivatives import Derivative, Derivatives, Entities, scan_name
-from bidsapp_brainage.bids.names import output_path
+from bidsapp_brainage.bids.names import input_figure_key, output_path
 from bidsapp_brainage.bids.ratings import by_scan, stored_ratings
 from bidsapp_brainage.bids.run_records import ScanRun, logged_subjects, read_runs, scan_runs
+from bidsapp_brainage.catalogue.participant import SCANNED
 from bidsapp_brainage.catalogue.quantity import AGE
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.reports.codes import targets_text
@@ -110,10 +111,12 @@ def write_subject_thumbnails(output_dir: Path, subject: str) -> None:
 
 def _figures(files: Sequence[Derivative]) -> list[Path | None]:
     """Figures of a scan in the order of its strips; None for those that are not there."""
-    keys = [(kind, "") for kind in KINDS]
-    keys += [("input_figure", model) for model in _models(files) if model]
     paths = {(file.output.key, file.model): file.path for file in files}
-    return [paths.get(key) for key in keys]
+    found = [paths.get((kind, "")) for kind in KINDS]
+    for model in filter(None, _models(files)):
+        seen = (paths.get((input_figure_key(name), model)) for name in SCANNED)
+        found.append(next(filter(None, seen), None))
+    return found
 
 
 def _models(files: Iterable[Derivative]) -> list[str]:

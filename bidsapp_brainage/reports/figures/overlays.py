@@ -21,13 +21,14 @@ from bidsapp_brainage.reports.html import number
 PAINT = 0.45  # opacity of regions over anatomy
 
 
-def plot_mask(t1w_path: Path, mask_path: Path, out: Path) -> None:
-    """Draw the outline of a brain mask on the T1w image that it belongs to (one grid)."""
-    t1w = mosaic.read_volume(t1w_path)
-    mask = mosaic.read_volume(mask_path, like=t1w)
+def plot_mask(image_path: Path, mask_path: Path, out: Path, *, modality: str = "T1w") -> None:
+    """Draw the outline of a brain mask on an image of a modality (one grid)."""
+    image = mosaic.read_volume(image_path)
+    mask = mosaic.read_volume(mask_path, like=image)
     inside = mask.data > 0.5
-    place = mosaic.layout(t1w, inside)
-    _write_anatomy(place, t1w, inside, mask, out, title="T1w image with outline of the brain mask")
+    place = mosaic.layout(image, inside)
+    title = f"{modality} image with outline of the brain mask"
+    _write_anatomy(place, image, inside, mask, out, title=title)
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def plot_registration(template: Head, person: Head, out_before: Path, out_after:
         _write_anatomy(place, brain, inside, mask, out, title=title, extra=extra)
 
 
-def plot_model_input(input_path: Path, out: Path) -> None:
+def plot_model_input(input_path: Path, out: Path, *, modality: str = "T1w") -> None:
     """Draw the volume that the network received, with a bar of its intensities."""
     volume = mosaic.read_volume(input_path)
     inside = mosaic.not_background(volume.data)
@@ -73,7 +74,9 @@ def plot_model_input(input_path: Path, out: Path) -> None:
     extra += mosaic.colour_bar(
         place, greys, (number(low, 2), number(high, 2)), "intensity as the network received it"
     )
-    write_text(out, mosaic.svg(place, canvas, title="Input of the network", extra=extra))
+    write_text(
+        out, mosaic.svg(place, canvas, title=f"Input of the network ({modality})", extra=extra)
+    )
 
 
 def plot_occlusion(
@@ -90,7 +93,41 @@ def plot_occlusion(
     inside = effect.data != 0
     place = mosaic.layout(effect, inside, bar=True)
     most = float(np.abs(effect.data).max()) or 1.0
-    low, high = mosaic.grey_window(anatomy.data, inside)
+    bar = age_bar(place, most, f"replaced by: {fill}", about)
+    _write_painted(place, effect, anatomy, out, title="Contributions of regions", bar=bar)
+
+
+def plot_ages(map_path: Path, background_path: Path, out: Path) -> None:
+    """Draw a map of ages over anatomy (one grid), on three planes, beside their mean.
+
+    The map has an age (years) in every voxel, 0 where there is none. Red: older than the mean over
+    the map; blue: younger.
+    """
+    ages = mosaic.read_volume(map_path)
+    anatomy = mosaic.read_volume(background_path, like=ages)
+    inside = ages.data != 0
+    mean = float(ages.data[inside].mean()) if inside.any() else 0.0
+    younger = mosaic.Volume(np.where(inside, mean - ages.data, 0.0), ages.affine)
+    most = float(np.abs(younger.data).max()) or 1.0
+    place = mosaic.layout(ages, inside, bar=True)
+    ends = (f"{number(mean + most)} (older)", f"{number(mean - most)} (younger)")
+    words = f"age of the patches around the voxel (years); their mean over the map: {number(mean)}"
+    bar = mosaic.colour_bar(place, colours.legend(BAR_STEPS), ends, words)
+    _write_painted(place, younger, anatomy, out, title="Ages of patches", bar=bar)
+
+
+def _write_painted(
+    place: mosaic.Layout,
+    effect: mosaic.Volume,
+    anatomy: mosaic.Volume,
+    out: Path,
+    *,
+    title: str,
+    bar: Sequence[str],
+) -> None:
+    """Write effects, which are not 0 inside, in colours over anatomy; the largest is strongest."""
+    most = float(np.abs(effect.data).max()) or 1.0
+    low, high = mosaic.grey_window(anatomy.data, effect.data != 0)
     canvas = mosaic.assemble(
         place,
         (
@@ -101,9 +138,8 @@ def plot_occlusion(
             for tile in place.tiles
         ),
     )
-    extra = mosaic.words(place, effect, millimetres=True)
-    extra += age_bar(place, most, f"replaced by: {fill}", about)
-    write_text(out, mosaic.svg(place, canvas, title="Contributions of regions", extra=extra))
+    extra = [*mosaic.words(place, effect, millimetres=True), *bar]
+    write_text(out, mosaic.svg(place, canvas, title=title, extra=extra))
 
 
 def plot_segmentation(t1w_path: Path, dseg_path: Path, table_path: Path, out: Path) -> None:

@@ -16,7 +16,7 @@ from bidsapp_brainage.reports import wording
 from bidsapp_brainage.reports.cohort.links import person_links, way_to_root
 from bidsapp_brainage.reports.cohort.percentiles import QualityOfAll, with_percentiles
 from bidsapp_brainage.reports.embedded_figures import EmbeddedFigures
-from bidsapp_brainage.reports.html import SELF_CONTAINED, Table, render
+from bidsapp_brainage.reports.html import SELF_CONTAINED, Table, count, render
 from bidsapp_brainage.reports.individual import run_facts
 from bidsapp_brainage.reports.individual.history.run_tables import (
     run_table,
@@ -42,6 +42,7 @@ from bidsapp_brainage.reports.individual.results import (
     SubjectResult,
     of_session,
     read_subject,
+    shown_modalities,
 )
 from bidsapp_brainage.reports.individual.run_facts import RunFacts
 from bidsapp_brainage.reports.individual.segmentation_view import measure_table, volume_summary
@@ -201,7 +202,7 @@ def _context(
 def _subtitle(result: SubjectResult) -> str:
     sessions = {dict(scan.entities).get("ses") for scan in result.scans} - {None}
     n_images = sum(not _is_measured_alone(scan) for scan in result.scans)
-    parts = [f"{n_images} T1w image{'s' if n_images != 1 else ''}"]
+    parts = [count(n_images, f"{shown_modalities(result)} image")]
     if sessions:
         parts.append(f"{len(sessions)} session{'s' if len(sessions) != 1 else ''}")
     return ", ".join([*parts, f"bidsapp_brainage {__version__}"])
@@ -221,14 +222,16 @@ def _scan_context(
     failure: str,
 ) -> dict[str, object]:
     """Everything that the template shows of one scan."""
-    sources = scan.t1w_sidecar.get("Sources") or []
+    sources = scan.sidecar.get("Sources") or []
     return {
         "label": scan.label,
+        "modality": scan.modality,
         "banner": banner(verdict_of(scan, failure=failure)),
-        "stripped": scan.t1w_sidecar.get("SkullStripped"),
+        "stripped": scan.sidecar.get("SkullStripped"),
         "sources": [str(source) for source in sources] if isinstance(sources, list) else [],
         "viewer": viewers.anatomy(scan),
         "mask_figure": figures.get(scan.mask_figure),
+        "other_figures": {name: figures.get(figure) for name, figure in scan.other_figures.items()},
         "segmentation_figure": figures.get(scan.segmentation_figure),
         "volumes": volume_summary(scan),
         "registration": [
@@ -276,6 +279,7 @@ def _model_context(
         else AN_AGE,
         "modalities": modality_table(scan, model),
         "input_figure": figures.get(model.input_figure),
+        "other_inputs": {name: figures.get(figure) for name, figure in model.other_inputs.items()},
         "age_caption": age_caption(model),
         "age_figure": figures.get(model.age_figure),
         "distribution": model.distribution is not None,
@@ -326,10 +330,10 @@ def _overall(
 def _all_figures(result: SubjectResult) -> list[Path]:
     paths: list[Path | None] = []
     for scan in result.scans:
-        paths += [scan.mask_figure, scan.segmentation_figure]
+        paths += [scan.mask_figure, *scan.other_figures.values(), scan.segmentation_figure]
         paths += [path for _, *pair in scan.registration for path in pair]
         for model in scan.models:
-            paths += [model.input_figure, model.age_figure]
+            paths += [model.input_figure, *model.other_inputs.values(), model.age_figure]
             paths += [regions.figure for regions in model.regions]
             paths += [path for _, path in model.map_figures]
     return [path for path in paths if path is not None]

@@ -213,15 +213,19 @@ def modality_table(scan: ScanResult, result: PredictionResult) -> Table | None:
     file = result.tables.get("modalities")
     if file is None or file.rows is None or file.rows.empty:
         return None
+    about = Quantity.from_model(file.sidecar.get("Model"))
+    what, unit = about.noun[:1].upper() + about.noun[1:], about.units
     columns = [
         Show("modality", "Modality", "name"),
-        Show("predicted_age", "Age from it alone", "number", 1, "years"),
-        Show("predicted_age_without", "Age without it", "number", 1, "from the others, years"),
-        Show("delta_age", "Change without it", "signed", 1, "against the predicted age, years"),
+        Show("predicted_age", f"{what} from it alone", "number", 1, unit),
+        Show(
+            "predicted_age_without", f"{what} without it", "number", 1, f"from the others, {unit}"
+        ),
+        Show("delta_age", "Change without it", "signed", 1, f"against the prediction, {unit}"),
     ]
     caption = (
-        f"Ages by modality, in years ({file.path.name}). The predicted age is the mean of those "
-        "from the modalities that are there."
+        f"{what} by modality, {unit} ({file.path.name}). What is predicted is the mean over the "
+        "modalities that are there."
     )
     return tabulate(slug("modalities", scan.label, result.model), caption, columns, file.rows)
 
@@ -292,7 +296,7 @@ def scan_table(scans: Sequence[tuple[ScanResult, str, PredictionView | None]]) -
                 "level": view.verdict.level,
             }
         rows.append(own)
-    caption = "All T1w images of this participant; ages and gaps in years."
+    caption = "All scans of this participant; ages and gaps in years."
     return tabulate("scans", caption, columns, pd.DataFrame(rows), sortable=len(rows) > 1)
 
 

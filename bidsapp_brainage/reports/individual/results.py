@@ -13,10 +13,11 @@ from bidsapp_brainage.bids.derivatives import (
     TableFile,
     scan_name,
 )
-from bidsapp_brainage.bids.names import sidecar_path
+from bidsapp_brainage.bids.names import image_key, input_figure_key, input_key, sidecar_path
 from bidsapp_brainage.bids.ratings import by_scan, stored_ratings
 from bidsapp_brainage.catalogue.cards import Output
 from bidsapp_brainage.catalogue.lookup import map_figures
+from bidsapp_brainage.catalogue.participant import MODALITIES, SCANNED
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.model.specs import OWN_SPACE
 from bidsapp_brainage.reports.viewers.scans import ScanImages
@@ -57,6 +58,7 @@ class PredictionResult:
     tables: Mapping[str, TableFile]
     input_image: Path | None
     input_figure: Path | None
+    other_inputs: Mapping[str, Path]
     age_figure: Path | None
     map_figures: tuple[tuple[Output, Path], ...]
     regions: tuple[RegionResult, ...]
@@ -84,21 +86,24 @@ class PredictionResult:
 
 @dataclass(frozen=True)
 class ScanResult:
-    """All that is there of one T1w image.
+    """All that is there of one image, usually a T1w, and of others of its session.
 
-    The registration has (space, template figure, participant figure); the ratings are what
-    people said about the scan, one for each of them. The images are None without brain mask.
+    Figures of others are by modality. The registration has (space, template figure, participant
+    figure); the ratings are what people said about the scan, one for each of them. The images are
+    None without brain mask.
     """
 
     label: str
     entities: Entities
+    modality: str
     images: ScanImages | None
     mask_figure: Path | None
+    other_figures: Mapping[str, Path]
     segmentation_figure: Path | None
     volumes: TableFile | None
     registration: tuple[tuple[str, Path, Path], ...]
     models: tuple[PredictionResult, ...]
-    t1w_sidecar: Mapping[str, object]
+    sidecar: Mapping[str, object]
     ratings: tuple[Rating, ...]
 
 
@@ -115,6 +120,12 @@ def of_session(result: SubjectResult, session: str) -> SubjectResult:
     """The scans of one session alone (label without ``ses-``; empty: of none)."""
     scans = [scan for scan in result.scans if dict(scan.entities).get("ses", "") == session]
     return replace(result, scans=tuple(scans))
+
+
+def shown_modalities(result: SubjectResult) -> str:
+    """What the images of a participant are, for titles: ``T1w``, ``T1w or T2w``."""
+    found = {scan.modality for scan in result.scans}
+    return " or ".join(name for name in SCANNED if name in found) or SCANNED[0]
 
 
 def read_subject(output_dir: Path, subject: str) -> SubjectResult:
@@ -136,25 +147,40 @@ def read_subject(output_dir: Path, subject: str) -> SubjectResult:
 
 
 def _scan(derivatives: Derivatives, scan: Entities, ratings: tuple[Rating, ...]) -> ScanResult:
-    images = derivatives.select("t1w_preproc", scan=scan)
+    modality, image = _image(derivatives, scan)
     volumes = derivatives.select("volumes", scan=scan)
     tables = [file for file in derivatives.files if file.scan == scan and file.output.is_table]
     models = sorted({file.model for file in tables} - {""})
     return ScanResult(
         label=scan_name(scan),
         entities=scan,
-        images=_images(derivatives, scan),
+        modality=modality,
+        images=None if image is None else _images(derivatives, scan, image),
         mask_figure=_path(derivatives.select("mask_figure", scan=scan)),
+        other_figures={
+            name: file.path
+            for name in MODALITIES
+            for file in derivatives.select(f"companion_{name}_figure", scan=scan)
+        },
         segmentation_figure=_path(derivatives.select("segmentation_figure", scan=scan)),
         volumes=derivatives.table(volumes[0]) if volumes else None,
         registration=_registration(derivatives, scan),
-        models=tuple(_model(derivatives, scan, model) for model in models),
-        t1w_sidecar=derivatives.facts(sidecar_path(images[0].path)) if images else {},
+        models=tuple(_model(derivatives, scan, model, modality) for model in models),
+        sidecar={} if image is None else derivatives.facts(sidecar_path(image)),
         ratings=ratings,
     )
 
 
-def _model(derivatives: Derivatives, scan: Entities, model: str) -> PredictionResult:
+def _image(derivatives: Derivatives, scan: Entities) -> tuple[str, Path | None]:
+    """Modality of a scan, and its image in its own space; a T1w where no image was kept."""
+    for modality in SCANNED:
+        images = derivatives.select(image_key(modality), scan=scan, space="")
+        if images:
+            return modality, images[0].path
+    return SCANNED[0], None
+
+
+def _model(derivatives: Derivatives, scan: Entities, model: str, modality: str) -> PredictionResult:
     own = [file for file in derivatives.files if file.scan == scan and file.model == model]
 
     def path(key: str) -> Path | None:
@@ -164,8 +190,13 @@ def _model(derivatives: Derivatives, scan: Entities, model: str) -> PredictionRe
         model=model,
         raw=any(file.output.key == "input" and file.space == OWN_SPACE for file in own),
         tables=_tables(derivatives, [file for file in own if not file.atlas]),
-        input_image=path("input"),
-        input_figure=path("input_figure"),
+        input_image=path(input_key(modality)),
+        input_figure=path(input_figure_key(modality)),
+        other_inputs={
+            name: figure
+            for name in MODALITIES
+            if name != modality and (figure := path(input_figure_key(name)))
+        },
         age_figure=path("age_figure"),
         map_figures=tuple(
             (file.output, file.path)
@@ -204,17 +235,17 @@ def _tables(derivatives: Derivatives, own: list[Derivative]) -> dict[str, TableF
     return {key: derivatives.table(file) for key, file in first.items()}
 
 
-def _images(derivatives: Derivatives, scan: Entities) -> ScanImages | None:
-    """What the viewers show, on the grid of the T1w image."""
+def _images(derivatives: Derivatives, scan: Entities, image: Path) -> ScanImages | None:
+    """What the viewers show, on the grid of the image."""
 
     def path(key: str) -> Path | None:
         return _path(derivatives.select(key, scan=scan))
 
-    t1w, mask = path("t1w_preproc"), path("mask")
-    if t1w is None or mask is None:
+    mask = path("mask")
+    if mask is None:
         return None
     atlases = {_atlas_name(file): file.path for file in derivatives.select("labels_t1w", scan=scan)}
-    return ScanImages(t1w, mask, path("dseg"), path("dseg_table"), atlases)
+    return ScanImages(image, mask, path("dseg"), path("dseg_table"), atlases)
 
 
 def _atlas_name(file: Derivative) -> str:

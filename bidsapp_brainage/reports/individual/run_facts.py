@@ -15,7 +15,11 @@ from bidsapp_brainage.reports.cohort.percentiles import QualityOfAll
 from bidsapp_brainage.reports.embedded_figures import read_text
 from bidsapp_brainage.reports.html import is_missing
 from bidsapp_brainage.reports.individual.prediction_view import age_range
-from bidsapp_brainage.reports.individual.results import PredictionResult, SubjectResult
+from bidsapp_brainage.reports.individual.results import (
+    PredictionResult,
+    SubjectResult,
+    shown_modalities,
+)
 from bidsapp_brainage.reports.methods_text import methods_forms, raised
 from bidsapp_brainage.reports.runs.words import about_page, about_run
 from bidsapp_brainage.stats.verdicts import sentence
@@ -117,7 +121,7 @@ def summary_facts(result: SubjectResult, errors: Sequence[object]) -> list[tuple
     facts = [("Participant", f"sub-{result.subject}")]
     if sessions:
         facts.append(("Sessions", ", ".join(sessions)))
-    facts.append(("T1w images", str(len(result.scans))))
+    facts.append((f"{shown_modalities(result)} images", str(len(result.scans))))
     facts.append(("Model", ", ".join(map(_model_title, models.values())) or "n/a"))
     facts.append(("Atlas", ", ".join(atlases) or "none"))
     facts.append(("Errors", str(len(errors)) if errors else "none"))

@@ -238,7 +238,7 @@
     const intensity = (level) => {
       const { least, step, last } = facts.grey;
       const digits = Math.max(-Math.floor(Math.log10(step)), 0);
-      return `T1w ${level === last ? "\u2265 " : ""}${written(least + step * (level - 1), digits)}`;
+      return `intensity ${level === last ? "\u2265 " : ""}${written(least + step * (level - 1), digits)}`;
     };
     const contribution = (label) => {
       const value = label ? measure().values[label - 1] : null;
