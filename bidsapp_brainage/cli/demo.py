@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raw, results = write_study(arguments.folder, arguments.people)
         _say(f"The results of {arguments.people} simulated people are in {results}. Now run")
         _say(
-            f"  bidsapp-brainage {raw} {results} group --group-column diagnosis "
+            f"  {_app()} {raw} {results} group --group-column diagnosis "
             "--reference-group control --site-column site"
         )
         return 0
@@ -109,6 +110,12 @@ def run_demo(folder: Path, options: Sequence[str] = ()) -> int:
     for report in sorted(output.glob("*.html")):
         _say(f"  {report.absolute()}")
     return 0
+
+
+def _app() -> str:
+    """How the app is called from here: by its path, where a shell would not find it."""
+    beside = Path(sys.argv[0]).with_name("bidsapp-brainage")
+    return str(beside) if shutil.which(beside.name) is None and beside.is_file() else beside.name
 
 
 def _say(text: str) -> None:

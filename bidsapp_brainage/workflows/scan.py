@@ -92,7 +92,6 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
     dest = Destination(run_plan.output_dir, scan.entities, source, scan.modality)
     # Both labels and mask come through the warp.
     warp = run_plan.atlas is not None or precomputed.mask is None or precomputed.has_warp
-    threads = run_plan.compute.n_threads
     anat = init_anat_fit_wf(
         skull_strip=run_plan.skull_strip, label=scan.relative_path, precomputed=precomputed
     )
@@ -103,7 +102,7 @@ def init_scan_wf(scan: Scan, run_plan: RunPlan, precomputed: Precomputed) -> Wor
         warp=warp,
         sloppy=run_plan.sloppy,
         seed=run_plan.seed,
-        n_threads=threads,
+        n_threads=run_plan.compute.n_threads,
     )
     mask = init_brain_mask_wf(skull_strip=run_plan.skull_strip, precomputed=precomputed)
     mask.inputs.inputnode.template_mask = str(run_plan.template.mask)

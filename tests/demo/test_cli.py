@@ -93,6 +93,22 @@ def test_a_study_is_written_and_its_command_is_one_of_the_app(
     assert {path.parents[1].name for path in tables} == set(people["participant_id"])
 
 
+def test_the_command_is_one_that_the_shell_finds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who calls the demonstration by its path has not activated the environment."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "bidsapp-brainage").touch(mode=0o755)
+    monkeypatch.setattr("sys.argv", [str(programs / "brainage-demo")])
+    said = []
+    for number, path in enumerate((str(tmp_path), str(programs))):
+        monkeypatch.setenv("PATH", path)
+        assert demo.main(["study", str(tmp_path / f"study{number}"), "--people", "2"]) == 0
+        said.append(capsys.readouterr().out.splitlines()[-1].split()[0])
+    assert said == [str(programs / "bidsapp-brainage"), "bidsapp-brainage"]
+
+
 @pytest.mark.parametrize("people", ["0", "3"])
 def test_a_study_needs_people_and_a_new_folder(
     people: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
