@@ -206,6 +206,21 @@ def _cut(reference: nib.Nifti1Image, part: Sequence[slice]) -> tuple[list[int], 
     return shape, affine
 
 
+def box_through(
+    box: Sequence[slice], matrix: np.ndarray, shape: Sequence[int], margin: float | np.ndarray = 0.0
+) -> tuple[slice, ...]:
+    """Slices of an image of this shape that hold what a box of another grid becomes.
+
+    `matrix` (4 x 4) leads from voxels of the grid to voxels of the image; `margin` are voxels of
+    the image. A box outside of the image becomes an empty one.
+    """
+    corners = np.array(np.meshgrid(*((each.start, each.stop - 1) for each in box)))
+    reached = nib.affines.apply_affine(matrix, corners.reshape(3, -1).T)
+    start = np.clip(np.floor(reached.min(axis=0) - margin), 0, shape).astype(int).tolist()
+    stop = np.clip(np.ceil(reached.max(axis=0) + margin) + 1, 0, shape).astype(int).tolist()
+    return tuple(slice(low, max(low, high)) for low, high in zip(start, stop, strict=True))
+
+
 def _where_it_is(
     resampled: Callable[[Sequence[slice]], np.ndarray], shape: Sequence[int]
 ) -> np.ndarray:
@@ -283,8 +298,13 @@ def blurred_to(data: np.ndarray, zooms: np.ndarray, voxel_mm: float) -> np.ndarr
     `zooms` are the voxel sizes (mm) along the axes of `data`; axes coarser than `voxel_mm` are left
     as they are.
     """
-    sigma = SIGMA_PER_FWHM * np.sqrt(np.maximum(voxel_mm**2 - zooms**2, 0.0)) / zooms
+    sigma = blur_sigma(zooms, voxel_mm)
     return gaussian(data, sigma, mode="nearest") if sigma.any() else data
+
+
+def blur_sigma(zooms: np.ndarray, voxel_mm: float) -> np.ndarray:
+    """Standard deviation (voxels) of the Gaussian of :func:`blurred_to`, by axis."""
+    return np.asarray(SIGMA_PER_FWHM * np.sqrt(np.maximum(voxel_mm**2 - zooms**2, 0.0)) / zooms)
 
 
 def gaussian(

@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 
 from bidsapp_brainage.errors import DataError
+from bidsapp_brainage.imaging.distance import grown
 from bidsapp_brainage.model.tissue import tissue_units
 
 #: Where levels of tissue are read: an ellipsoid inside the template's brain (RAS mm).
@@ -40,7 +41,7 @@ def segmentation_input(volume: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray
     DataError
         The mask is empty, or the image is the same everywhere in it.
     """
-    where = _grown(mask, RIM_VOXELS)
+    where = grown(mask, RIM_VOXELS)
     if not mask.any():
         raise DataError("The brain mask is empty on the segmentation's grid: registration failed.")
     shown = volume > _EMPTY * np.percentile(volume[mask], _PERCENTILES[1])
@@ -75,14 +76,3 @@ def evened(volume: np.ndarray, inside: np.ndarray, affine: np.ndarray) -> np.nda
         return image_units(volume, inside, affine) + 1.0
     except DataError:
         return volume
-
-
-def _grown(mask: np.ndarray, steps: int) -> np.ndarray:
-    """The mask with its neighbours across faces, so many times."""
-    grown = np.pad(mask, steps)
-    for _ in range(steps):
-        before = grown.copy()
-        for axis in range(3):
-            for step in (-1, 1):
-                grown |= np.roll(before, step, axis)
-    return grown[(slice(steps, -steps),) * 3]

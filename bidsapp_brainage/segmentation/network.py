@@ -63,11 +63,21 @@ class SegmentationNet(nn.Module):
         units : Tensor, shape (n_voxels,)
             Fluid 0, grey matter 1, white matter 2.
         """
-        fine, coarse = self._features(x)
-        chosen = where.nonzero()
-        here = torch.cat([_at(fine, where), _between(coarse, chosen, where.shape)], dim=1)
-        hidden = functional.relu(self.mix(here))
+        hidden = self.hidden(x, where.nonzero())
         return self.classes(hidden), self.units(hidden)[:, 0]
+
+    def hidden(self, x: torch.Tensor, voxels: torch.Tensor) -> torch.Tensor:
+        """What ``classes`` turns into logits, shape (n_voxels, hidden).
+
+        Parameters
+        ----------
+        x : Tensor, shape (1, 1, D, H, W)
+        voxels : Tensor of int, shape (n_voxels, 3)
+            Indices of the voxels that are wanted.
+        """
+        fine, coarse = self._features(x)
+        here = torch.cat([_at(fine, voxels), _between(coarse, voxels, x.shape[2:])])
+        return functional.relu(self.mix(here.T))
 
     def _features(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Features of the finest and of the second level."""
@@ -93,20 +103,22 @@ def _layer(inside: int, outside: int, stride: int = 1) -> nn.Sequential:
     )
 
 
-def _at(x: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
-    """Features (n_voxels, C) of chosen voxels of a volume (1, C, D, H, W)."""
-    return x[0].permute(1, 2, 3, 0).reshape(-1, x.shape[1])[where.flatten()]
+def _at(x: torch.Tensor, voxels: torch.Tensor) -> torch.Tensor:
+    """Features (C, n_voxels) of a volume (1, C, D, H, W) at voxels (n_voxels, 3)."""
+    _, height, width = x.shape[2:]
+    flat = (voxels[:, 0] * height + voxels[:, 1]) * width + voxels[:, 2]
+    return x[0].flatten(1).index_select(1, flat)
 
 
 def _between(x: torch.Tensor, voxels: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-    """Features (n_voxels, C) of a coarser volume (1, C, d, h, w) at voxels (n_voxels, 3).
+    """Features (C, n_voxels) of a coarser volume (1, C, d, h, w) at voxels (n_voxels, 3).
 
     Interpolated linearly, as ``functional.interpolate`` to the finer `shape` does everywhere.
     """
     size = torch.tensor(shape, device=x.device)
     places = ((2 * voxels + 1) / size - 1).flip(1)[None, None, None].float()
     found = functional.grid_sample(x.float(), places, align_corners=False, padding_mode="border")
-    return found[0, :, 0, 0].T.to(x.dtype)
+    return found[0, :, 0, 0].to(x.dtype)
 
 
 def _places(x: torch.Tensor) -> torch.Tensor:

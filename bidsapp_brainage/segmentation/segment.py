@@ -12,17 +12,19 @@ import numpy as np
 from bidsapp_brainage.imaging.network_input import Tissue, brought_to, card_grid
 from bidsapp_brainage.model.device import cpu_threads
 
-from .input import evened, segmentation_input
+from .input import RIM_VOXELS, evened, segmentation_input
 from .labels import TISSUES, Labels
 from .overlap import dice
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from .card import SegmentationCard
+    from .network import SegmentationNet
 
 #: A tissue that makes up less of what is found inside the skull was not found.
 MIN_TISSUE_SHARE = 0.01
+_TOGETHER = 2048  # voxels whose posteriors stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def segment(
     t1w: nib.Nifti1Image,
     mask: nib.Nifti1Image,
     affine: np.ndarray,
-    network: nn.Module,
+    network: SegmentationNet,
     card: SegmentationCard,
     *,
     n_threads: int | None = None,
@@ -125,7 +127,7 @@ def segment(
         Bias-corrected T1w and brain mask on one grid.
     affine : ndarray, shape (4, 4)
         Template RAS mm to T1w RAS mm.
-    network : torch.nn.Module
+    network : SegmentationNet
         From :func:`.card.load_network`.
     card : SegmentationCard
         Its grid and regions.
@@ -142,7 +144,7 @@ def segment(
     DataError
         The image is the same everywhere inside the mask.
     """
-    volume, inside = brought_to(card_grid(card.grid), t1w, mask, affine)
+    volume, inside = brought_to(card_grid(card.grid), t1w, mask, affine, rim=RIM_VOXELS)
     return segment_on_grid(volume, inside, affine, network, card, n_threads=n_threads)
 
 
@@ -150,7 +152,7 @@ def segment_on_grid(
     volume: np.ndarray,
     inside: np.ndarray,
     affine: np.ndarray,
-    network: nn.Module,
+    network: SegmentationNet,
     card: SegmentationCard,
     *,
     both_ways: bool = True,
@@ -180,7 +182,7 @@ def segment_on_grid(
 
 
 def answers(
-    network: nn.Module,
+    network: SegmentationNet,
     scaled: np.ndarray,
     where: np.ndarray,
     labels: Labels,
@@ -191,8 +193,7 @@ def answers(
 
     Parameters
     ----------
-    network : torch.nn.Module
-        As :class:`.network.SegmentationNet`.
+    network : SegmentationNet
     scaled, where : ndarray, shape (D, H, W)
         From :func:`.input.segmentation_input`; the first axis runs from left to right or back.
     labels : Labels
@@ -204,20 +205,38 @@ def answers(
     -------
     posteriors : ndarray of float32, shape (n_voxels, n_classes)
     """
-    posteriors = _once(network, scaled, where)
-    if both_ways:
-        others = _once(network, scaled[::-1], where[::-1])
-        number = np.zeros(where.shape, dtype=np.int64)
-        number[::-1][where[::-1]] = np.arange(len(posteriors))
-        order = number[where]  # place of every voxel among those of the mirror image
-        posteriors = (posteriors + others[order][:, labels.mirrored]) / 2
+    import torch
+
+    voxels = np.argwhere(where)
+    posteriors = np.empty((len(voxels), labels.n_classes), dtype=np.float32)
+    with torch.inference_mode():
+        hidden, classes = [_hidden(network, scaled, voxels)], [network.classes]
+        if both_ways:
+            voxels[:, 0] = where.shape[0] - 1 - voxels[:, 0]
+            hidden.append(_hidden(network, scaled[::-1], voxels))
+            classes.append(_reordered(network.classes, labels.mirrored))
+        for start in range(0, len(voxels), _TOGETHER):
+            part = slice(start, start + _TOGETHER)
+            ways = [
+                torch.softmax(own(seen[part]), dim=1)
+                for seen, own in zip(hidden, classes, strict=True)
+            ]
+            posteriors[part] = sum(ways) / len(ways)
     return posteriors
 
 
-def _once(network: nn.Module, scaled: np.ndarray, where: np.ndarray) -> np.ndarray:
+def _hidden(network: SegmentationNet, scaled: np.ndarray, voxels: np.ndarray) -> Tensor:
     import torch
 
-    with torch.inference_mode():
-        x, asked = (torch.from_numpy(np.ascontiguousarray(part)) for part in (scaled, where))
-        logits, _ = network(x[None, None], asked)
-        return np.asarray(torch.softmax(logits.float(), dim=1).numpy())
+    x = torch.from_numpy(np.ascontiguousarray(scaled))[None, None]
+    return network.hidden(x, torch.from_numpy(voxels)).float()
+
+
+def _reordered(classes: nn.Linear, order: np.ndarray) -> nn.Linear:
+    """The same layer with its outputs in another order."""
+    from torch import nn
+
+    layer = nn.Linear(classes.in_features, classes.out_features)
+    layer.weight = nn.Parameter(classes.weight[order], requires_grad=False)
+    layer.bias = nn.Parameter(classes.bias[order], requires_grad=False)
+    return layer

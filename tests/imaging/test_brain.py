@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from bidsapp_brainage.errors import DataError
@@ -122,6 +123,19 @@ def test_model_input_is_on_the_cards_grid(template, template_mask) -> None:
     assert np.array_equal(volume.affine, np.array(SPEC["affine"], float))
     assert np.all(volume.get_fdata()[~inside] == 0)
     assert abs(volume.get_fdata()[inside].mean()) < 0.05
+
+
+@pytest.mark.parametrize("rim", [0, 2])
+def test_an_image_near_the_mask_is_that_of_the_whole_head(head, template_mask, rim: int) -> None:
+    turned = np.eye(4)
+    turned[:3, :3] = Rotation.from_rotvec([0.1, -0.2, 0.05]).as_matrix() * 1.1
+    grid = network_input.card_grid(SPEC)
+    whole, mask = network_input.brought_to(grid, head, template_mask, turned)
+    near, same = network_input.brought_to(grid, head, template_mask, turned, rim=rim)
+    assert np.array_equal(mask, same)
+    wanted = ndimage.binary_dilation(mask, iterations=rim) if rim else mask
+    assert np.allclose(near[wanted], whole[wanted], rtol=1e-4, atol=1e-3 * whole.max())
+    assert (near == 0).sum() > (whole == 0).sum()
 
 
 def test_stripped_and_whole_heads_look_alike_to_the_network(head, template_mask) -> None:

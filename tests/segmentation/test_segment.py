@@ -81,6 +81,28 @@ def test_regions_at_the_resolution_of_the_image(head, found) -> None:
     assert right.min() > -8  # a voxel of the grid
 
 
+def test_regions_are_those_of_interpolated_posteriors(head, found) -> None:
+    rng = np.random.default_rng(2)  # two neighbours out of three are unsure, and many borders
+    posteriors = rng.dirichlet(np.full(6, 0.4), len(found.posteriors)).astype(np.float32)
+    unsure = dataclasses.replace(found, posteriors=posteriors)
+    places = np.moveaxis(np.indices(head.t1w.shape), 0, -1)
+    to_grid = np.linalg.inv(found.to_t1w @ found.affine) @ head.t1w.affine
+    reached = np.moveaxis(nib.affines.apply_affine(to_grid, places), -1, 0)
+    whole = [unsure.on_grid(posteriors[:, number]) for number in range(6)]
+    whole[0][~found.where] = 1
+    values = np.array([ndimage.map_coordinates(one, reached, order=1) for one in whole])
+    expected = found.labels.indices[values.argmax(axis=0)]
+    first, second = np.sort(values, axis=0)[[-1, -2]]
+    clear = first - second > 1e-5
+    got = np.asarray(regions_in_t1w(unsure, head.t1w).dataobj)
+    assert clear.mean() > 0.9
+    assert len(np.unique(got)) == 6
+    assert np.array_equal(got[clear], expected[clear])
+    tissues = tissues_in_t1w(unsure, head.t1w)
+    grey = values[[found.labels.tissues.tolist().index(1), 3]].sum(axis=0)
+    assert np.allclose(np.asarray(tissues["GM"].dataobj), grey, atol=1e-5)
+
+
 def test_an_oblique_image_that_is_cut(head, found) -> None:
     turn = np.eye(4)
     turn[:2, :2] = [[0.96, -0.28], [0.28, 0.96]]

@@ -85,15 +85,15 @@ def make_segmentation(folder: Path, **changes: Any) -> SegmentationCard:
     return load_segmentation_card(path)
 
 
-class Oracle(nn.Module):
+class Oracle(SegmentationNet):
     """A network that is told the class of every voxel (D, H, W), and is sure of it."""
 
     def __init__(self, classes: np.ndarray, n_classes: int = 6, sure: float = 20.0) -> None:
-        super().__init__()
+        super().__init__(n_classes, hidden=n_classes)
         self.answer = torch.from_numpy(classes).long()
-        self.n_classes, self.sure = n_classes, sure
+        self.classes.weight.data = sure * torch.eye(n_classes)
+        self.classes.bias.data.zero_()
 
-    def forward(self, x: torch.Tensor, where: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        here = self.answer[where]
-        logits = self.sure * nn.functional.one_hot(here, self.n_classes).float()
-        return logits, torch.tensor([0.0, 0.0, 1.0, 1.0, 2.0, 2.0])[here]
+    def hidden(self, x: torch.Tensor, voxels: torch.Tensor) -> torch.Tensor:
+        here = self.answer[tuple(voxels.T)]
+        return nn.functional.one_hot(here, self.classes.out_features).float()

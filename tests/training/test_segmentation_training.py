@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.segmentation.input import BOUNDS, RIM_VOXELS, segmentation_input
 from bidsapp_brainage.segmentation.labels import Labels, muse_labels
-from bidsapp_brainage.segmentation.network import SegmentationNet
 from bidsapp_brainage.training.segmentation.evaluation import dice_table
 from bidsapp_brainage.training.segmentation.fitting import Recipe, fit
 from bidsapp_brainage.training.segmentation.subjects import load_subject, save_subject
@@ -22,6 +20,7 @@ from bidsapp_brainage.training.segmentation.synthesis import (
     other_t1w,
     real_example,
 )
+from tests.segmentation.tiny import Oracle
 
 SHAPE = (24, 32, 24)
 
@@ -123,14 +122,7 @@ def test_labels_know_tissue_and_mirror_image():
 def test_a_perfect_answer_has_dice_one(subject):
     labels = muse_labels()
     truth = real_example(subject, labels)
-
-    class Oracle(SegmentationNet):
-        def forward(self, x, where):
-            classes = torch.from_numpy(truth.classes[where.numpy()])
-            logits = torch.nn.functional.one_hot(classes, labels.n_classes).float()
-            return logits, torch.zeros(len(classes))
-
-    table = dice_table(Oracle(labels.n_classes, (2, 2)), [truth], labels).set_index("name")
+    table = dice_table(Oracle(truth.classes, labels.n_classes), [truth], labels).set_index("name")
     assert table.loc["Brain", "dice"] == 1
     assert table.loc["Frontal_WM_L", "dice"] == 1
     assert pd.isna(table.loc["Hippocampus_L", "dice"])
