@@ -45,8 +45,10 @@ def test_unusable_tables_are_refused(tmp_path, content, message):
 
 def test_no_inputs_is_said(tmp_path):
     folder, table = write_people(tmp_path, n=1)
-    with pytest.raises(NoInputError, match="desc-otherinput"):
+    with pytest.raises(NoInputError, match=r"desc-otherinput.*other models: tinyinput.*input_desc"):
         find_cohort(folder, Source("other"), table)
+    with pytest.raises(NoInputError, match="Run the participant level there first"):
+        find_cohort(folder, Source("other", modality="T2w"), table)
 
 
 def test_the_bundled_recipe_is_whole():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from bidsapp_brainage.cli.models import main
 from bidsapp_brainage.errors import ExitCode, UsageError
-from bidsapp_brainage.io import read_tsv, write_tsv
+from bidsapp_brainage.io import read_json, read_tsv, write_json, write_tsv
 from bidsapp_brainage.model.cards import load_card
 from bidsapp_brainage.model.networks import build_network
 from bidsapp_brainage.model.outputs import heads
@@ -152,6 +153,18 @@ def test_other_people_are_refused(trained, tmp_path, capsys):
     assert code == ExitCode.DATA
     assert "that it was trained on" in capsys.readouterr().err
     assert not list(tmp_path.glob("out/*.json"))
+
+
+def test_a_model_that_learned_from_inputs_of_another_finds_them(trained, tmp_path):
+    """As fine-tuned ones do."""
+    people, models = trained
+    shutil.copytree(models, tmp_path / "models", ignore=shutil.ignore_patterns("work"))
+    card = read_json(tmp_path / "models/tiny.json")
+    card["training"]["inputs"] = {"desc": "tinyinput", "suffix": None}
+    write_json(tmp_path / "models/tuned.json", {**card, "name": "tuned"})
+    command = ["prune", str(tmp_path / "models/tuned.json"), str(people), str(tmp_path / "out")]
+    assert main([*command, "--steps", "1", "--people", "6"]) == 0
+    assert (tmp_path / "out/tunedpruned.json").is_file()
 
 
 def test_what_cannot_be_pruned_is_said(trained, tmp_path, capsys):

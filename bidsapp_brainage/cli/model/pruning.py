@@ -68,7 +68,8 @@ def prune(options: argparse.Namespace) -> int:
         plan = Plan(options.keep, options.steps, options.people, options.epochs)
     except ValueError as error:
         raise UsageError(f"`{str(error).split()[0]}`: {error}") from error
-    cohort = find_people(options, card.name, card.input, [head.name for head in card.heads])
+    targets = [head.name for head in card.heads]
+    cohort = find_people(options, card.name, card.input, targets, card)
     name = options.name or f"{card.name}pruned"
     pruning = prepared(card, cohort, plan, name=name, folder=options.out / "work")
     people = options.cohort_name or str(card.training.get("cohort", "unnamed people"))

@@ -223,12 +223,22 @@ def _source(options: argparse.Namespace, label: str, spec: InputSpec) -> Source:
 
 
 def find_people(
-    options: argparse.Namespace, label: str, spec: InputSpec, targets: list[str]
+    options: argparse.Namespace,
+    label: str,
+    spec: InputSpec,
+    targets: list[str],
+    card: ModelCard | None = None,
 ) -> Cohort:
-    """Scans below the inputs of a command that have one of the targets; says who was left out."""
+    """Scans below the inputs of a command that have one of the targets; says who was left out.
+
+    With a `card`, those that its model learned from, where there are none named after it.
+    """
     from bidsapp_brainage.training.data.cohort import find_cohort
+    from bidsapp_brainage.training.evaluation import source_for
 
     source = _source(options, label, spec)
+    if card is not None:
+        source = source_for(card, options.inputs, source)
     cohort = find_cohort(options.inputs, source, options.participants, targets)
     logging.info("%d scans of %d people", len(cohort), len(set(cohort.people)))
     if cohort.left_out:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bidsapp_brainage.bids.ages import find_age_column, parse_age, parse_sex
+from bidsapp_brainage.bids.names import parse_name
 from bidsapp_brainage.errors import DataError, NoInputError
 from bidsapp_brainage.io import load_nifti, read_tsv
 from bidsapp_brainage.model.inputs.channels import T1W, channels, modalities, restricted
@@ -365,6 +366,13 @@ def _nothing(folder: Path, source: Source) -> str:
             f"{folder} holds T1w images but no {name}: networks learn from what the app makes of "
             "them. Run bidsapp-brainage BIDS_DIR OUT participant `explain` none and give OUT, "
             "or name images that are aligned already with `input_desc` and `input_suffix`."
+        )
+    made = Path(folder).glob(f"sub-*/**/*_desc-*input_{source.modality}.nii*")
+    others = sorted({parse_name(path)["desc"] for path in made})
+    if others:
+        return (
+            f"No {name} under {folder}, but those of other models: {', '.join(others)}. Name the "
+            "ones to learn from with `input_desc`, or run the participant level with this model."
         )
     return f"No {name} under {folder}. Run the participant level there first."
 
