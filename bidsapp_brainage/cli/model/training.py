@@ -233,6 +233,7 @@ def find_people(
 
     With a `card`, those that its model learned from, where there are none named after it.
     """
+    from bidsapp_brainage.bids.input.messages import shorten
     from bidsapp_brainage.training.data.cohort import find_cohort
     from bidsapp_brainage.training.evaluation import source_for
 
@@ -242,7 +243,7 @@ def find_people(
     cohort = find_cohort(options.inputs, source, options.participants, targets)
     logging.info("%d scans of %d people", len(cohort), len(set(cohort.people)))
     if cohort.left_out:
-        logging.warning("left out (no image or no target): %s", " ".join(cohort.left_out))
+        logging.warning("left out (no image or no target): %s", shorten(cohort.left_out))
     return cohort
 
 
