@@ -151,13 +151,15 @@ class BoundRegions(nn.Module):
         self.lack = nn.Conv3d(1, 1, 1)  # 1 - relu(t)
         self.both = nn.Conv3d(1, 2, 1)  # of the lack's positive part: tissue and fluid
         self.relu = nn.ReLU()
-        self.sum = nn.utils.skip_init(nn.Linear, weights.size, 1)  # a million random numbers less
+        # No million random numbers; nn.utils.skip_init would load a library of symbols for that.
+        self.sum = nn.Linear(1, 1)
+        self.sum.in_features = weights.size
+        self.sum.weight = nn.Parameter(torch.from_numpy(weights.reshape(1, -1).astype(np.float32)))
         self.spread = spread
         with torch.no_grad():
             self.units.weight.fill_(1.0 / full)
             _set(self.lack, [-1.0], [1.0])
             _set(self.both, [-1.0, 1.0], [1.0, 0.0])
-            self.sum.weight.copy_(torch.from_numpy(weights.reshape(1, -1).astype(np.float32)))
             self.sum.bias.fill_(age)
         self.requires_grad_(requires_grad=False)
 

@@ -119,7 +119,9 @@ def read_volume(path: Path, *, like: Volume | None = None) -> Volume:
     data = data[..., 0] if data.ndim == 4 and data.shape[3] == 1 else data
     if data.ndim != 3:
         raise DataError(f"{path} has {data.ndim} dimensions; a figure needs a 3D image.")
-    volume = Volume(np.nan_to_num(data, posinf=0.0, neginf=0.0), image.affine)
+    if not np.isfinite(data).all():
+        data = np.nan_to_num(data, posinf=0.0, neginf=0.0)
+    volume = Volume(data, image.affine)
     if like is not None and not _same_grid(volume, like):
         raise DataError(
             f"{path} (shape {data.shape}) is not on the grid of the image that it is drawn with "
@@ -189,9 +191,10 @@ def window(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def grey_window(values: np.ndarray, inside: np.ndarray) -> tuple[float, float]:
     """Intensities shown as black and white: from air to a little above bright brain."""
-    known = values[inside] if inside.any() else values.ravel()
+    everything = values.ravel(order="K")
+    known = values.T[inside.T] if inside.any() else everything  # as they lie in memory
     top = float(np.percentile(known, 99.0))
-    bottom = float(min(np.percentile(values, 2.0), np.percentile(known, 1.0)))
+    bottom = float(min(np.percentile(everything, 2.0), np.percentile(known, 1.0)))
     return bottom, bottom + 1.12 * (top - bottom)
 
 
@@ -215,7 +218,8 @@ def contours(place: Layout, mask: Volume) -> list[str]:
     from scipy.ndimage import gaussian_filter
 
     outlines = []
-    soft = Volume(gaussian_filter(mask.data, _SOFT_VOXELS), mask.affine)  # curves, not steps
+    # curves, not steps; in the order in which the voxels lie in memory
+    soft = Volume(gaussian_filter(mask.data.T, _SOFT_VOXELS).T, mask.affine)
     for tile in place.tiles:
         picture = np.pad(place.cut(soft, tile, shrink=2), 1)
         lines = contour_generator(z=picture).lines(0.5)

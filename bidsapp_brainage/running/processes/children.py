@@ -23,6 +23,14 @@ _PRELOAD = [
     "bidsapp_brainage.interfaces.prediction",
     "bidsapp_brainage.model.prediction",
     "bidsapp_brainage.reports.figures.overlays",
+    "bidsapp_brainage.segmentation.alignment",
+    "bidsapp_brainage.segmentation.native",
+    "bidsapp_brainage.segmentation.network",
+    # what these import only when they need it
+    "contourpy",
+    "isal.igzip",
+    "jsonschema",
+    "safetensors.torch",
 ]
 GRACE_S = 3.0
 _PR_SET_PDEATHSIG = 1
