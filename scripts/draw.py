@@ -147,7 +147,7 @@ def _part(part: Any) -> Box:
         for node, name in zip(nodes, names, strict=True)
         if not _is_plumbing(node) and name != "DerivativeSink"
     )
-    kept = names.count("DerivativeSink")
+    kept = sum(len(getattr(node.interface.inputs, "outputs", ())) for node in nodes)
     lines = [line for stage in stages for line in textwrap.wrap(stage, 26)]
     lines += [f"keeps {kept} file{'s' * (kept > 1)}"] if kept else []
     title = re.sub(r"^atlas_.*_wf$", "atlas_wf", part.name)

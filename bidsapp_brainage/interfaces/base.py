@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from pathlib import Path
@@ -24,6 +25,33 @@ class StageInputSpec(BaseInterfaceInputSpec):
     app_version = traits.Str(
         __version__, usedefault=True, desc="part of the hash: a new version computes anew"
     )
+
+    def _get_sorteddict(
+        self,
+        objekt: Any,
+        dictwithhash: bool = False,
+        hash_method: str | None = None,
+        hash_files: bool = True,
+    ) -> Any:
+        """Part of the hash that a value is, as nipype makes it, but no file is read again.
+
+        nipype reads every file twice for each node that gets it.
+        """
+        if hash_files and hash_method == "content" and isinstance(objekt, str):
+            path = Path(objekt)
+            if path.is_file():
+                found = path.stat()
+                digest = _digest(path, found.st_ino, found.st_size, found.st_mtime_ns)
+                return (objekt, digest) if dictwithhash else digest
+        return super()._get_sorteddict(objekt, dictwithhash, hash_method, hash_files)
+
+
+@functools.lru_cache(maxsize=1 << 12)  # what the scans in work, and all of them, look at
+def _digest(path: Path, *_: int) -> str:
+    """SHA-256 of a file, until its number, its size or its time of change is another one."""
+    from bidsapp_brainage.io import file_sha256
+
+    return file_sha256(path)
 
 
 class StageInterface(SimpleInterface):

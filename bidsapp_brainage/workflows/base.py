@@ -11,7 +11,7 @@ from niworkflows.engine.workflows import LiterateWorkflow as Workflow
 from bidsapp_brainage import __version__
 from bidsapp_brainage.bids.names import Destination
 from bidsapp_brainage.workflows.explanation import init_atlas_wf
-from bidsapp_brainage.workflows.outputs import sink, template_uri
+from bidsapp_brainage.workflows.outputs import kept, sink, template_uri
 from bidsapp_brainage.workflows.plan import WORKFLOW_NAME
 from bidsapp_brainage.workflows.precomputed import Precomputed
 from bidsapp_brainage.workflows.scan import init_scan_wf
@@ -103,18 +103,16 @@ def init_shared_atlas(workflow: Workflow, run_plan: RunPlan) -> Workflow | None:
     # warped atlas itself lies in a folder for all.
     label = "".join(character for character in run_plan.run_uuid if character.isalnum())
     atlas_wf = init_atlas_wf(run_plan, run_plan.atlas, name=f"atlas_{label}_wf")
-    ds_atlas = sink(
-        "ds_atlas",
-        Destination(run_plan.output_dir),
+    place = {"tpl": run_plan.template.name, **run_plan.atlas_entities}
+    labels_grid = kept(
         "labels_grid",
-        tpl=run_plan.template.name,
-        **run_plan.atlas_entities,
-        res=run_plan.model_resolution,
+        {**place, "res": run_plan.model_resolution},
         metadata={
             "Description": f"Atlas on the grid of model {run_plan.model_label}.",
             "Resolution": f"{run_plan.card.input['resolution_mm']:g} mm isotropic",
             "SpatialReference": template_uri(run_plan.template),
         },
     )
-    workflow.connect(atlas_wf, "outputnode.labels_grid", ds_atlas, "in_file")
+    ds_atlas = sink("ds_atlas", Destination(run_plan.output_dir), {"labels_grid": labels_grid})
+    workflow.connect(atlas_wf, "outputnode.labels_grid", ds_atlas, "labels_grid")
     return atlas_wf

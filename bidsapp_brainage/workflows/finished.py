@@ -91,7 +91,7 @@ def scratch_of(workflow: Workflow, scan_label: str) -> Path:
 
 def kept_files(workflow: Workflow) -> list[Path]:
     """What the workflow of :func:`init_finished_wf` writes, without sidecars."""
-    return [sink.target for sink in _sinks(workflow)]
+    return [path for sink in _sinks(workflow) for path in sink.targets]
 
 
 def drawn_files(workflow: Workflow) -> list[Path]:
@@ -102,7 +102,8 @@ def drawn_files(workflow: Workflow) -> list[Path]:
 def is_explained(workflow: Workflow, predicted: float) -> bool:
     """Whether all of it is there already, by the same choices, of the same prediction."""
     return all(
-        sink.is_kept(_MADE_BY) and _explains(sink.target, predicted) for sink in _sinks(workflow)
+        sink.is_kept(_MADE_BY) and all(_explains(path, predicted) for path in sink.targets)
+        for sink in _sinks(workflow)
     )
 
 

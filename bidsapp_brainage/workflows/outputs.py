@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nipype.interfaces import utility as niu
@@ -13,7 +14,7 @@ from bidsapp_brainage.bids.names import image_key, input_key, resolution_label, 
 from bidsapp_brainage.catalogue import lookup
 from bidsapp_brainage.catalogue.lookup import columns_of
 from bidsapp_brainage.catalogue.quantity import YEAR
-from bidsapp_brainage.interfaces.sinks import DerivativeSink
+from bidsapp_brainage.interfaces.sinks import DerivativeSink, Kept
 from bidsapp_brainage.model.specs import needs_segmentation
 
 if TYPE_CHECKING:
@@ -22,15 +23,32 @@ if TYPE_CHECKING:
     from bidsapp_brainage.workflows.plan import RunPlan
 
 
-def sink(
-    name: str,
-    dest: Destination,
+def kept(
     key: str,
+    labels: Mapping[str, object] | None = None,
     *,
     metadata: dict[str, Any] | None = None,
-    **labels: Any,
-) -> pe.Node:
-    """Node that keeps one file.
+    told: tuple[str, ...] = (),
+) -> Kept:
+    """How a file is kept.
+
+    Parameters
+    ----------
+    key : str
+        Of the output's card, which knows the end of the name and the columns of a table.
+    labels : mapping of str to object, optional
+        ``model``, and entities that are not the scan's; None means absent.
+    metadata : dict, optional
+        Content of the sidecar.
+    told : tuple of str
+        Inputs of the sink that the sidecar tells, too.
+    """
+    named = {name: str(value) for name, value in (labels or {}).items() if value is not None}
+    return Kept(key, named, metadata or {}, told)
+
+
+def sink(name: str, dest: Destination, outputs: Mapping[str, Kept]) -> pe.Node:
+    """Node that keeps files which one step makes, so that they succeed or fail together.
 
     Parameters
     ----------
@@ -38,21 +56,30 @@ def sink(
         Name of the node.
     dest : Destination
         Output folder and entities of the scan.
-    key : str
-        Of the output's card, which knows the end of the name and the columns of a table.
-    metadata : dict, optional
-        Content of the sidecar.
-    **labels
-        ``model``, and entities that are not the scan's; None means absent.
+    outputs : mapping of str to Kept
+        By the names of the node's inputs that take the files.
     """
     interface = DerivativeSink(
+        outputs,
         output_dir=str(dest.output_dir),
         entities=[tuple(pair) for pair in dest.entities],
-        key=key,
-        labels={name: str(value) for name, value in labels.items() if value is not None},
-        metadata=metadata or {},
     )
     return pe.Node(interface, name=name, run_without_submitting=True)
+
+
+def keep(workflow: Workflow, name: str, dest: Destination, outputs: Mapping[str, Kept]) -> None:
+    """Add a :func:`sink` of files that the input node of a workflow has by the same names."""
+    told = {field for output in outputs.values() for field in output.told}
+    fields = [(field, field) for field in (*outputs, *sorted(told))]
+    node = sink(name, dest, outputs)
+    workflow.connect([(workflow.get_node("inputnode"), node, fields)])
+
+
+def _input_wf(name: str, fields: Sequence[str]) -> Workflow:
+    """Make a workflow with an input node alone."""
+    workflow = Workflow(name=name)
+    workflow.add_nodes([pe.Node(niu.IdentityInterface(fields=list(fields)), name="inputnode")])
+    return workflow
 
 
 def init_ds_anat_wf(
@@ -78,32 +105,24 @@ def init_ds_anat_wf(
     t1w_preproc, stripped, mask, affine, forward, inverse
         From the anatomical and normalisation workflows.
     """
-    workflow = Workflow(name="ds_anat_wf")
-    inputnode = pe.Node(
-        niu.IdentityInterface(
-            fields=["t1w_preproc", "stripped", "mask", "affine", "forward", "inverse"]
-        ),
-        name="inputnode",
-    )
+    fields = ["t1w_preproc", "stripped", "mask", "affine", "forward", "inverse"]
+    workflow = _input_wf("ds_anat_wf", fields)
     t1w = dest.uri(dest.image_key)
     forward = {"from_": "T1w", "to": template, "mode": "image"}
     inverse = {"from_": template, "to": "T1w", "mode": "image"}
     origin = {"Sources": [t1w]}
-    ds_t1w = sink("ds_t1w", dest, dest.image_key, metadata={"Sources": sources})
-    ds_mask = sink(
-        "ds_mask", dest, "mask", metadata={"Type": "Brain", "SpatialReference": t1w, **origin}
-    )
-    ds_affine = sink("ds_affine", dest, "affine", **forward, metadata=origin)
-    workflow.connect([
-        (inputnode, ds_t1w, [("t1w_preproc", "in_file"), ("stripped", "skull_stripped")]),
-        (inputnode, ds_mask, [("mask", "in_file")]),
-        (inputnode, ds_affine, [("affine", "in_file")]),
-    ])  # fmt:skip
+    image = kept(dest.image_key, metadata={"Sources": sources}, told=("stripped",))
+    brain = kept("mask", metadata={"Type": "Brain", "SpatialReference": t1w, **origin})
+    keep(workflow, "ds_t1w", dest, {"t1w_preproc": image})
+    keep(workflow, "ds_mask", dest, {"mask": brain})
+    keep(workflow, "ds_affine", dest, {"affine": kept("affine", forward, metadata=origin)})
     if warp:
-        for direction, entities in (("forward", forward), ("inverse", inverse)):
-            metadata = {"Sources": [t1w, *warp_sources]}
-            node = sink(f"ds_{direction}", dest, "transform", **entities, metadata=metadata)
-            workflow.connect(inputnode, direction, node, "in_file")
+        made = {"Sources": [t1w, *warp_sources]}
+        transforms = {
+            "forward": kept("transform", forward, metadata=made),
+            "inverse": kept("transform", inverse, metadata=made),
+        }
+        keep(workflow, "ds_transforms", dest, transforms)
     return workflow
 
 
@@ -130,12 +149,8 @@ def init_ds_companion_wf(
     volume
         From the prediction workflow.
     """
-    workflow = Workflow(name=f"ds_{modality}_wf")
-    inputnode = pe.Node(
-        niu.IdentityInterface(fields=["image", "affine", "volume"]), name="inputnode"
-    )
+    workflow = _input_wf(f"ds_{modality}_wf", ["image", "affine", "volume"])
     raw, t1w = f"bids:raw:{source}", dest.uri(dest.image_key)
-    aligned = {"SpatialReference": t1w, "Sources": [raw, t1w]}
     motion = {"from_": "T1w", "to": modality, "mode": "image"}
     seen = {
         **_on_grid(run_plan),
@@ -143,17 +158,16 @@ def init_ds_companion_wf(
         "its card says.",
         "Sources": [dest.uri(image_key(modality), space="T1w"), dest.uri("mask")],
     }
-    nodes = {
-        "image": sink("ds_image", dest, image_key(modality), space="T1w", metadata=aligned),
-        "affine": sink(
-            "ds_affine", dest, f"affine_{modality}", **motion, metadata={"Sources": [raw, t1w]}
+    made = {"Sources": [raw, t1w]}
+    aligned = {
+        "image": kept(
+            image_key(modality), {"space": "T1w"}, metadata={"SpatialReference": t1w, **made}
         ),
-        "volume": sink(
-            "ds_input", dest, input_key(modality), **run_plan.grid_labels, metadata=seen
-        ),
+        "affine": kept(f"affine_{modality}", motion, metadata=made),
     }
-    for field, node in nodes.items():
-        workflow.connect(inputnode, field, node, "in_file")
+    volume = kept(input_key(modality), run_plan.grid_labels, metadata=seen)
+    keep(workflow, "ds_image", dest, aligned)
+    keep(workflow, "ds_input", dest, {"volume": volume})
     return workflow
 
 
@@ -176,10 +190,7 @@ def init_ds_std_wf(
     t1w_std, mask_std, stripped
         Normalised image and mask; whether the T1w shows only the brain.
     """
-    workflow = Workflow(name=name)
-    inputnode = pe.Node(
-        niu.IdentityInterface(fields=["t1w_std", "mask_std", "stripped"]), name="inputnode"
-    )
+    workflow = _input_wf(name, ["t1w_std", "mask_std", "stripped"])
     spacing = template.spacing_mm
     space = {"space": template.label, "res": resolution_label(spacing)}
     metadata = {
@@ -187,12 +198,11 @@ def init_ds_std_wf(
         "SpatialReference": template_uri(template),
         "Sources": [dest.uri(dest.image_key)],
     }
-    ds_t1w = sink("ds_t1w_std", dest, standard_key(dest.modality), **space, metadata=metadata)
-    ds_mask = sink("ds_mask_std", dest, "mask_std", **space, metadata={"Type": "Brain", **metadata})
-    workflow.connect([
-        (inputnode, ds_t1w, [("t1w_std", "in_file"), ("stripped", "skull_stripped")]),
-        (inputnode, ds_mask, [("mask_std", "in_file")]),
-    ])  # fmt:skip
+    normalised = {
+        "t1w_std": kept(standard_key(dest.modality), space, metadata=metadata, told=("stripped",)),
+        "mask_std": kept("mask_std", space, metadata={"Type": "Brain", **metadata}),
+    }
+    keep(workflow, "ds_std", dest, normalised)
     return workflow
 
 
@@ -212,9 +222,8 @@ def init_ds_segmentation_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
         From the segmentation workflow.
     """
     assert run_plan.segmentation is not None
-    workflow = Workflow(name="ds_segmentation_wf")
     fields = ["volumes", *run_plan.segmentation_fields]
-    inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
+    workflow = _input_wf("ds_segmentation_wf", fields)
     card = run_plan.segmentation
     facts: dict[str, Any] = {
         "Sources": [dest.uri(dest.image_key), dest.uri("mask")],
@@ -226,13 +235,16 @@ def init_ds_segmentation_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
     }  # fmt: skip
     # Image and table of the same name share one sidecar, so both write the same.
     meanings = sidecar("dseg", columns_of("dseg_table"), **facts)
-    keys = {"volumes": ("volumes", facts), "dseg_table": ("dseg_table", facts)}
-    keys |= {"dseg": ("dseg", meanings)}
-    for field in fields:
-        key, metadata = keys.get(field, ("probseg", facts))
-        label = field.removeprefix("probseg_").upper() if key == "probseg" else None
-        node = sink(f"ds_{field}", dest, key, metadata=metadata, label=label)
-        workflow.connect(inputnode, field, node, "in_file")
+    outputs = {
+        "volumes": kept("volumes", metadata=facts),
+        "dseg_table": kept("dseg_table", metadata=facts),
+        "dseg": kept("dseg", metadata=meanings),
+        **{
+            f"probseg_{tissue}": kept("probseg", {"label": tissue.upper()}, metadata=facts)
+            for tissue in ("gm", "wm", "csf")
+        },
+    }
+    keep(workflow, "ds_segmentation", dest, {field: outputs[field] for field in fields})
     return workflow
 
 
@@ -253,46 +265,31 @@ def init_ds_prediction_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
     input_affine
         From the segmentation, where the model asks for one.
     """
-    workflow = Workflow(name="ds_prediction_wf")
-    inputnode = pe.Node(
-        niu.IdentityInterface(
-            fields=["volume", "volume_mask", "input_affine", "qc", *run_plan.prediction_tables]
-        ),
-        name="inputnode",
-    )
+    fields = ["volume", "volume_mask", "input_affine", "qc", *run_plan.prediction_tables]
+    workflow = _input_wf("ds_prediction_wf", fields)
     model, seen = run_plan.model_label, run_plan.grid_labels
     on_grid = _on_grid(run_plan)
     origin = [dest.uri(dest.image_key), dest.uri("mask")]
-    ds_input = sink(
-        "ds_input",
-        dest,
-        dest.input_key,
-        **seen,
-        metadata={
-            "Description": f"Input of model {model}: {dest.modality} resampled and scaled as its "
-            "card says.",
-            "SkullStripped": bool(run_plan.card.input.get("skull_stripped", True)),
-            "Resolution": on_grid["Resolution"],
-            "SpatialReference": on_grid["SpatialReference"],
-            "Sources": origin,
-        },
-    )
-    workflow.connect(inputnode, "volume", ds_input, "in_file")
-    workflow.connect(inputnode, "volume_mask", _ds_input_mask(dest, run_plan), "in_file")
+    description = f"Input of model {model}: {dest.modality} resampled and scaled as its card says."
+    told = {
+        "Description": description,
+        "SkullStripped": bool(run_plan.card.input.get("skull_stripped", True)),
+        "Resolution": on_grid["Resolution"],
+        "SpatialReference": on_grid["SpatialReference"],
+        "Sources": origin,
+    }
+    inputs = {
+        "volume": kept(dest.input_key, seen, metadata=told),
+        "volume_mask": _input_mask(dest, run_plan),
+    }
     if needs_segmentation(run_plan.card.input):
         ends = {"from_": "T1w", "to": run_plan.template.name, "mode": "image"}
-        origin_t1w = {"Sources": [dest.uri(dest.image_key)]}
-        ds_affine = sink(
-            "ds_input_affine", dest, "input_affine", model=model, **ends, metadata=origin_t1w
-        )
-        workflow.connect(inputnode, "input_affine", ds_affine, "in_file")
-    for kind, sources in (
-        *((kind, [dest.uri(dest.input_key, **seen)]) for kind in run_plan.prediction_tables),
-        ("qc", [dest.source, *origin]),
-    ):
-        facts = {"Sources": sources, **run_plan.provenance}
-        node = sink(f"ds_{kind}", dest, kind, model=model, metadata=facts)
-        workflow.connect(inputnode, kind, node, "in_file")
+        from_t1w = {"Sources": [dest.uri(dest.image_key)]}
+        inputs["input_affine"] = kept("input_affine", {"model": model, **ends}, metadata=from_t1w)
+    measured = {"Sources": [dest.source, *origin], **run_plan.provenance}
+    keep(workflow, "ds_input", dest, inputs)
+    keep(workflow, "ds_qc", dest, {"qc": kept("qc", {"model": model}, metadata=measured)})
+    keep(workflow, "ds_tables", dest, _tables(dest, run_plan))
     return workflow
 
 
@@ -311,26 +308,31 @@ def init_ds_raw_prediction_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
     volume, and those of :attr:`.plan.RunPlan.prediction_tables`
         From the prediction workflow.
     """
-    workflow = Workflow(name="ds_prediction_wf")
-    fields = ["volume", *run_plan.prediction_tables]
-    inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
-    model, seen = run_plan.model_label, run_plan.grid_labels
-    facts = {"Sources": [dest.uri(dest.input_key, **seen)], **run_plan.provenance}
+    workflow = _input_wf("ds_prediction_wf", ["volume", *run_plan.prediction_tables])
     told = {
-        "Description": f"Input of model {model}: the raw T1w resampled, cut and scaled.",
+        "Description": f"Input of model {run_plan.model_label}: the raw T1w resampled, cut and "
+        "scaled.",
         "Resolution": f"{run_plan.card.input['resolution_mm']:g} mm isotropic, about the head",
         "Sources": [dest.source],
     }
-    ds_input = sink("ds_input", dest, "input", **seen, metadata=told)
-    workflow.connect(inputnode, "volume", ds_input, "in_file")
-    for kind in run_plan.prediction_tables:
-        node = sink(f"ds_{kind}", dest, kind, model=model, metadata=facts)
-        workflow.connect(inputnode, kind, node, "in_file")
+    seen = kept("input", run_plan.grid_labels, metadata=told)
+    keep(workflow, "ds_input", dest, {"volume": seen})
+    keep(workflow, "ds_tables", dest, _tables(dest, run_plan))
     return workflow
 
 
-def _ds_input_mask(dest: Destination, run_plan: RunPlan) -> pe.Node:
-    """Node that keeps the brain in the network's input: its mask, or its regions."""
+def _tables(dest: Destination, run_plan: RunPlan) -> dict[str, Kept]:
+    """How tables of the prediction are kept."""
+    sources = [dest.uri(dest.input_key, **run_plan.grid_labels)]
+    facts = {"Sources": sources, **run_plan.provenance}
+    model = run_plan.model_label
+    return {
+        kind: kept(kind, {"model": model}, metadata=facts) for kind in run_plan.prediction_tables
+    }
+
+
+def _input_mask(dest: Destination, run_plan: RunPlan) -> Kept:
+    """How the brain in the network's input is kept: its mask, or its regions."""
     described: dict[str, Any] = {
         **_on_grid(run_plan),
         "Sources": [dest.uri(dest.image_key), dest.uri("mask")],
@@ -343,7 +345,7 @@ def _ds_input_mask(dest: Destination, run_plan: RunPlan) -> pe.Node:
         described["Type"] = "Brain"
         meaning = ""
     described["Description"] = f"{what} in the input of model {run_plan.model_label}{meaning}."
-    return sink(f"ds_{key}", dest, key, **run_plan.grid_labels, metadata=described)
+    return kept(key, run_plan.grid_labels, metadata=described)
 
 
 def init_ds_explanation_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
@@ -363,11 +365,7 @@ def init_ds_explanation_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
     predicted
         From the prediction workflow: what is explained.
     """
-    workflow = Workflow(name="ds_explanation_wf")
-    inputnode = pe.Node(
-        niu.IdentityInterface(fields=[*run_plan.explanation.fields, "predicted"]),
-        name="inputnode",
-    )
+    workflow = _input_wf("ds_explanation_wf", [*run_plan.explanation.fields, "predicted"])
     t1w = dest.uri(dest.image_key)
     model, atlas, grid = run_plan.model_label, run_plan.atlas_entities, run_plan.grid_labels
     table = {"model": model, "space": run_plan.template.name, **atlas}
@@ -381,32 +379,29 @@ def init_ds_explanation_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
         "Sources": [dest.uri("table", **table)],
         **run_plan.explained(lookup.method("occlusion")),
     }
-    nodes = {
-        "labels_t1w": sink(
-            "ds_labels", dest, "labels_t1w", **atlas, metadata={**in_t1w, "Sources": [t1w]}
-        ),
-        "map_grid": sink(
-            "ds_map", dest, "map_grid", **grid, **atlas, metadata={**effect, **in_grid}
-        ),
-        "map_t1w": sink(
-            "ds_map_t1w", dest, "map_t1w", model=model, **atlas, metadata={**effect, **in_t1w}
+    labels = kept("labels_t1w", atlas, metadata={**in_t1w, "Sources": [t1w]})
+    told = ("predicted",)
+    maps = {
+        "map_grid": kept("map_grid", {**grid, **atlas}, metadata={**effect, **in_grid}, told=told),
+        "map_t1w": kept(
+            "map_t1w", {"model": model, **atlas}, metadata={**effect, **in_t1w}, told=told
         ),
     }
+    keep(workflow, "ds_labels", dest, {"labels_t1w": labels})
+    keep(workflow, "ds_maps", dest, maps)
     for method in run_plan.explanation.methods:
         made = {"Sources": seen, **run_plan.explained(method)}
+        outputs = {}
         for output in method.outputs:
-            told = {
+            described = {
                 "Description": quantity.worded(output.description),
                 "Units": output.units.replace(YEAR, quantity.unit),
                 **in_grid,
             }
-            facts = made if output.is_table else {**told, **made}
-            labels = table if output.is_table else grid
-            nodes[output.key] = sink(f"ds_{output.key}", dest, output.key, **labels, metadata=facts)
-    for field, node in nodes.items():
-        workflow.connect(inputnode, field, node, "in_file")
-        if field != "labels_t1w":
-            workflow.connect(inputnode, "predicted", node, "predicted")
+            facts = made if output.is_table else {**described, **made}
+            named = table if output.is_table else grid
+            outputs[output.key] = kept(output.key, named, metadata=facts, told=told)
+        keep(workflow, f"ds_{method.key}", dest, outputs)
     return workflow
 
 

@@ -20,11 +20,12 @@ from bidsapp_brainage.interfaces.reports import (
     RegistrationFigure,
     SegmentationFigure,
 )
-from bidsapp_brainage.workflows.outputs import sink
+from bidsapp_brainage.workflows.outputs import kept, sink
 
 if TYPE_CHECKING:
     from bidsapp_brainage.bids.names import Destination
     from bidsapp_brainage.catalogue.cards import Output
+    from bidsapp_brainage.interfaces.sinks import Kept
     from bidsapp_brainage.workflows.plan import RunPlan
 
 #: What the figure of the regions is drawn from.
@@ -74,17 +75,16 @@ def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Outp
         (inputnode, registration, [("t1w_std", "t1w"), ("mask_std", "t1w_mask")]),
         (inputnode, seen, [("volume", "volume")]),
     ])  # fmt:skip
-    for node, field, key, labels in (
-        (outline, "out_file", "mask_figure", {}),
-        (registration, "before", "before_figure", space),
-        (registration, "after", "after_figure", space),
-        (seen, "out_file", input_figure_key(dest.modality), {"model": model}),
-    ):
-        workflow.connect(node, field, sink(f"ds_{key}", dest, key, **labels), "in_file")
+    both = {"before": kept("before_figure", space), "after": kept("after_figure", space)}
+    _keep(workflow, outline, dest, {"out_file": kept("mask_figure")})
+    _keep(workflow, registration, dest, both)
+    _keep(
+        workflow, seen, dest, {"out_file": kept(input_figure_key(dest.modality), {"model": model})}
+    )
     if run_plan.card.main_head.quantity.is_age:
-        _draw_age(workflow, run_plan, sink("ds_age_fig", dest, "age_figure", model=model))
+        _draw_age(workflow, dest, run_plan)
     if run_plan.segmentation_fields:
-        _draw_segmentation(workflow, sink("ds_dseg", dest, "segmentation_figure"))
+        _draw_segmentation(workflow, dest)
     if run_plan.atlas is not None:
         drawn = init_map_figures_wf(dest, run_plan, maps)
         shown = (*REGIONS, "t1w_preproc", "volume", *(output.key for output in maps))
@@ -116,14 +116,13 @@ def init_companion_reportlets_wf(dest: Destination, run_plan: RunPlan, modality:
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
     outline = pe.Node(MaskFigure(modality=modality), name="outline")
     seen = pe.Node(InputFigure(modality=modality), name="model_input")
-    shown, model = input_figure_key(modality), run_plan.model_label
     workflow.connect([
         (inputnode, outline, [("image", "image"), ("mask", "mask")]),
         (inputnode, seen, [("volume", "volume")]),
-        (outline, sink("ds_outline", dest, f"companion_{modality}_figure"),
-         [("out_file", "in_file")]),
-        (seen, sink("ds_seen", dest, shown, model=model), [("out_file", "in_file")]),
     ])  # fmt:skip
+    shown = kept(input_figure_key(modality), {"model": run_plan.model_label})
+    _keep(workflow, outline, dest, {"out_file": kept(f"companion_{modality}_figure")})
+    _keep(workflow, seen, dest, {"out_file": shown})
     return workflow
 
 
@@ -143,16 +142,13 @@ def init_raw_reportlets_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
         From the prediction workflow.
     """
     workflow = Workflow(name="reportlets_wf")
-    model = run_plan.model_label
     fields = ["volume", *run_plan.prediction_tables]
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
     seen = pe.Node(InputFigure(), name="model_input")
-    kept = sink("ds_input_fig", dest, "input_figure", model=model)
-    workflow.connect([
-        (inputnode, seen, [("volume", "volume")]), (seen, kept, [("out_file", "in_file")]),
-    ])  # fmt:skip
+    workflow.connect([(inputnode, seen, [("volume", "volume")])])
+    _keep(workflow, seen, dest, {"out_file": kept("input_figure", {"model": run_plan.model_label})})
     if run_plan.card.main_head.quantity.is_age:
-        _draw_age(workflow, run_plan, sink("ds_age_fig", dest, "age_figure", model=model))
+        _draw_age(workflow, dest, run_plan)
     return workflow
 
 
@@ -180,7 +176,6 @@ def init_map_figures_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Out
     workflow.add_nodes([pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")])
     model = run_plan.model_label
     labels = {"space": "T1w", **run_plan.atlas_entities, "model": model}
-    in_t1w = sink("ds_map_t1w", dest, "map_figure", **labels)
     told = {"fill": run_plan.explanation.fill, "model_facts": run_plan.provenance["Model"]}
     regions = pe.Node(RegionsFigure(**told), name="regions")
     workflow.connect([
@@ -188,37 +183,45 @@ def init_map_figures_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Out
             ("labels_t1w", "labels"), ("table", "table"), ("baselines", "baselines"),
             ("t1w_preproc", "background"),
         ]),
-        (regions, in_t1w, [("out_file", "in_file")]),
     ])  # fmt:skip
+    _keep(workflow, regions, dest, {"out_file": kept("map_figure", labels)})
+    in_grid = {"space": run_plan.template.name, "model": model}
     for output in maps:
-        space = run_plan.template.name
-        in_grid = sink(f"ds_{output.key}", dest, f"{output.key}_figure", space=space, model=model)
-        _draw_map(workflow, output, in_grid, told)
+        figure = _draw_map(workflow, output, told)
+        _keep(workflow, figure, dest, {"out_file": kept(f"{output.key}_figure", in_grid)})
     return workflow
 
 
-def _draw_age(workflow: Workflow, run_plan: RunPlan, kept: pe.Node) -> None:
+def _keep(
+    workflow: Workflow, figure: pe.Node, dest: Destination, outputs: Mapping[str, Kept]
+) -> None:
+    """Add a sink of what one node draws."""
+    node = sink(f"ds_{figure.name}_fig", dest, outputs)
+    workflow.connect([(figure, node, [(field, field) for field in outputs])])
+
+
+def _draw_age(workflow: Workflow, dest: Destination, run_plan: RunPlan) -> None:
     """Add the figure of the predicted age."""
     figure = pe.Node(AgeFigure(model_facts=run_plan.provenance["Model"]), name="age")
     drawn = [name for name in run_plan.prediction_tables if name in ("brainage", "agedist")]
     workflow.connect([
         (workflow.get_node("inputnode"), figure, [(name, name) for name in drawn]),
-        (figure, kept, [("out_file", "in_file")]),
     ])  # fmt:skip
+    _keep(workflow, figure, dest, {"out_file": kept("age_figure", {"model": run_plan.model_label})})
 
 
-def _draw_segmentation(workflow: Workflow, kept: pe.Node) -> None:
+def _draw_segmentation(workflow: Workflow, dest: Destination) -> None:
     """Add the figure of the regions over the T1w image."""
     figure = pe.Node(SegmentationFigure(), name="segmentation")
     workflow.connect([
         (workflow.get_node("inputnode"), figure, [
             ("t1w_preproc", "t1w"), ("dseg", "dseg"), ("dseg_table", "table"),
         ]),
-        (figure, kept, [("out_file", "in_file")]),
     ])  # fmt:skip
+    _keep(workflow, figure, dest, {"out_file": kept("segmentation_figure")})
 
 
-def _draw_map(workflow: Workflow, output: Output, kept: pe.Node, told: Mapping[str, Any]) -> None:
+def _draw_map(workflow: Workflow, output: Output, told: Mapping[str, Any]) -> pe.Node:
     """Add the figure of a map, which the input node calls by its key, over the network's input."""
     drawing = AgesFigure() if output.drawn == "ages" else MapFigure(**told)
     figure = pe.Node(drawing, name=output.key)
@@ -226,5 +229,5 @@ def _draw_map(workflow: Workflow, output: Output, kept: pe.Node, told: Mapping[s
         (workflow.get_node("inputnode"), figure, [
             (output.key, "map_file"), ("volume", "background"),
         ]),
-        (figure, kept, [("out_file", "in_file")]),
     ])  # fmt:skip
+    return figure

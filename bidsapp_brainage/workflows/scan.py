@@ -33,6 +33,7 @@ from bidsapp_brainage.workflows.outputs import (
     init_ds_raw_prediction_wf,
     init_ds_segmentation_wf,
     init_ds_std_wf,
+    kept,
     sink,
 )
 from bidsapp_brainage.workflows.precomputed import Precomputed
@@ -416,20 +417,13 @@ def _connect_extra_space(
     _connect_std(workflow, dest, template, parts, apply_wf)
     taken = [] if given is None else given.uris(given.forward, given.inverse)
     metadata = {"Sources": [dest.uri(dest.image_key), *taken]}
-    for field, start, end in (
-        ("forward", "T1w", template.label),
-        ("inverse", template.label, "T1w"),
-    ):
-        node = sink(
-            f"{prefix}norm_ds_{field}",
-            dest,
-            "transform",
-            from_=start,
-            to=end,
-            mode="image",
-            metadata=metadata,
-        )
-        workflow.connect(norm, f"outputnode.{field}", node, "in_file")
+    ends = {"forward": ("T1w", template.label), "inverse": (template.label, "T1w")}
+    transforms = {
+        field: kept("transform", {"from_": start, "to": end, "mode": "image"}, metadata=metadata)
+        for field, (start, end) in ends.items()
+    }
+    node = sink(f"{prefix}norm_ds_transforms", dest, transforms)
+    workflow.connect([(norm, node, [(f"outputnode.{field}", field) for field in transforms])])
 
 
 def _connect_reportlets(

@@ -5,20 +5,34 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
+from nipype.pipeline.engine.utils import generate_expanded_graph
 
 from bidsapp_brainage.atlas.registry import Atlas
 from bidsapp_brainage.atlas.templates import TemplateFiles
 from bidsapp_brainage.bids.ages import Age
 from bidsapp_brainage.bids.collect import Scan
 from bidsapp_brainage.bids.names import scan_entities
+from bidsapp_brainage.interfaces.sinks import DerivativeSink, Kept
 from bidsapp_brainage.model.outputs import Head
 from bidsapp_brainage.workflows.plan import RunPlan
 
 AGE = Head("age", "bins", "year", lower=0.0, width=2.0, n_bins=50)
+
+
+def kept_outputs(workflow: Any) -> dict[str, Kept]:
+    """What the sinks of a graph keep, by part, node and input: ``ds_anat_wf.ds_mask.mask``."""
+    graph = generate_expanded_graph(workflow._create_flat_graph())
+    return {
+        ".".join([*node.fullname.split(".")[-2:], field]): kept
+        for node in graph.nodes()
+        if isinstance(node.interface, DerivativeSink)
+        for field, kept in node.inputs.outputs.items()
+    }
 
 
 def make_template(folder: Path, name: str) -> TemplateFiles:

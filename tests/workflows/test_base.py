@@ -24,7 +24,7 @@ from bidsapp_brainage.workflows.outputs import template_uri
 from bidsapp_brainage.workflows.plan import Explanation, RunPlan, check_methods
 from bidsapp_brainage.workflows.precomputed import Precomputed, collect_derivatives, completed
 from bidsapp_brainage.workflows.scan import scan_workflow_name
-from tests.workflows.stand_ins import make_template
+from tests.workflows.stand_ins import kept_outputs, make_template
 
 TEMPLATE = "MNI152NLin2009aSym"
 FORWARD = {"from_": "T1w", "to": TEMPLATE, "mode": "image", "suffix": "xfm"}
@@ -41,6 +41,12 @@ DERIVATIVES = {
 def node_names(workflow) -> list[str]:
     graph = generate_expanded_graph(workflow._create_flat_graph())
     return [node.fullname for node in graph.nodes()]
+
+
+def kept_keys(workflow, part: str = "") -> set[str]:
+    """Cards of all that is kept, or of what one part of a scan keeps."""
+    outputs = kept_outputs(workflow).items()
+    return {kept.key for name, kept in outputs if name.startswith(part)}
 
 
 def without_explanation(plan: RunPlan) -> RunPlan:
@@ -70,20 +76,20 @@ def test_two_cohorts_of_one_template_have_names_of_their_own(plan, scans, tmp_pa
     cohorts = tuple(dataclasses.replace(template, cohort=cohort) for cohort in ("1", "2"))
     plan = dataclasses.replace(plan, extra_templates=cohorts)
     workflow = init_brainage_wf(scans, plan)
-    names = [name for name in workflow.list_node_names() if name.endswith(".ds_t1w_std")]
-    spaces = {workflow.get_node(name).inputs.labels["space"] for name in names}
+    outputs = kept_outputs(workflow).values()
+    spaces = {kept.labels["space"] for kept in outputs if kept.key == "t1w_std"}
     assert spaces >= {"MNIInfant+1", "MNIInfant+2"}
     assert template_uri(cohorts[0]).startswith("bids:templateflow:tpl-MNIInfant/cohort-1/")
 
 
 def test_a_network_without_distribution_writes_no_table_of_it(plan, scans) -> None:
-    def sinks(plan: RunPlan) -> set[str]:
-        names = {name.rpartition(".")[2] for name in node_names(init_brainage_wf(scans, plan))}
-        return names & {"ds_brainage", "ds_agedist", "ds_age_fig", "age"}
+    def kept(plan: RunPlan) -> set[str]:
+        of_age = {"brainage", "agedist", "age_figure"}
+        return kept_keys(init_brainage_wf(scans, plan)) & of_age
 
-    assert sinks(plan) == {"ds_brainage", "ds_agedist", "ds_age_fig", "age"}
+    assert kept(plan) == {"brainage", "agedist", "age_figure"}
     plan.card.has_age_distribution = False
-    assert sinks(plan) == {"ds_brainage", "ds_age_fig", "age"}
+    assert kept(plan) == {"brainage", "age_figure"}
 
 
 @pytest.mark.parametrize(
@@ -97,12 +103,14 @@ def test_a_network_without_distribution_writes_no_table_of_it(plan, scans) -> No
 )
 def test_what_is_explained_is_kept(plan, scans, methods, baselines, agreement) -> None:
     chosen = Explanation(Processing(explain=methods, occlusion_baseline=baselines))
-    names = node_names(init_brainage_wf(scans[:1], dataclasses.replace(plan, explanation=chosen)))
+    workflow = init_brainage_wf(scans[:1], dataclasses.replace(plan, explanation=chosen))
+    names = node_names(workflow)
+    kept = kept_keys(workflow, "ds_explanation_wf.")
     last = {name.rsplit(".", 1)[-1] for name in names}
-    assert {"ds_table", "ds_baselines", "ds_controls", *methods} <= last
+    assert {f"ds_{method}" for method in methods} | set(methods) <= last
     made = {output.key for method in methods for output in lookup.method(method).outputs}
-    assert {f"ds_{key}" for key in made} <= last
-    assert ("ds_agreement" in last) is ("agreement" in last) is agreement
+    assert {"table", "baselines", "controls"} | made <= kept
+    assert ("agreement" in kept) is ("agreement" in last) is agreement
     figures = {name.rsplit(".", 1)[-1] for name in names if ".reportlets_wf." in name}
     drawn = {card.key for card in lookup.method_outputs() if card.drawn}
     assert figures & drawn == made & drawn
@@ -122,21 +130,25 @@ def test_a_network_of_another_kind_is_found_before_any_image_is_touched(plan) ->
     check_methods(("patches",), other)
 
 
-SEGMENTATION = {"ds_volumes", "ds_dseg_table", "ds_dseg", "ds_probseg_gm", "ds_probseg_csf"}
+SEGMENTATION = {
+    f"ds_segmentation_wf.ds_segmentation.{field}"
+    for field in ("volumes", "dseg_table", "dseg", "probseg_gm", "probseg_wm", "probseg_csf")
+}
 
 
 @pytest.mark.parametrize(
     ("changes", "kept"),
     [
         ({}, SEGMENTATION),
-        ({"segmentation_images": False}, {"ds_volumes"}),
+        ({"segmentation_images": False}, {"ds_segmentation_wf.ds_segmentation.volumes"}),
         ({"segmentation": None}, set()),
     ],
 )
 def test_what_is_kept_of_the_segmentation(plan, scans, changes, kept) -> None:
     workflow = init_brainage_wf(scans[:1], dataclasses.replace(plan, **changes))
     names = {name.rpartition(".")[2] for name in node_names(workflow)}
-    assert names & SEGMENTATION == kept
+    outputs = kept_outputs(workflow)
+    assert {name for name in outputs if name.startswith("ds_segmentation_wf.")} == kept
     assert ("segment" in names) is bool(kept)
     assert ("@synthseg" in workflow.visit_desc()) is bool(kept)
 
@@ -144,7 +156,8 @@ def test_what_is_kept_of_the_segmentation(plan, scans, changes, kept) -> None:
 @pytest.mark.parametrize("asks", [True, False])
 def test_only_models_that_ask_for_it_wait_for_the_segmentation(plan, scans, asks) -> None:
     plan.card.input.update({"segmentation": "muse2mm"} if asks else {})
-    graph = generate_expanded_graph(init_brainage_wf(scans[:1], plan)._create_flat_graph())
+    workflow = init_brainage_wf(scans[:1], plan)
+    graph = generate_expanded_graph(workflow._create_flat_graph())
     nodes = {".".join(node.fullname.split(".")[-2:]): node for node in graph.nodes()}
     segment = nodes["segmentation_wf.segment"]
     before = graph.predecessors(nodes["prediction_wf.model_input"])
@@ -154,53 +167,55 @@ def test_only_models_that_ask_for_it_wait_for_the_segmentation(plan, scans, asks
     assert (segment in graph.predecessors(chain)) is asks
     assert segment in graph.predecessors(nodes["prediction_wf.quality"])
     # All that explains it again is kept: the brain in it, and where it lies.
-    kept = {name.rpartition(".")[2] for name in nodes if name.startswith("ds_prediction_wf.")}
-    extra = {"ds_input_regions", "ds_input_affine"} if asks else {"ds_input_mask"}
-    assert kept & {"ds_input_regions", "ds_input_affine", "ds_input_mask"} == extra
+    kept = kept_keys(workflow, "ds_prediction_wf.")
+    extra = {"input_regions", "input_affine"} if asks else {"input_mask"}
+    assert kept & {"input_regions", "input_affine", "input_mask"} == extra
 
 
 def test_sidecars_tell_which_choices_made_an_explanation(plan, scans) -> None:
     processing = Processing(explain=("cubes",), occlusion_baseline=("blur", "mean"), cube_mm=12.0)
     plan = dataclasses.replace(plan, explanation=Explanation(processing))
-    graph = generate_expanded_graph(init_brainage_wf(scans[:1], plan)._create_flat_graph())
-    made = {node.name: node for node in graph.nodes() if ".ds_explanation_wf." in node.fullname}
-    told = {
-        name: node.inputs.metadata["Explanation"]
-        for name, node in made.items()
-        if name not in ("inputnode", "ds_labels")
+    workflow = init_brainage_wf(scans[:1], plan)
+    outputs = {
+        kept.key: kept
+        for name, kept in kept_outputs(workflow).items()
+        if name.startswith("ds_explanation_wf.") and kept.key != "labels_t1w"
     }
+    told = {key: kept.metadata["Explanation"] for key, kept in outputs.items()}
     common = {
         "Baselines": ["blur", "mean"],
         "NullParcels": processing.null_parcels,
         "RandomSeed": processing.random_seed,
         "AtlasSHA256": plan.atlas.digest,
     }
-    assert told["ds_table"] == told["ds_map"] == told["ds_map_t1w"]
-    assert told["ds_table"] == {"Method": "Occlusion", **common}
-    assert told["ds_cubes_map"] == {
+    assert told["table"] == told["map_grid"] == told["map_t1w"]
+    assert told["table"] == {"Method": "Occlusion", **common}
+    assert told["cubes_map"] == {
         "Method": "Occlusion of cubes", "Options": {"cube_mm": 12.0}, **common,
     }  # fmt: skip
-    assert told["ds_agreement"]["Methods"] == ["Occlusion"]
+    assert told["agreement"]["Methods"] == ["Occlusion"]
+    assert {kept.told for kept in outputs.values()} == {("predicted",)}
+    graph = generate_expanded_graph(workflow._create_flat_graph())
     (predict,) = [node for node in graph.nodes() if node.name == "predict"]
-    assert all(predict in graph.predecessors(made[name]) for name in told)
+    sinks = [node for node in graph.nodes() if ".ds_explanation_wf." in node.fullname]
+    assert {node.name for node in sinks if predict not in graph.predecessors(node)} == {"ds_labels"}
 
 
 def test_image_and_table_of_regions_share_one_sidecar(plan, scans) -> None:
-    graph = generate_expanded_graph(init_brainage_wf(scans[:1], plan)._create_flat_graph())
+    outputs = kept_outputs(init_brainage_wf(scans[:1], plan)).values()
     image, table = (
-        next(node for node in graph.nodes() if node.fullname.endswith(f"ds_segmentation_wf.{name}"))
-        for name in ("ds_dseg", "ds_dseg_table")
+        next(kept for kept in outputs if kept.key == key) for key in ("dseg", "dseg_table")
     )
-    dictionary = sidecar("dseg", lookup.columns_of("dseg_table"), **table.inputs.metadata)
-    assert image.inputs.metadata == dictionary
+    assert image.metadata == sidecar("dseg", lookup.columns_of("dseg_table"), **table.metadata)
 
 
 def test_no_warp_when_neither_mask_nor_labels_need_it(plan, scans, tmp_path) -> None:
     mask = tmp_path / "mask.nii.gz"
     mask.touch()
     given = {scans[0].label: Precomputed(mask=mask)}
-    names = node_names(init_brainage_wf(scans[:1], without_explanation(plan), given))
-    assert not [name for name in names if name.endswith((".warp", ".ds_forward", "ds_t1w_std"))]
+    workflow = init_brainage_wf(scans[:1], without_explanation(plan), given)
+    assert not [name for name in node_names(workflow) if name.endswith(".warp")]
+    assert not kept_keys(workflow) & {"transform", "t1w_std"}
 
 
 def test_each_scan_has_the_same_nodes(plan, scans) -> None:
@@ -233,7 +248,7 @@ def test_given_derivatives_are_not_computed(plan, scans, tmp_path, kinds) -> Non
     assert ("affine" in stages) is ("affine" not in kinds)
     assert ("warp" in stages) is (not both or of_fmriprep)
     assert ("compare_given" in stages) is ("mask" in kinds or of_fmriprep)
-    assert {"ds_t1w", "ds_mask", "ds_forward", "ds_brainage", "ds_table"} <= stages
+    assert {"ds_t1w", "ds_mask", "ds_transforms", "ds_tables", "ds_occlusion"} <= stages
 
 
 MEAN = "sub-01/anat/sub-01_desc-preproc_T1w.nii.gz"
@@ -405,9 +420,9 @@ def test_transforms_to_an_extra_space_are_not_computed_again(plan, scans, tmp_pa
     assert sum(name.endswith(".warp") for name in names) == 1, "the app's own, to the model's"
     text = " ".join(workflow.visit_desc().split())
     assert f"to the template {CASYM} that were computed before by *fMRIPrep 24.1.1*" in text
-    graph = generate_expanded_graph(workflow._create_flat_graph())
-    kept = next(node for node in graph.nodes() if node.name == f"{CASYM}_norm_ds_forward")
-    assert "bids:fmriprep:x.nii.gz" in kept.inputs.metadata["Sources"]
+    outputs = kept_outputs(workflow).items()
+    kept = next(kept for name, kept in outputs if f".{CASYM}_norm_ds_transforms." in name)
+    assert "bids:fmriprep:x.nii.gz" in kept.metadata["Sources"]
 
 
 def test_nothing_given(tmp_path: Path) -> None:

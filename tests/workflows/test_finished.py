@@ -42,12 +42,14 @@ def write_all(plan: RunPlan, finished: FinishedScan, age: float = 48.17) -> list
     """What a run leaves, as far as it is looked at."""
     workflow = init_finished_wf(finished, plan, plan.atlas.dseg)  # type: ignore[union-attr]
     for name in workflow.list_node_names():
-        node = workflow.get_node(name)
-        if name.rpartition(".")[2].startswith("ds_"):
-            node.interface.target.parent.mkdir(parents=True, exist_ok=True)
-            node.interface.target.touch()
-            if facts := node.inputs.metadata:
-                io.write_json(sidecar_path(node.interface.target), {**facts, "PredictedAge": age})
+        if not name.rpartition(".")[2].startswith("ds_"):
+            continue
+        keeper = workflow.get_node(name).interface
+        for path, kept in zip(keeper.targets, keeper.inputs.outputs.values(), strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            if kept.metadata:
+                io.write_json(sidecar_path(path), {**kept.metadata, "PredictedAge": age})
     return kept_files(workflow)
 
 
@@ -72,10 +74,11 @@ def test_it_explains_draws_and_keeps_as_a_full_run_does(plan, scans, finished) -
     assert set(names) == wanted
     kept = {node.name: node for node in full.nodes() if node.fullname.split(".")[-2] in parts}
     for name in (name for name in names if name.startswith("ds_")):
-        told, then = names[name].inputs.metadata, kept[name].inputs.metadata
-        assert told == then | ({"BiasCorrection": "none"} if "BiasCorrection" in then else {})
-        assert names[name].interface.target == kept[name].interface.target
-    assert names["ds_table"].inputs.metadata["BiasCorrection"] == "none"
+        assert names[name].interface.targets == kept[name].interface.targets
+        for field, then in kept[name].inputs.outputs.items():
+            given = {"BiasCorrection": "none"} if "BiasCorrection" in then.metadata else {}
+            assert names[name].inputs.outputs[field].metadata == then.metadata | given
+    assert names["ds_occlusion"].inputs.outputs["table"].metadata["BiasCorrection"] == "none"
 
 
 def test_only_the_same_choices_of_the_same_prediction_are_there_already(plan, finished) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from bidsapp_brainage.bids.collect import Companion, Scan
 from bidsapp_brainage.errors import UsageError
+from bidsapp_brainage.interfaces.sinks import DerivativeSink
 from bidsapp_brainage.settings import Processing
 from bidsapp_brainage.workflows.base import examples
 from bidsapp_brainage.workflows.plan import Explanation, RunPlan, _explanation
@@ -38,7 +39,8 @@ def scan(tmp_path: Path) -> Scan:
 def targets(workflow) -> set[str]:
     """Names of the files that sinks write."""
     nodes = (workflow.get_node(name) for name in workflow.list_node_names())
-    return {node.interface.target.name for node in nodes if hasattr(node.interface, "target")}
+    sinks = (node.interface for node in nodes if isinstance(node.interface, DerivativeSink))
+    return {path.name for sink in sinks for path in sink.targets}
 
 
 def test_a_second_image_is_registered_and_shown_to_the_network(plan: RunPlan, scan: Scan) -> None:
