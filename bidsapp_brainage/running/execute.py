@@ -149,7 +149,7 @@ def run_workflow(
     name, arguments = read_plugin(resources.plugin_file)
     plugin: Any = name
     if name == "MultiProc":
-        from bidsapp_brainage.running.plugin import OneProcessPerNode
+        from bidsapp_brainage.running.plugin import SturdyMultiProc
 
         defaults = {
             "n_procs": resources.nprocs,
@@ -161,7 +161,7 @@ def run_workflow(
             "relay": monitor.log,
             "sampled": monitor.sampled,
         }
-        plugin = OneProcessPerNode({**defaults, **arguments, "status_callback": monitor})
+        plugin = SturdyMultiProc({**defaults, **arguments, "status_callback": monitor})
     _run(workflow, plugin, {**arguments, "status_callback": monitor}, monitor)
 
 

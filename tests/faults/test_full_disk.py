@@ -16,7 +16,7 @@ from bidsapp_brainage.errors import ExitCode
 from bidsapp_brainage.running import outcome
 from bidsapp_brainage.running.execute import _run
 from bidsapp_brainage.running.outcome import Failure
-from bidsapp_brainage.running.plugin import OneProcessPerNode
+from bidsapp_brainage.running.plugin import SturdyMultiProc
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -62,7 +62,7 @@ def test_a_step_without_room_ends_the_run(tmp_path: Path) -> None:
     monitor = Monitor()
     arguments = {"n_procs": 1, "memory_gb": 4, "status_callback": monitor, "log_level": 50}
     with pytest.raises(OSError, match="No space left") as caught:
-        _run(workflow, OneProcessPerNode(arguments | {"priority": str}), arguments, monitor)
+        _run(workflow, SturdyMultiProc(arguments | {"priority": str}), arguments, monitor)
     assert io.is_disk_full(caught.value)
     assert [name for name, _ in monitor.events] == ["a0"], "nothing else can be done either"
 

@@ -14,7 +14,7 @@ from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
 from scipy import sparse
 
-from bidsapp_brainage.running.plugin import OneProcessPerNode, _Dependencies
+from bidsapp_brainage.running.plugin import SturdyMultiProc, _Dependencies
 
 
 def kill_myself(value: int) -> int:
@@ -43,6 +43,12 @@ def talk(value: int) -> int:
     return value
 
 
+def process_of(value: int) -> int:
+    import os
+
+    return os.getpid()
+
+
 def make_workflow(folder: Path, functions: list) -> pe.Workflow:
     """Independent chains of two nodes each: the function, then `add_one`."""
     workflow = pe.Workflow("wf", base_dir=str(folder))
@@ -68,8 +74,8 @@ class Recorder:
         self.events.append((node.name, status))
 
 
-def plugin(recorder, n_procs: int = 2) -> OneProcessPerNode:
-    return OneProcessPerNode(
+def plugin(recorder, n_procs: int = 2) -> SturdyMultiProc:
+    return SturdyMultiProc(
         {"n_procs": n_procs, "memory_gb": 4, "status_callback": recorder, "log_level": 50}
     )
 
@@ -90,9 +96,17 @@ def test_one_scan_after_the_other(tmp_path: Path) -> None:
     recorder = Recorder()
     workflow = make_workflow(tmp_path, [add_one, add_one, add_one])
     arguments = {"n_procs": 1, "memory_gb": 4, "status_callback": recorder, "log_level": 50}
-    workflow.run(plugin=OneProcessPerNode({**arguments, "priority": lambda name: -int(name[-1])}))
+    workflow.run(plugin=SturdyMultiProc({**arguments, "priority": lambda name: -int(name[-1])}))
     ended = [name for name, status in recorder.events if status == "end"]
     assert ended == ["first2", "second2", "first1", "second1", "first0", "second0"]
+
+
+def test_a_process_takes_one_node_after_another(tmp_path: Path) -> None:
+    workflow = make_workflow(tmp_path, [process_of, process_of, process_of])
+    graph = workflow.run(plugin=plugin(Recorder(), n_procs=1))
+    found = {node.result.outputs.out for node in graph.nodes() if node.name.startswith("first")}
+    assert len(found) == 1
+    assert os.getpid() not in found
 
 
 @pytest.mark.timeout(60)
@@ -100,7 +114,7 @@ def test_too_little_memory_is_told_and_does_not_hang(tmp_path: Path, caplog) -> 
     workflow = make_workflow(tmp_path, [add_one, add_one])
     recorder = Recorder()
     arguments = {"n_procs": 2, "raise_insufficient": False, "status_callback": recorder}
-    workflow.run(plugin=OneProcessPerNode({**arguments, "memory_gb": 0.001, "log_level": 50}))
+    workflow.run(plugin=SturdyMultiProc({**arguments, "memory_gb": 0.001, "log_level": 50}))
     assert [status for _, status in recorder.events] == ["start", "end"] * 4  # one at a time
     assert "may use 0.0 GB (--mem): the largest stages run one at a time" in caplog.text
 
@@ -110,7 +124,7 @@ def test_what_a_node_says_is_relayed_with_its_name(tmp_path: Path) -> None:
     arguments = {"n_procs": 1, "memory_gb": 4, "status_callback": Recorder(), "log_level": 50}
     relay = lambda *message: heard.append(message)  # noqa: E731
     workflow = make_workflow(tmp_path, [talk])
-    workflow.run(plugin=OneProcessPerNode({**arguments, "relay": relay}))
+    workflow.run(plugin=SturdyMultiProc({**arguments, "relay": relay}))
     assert heard == [(20, "wf.first0", "half of 0")]
 
 

@@ -15,6 +15,7 @@ from bidsapp_brainage.running.processes.children import obituary
 from bidsapp_brainage.running.processes.workers import Job, Workers
 
 HEARD: list[tuple[int, str, str]] = []
+HELD: list[bytes] = []
 
 
 def process_of(_: int) -> int:
@@ -101,6 +102,20 @@ def test_leaving_ends_what_still_runs() -> None:
     left = set(psutil.Process().children(recursive=True)) - children
     assert [child for child in left if "sleep" in " ".join(child.cmdline())] == []
     assert not some._workers
+
+
+def hold(megabytes: int) -> int:
+    HELD.append(b"x" * (megabytes * 1_000_000))
+    return os.getpid()
+
+
+def test_a_process_that_holds_much_is_replaced() -> None:
+    with Workers(1, log_level=50, relay=lambda *_: None, kept_gb=1.5) as some:
+        first, second, third = (
+            next(some.run(deque([Job("job", hold, (size,))]))).result for size in (1, 1500, 1)
+        )
+    assert first == second
+    assert third != second
 
 
 @pytest.mark.parametrize(("code", "words"), [(-9, "memory"), (255, "memory"), (-11, "-vv")])
