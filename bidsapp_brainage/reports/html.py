@@ -12,6 +12,7 @@ import base64
 import functools
 import hashlib
 import math
+import re
 import urllib.parse
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MISSING = "n/a"
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.~ =:/+,;!*()@$?'-]+")  # in the URI of a picture
 _PLURALS = {"person": "people"}
 
 
@@ -327,7 +329,9 @@ def svg_uri(text: str) -> str:
     instead of coded in base64, because the pictures inside it are base64 already.
     """
     start = max(text.find("<svg"), 0)
-    return "data:image/svg+xml," + urllib.parse.quote(text[start:], safe=" =:/+,;!*()@$?'")
+    # Most of it need not be quoted, and `quote` looks at every letter.
+    quoted = _UNSAFE.sub(lambda letters: urllib.parse.quote(letters[0], safe=""), text[start:])
+    return f"data:image/svg+xml,{quoted}"
 
 
 def _static(name: str) -> str:

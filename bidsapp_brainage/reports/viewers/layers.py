@@ -148,9 +148,11 @@ def centres(labels: np.ndarray, indices: Sequence[int]) -> list[list[int] | None
     which = labels[labels > 0]
     order = np.argsort(which, kind="stable")
     where, which = where[order], which[order]
+    wanted = np.asarray(indices, which.dtype)
+    starts, ends = (np.searchsorted(which, wanted, side=side) for side in ("left", "right"))
     found: list[list[int] | None] = []
-    for index in indices:
-        own = where[np.searchsorted(which, index) : np.searchsorted(which, index, side="right")]
+    for start, end in zip(starts, ends, strict=True):
+        own = where[start:end]
         if not len(own):
             found.append(None)
             continue

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _BEST = 9
+_FOR_LABELS = 7  # takes half the time of 9 for three per cent of size
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def pack_labels(identifier: str, labels: np.ndarray) -> Packed:
     known = np.maximum(labels, 0)
     most = int(known.max(initial=0))
     width = next(size for size in (1, 2, 4) if most < 256**size)
-    stream = zlib.compress(known.astype(f"<u{width}").tobytes(order="F"), _BEST)
+    stream = zlib.compress(known.astype(f"<u{width}").tobytes(order="F"), _FOR_LABELS)
     return Packed(identifier, base64.b64encode(stream).decode(), width)
 
 
