@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("bidsapp_brainage")
 #: Pages for which another process is worth its start, pages of a job at most, memory of a process.
-_FOR_A_PROCESS, _PER_JOB, _MEMORY_GB = 4, 16, 1.0
+_FOR_A_PROCESS, _PER_JOB, _MEMORY_GB = 2, 16, 1.0
 
 
 def write_pages(
