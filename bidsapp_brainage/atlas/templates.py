@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import filecmp
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from bids.layout import BIDSLayout
 
 EMBEDDED_TEMPLATE = "MNI152NLin2009aSym"
+_EMBEDDED_FILE = "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
 _MARKER = ".bidsapp-brainage-home.json"
 _PREFERRED_RESOLUTIONS = (1, 2, None)  # None: the template has one grid, without a name
 # A skull-stripped template has nothing outside its mask; a whole head has 30 % and more.
@@ -195,11 +197,12 @@ def embedded_images() -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
     """
     import nibabel as nib
     import numpy as np
-    from nilearn.datasets import load_mni152_template
     from scipy import ndimage
 
-    source = load_mni152_template(resolution=1)
-    values = np.rint(np.asanyarray(source.dataobj) * 255).astype(np.uint8)
+    # As `nilearn.datasets.load_mni152_template` does, whose import takes more than a second.
+    source = io.load_nifti(_package("nilearn") / "datasets" / "data" / _EMBEDDED_FILE)
+    brain = np.asanyarray(source.dataobj).astype(np.float32)
+    values = np.rint(brain / brain.max() * 255).astype(np.uint8)
     inside = ndimage.binary_fill_holes(values > 0).astype(np.uint8)
     images = []
     for data in (values, inside):
@@ -209,6 +212,14 @@ def embedded_images() -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
         img.header.set_xyzt_units("mm")
         images.append(img)
     return images[0], images[1]
+
+
+def _package(name: str) -> Path:
+    """Folder of an installed package, which is not imported."""
+    found = importlib.util.find_spec(name)
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent
 
 
 def _embedded_description() -> dict[str, object]:

@@ -300,10 +300,7 @@ class AgeBook:
 
     def _from_sessions(self, entities: dict[str, str], relative_path: str) -> Age:
         subject, session = f"sub-{entities['sub']}", entities.get("ses")
-        stem = self._root / subject / f"{subject}_sessions"
-        table = self._table(
-            stem.with_suffix(".tsv"), [stem.with_suffix(".json"), self._root / "sessions.json"]
-        )
+        table = self._table(self._root / subject / f"{subject}_sessions.tsv", "sessions.json")
         if table is None or session is None:
             return UNKNOWN_AGE
         return table.lookup(_matching(table.rows, {"ses": session}), "sessions.tsv")
@@ -311,10 +308,7 @@ class AgeBook:
     def _from_scans(self, entities: dict[str, str], relative_path: str) -> Age:
         parts = [f"{key}-{entities[key]}" for key in ("sub", "ses") if key in entities]
         folder = self._root.joinpath(*parts)
-        stem = folder / ("_".join(parts) + "_scans")
-        table = self._table(
-            stem.with_suffix(".tsv"), [stem.with_suffix(".json"), self._root / "scans.json"]
-        )
+        table = self._table(folder / ("_".join(parts) + "_scans.tsv"), "scans.json")
         if table is None or "filename" not in table.frame.columns:
             return UNKNOWN_AGE
         inside = (self._root / relative_path).relative_to(folder).as_posix()
@@ -329,7 +323,11 @@ class AgeBook:
     def _participant_rows(self, entities: dict[str, str]) -> list[_Row]:
         return [] if self._participants is None else _of_person(self._participants, entities)
 
-    def _table(self, path: Path, sidecars: Sequence[Path]) -> _Table | None:
+    def _table(self, path: Path, shared: str) -> _Table | None:
+        """Read a table, described by the JSON file beside it or by that of the dataset."""
+        if not path.is_file():  # it is asked for of every scan, and most datasets have none
+            return None
+        sidecars = [path.with_suffix(".json"), self._root / shared]
         table = _load_table(path, sidecars, self._column)
         if table is not None:
             self._seen_columns.update(str(name) for name in table.frame.columns)

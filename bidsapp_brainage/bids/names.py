@@ -164,15 +164,19 @@ def extension_of(path: Path) -> str:
 
 def parse_name(path: Path) -> dict[str, str]:
     """Entities of a BIDS file name (short keys, in order) with ``suffix`` and ``extension``."""
-    path = Path(path)
-    extension = extension_of(path)
-    *pairs, suffix = path.name[: len(path.name) - len(extension)].split("_")
+    return dict(_parsed(Path(path).name))
+
+
+@functools.lru_cache(maxsize=1 << 12)  # a name is asked for several times in a row
+def _parsed(name: str) -> tuple[tuple[str, str], ...]:
+    extension = extension_of(Path(name))
+    *pairs, suffix = name[: len(name) - len(extension)].split("_")
     entities = {}
     for pair in pairs:
         match = _PAIR.match(pair)
         if match:
             entities[match[1]] = match[2]
-    return {**entities, "suffix": suffix, "extension": extension}
+    return tuple({**entities, "suffix": suffix, "extension": extension}.items())
 
 
 def atlas_entities(name: Mapping[str, str]) -> dict[str, str]:

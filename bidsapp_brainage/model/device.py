@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,9 +71,25 @@ def _automatic(count: int) -> tuple[str, str]:
 
 
 def _cuda_count() -> int:
+    if not _driver_is_there():
+        return 0
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _driver_is_there() -> bool:
+    """Whether there may be a driver; without one torch, which takes a second to load, finds none.
+
+    That of NVIDIA is looked for as torch does, that of AMD by its device.
+    """
+    if sys.platform != "linux" or Path("/dev/kfd").exists():
+        return True
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def _gpu_hinted() -> bool:

@@ -106,6 +106,7 @@ def run_participant(settings: Settings, log_level: int) -> int:
     from bidsapp_brainage.running.explain_only import run_explain_only
     from bidsapp_brainage.running.freesurfer import find_results, run_without_images
     from bidsapp_brainage.running.pages import rewrite_pages
+    from bidsapp_brainage.running.processes.children import prepare_children
     from bidsapp_brainage.workflows.plan import wanted_images
 
     execution = settings.execution
@@ -134,6 +135,8 @@ def run_participant(settings: Settings, log_level: int) -> int:
             _clean(settings, scans)
         home = prepare_home(execution.work_dir)
         with run_environment(settings, home):
+            if not (execution.boilerplate_only or settings.resources.cluster):
+                prepare_children()
             run = _prepare(settings, scans, home, messages)
             absent = without_scans(selection.participant_label, found)
             refused = _without_image(absent, wanted) + _lacking(found)

@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as npst
 from bidsapp_brainage import io
 from bidsapp_brainage.atlas import embedded
 from bidsapp_brainage.atlas.tables import read_label_table
+from bidsapp_brainage.atlas.templates import embedded_images
 
 DATA = Path(str(files("bidsapp_brainage"))) / "data" / "atlases"
 
@@ -122,3 +123,14 @@ def test_fronts_fill_what_they_can_reach(domain: np.ndarray, first: int, second:
     assert grown[a] == 7
     if parts[a] != parts[b]:
         np.testing.assert_array_equal(grown == 9, parts == parts[b])
+
+
+def test_the_embedded_template_is_that_of_nilearn() -> None:
+    from nilearn.datasets import load_mni152_template
+
+    t1w, mask = embedded_images()
+    theirs = load_mni152_template(resolution=1)
+    values = np.rint(np.asanyarray(theirs.dataobj) * 255).astype(np.uint8)
+    assert np.array_equal(np.asanyarray(t1w.dataobj), values)
+    assert np.array_equal(t1w.affine, theirs.affine)
+    assert np.asanyarray(mask.dataobj)[values > 0].all()

@@ -96,6 +96,23 @@ def test_auto_warns_where_a_gpu_was_meant(no_gpu, monkeypatch):
     assert "did you pass --nv / --gpus? continuing on CPU" in message
 
 
+def test_torch_is_asked_only_where_there_may_be_a_driver(monkeypatch):
+    def no_library(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(device.sys, "platform", "linux")
+    monkeypatch.setattr(device.Path, "exists", lambda _: False)
+    monkeypatch.setattr(device.ctypes, "CDLL", no_library)
+    assert device._cuda_count() == 0
+    monkeypatch.setattr(device.ctypes, "CDLL", lambda name: name)
+    assert device._cuda_count() == 3
+    monkeypatch.setattr(device.ctypes, "CDLL", no_library)
+    monkeypatch.setattr(device.Path, "exists", lambda path: str(path) == "/dev/kfd")
+    assert device._cuda_count() == 3
+
+
 def test_auto_takes_the_first_gpu(monkeypatch):
     monkeypatch.setattr(device, "_cuda_count", lambda: 2)
     assert device.resolve_device("auto")[0] == "cuda:0"

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Iterable
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
+from multiprocessing.forkserver import ensure_running
 from typing import Any
 
 # Imported once in the server that all children are forked from; none of them touches a GPU.
@@ -45,6 +46,15 @@ def forkserver() -> ForkServerContext:
     context = mp.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
     return context
+
+
+def prepare_children() -> None:
+    """Let the server import what children need while the run still prepares itself.
+
+    Children have the environment of this moment.
+    """
+    forkserver()
+    ensure_running()
 
 
 class _ToParent(logging.Handler):

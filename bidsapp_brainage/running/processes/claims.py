@@ -32,7 +32,9 @@ def claimed(work_dir: Path, labels: Sequence[str]) -> Iterator[None]:
     work_dir.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(work_dir / _FILE, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        taken = [label for label in labels if not _claim(descriptor, label)]
+        # Linux looks through all locks for a new one's place: from the last one on it is the first.
+        places = sorted(((_place(label), label) for label in labels), reverse=True)
+        taken = sorted(label for place, label in places if not _claim(descriptor, place))
         if taken:
             shown = ", ".join(taken[:_SHOWN]) + (", ..." if len(taken) > _SHOWN else "")
             raise UsageError(
@@ -44,9 +46,13 @@ def claimed(work_dir: Path, labels: Sequence[str]) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _claim(descriptor: int, label: str) -> bool:
-    """Lock the byte of a scan; False if another process has it."""
-    place = int.from_bytes(hashlib.sha256(label.encode()).digest()[:7])
+def _place(label: str) -> int:
+    """Which byte of the file belongs to a scan."""
+    return int.from_bytes(hashlib.sha256(label.encode()).digest()[:7])
+
+
+def _claim(descriptor: int, place: int) -> bool:
+    """Lock a byte; False if another process has it."""
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
     except OSError as error:
