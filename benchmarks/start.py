@@ -164,12 +164,12 @@ def engine(folder: Path, nodes: int, own_process: bool) -> float:
         node = pe.Node(interface, name=f"n{number}", run_without_submitting=not own_process)
         workflow.add_nodes([node])
     configure(workflow, [], output_dir=folder / "out", run_uuid="x")
-    begin = _processor_seconds()
+    begin = processor_seconds()
     run_workflow(workflow, Resources(nprocs=2), Monitor([]), memory_gb=4, log_level=50)
-    return (_processor_seconds() - begin) / nodes
+    return (processor_seconds() - begin) / nodes
 
 
-def _processor_seconds() -> float:
+def processor_seconds() -> float:
     """Of this process, of those that run, and of those that have ended."""
     me = psutil.Process()
     return sum(sum(each.cpu_times()[:4]) for each in (me, *me.children(recursive=True)))
