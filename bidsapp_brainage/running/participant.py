@@ -109,7 +109,7 @@ def run_participant(settings: Settings, log_level: int) -> int:
     from bidsapp_brainage.running.processes.children import prepare_children
     from bidsapp_brainage.workflows.plan import wanted_images
 
-    execution = settings.execution
+    execution, resources = settings.execution, settings.resources
     if execution.reports_only:
         return rewrite_pages(settings)
     if execution.explain_only:
@@ -135,7 +135,7 @@ def run_participant(settings: Settings, log_level: int) -> int:
             _clean(settings, scans)
         home = prepare_home(execution.work_dir)
         with run_environment(settings, home):
-            if not (execution.boilerplate_only or settings.resources.cluster):
+            if not (execution.boilerplate_only or resources.cluster or resources.plugin_file):
                 prepare_children()
             run = _prepare(settings, scans, home, messages)
             absent = without_scans(selection.participant_label, found)
