@@ -34,7 +34,7 @@ SHOTS = (
     Shot("all-scans", "index.html", "#scans"),
     Shot("person-summary", "sub-01.html", "#summary"),
     Shot("person-mask", "sub-01.html", "#anatomical figure"),
-    Shot("person-regions", "sub-01.html", "#regions figure"),
+    Shot("person-regions", "sub-01.html", "#regions .scroll"),  # the first table
     Shot("group-summary", GROUP, "#summary"),
     Shot("group-prediction", GROUP, "#prediction figure"),
     Shot("group-regions", GROUP, "#regions-1 figure >> nth=1"),
