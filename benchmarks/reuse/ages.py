@@ -102,21 +102,16 @@ def ages(bids_dir: Path, out: Path, home: Path, label: str) -> dict[str, object]
     chains = _chains(start, home, out / "ages")
     nearest = steps.timed("chains", lambda: _nearest(steps, chains))
     refined = steps.affine("affine_from_theirs", t1w, nearest)
-    again = steps.inverse("warp_after_theirs", t1w, refined)
     their_affine = steps.affine("affine_of_theirs", theirs, nearest)
     given = {
         OWN: (t1w, mask, affine),
         "T1w": (theirs, mask, affine),
-        "T1w, and all the app's steps on it": (theirs, *_own(steps, theirs)),
         "affine, refined": (t1w, mask, refined),
-        "affine, as it is": (t1w, mask, nearest),
-        "affine, refined, warp and mask from there": (t1w, steps.mask(t1w, again), refined),
         "warp, mask through it": (t1w, _through(steps, t1w, chains, affine), affine),
         "mask": (t1w, their_mask, affine),
         "T1w, affine, warp": (
             theirs, _through(steps, theirs, chains, their_affine), their_affine,
         ),
-        "T1w, affine, mask": (theirs, their_mask, their_affine),
     }  # fmt: skip
     found = {name: predicted_age(*parts, stripped=False) for name, parts in given.items()}
     inner = {name: np.asarray(parts[1].dataobj) > 0 for name, parts in given.items()}
@@ -127,12 +122,6 @@ def ages(bids_dir: Path, out: Path, home: Path, label: str) -> dict[str, object]
     }
     distance = {"refined_mm": _apart(steps, refined, affine), **edges}
     return {"participant_id": label, **found, **distance, **steps.seconds}
-
-
-def _own(steps: Steps, t1w: Image) -> tuple[Image, np.ndarray]:
-    """Mask and affine as the app makes them of an image that was corrected before."""
-    affine = steps.affine("affine_again", t1w)
-    return steps.mask(t1w, steps.inverse("warp_again", t1w, affine)), affine
 
 
 def _chains(start: Path, home: Path, cache: Path) -> tuple[sitk.Transform, sitk.Transform]:

@@ -164,12 +164,12 @@ normalised cross-correlation inside the template's brain mask from many initial 
 
 def _given_text(template: str, precomputed: Precomputed, serves: str = "") -> str:
     """Which transforms were taken over, and what for."""
-    between = ""
+    joined = ""
     if precomputed.template not in ("", template):
-        between = f"{precomputed.template}, joined with a registration of that template to "
+        joined = f", joined with a registration of that template to {template},"
     return (
-        f"Transforms of the T1w image to the template {between}{template} that were computed "
-        f"before{precomputed.by} were used{serves}.\n"
+        f"Transforms of the T1w image to the template {precomputed.template or template} that were "
+        f"computed before{precomputed.by}{joined} were used{serves}.\n"
     )
 
 
