@@ -23,11 +23,9 @@ import torch
 from scipy import ndimage
 
 from bidsapp_brainage.imaging.conform import conform_t1w
-from bidsapp_brainage.imaging.network_input import head_input
 from bidsapp_brainage.io import load_nifti, read_tsv
 from bidsapp_brainage.model.cards import ModelCard, find_card
-from bidsapp_brainage.model.prediction import predict
-from bidsapp_brainage.model.weights.loading import load_members
+from bidsapp_brainage.segmentation.prepare import raw_prediction
 
 Image = nib.Nifti1Image
 
@@ -115,13 +113,11 @@ def main() -> None:
 
 def measured(card: ModelCard, path: Path) -> list[dict[str, object]]:
     """Age and CPU time of an image and of its spoilt versions."""
-    members, whole = load_members(card), nib.as_closest_canonical(load_nifti(path))
+    whole = nib.as_closest_canonical(load_nifti(path))
     rows = []
     for name, spoil in SPOILT.items():
         image, began = spoil(whole), time.process_time()
-        conformed, _ = conform_t1w(image, path.name)
-        volume = np.asarray(head_input(conformed, card.input).dataobj)
-        age = predict(members, volume, card).mean
+        age = raw_prediction(conform_t1w(image, path.name)[0], card).mean
         person = path.name.split("_")[0]
         cpu = time.process_time() - began
         rows.append({"participant_id": person, "image": name, "age": age, "cpu": cpu})

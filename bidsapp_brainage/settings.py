@@ -51,7 +51,7 @@ LrpRules = Literal[
 ]
 _PREPROCESSING = "preprocessing"
 #: Model of raw images: predicts with ``level`` fast, checks the prediction of others else.
-FAST_MODEL = "fast4mm"
+FAST_MODEL = "fast2mm"
 #: A template with its cohort and the index of its resolution, in the words of TemplateFlow.
 SPACE = re.compile(r"(?P<name>[a-zA-Z0-9]+)(:cohort-(?P<cohort>[a-zA-Z0-9]+))?(:res-(?P<res>\d+))?")
 #: Heading of options that exclude each other.
@@ -281,6 +281,11 @@ class Processing:
         "full",
         help="minimal: prediction and volumes; no explanation, no images of the segmentation; "
         f"fast: an age from the raw image in seconds, by a model of raw images ({FAST_MODEL})",
+    )
+    fast_check: bool = option(
+        False,
+        help=f"predict an age by {FAST_MODEL} from the raw T1w, too, as a check of everything "
+        "between image and prediction (column fast_age, flag fast_disagreement)",
     )
     occlusion_baseline: tuple[str, ...] = option(
         ("background", "closed"),

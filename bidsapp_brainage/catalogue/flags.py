@@ -187,10 +187,10 @@ FLAGS: tuple[Flag, ...] = (
         meaning="the raw image and the prepared one give ages that differ more than the model card "
         "allows",
         title="The raw image looks as if it were of another age",
-        text="A network that sees the raw image, without registration, mask and segmentation, gave "
-        "another age, farther off than for 99 in 100 people whom neither network had seen. One of "
-        "them is wrong: a step between image and prediction, or the image itself (orientation, "
-        "voxel size, field of view).",
+        text="The model of --level fast, which prepares the raw image itself, gave another age, "
+        "farther off than for 99 in 100 people whom neither model had seen. One of them is wrong: a "
+        "step between image and prediction, or the image itself (orientation, voxel size, field of "
+        "view).",
         remedy="Check the orientation and the voxel size in the header, then mask, registration "
         "and model input.",
         seen=True,

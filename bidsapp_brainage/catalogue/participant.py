@@ -152,9 +152,9 @@ PREDICTION: tuple[Column, ...] = (
     Column("member_sd", "SD of the members", "Standard deviation of the ages from the networks "
         "that answer together: members of the ensemble, or parts of a mixture.", units="year",
         minimum=0),
-    Column("fast_age", "Age from the raw image", "What the network for raw images predicts, "
-        "without registration, mask and segmentation: a check of these steps; n/a where it was "
-        "not asked, as with --level fast, where it predicts itself.", units="year"),
+    Column("fast_age", "Age from the raw image", "What the model of --level fast predicts from the "
+        "raw image, with a coarse registration of its own and without bias correction and brain "
+        "mask: a check of these steps; n/a without --fast-check.", units="year"),
     c.FLAGS,
     c.FLAG_REASONS,
     c.OOD_FLAG,

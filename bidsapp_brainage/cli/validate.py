@@ -18,7 +18,6 @@ from bidsapp_brainage.io import read_json
 from bidsapp_brainage.options import Option
 from bidsapp_brainage.settings import (
     EVERYBODY,
-    FAST_MODEL,
     MODES,
     QUEUES,
     REFERENCE,
@@ -377,8 +376,7 @@ def _model_known(settings: Settings) -> None:
 
     if not name.endswith(".json") and name not in list_cards(folder):
         known = ", ".join(list_cards(folder)) or "none"
-        fast = " Train one for --level fast with brainage-model train-heads." * (name == FAST_MODEL)
-        raise UsageError(f"--model {name}: there is no such model card. Known: {known}.{fast}")
+        raise UsageError(f"--model {name}: there is no such model card. Known: {known}.")
 
 
 def _predictions_known(model: str, output_dir: Path) -> None:

@@ -74,16 +74,18 @@ class ModelInput(StageInterface):
 
 class _HeadInputInputSpec(ModelInputSpec):
     t1w = File(exists=True, mandatory=True, desc="conformed T1w image")
+    n_threads = traits.Int(1, usedefault=True, nohash=True)
 
 
 class _HeadInputOutputSpec(TraitedSpec):
-    volume = File(exists=True, desc="box about the head, scaled as the card says")
+    volume = File(exists=True, desc="what the network sees, scaled as the card says")
+    mask = File(exists=True, desc="regions of the brain in it, or where it shows anything")
 
 
 class HeadInput(StageInterface):
     """Make the input of a model of raw images.
 
-    See :func:`bidsapp_brainage.imaging.network_input.head_input`.
+    See :func:`bidsapp_brainage.segmentation.prepare.raw_input`.
     """
 
     stage = "model input"
@@ -92,12 +94,17 @@ class HeadInput(StageInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         from bidsapp_brainage import io
-        from bidsapp_brainage.imaging.network_input import head_input
         from bidsapp_brainage.model.cards import load_card
+        from bidsapp_brainage.model.specs import needs_segmentation
+        from bidsapp_brainage.segmentation.prepare import raw_input
 
         spec = load_card(Path(self.inputs.card)).input
-        volume = head_input(io.load_nifti(Path(self.inputs.t1w)), spec)
-        self._results["volume"] = self._save(runtime, "input_volume.nii.gz", volume)
+        t1w = io.load_nifti(Path(self.inputs.t1w))
+        made = raw_input(t1w, spec, n_threads=self.inputs.n_threads)
+        for name, image in zip(("volume", "mask"), made, strict=True):
+            self._results[name] = self._save(
+                runtime, f"input_{name}.nii.gz", image, standard=needs_segmentation(spec)
+            )
         return runtime
 
 
@@ -216,6 +223,12 @@ class Predict(StageInterface):
         return decision, mask_doubt(row.get("dice_mask_segmentation"))
 
 
+class _FastAgeInputSpec(_HeadInputInputSpec):
+    weights = traits.List(
+        File(exists=True), desc="the card's weights, so that new ones compute anew"
+    )
+
+
 class _FastAgeOutputSpec(TraitedSpec):
     fast_age = traits.Float(desc="in years")
 
@@ -224,23 +237,16 @@ class FastAge(StageInterface):
     """Predict the age from the raw image, as a check of the prediction from the prepared one."""
 
     stage = "check on the raw image"
-    input_spec = NetworkInputSpec
+    input_spec = _FastAgeInputSpec
     output_spec = _FastAgeOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
         from bidsapp_brainage import io
         from bidsapp_brainage.model.cards import load_card
-        from bidsapp_brainage.model.prediction import predict
-        from bidsapp_brainage.model.weights.loading import load_members
+        from bidsapp_brainage.segmentation.prepare import raw_prediction
 
-        card = load_card(Path(self.inputs.card))
-        predicted = predict(
-            load_members(card, self.inputs.device),
-            io.load_nifti(Path(self.inputs.volume)).get_fdata(dtype="float32"),
-            card,
-            device=self.inputs.device,
-            n_threads=self.inputs.n_threads,
-        )
+        card, t1w = load_card(Path(self.inputs.card)), io.load_nifti(Path(self.inputs.t1w))
+        predicted = raw_prediction(t1w, card, n_threads=self.inputs.n_threads)
         self._results["fast_age"] = predicted.mean
         return runtime
 

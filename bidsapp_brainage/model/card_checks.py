@@ -18,7 +18,6 @@ from bidsapp_brainage.model.specs import (
     OWN_SPACE,
     InputSpec,
     needs_segmentation,
-    sees_raw_images,
 )
 
 _SCHEMA = "models/card.schema.json"
@@ -103,7 +102,7 @@ def _source_faults(spec: dict[str, Any]) -> Iterator[str]:
 
 
 def _raw_image_faults(spec: InputSpec) -> Iterator[str]:
-    raw, own = sees_raw_images(spec), spec["template"] == OWN_SPACE
+    raw, own = spec["registration"] == "none", spec["template"] == OWN_SPACE
     if raw != own:
         yield f"input.template: it is '{OWN_SPACE}' where input.registration is 'none', only there"
     if raw and (spec["skull_stripped"] or "source_grid" in spec or needs_segmentation(spec)):
@@ -111,13 +110,17 @@ def _raw_image_faults(spec: InputSpec) -> Iterator[str]:
             "input.registration: 'none' means raw images; 'skull_stripped', 'source_grid' and "
             "'segmentation' do not go with it"
         )
+    if spec["registration"] == "quick" and not needs_segmentation(spec):
+        yield "input.segmentation: missing; it finds the brain where input.registration is 'quick'"
 
 
 def _segmentation_faults(spec: InputSpec) -> Iterator[str]:
     if spec["intensity"]["scaling"] == "segmentation" and not needs_segmentation(spec):
         yield "input.segmentation: missing; the scaling 'segmentation' needs its name"
     if needs_segmentation(spec) and (
-        spec["registration"] != "affine" or "source_grid" in spec or not spec["skull_stripped"]
+        spec["registration"] not in ("affine", "quick")
+        or "source_grid" in spec
+        or not spec["skull_stripped"]
     ):
         yield (
             "input.segmentation: it knows affinely registered brains; 'source_grid', other "

@@ -14,6 +14,7 @@ _REGISTRATION = {
     "affine": "with the affine transform only",
     "rigid": "with the rotation and shift of the affine transform only",
     "native": "in the participant's own space",
+    "quick": "with an affine transform found at 4 mm on the uncorrected image",
     "none": "along the axes of the scanner, about the middle of the head,",
 }
 _SCALING = {
@@ -32,8 +33,11 @@ _SCALING = {
 def input_text(card: ModelCard) -> str:
     """What was done to an image before the network saw it, as a clause."""
     spec = card.input
-    refined = ", refined on the tissue of the segmentation," if "segmentation" in spec else ""
+    quick, segmented = spec.get("registration") == "quick", "segmentation" in spec
+    refined = ", refined on the tissue of the segmentation," if segmented and not quick else ""
     brain = "the brain-masked T1w image" if spec.get("skull_stripped") else "the T1w image"
+    if quick:
+        brain = "the brain that the segmentation found in the T1w image"
     transform = _REGISTRATION[spec.get("registration", "affine")]
     shape = " x ".join(str(size) for size in spec["shape"])
     known = _SCALING.get(spec.get("intensity", {}).get("scaling", ""))

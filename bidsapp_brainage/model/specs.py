@@ -75,7 +75,7 @@ class InputSpec(Grid):
 
     channels: NotRequired[list[ChannelSpec]]
     any_subset: NotRequired[bool]
-    registration: Literal["affine", "rigid", "native", "none"]
+    registration: Literal["affine", "rigid", "native", "quick", "none"]
     skull_stripped: bool
     stripped_sources: NotRequired[bool]
     orientation: str
@@ -176,8 +176,8 @@ OWN_SPACE = "T1w"
 
 
 def sees_raw_images(input_spec: InputSpec) -> bool:
-    """Whether nothing but resampling and cropping comes before a model."""
-    return input_spec.get("registration") == "none"
+    """Whether a model prepares the raw image itself: ``--level fast``."""
+    return input_spec.get("registration") in ("quick", "none")
 
 
 class PatchFacts(TypedDict):

@@ -280,7 +280,7 @@ def init_ds_prediction_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
     }
     inputs = {
         "volume": kept(dest.input_key, seen, metadata=told),
-        "volume_mask": _input_mask(dest, run_plan),
+        "volume_mask": _input_mask(dest, run_plan, origin),
     }
     if needs_segmentation(run_plan.card.input):
         ends = {"from_": "T1w", "to": run_plan.template.name, "mode": "image"}
@@ -305,18 +305,23 @@ def init_ds_raw_prediction_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
 
     Inputs
     ------
-    volume, and those of :attr:`.plan.RunPlan.prediction_tables`
-        From the prediction workflow.
+    volume, volume_mask, and those of :attr:`.plan.RunPlan.prediction_tables`
+        From the prediction workflow; volume_mask where the model asks for regions.
     """
-    workflow = _input_wf("ds_prediction_wf", ["volume", *run_plan.prediction_tables])
+    fields = ["volume", "volume_mask", *run_plan.prediction_tables]
+    workflow = _input_wf("ds_prediction_wf", fields)
+    segmented = needs_segmentation(run_plan.card.input)
     told = {
         "Description": f"Input of model {run_plan.model_label}: the raw T1w resampled, cut and "
         "scaled.",
-        "Resolution": f"{run_plan.card.input['resolution_mm']:g} mm isotropic, about the head",
+        "Resolution": f"{run_plan.card.input['resolution_mm']:g} mm isotropic"
+        + (", on a coarse affine" if segmented else ", about the head"),
         "Sources": [dest.source],
     }
-    seen = kept("input", run_plan.grid_labels, metadata=told)
-    keep(workflow, "ds_input", dest, {"volume": seen})
+    inputs = {"volume": kept("input", run_plan.grid_labels, metadata=told)}
+    if segmented:
+        inputs["volume_mask"] = _input_mask(dest, run_plan, [dest.source])
+    keep(workflow, "ds_input", dest, inputs)
     keep(workflow, "ds_tables", dest, _tables(dest, run_plan))
     return workflow
 
@@ -331,12 +336,9 @@ def _tables(dest: Destination, run_plan: RunPlan) -> dict[str, Kept]:
     }
 
 
-def _input_mask(dest: Destination, run_plan: RunPlan) -> Kept:
+def _input_mask(dest: Destination, run_plan: RunPlan, sources: Sequence[str]) -> Kept:
     """How the brain in the network's input is kept: its mask, or its regions."""
-    described: dict[str, Any] = {
-        **_on_grid(run_plan),
-        "Sources": [dest.uri(dest.image_key), dest.uri("mask")],
-    }
+    described: dict[str, Any] = {**_on_grid(run_plan), "Sources": list(sources)}
     key, what = "input_mask", "Brain mask"
     if needs_segmentation(run_plan.card.input):
         key, what = "input_regions", "Regions"

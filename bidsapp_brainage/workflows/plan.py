@@ -208,7 +208,8 @@ class RunPlan:
     @property
     def grid_labels(self) -> dict[str, str]:
         """Entities of images on the network's grid."""
-        space = OWN_SPACE if sees_raw_images(self.card.input) else self.template.name
+        own = self.card.input["template"] == OWN_SPACE
+        space = OWN_SPACE if own else self.template.name
         res = self.model_resolution
         return {"model": self.model_label, "space": space, "res": res}
 
@@ -280,7 +281,8 @@ def make_plan(settings: Settings, home: Path, compute: Compute | None = None) ->
     bias_correction = participant_correction(processing.bias_correction)
     resolve_bias_correction(bias_correction, card)
     raw = sees_raw_images(card.input)
-    template = get_template(EMBEDDED_TEMPLATE if raw else card.input["template"])
+    space = card.input["template"]
+    template = get_template(EMBEDDED_TEMPLATE if space == OWN_SPACE else space)
     work_dir = settings.execution.work_dir.absolute() / WORKFLOW_NAME
     shared = work_dir / "shared"
     atlas = atlas_table = atlas_template = None
@@ -301,7 +303,7 @@ def make_plan(settings: Settings, home: Path, compute: Compute | None = None) ->
         atlas_table=atlas_table,
         atlas_template=atlas_template,
         segmentation=None if raw else find_run_segmentation(card),
-        fast_card=find_fast_card(card),
+        fast_card=find_fast_card(card) if processing.fast_check else None,
         segmentation_images=processing.level == "full",
         extra_templates=templates_of(spaces(processing), besides=template.name),
         skull_strip=processing.skull_strip,
@@ -316,11 +318,11 @@ def make_plan(settings: Settings, home: Path, compute: Compute | None = None) ->
 
 def find_fast_card(card: ModelCard) -> ModelCard | None:
     """The model of raw images that checks the ages of a model; None where it cannot."""
-    from bidsapp_brainage.model.cards import find_card, list_cards
+    from bidsapp_brainage.model.cards import find_card
 
-    if sees_raw_images(card.input) or FAST_MODEL not in list_cards():
+    if sees_raw_images(card.input) or not card.main_head.quantity.is_age:
         return None
-    return find_card(FAST_MODEL) if card.main_head.quantity.is_age else None
+    return find_card(FAST_MODEL)
 
 
 def check_level(card: ModelCard, level: str) -> None:

@@ -124,20 +124,26 @@ def init_raw_prediction_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
 
     Outputs
     -------
-    volume, and those of :attr:`.plan.RunPlan.prediction_tables`
-        What the network sees, and what it answers.
+    volume, volume_mask, and those of :attr:`.plan.RunPlan.prediction_tables`
+        What the network sees, with its regions, and what it answers.
     """
     workflow = Workflow(name="prediction_wf")
     workflow.__desc__ = _describe(run_plan.card)
-    made = ["volume", *run_plan.prediction_tables]
+    made = ["volume", "volume_mask", *run_plan.prediction_tables]
     inputnode = pe.Node(niu.IdentityInterface(fields=["t1w_conformed"]), name="inputnode")
     outputnode = pe.Node(niu.IdentityInterface(fields=made), name="outputnode")
-    model_input = pe.Node(HeadInput(card=str(run_plan.card_path)), name="model_input", mem_gb=0.5)
+    threads = run_plan.compute.n_threads
+    model_input = pe.Node(
+        HeadInput(card=str(run_plan.card_path), n_threads=threads),
+        name="model_input",
+        mem_gb=1.0,
+        n_procs=threads,
+    )
     predict = _predict_node(scan, run_plan)
     workflow.connect([
         (inputnode, model_input, [("t1w_conformed", "t1w")]),
-        (model_input, predict, [("volume", "volume")]),
-        (model_input, outputnode, [("volume", "volume")]),
+        (model_input, predict, [("volume", "volume"), ("mask", "mask")]),
+        (model_input, outputnode, [("volume", "volume"), ("mask", "volume_mask")]),
         (predict, outputnode, [(name, name) for name in run_plan.prediction_tables]),
     ])  # fmt:skip
     return workflow
@@ -169,7 +175,6 @@ def init_fast_age_wf(card: ModelCard, compute: Compute) -> Workflow:
     )
     inputnode = pe.Node(niu.IdentityInterface(fields=["t1w_conformed"]), name="inputnode")
     outputnode = pe.Node(niu.IdentityInterface(fields=["fast_age"]), name="outputnode")
-    model_input = pe.Node(HeadInput(card=str(card.path)), name="head_input", mem_gb=0.5)
     predict = pe.Node(
         FastAge(
             card=str(card.path),
@@ -180,8 +185,7 @@ def init_fast_age_wf(card: ModelCard, compute: Compute) -> Workflow:
         mem_gb=1.0,
     )
     workflow.connect([
-        (inputnode, model_input, [("t1w_conformed", "t1w")]),
-        (model_input, predict, [("volume", "volume")]),
+        (inputnode, predict, [("t1w_conformed", "t1w")]),
         (predict, outputnode, [("fast_age", "fast_age")]),
     ])  # fmt:skip
     return workflow

@@ -250,9 +250,14 @@ def _init_raw_scan_wf(scan: Scan, run_plan: RunPlan) -> Workflow:
     conformed = pe.Node(conform, name="conform", mem_gb=1.0)
     prediction = init_raw_prediction_wf(scan, run_plan)
     workflow.connect(conformed, "out_file", prediction, "inputnode.t1w_conformed")
-    answered = _between(("volume", *run_plan.prediction_tables))
-    for part in (init_ds_raw_prediction_wf(dest, run_plan), init_raw_reportlets_wf(dest, run_plan)):
-        workflow.connect([(prediction, part, answered)])
+    answered = ("volume", *run_plan.prediction_tables)
+    sinks, reportlets = (
+        init_ds_raw_prediction_wf(dest, run_plan), init_raw_reportlets_wf(dest, run_plan),
+    )  # fmt: skip
+    kept = (*answered, "volume_mask") if needs_segmentation(run_plan.card.input) else answered
+    workflow.connect([
+        (prediction, sinks, _between(kept)), (prediction, reportlets, _between(answered)),
+    ])  # fmt:skip
     return workflow
 
 

@@ -40,15 +40,23 @@ def test_other_predictions_are_checked_on_the_raw_image(plan, raw_plan, scans) -
         return {name.rpartition(".")[2] for name in found}
 
     checked = nodes(dataclasses.replace(plan, fast_card=raw_plan.card))
-    assert checked - nodes(plan) == {"head_input", "fast_age"}
+    assert checked - nodes(plan) == {"fast_age"}
 
 
-def test_a_model_of_raw_images_checks_others_not_itself(raw_plan, tmp_path, monkeypatch) -> None:
+def test_regions_are_kept_of_a_model_that_asks_for_them(raw_plan, scans) -> None:
+    card = cards.find_card(FAST_MODEL)
+    quick = dataclasses.replace(raw_plan, card=card, card_path=card.folder / f"{card.name}.json")
+    workflow = init_brainage_wf(scans[:1], quick)
+    names = {name.rpartition(".")[2]: name for name in workflow.list_node_names()}
+    assert workflow.get_node(names["ds_input"]).inputs.labels["space"] == card.input["template"]
+    assert "ds_input_regions" in names
+
+
+def test_a_model_of_raw_images_checks_others_not_itself(raw_plan, tmp_path) -> None:
     registered = make_card(tmp_path / "registered")
-    assert find_fast_card(registered) is None, "none is embedded"
-    monkeypatch.setattr(cards, "list_cards", lambda: [FAST_MODEL])
-    monkeypatch.setattr(cards, "find_card", lambda name: raw_plan.card)
-    assert find_fast_card(registered) is raw_plan.card
+    checking = find_fast_card(registered)
+    assert checking is not None
+    assert checking.name == FAST_MODEL
     assert find_fast_card(raw_plan.card) is None
     sex = {"heads": {"sex": {"coding": "classes", "classes": ["F", "M"]}}}
     assert find_fast_card(dataclasses.replace(registered, output=sex)) is None

@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bidsapp_brainage.settings import FAST_MODEL
-
 
 def add_commands(commands: Any) -> None:
     """Add the subcommands to the parser of ``brainage-model``."""
@@ -39,7 +37,7 @@ def _add_segmentation(commands: Any) -> None:
 def _add_heads(commands: Any) -> None:
     parser = commands.add_parser(
         "train-heads",
-        help="train the model of raw images (--level fast) on label maps",
+        help="train a model of raw heads (for --level fast) on label maps",
         description="Learn the volumes of large regions from raw heads in random contrast, pose "
         "and field of view, with one network for each half of the people; then fit ages, predict "
         "everybody by what had not seen them, and write card and weights. Give the same command "
@@ -54,7 +52,7 @@ def _add_heads(commands: Any) -> None:
     parser.add_argument("--steps", type=int, help="images to learn from (default: the recipe's)")
     parser.add_argument("--part", type=int, choices=(1, 2), help="train only this half, and stop")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the network")
-    parser.set_defaults(handler=train_heads, recipe=FAST_MODEL)
+    parser.set_defaults(handler=train_heads, recipe="fast4mm")
 
 
 def _add_prepare(commands: Any) -> None:
@@ -63,7 +61,11 @@ def _add_prepare(commands: Any) -> None:
         help="make the inputs of a new model from what the app made of people",
         description="For training with another recipe than that of the model the app ran with.",
     )
-    parser.add_argument("derivatives", type=Path, help="output of the participant level")
+    parser.add_argument(
+        "inputs",
+        type=Path,
+        help="output of the participant level; of a recipe for raw images the raw dataset",
+    )
     parser.add_argument("out", type=Path, help="folder for the inputs, to give to train")
     parser.add_argument("--recipe", help="bundled name, or a JSON file (docs: training)")
     parser.add_argument(
@@ -134,18 +136,17 @@ def train_heads(options: argparse.Namespace) -> int:
 
 def prepare(options: argparse.Namespace) -> int:
     """Write the inputs and count them."""
-    from bidsapp_brainage.training.data.prepare import prepare_inputs
+    from bidsapp_brainage.model.specs import sees_raw_images
+    from bidsapp_brainage.training.data.prepare import prepare_inputs, prepare_raw_inputs
     from bidsapp_brainage.training.setup import read_recipe
 
     recipe = read_recipe(options.recipe)
-    made = prepare_inputs(
-        options.derivatives,
-        options.out,
-        recipe.card["input"],
-        recipe.label,
-        simulated=options.simulated,
-        seed=recipe.seed if options.seed is None else options.seed,
-    )
+    task = options.inputs, options.out, recipe.card["input"], recipe.label
+    if sees_raw_images(recipe.card["input"]):
+        made = prepare_raw_inputs(*task)
+    else:
+        seed = recipe.seed if options.seed is None else options.seed
+        made = prepare_inputs(*task, simulated=options.simulated, seed=seed)
     number = 0
     for number, path in enumerate(made, start=1):
         print(f"{number} {path.name}", flush=True)

@@ -212,12 +212,12 @@ def _card(options: argparse.Namespace) -> ModelCard:
 
 def _source(options: argparse.Namespace, label: str, spec: InputSpec) -> Source:
     from bidsapp_brainage.model.inputs.channels import modalities
-    from bidsapp_brainage.model.specs import sees_raw_images
+    from bidsapp_brainage.model.specs import OWN_SPACE
     from bidsapp_brainage.training.data.cohort import Source
 
     first, *_ = modalities(spec)
     suffix = options.input_suffix
-    if sees_raw_images(spec) and suffix is None and options.input_desc is None:
+    if spec["template"] == OWN_SPACE and suffix is None and options.input_desc is None:
         suffix = first  # the files of a raw dataset
     return Source(label, options.input_desc, suffix, first)
 

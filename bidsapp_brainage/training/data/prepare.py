@@ -13,7 +13,7 @@ from typing import TypeAlias
 import nibabel as nib
 import numpy as np
 
-from bidsapp_brainage.errors import NoInputError
+from bidsapp_brainage.errors import DataError, NoInputError
 from bidsapp_brainage.imaging.conform import conform_t1w, correct_bias_field
 from bidsapp_brainage.imaging.network_input import Tissue, brought_to, card_grid, model_input
 from bidsapp_brainage.imaging.registration import fit_rigid
@@ -24,7 +24,7 @@ from bidsapp_brainage.model.specs import InputSpec, needs_segmentation
 from bidsapp_brainage.segmentation.alignment import Aligned, aligned
 from bidsapp_brainage.segmentation.card import find_segmentation, load_mean_tissue, load_network
 from bidsapp_brainage.segmentation.input import image_units
-from bidsapp_brainage.segmentation.prepare import segmentation_name
+from bidsapp_brainage.segmentation.prepare import raw_input, segmentation_name
 from bidsapp_brainage.segmentation.segment import Segmentation, segment_on_grid
 from bidsapp_brainage.segmentation.tables import volume_table
 from bidsapp_brainage.training.segmentation.synthesis import other_t1w
@@ -125,6 +125,48 @@ def prepare_inputs(
                 save_nifti(volume, path)
         yield from paths
         yield from _others(brain, derivatives, spec, first)
+
+
+def prepare_raw_inputs(bids: Path, out: Path, spec: InputSpec, name: str) -> Iterator[Path]:
+    """Write the inputs of a model of raw images for everybody in a dataset; what is there stays.
+
+    Parameters
+    ----------
+    bids, out : Path
+        Raw dataset, and the folder for ``sub-*/.../*_desc-<name>input_T1w.nii.gz`` and, where the
+        model asks for a segmentation, its regions (``*_dseg.nii.gz``).
+    spec, name
+        As for :func:`prepare_inputs`.
+
+    Yields
+    ------
+    Path
+        Every file, once it is there.
+
+    Raises
+    ------
+    NoInputError
+        There is no T1w.
+    DataError
+        One shows no brain.
+    """
+    images = sorted(Path(bids).glob("sub-*/**/*_T1w.nii*"))
+    if not images:
+        raise NoInputError(f"{bids} has no sub-*/**/*_T1w.nii*: give a raw dataset.")
+    for image in images:
+        stem = image.name.partition("_T1w.nii")[0]
+        folder = Path(out) / image.parent.relative_to(bids)
+        path = folder / f"{stem}_space-{spec['template']}_desc-{name}input_T1w.nii.gz"
+        if not path.is_file():
+            conformed, _ = conform_t1w(load_nifti(image), image.name)
+            try:
+                volume, inside = raw_input(conformed, spec)
+            except DataError as error:
+                raise DataError(f"{image}: {error}") from error
+            if needs_segmentation(spec):
+                save_nifti(inside, regions_path(path))
+            save_nifti(volume, path)
+        yield path
 
 
 @dataclass(frozen=True)

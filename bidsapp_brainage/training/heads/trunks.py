@@ -13,7 +13,9 @@ from bidsapp_brainage.io import atomic_path
 from bidsapp_brainage.model.cards import find_card, list_cards
 from bidsapp_brainage.model.networks.headvolumes import HeadVolumes
 from bidsapp_brainage.model.weights.loading import load_members
-from bidsapp_brainage.settings import FAST_MODEL
+
+#: Model of raw heads, and its recipe.
+HEADS_MODEL = "fast4mm"
 
 
 def take_trunk(network: HeadVolumes, number: int) -> None:
@@ -24,13 +26,13 @@ def take_trunk(network: HeadVolumes, number: int) -> None:
     UsageError
         There is no such model, or the network has other regions or channels.
     """
-    if FAST_MODEL not in list_cards():
+    if HEADS_MODEL not in list_cards():
         raise UsageError(
-            f"Ages are fitted to what a trained U-Net sees, and there is no model {FAST_MODEL}: "
+            f"Ages are fitted to what a trained U-Net sees, and there is no model {HEADS_MODEL}: "
             "train one with brainage-model train-heads, and name its folder in "
             "BRAINAGE_MODELS_DIR."
         )
-    card = find_card(FAST_MODEL)
+    card = find_card(HEADS_MODEL)
     members = load_members(card)
     try:
         network.load_state_dict(members[number % len(members)].state_dict())
