@@ -188,9 +188,9 @@ FLAGS: tuple[Flag, ...] = (
         "allows",
         title="The raw image looks as if it were of another age",
         text="The model of --level fast, which prepares the raw image itself, gave another age, "
-        "farther off than for 99 in 100 people whom neither model had seen. One of them is wrong: a "
-        "step between image and prediction, or the image itself (orientation, voxel size, field of "
-        "view).",
+        "farther off than for 99 in 100 people whom neither model had seen. One of them is "
+        "wrong: a step between image and prediction, or the image itself (orientation, voxel size, "
+        "field of view).",
         remedy="Check the orientation and the voxel size in the header, then mask, registration "
         "and model input.",
         seen=True,

@@ -5,16 +5,17 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.imaging.conform import conform_t1w
 from bidsapp_brainage.imaging.initialisation import rotation_matrix
+from bidsapp_brainage.imaging.transforms import apply_xfm
 from bidsapp_brainage.segmentation.card import find_segmentation, load_mean_tissue, load_network
 from bidsapp_brainage.segmentation.overlap import dice
 from bidsapp_brainage.segmentation.prepare import raw_input
 from bidsapp_brainage.segmentation.quick import averaged, quick_brain
 from bidsapp_brainage.training.setup import read_recipe
+from tests.segmentation.heads import raw_head, template_brain, template_inside
 
 SPEC = read_recipe("fast2mm").card["input"]
 #: From template to head: tilted, larger and moved by more than the grid can hold.
@@ -23,27 +24,12 @@ POSE = nib.affines.from_matvec(1.1 * rotation_matrix(12.0, -6.0, 18.0), (30.0, -
 
 @pytest.fixture(scope="module")
 def brain() -> nib.Nifti1Image:
-    from nilearn.datasets import load_mni152_template
-
-    template = load_mni152_template(resolution=2)
-    return nib.Nifti1Image(template.get_fdata(dtype=np.float32), template.affine)
+    return template_brain()
 
 
 @pytest.fixture(scope="module")
-def inside(brain: nib.Nifti1Image) -> np.ndarray:
-    return np.asarray(ndimage.binary_fill_holes(np.asarray(brain.dataobj) > 0.1))
-
-
-@pytest.fixture(scope="module")
-def head(brain: nib.Nifti1Image, inside: np.ndarray) -> nib.Nifti1Image:
-    """The template's brain in a dark skull and a bright scalp, unevenly bright, in another pose."""
-    distance = ndimage.distance_transform_edt(~inside) * 2.0
-    data = 100.0 * np.asarray(brain.dataobj)
-    data[(distance > 8) & (distance < 14)] = 95.0
-    data *= np.linspace(0.75, 1.25, data.shape[1])[None, :, None]
-    noise = np.random.default_rng(0).rayleigh(2.0, data.shape)
-    image = nib.Nifti1Image((data + noise).astype(np.float32), POSE @ brain.affine)
-    return conform_t1w(image, "head")[0]
+def head(brain: nib.Nifti1Image) -> nib.Nifti1Image:
+    return conform_t1w(raw_head(brain, POSE), "head")[0]
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +48,10 @@ def test_blocks_of_voxels_stay_where_they_were(voxel: float, size: float) -> Non
     np.testing.assert_allclose(np.asarray(small.dataobj), there @ [1.0, -2.0, 0.5], atol=1e-3)
 
 
-def test_the_brain_is_found_in_whatever_pose(found, brain, inside) -> None:
+def test_the_brain_is_found_in_whatever_pose(found, brain) -> None:
     volume, regions = found
     assert volume.shape == regions.shape == tuple(SPEC["shape"])
-    grid = nib.Nifti1Image(inside.astype(np.float32), brain.affine)
-    from bidsapp_brainage.imaging.transforms import apply_xfm
-
+    grid = nib.Nifti1Image(template_inside(brain).astype(np.float32), brain.affine)
     true = np.asarray(apply_xfm(grid, regions, np.eye(4)).dataobj) >= 0.5
     assert dice(np.asarray(regions.dataobj) > 0, true) > 0.93
 
@@ -80,9 +64,9 @@ def test_tissue_is_scaled_and_nothing_else_is_left(found) -> None:
     assert np.median(volume[np.isin(regions, (51, 52))]) < 0.6
 
 
-def test_volumes_hardly_depend_on_the_pose(found, brain, head) -> None:
-    straight = nib.Nifti1Image(np.asarray(head.dataobj), np.linalg.inv(POSE) @ head.affine)
-    again = raw_input(conform_t1w(straight, "straight")[0], SPEC, n_threads=1)
+def test_volumes_hardly_depend_on_the_pose(found, brain) -> None:
+    straight = conform_t1w(raw_head(brain, np.eye(4)), "straight")[0]
+    again = raw_input(straight, SPEC, n_threads=1)
     parts = []
     for _, regions in (found, again):
         labels = np.asarray(regions.dataobj)

@@ -16,6 +16,8 @@ from bidsapp_brainage.training.data import prepare
 from bidsapp_brainage.training.data.cohort import SIMULATED, regions_path
 from bidsapp_brainage.training.data.prepare import find_prepared, prepare_inputs
 from bidsapp_brainage.training.segmentation.subjects import load_subject, pack_people
+from bidsapp_brainage.training.setup import read_recipe
+from tests.segmentation.heads import raw_head, template_brain
 from tests.segmentation.tiny import AFFINE, SHAPE, make_segmentation
 
 SPEC = {
@@ -153,3 +155,25 @@ def test_images_of_other_modalities_are_prepared_beside_the_t1w(derivatives, tmp
         inside = np.asarray(load_nifti(regions_path(t1w_input)).dataobj) > 0
         assert np.corrcoef(first[inside], second[inside])[0, 1] < -0.5
         assert second[second != 0].std() == pytest.approx(1, abs=0.05)  # over the brain mask
+
+
+def test_a_recipe_for_raw_images_prepares_a_raw_dataset(tmp_path, capsys):
+    bids, out = tmp_path / "bids", tmp_path / "inputs"
+    command = ["prepare", str(bids), str(out), "--recipe", "fast2mm"]
+    assert main(command) == ExitCode.NO_INPUT
+    save_nifti(raw_head(template_brain(), np.eye(4)), bids / "sub-1" / "anat" / "sub-1_T1w.nii.gz")
+    assert main(command) == 0
+    name = "sub-1_space-MNI152NLin2009aSym_desc-fast2mminput_T1w.nii.gz"
+    made = out / "sub-1" / "anat" / name
+    spec = read_recipe("fast2mm").card["input"]
+    regions = np.asarray(load_nifti(regions_path(made)).dataobj)
+    assert load_nifti(made).shape == regions.shape == tuple(spec["shape"])
+    assert {81, 82, 51, 52, 59, 60} <= set(np.unique(regions))
+    before = made.stat().st_mtime_ns
+    noise = np.random.default_rng(0).rayleigh(20.0, (40, 40, 40)).astype(np.float32)
+    broken = bids / "sub-2" / "anat" / "sub-2_T1w.nii.gz"
+    save_nifti(nib.Nifti1Image(noise, np.diag([4.0, 4.0, 4.0, 1.0])), broken)
+    capsys.readouterr()
+    assert main(command) == ExitCode.DATA
+    assert "sub-2_T1w.nii.gz: " in capsys.readouterr().err
+    assert made.stat().st_mtime_ns == before, "who is there is not made again"
