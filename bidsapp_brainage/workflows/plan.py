@@ -208,7 +208,7 @@ class RunPlan:
     @property
     def grid_labels(self) -> dict[str, str]:
         """Entities of images on the network's grid."""
-        own = self.card.input["template"] == OWN_SPACE
+        own = self.card.input.get("template") == OWN_SPACE
         space = OWN_SPACE if own else self.template.name
         res = self.model_resolution
         return {"model": self.model_label, "space": space, "res": res}

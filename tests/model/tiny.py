@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from bidsapp_brainage.io import file_sha256
 from bidsapp_brainage.model.cards import ModelCard, load_card
 from bidsapp_brainage.model.networks import build_network
+from bidsapp_brainage.training.setup import read_recipe
 
 SHAPE = (20, 24, 20)
 RESOLUTION = 8.0
@@ -157,3 +158,10 @@ def make_raw_card(folder: Path, **changes: Any) -> ModelCard:
         },
     }
     return make_card(folder, **(parts | changes))
+
+
+def make_quick_card(folder: Path, **changes: Any) -> ModelCard:
+    """A card of a model that sees raw images through a coarse affine and a segmentation."""
+    recipe = read_recipe("fast2mm").card
+    kept = {name: recipe[name] for name in ("architecture", "input", "output")}
+    return make_card(folder, **({"name": "tinyquick"} | kept | changes))

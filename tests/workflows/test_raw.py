@@ -11,7 +11,7 @@ from bidsapp_brainage.model import cards
 from bidsapp_brainage.settings import FAST_MODEL, build_settings
 from bidsapp_brainage.workflows.base import init_brainage_wf
 from bidsapp_brainage.workflows.plan import RunPlan, check_level, find_fast_card
-from tests.model.tiny import make_card, make_raw_card
+from tests.model.tiny import make_card, make_quick_card, make_raw_card
 from tests.workflows.stand_ins import kept_outputs
 
 
@@ -43,20 +43,19 @@ def test_other_predictions_are_checked_on_the_raw_image(plan, raw_plan, scans) -
     assert checked - nodes(plan) == {"fast_age"}
 
 
-def test_regions_are_kept_of_a_model_that_asks_for_them(raw_plan, scans) -> None:
-    card = cards.find_card(FAST_MODEL)
-    quick = dataclasses.replace(raw_plan, card=card, card_path=card.folder / f"{card.name}.json")
-    workflow = init_brainage_wf(scans[:1], quick)
+def test_regions_are_kept_of_a_model_that_asks_for_them(raw_plan, scans, tmp_path) -> None:
+    card = make_quick_card(tmp_path / "quick")
+    changes = {"card": card, "card_path": card.folder / f"{card.name}.json"}
+    workflow = init_brainage_wf(scans[:1], dataclasses.replace(raw_plan, **changes))
     names = {name.rpartition(".")[2]: name for name in workflow.list_node_names()}
     assert workflow.get_node(names["ds_input"]).inputs.labels["space"] == card.input["template"]
     assert "ds_input_regions" in names
 
 
-def test_a_model_of_raw_images_checks_others_not_itself(raw_plan, tmp_path) -> None:
+def test_a_model_of_raw_images_checks_others_not_itself(raw_plan, tmp_path, monkeypatch) -> None:
     registered = make_card(tmp_path / "registered")
-    checking = find_fast_card(registered)
-    assert checking is not None
-    assert checking.name == FAST_MODEL
+    monkeypatch.setattr(cards, "find_card", {FAST_MODEL: raw_plan.card}.get)
+    assert find_fast_card(registered) is raw_plan.card
     assert find_fast_card(raw_plan.card) is None
     sex = {"heads": {"sex": {"coding": "classes", "classes": ["F", "M"]}}}
     assert find_fast_card(dataclasses.replace(registered, output=sex)) is None
