@@ -45,7 +45,7 @@ def test_other_predictions_are_checked_on_the_raw_image(plan, raw_plan, scans) -
 
 def test_regions_are_kept_of_a_model_that_asks_for_them(raw_plan, scans, tmp_path) -> None:
     card = make_quick_card(tmp_path / "quick")
-    changes = {"card": card, "card_path": card.folder / f"{card.name}.json"}
+    changes = {"card": card, "card_path": card.path}
     workflow = init_brainage_wf(scans[:1], dataclasses.replace(raw_plan, **changes))
     names = {name.rpartition(".")[2]: name for name in workflow.list_node_names()}
     assert workflow.get_node(names["ds_input"]).inputs.labels["space"] == card.input["template"]
