@@ -18,6 +18,7 @@ from bidsapp_brainage.io import read_json
 from bidsapp_brainage.options import Option
 from bidsapp_brainage.settings import (
     EVERYBODY,
+    FAST_MODEL,
     MODES,
     QUEUES,
     REFERENCE,
@@ -30,7 +31,7 @@ from bidsapp_brainage.settings import (
 
 _SUFFIXES_OF_FILES = (".nii.gz", ".nii", ".json")
 #: What is chosen about registration, mask and earlier results of these.
-_OF_PREPARATION = ("derivatives", "skull_strip", "output_spaces")
+_OF_PREPARATION = ("fast_check", "derivatives", "skull_strip", "output_spaces")
 #: What is chosen before an age is predicted, and cannot be changed afterwards.
 _OF_RAW_DATA = (
     "bids_filter_file",
@@ -374,9 +375,14 @@ def _model_known(settings: Settings) -> None:
         return
     from bidsapp_brainage.model.cards import list_cards
 
-    if not name.endswith(".json") and name not in list_cards(folder):
-        known = ", ".join(list_cards(folder)) or "none"
-        raise UsageError(f"--model {name}: there is no such model card. Known: {known}.")
+    there = list_cards(folder)
+    remedy = f"Train {FAST_MODEL} (docs: ages from raw images) and name its folder: --models-dir."
+    if not name.endswith(".json") and name not in there:
+        known = ", ".join(there) or "none"
+        more = f" {remedy}" * (name == FAST_MODEL)
+        raise UsageError(f"--model {name}: there is no such model card. Known: {known}.{more}")
+    if settings.processing.fast_check and FAST_MODEL not in there:
+        raise UsageError(f"--fast-check: there is no model {FAST_MODEL}. {remedy}")
 
 
 def _predictions_known(model: str, output_dir: Path) -> None:

@@ -303,7 +303,7 @@ def make_plan(settings: Settings, home: Path, compute: Compute | None = None) ->
         atlas_table=atlas_table,
         atlas_template=atlas_template,
         segmentation=None if raw else find_run_segmentation(card),
-        fast_card=find_fast_card(card) if processing.fast_check else None,
+        fast_card=find_fast_card(card, processing.models_dir) if processing.fast_check else None,
         segmentation_images=processing.level == "full",
         extra_templates=templates_of(spaces(processing), besides=template.name),
         skull_strip=processing.skull_strip,
@@ -316,13 +316,16 @@ def make_plan(settings: Settings, home: Path, compute: Compute | None = None) ->
     )
 
 
-def find_fast_card(card: ModelCard) -> ModelCard | None:
-    """The model of raw images that checks the ages of a model; None where it cannot."""
+def find_fast_card(card: ModelCard, folder: Path | None = None) -> ModelCard | None:
+    """The model of raw images that checks the ages of a model; None where it cannot.
+
+    `folder` is that of the user's models.
+    """
     from bidsapp_brainage.model.cards import find_card
 
     if sees_raw_images(card.input) or not card.main_head.quantity.is_age:
         return None
-    return find_card(FAST_MODEL)
+    return find_card(FAST_MODEL, folder)
 
 
 def check_level(card: ModelCard, level: str) -> None:

@@ -54,8 +54,10 @@ def test_regions_are_kept_of_a_model_that_asks_for_them(raw_plan, scans, tmp_pat
 
 def test_a_model_of_raw_images_checks_others_not_itself(raw_plan, tmp_path, monkeypatch) -> None:
     registered = make_card(tmp_path / "registered")
-    monkeypatch.setattr(cards, "find_card", {FAST_MODEL: raw_plan.card}.get)
-    assert find_fast_card(registered) is raw_plan.card
+    folder = tmp_path / "models"
+    models = {(FAST_MODEL, folder): raw_plan.card}
+    monkeypatch.setattr(cards, "find_card", lambda *chosen: models[chosen])
+    assert find_fast_card(registered, folder) is raw_plan.card
     assert find_fast_card(raw_plan.card) is None
     sex = {"heads": {"sex": {"coding": "classes", "classes": ["F", "M"]}}}
     assert find_fast_card(dataclasses.replace(registered, output=sex)) is None
