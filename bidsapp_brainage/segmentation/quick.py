@@ -32,9 +32,8 @@ from bidsapp_brainage.imaging.transforms import apply_xfm
 from .segment import Segmentation, segment_on_grid
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from .card import SegmentationCard
+    from .network import SegmentationNet
 
 FINE_MM, COARSE_MM = 2.0, 4.0
 _BRAIN = 0.3  # mean tissue units from which a place belongs to the brain
@@ -63,7 +62,7 @@ class QuickBrain:
 
 def quick_brain(
     t1w: nib.Nifti1Image,
-    network: nn.Module,
+    network: SegmentationNet,
     card: SegmentationCard,
     mean_tissue: nib.Nifti1Image,
     *,
