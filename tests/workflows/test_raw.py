@@ -47,9 +47,9 @@ def test_regions_are_kept_of_a_model_that_asks_for_them(raw_plan, scans, tmp_pat
     card = make_quick_card(tmp_path / "quick")
     changes = {"card": card, "card_path": card.path}
     workflow = init_brainage_wf(scans[:1], dataclasses.replace(raw_plan, **changes))
-    names = {name.rpartition(".")[2]: name for name in workflow.list_node_names()}
-    assert workflow.get_node(names["ds_input"]).inputs.labels["space"] == card.input["template"]
-    assert "ds_input_regions" in names
+    outputs = {kept.key: kept for kept in kept_outputs(workflow).values()}
+    assert outputs["input"].labels["space"] == card.input["template"]
+    assert outputs["input_regions"].labels["space"] == card.input["template"]
 
 
 def test_a_model_of_raw_images_checks_others_not_itself(raw_plan, tmp_path, monkeypatch) -> None:
