@@ -343,6 +343,10 @@ def _input_mask(dest: Destination, run_plan: RunPlan, sources: Sequence[str]) ->
     if needs_segmentation(run_plan.card.input):
         key, what = "input_regions", "Regions"
         meaning = "; what their indices mean is in the table of the segmentation (dseg.tsv)"
+        if run_plan.segmentation is None:  # nothing but this is kept of it
+            meaning = (
+                f"; indices are those of the segmentation {run_plan.card.input['segmentation']}"
+            )
     else:
         described["Type"] = "Brain"
         meaning = ""
