@@ -5,10 +5,17 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.imaging import registration
-from bidsapp_brainage.imaging.initialisation import best_poses, candidate_rotations, rotation_matrix
+from bidsapp_brainage.imaging.conversion import to_sitk
+from bidsapp_brainage.imaging.fitting.initialisation import (
+    best_poses,
+    candidate_rotations,
+    rotation_matrix,
+)
+from bidsapp_brainage.imaging.fitting.local_correlation import LocalCorrelation, refined
 from bidsapp_brainage.imaging.transforms import apply_xfm, forward_transform, inverse_transform
 
 from .conftest import world_error
@@ -59,6 +66,29 @@ def test_affine_is_recovered_and_repeatable(head, template, template_mask, angle
     assert np.array_equal(found, again)
 
 
+def test_pose_is_refined_from_far_and_the_better_start_wins(head, template, template_mask) -> None:
+    true = rigid((4, -3, 6), (9, -7, 5)) @ np.diag([0.93, 1.05, 0.97, 1.0])
+    image = moved(registration.robust_range(head), true)
+    images = [to_sitk(img) for img in (template, template_mask, image)]
+    starts = [rigid((0, 0, 90), (60, 0, 0)), np.eye(4)]
+    found = refined(*images, starts, registration.SEARCH_MM)
+    assert world_error(np.eye(4), true, template_mask) > 15.0
+    assert world_error(found, true, template_mask) < 6.0
+    assert np.array_equal(found, refined(*images, starts, registration.SEARCH_MM))
+
+
+def test_slope_of_local_correlation_is_that_of_its_value(template, template_mask) -> None:
+    smooth = nib.Nifti1Image(ndimage.gaussian_filter(template.get_fdata(), 2), template.affine)
+    metric = LocalCorrelation(*(to_sitk(img) for img in (smooth, template_mask, smooth)))
+    start, change = rigid((2, 0, -3), (3, 1, -2)), np.linspace(-0.6, 0.5, 12)
+    _, slope, _ = metric.slope(start, change)
+    by_steps = [
+        metric.slope(start, change + step)[0] - metric.slope(start, change - step)[0]
+        for step in np.eye(12) * 0.05
+    ]
+    assert np.allclose(slope, np.array(by_steps) / 0.1, atol=0.1 * np.abs(slope).max())
+
+
 def test_noise_is_not_a_brain(template, template_mask) -> None:
     noise = np.random.default_rng(0).uniform(0, 1, (70, 70, 70)).astype(np.float32)
     img = nib.Nifti1Image(noise, np.diag([3.0, 3.0, 3.0, 1.0]))
@@ -74,6 +104,9 @@ def test_warp_improves_the_fit_and_inverts(head, template, template_mask) -> Non
     after = apply_xfm(head, template, forward_transform(affine, warp.forward)).get_fdata()[inside]
     reference = template.get_fdata()[inside]
     assert registration.correlation(reference, after) > registration.correlation(reference, before)
+    sides = [np.asarray(warp.forward.dataobj).take([0, 1], axis=axis) for axis in range(3)]
+    for axis, side in enumerate(sides):  # no tear where greedy's grid ends
+        assert np.allclose(side.take(0, axis=axis), side.take(1, axis=axis), atol=0.5)
     forward = forward_transform(affine, warp.forward)
     inverse = inverse_transform(affine, warp.inverse)
     for point in [(0.0, 0.0, 0.0), (30.0, -40.0, 20.0), (-40.0, 20.0, 10.0)]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.imaging import conversion, transforms
-from bidsapp_brainage.imaging.initialisation import rotation_matrix
+from bidsapp_brainage.imaging.fitting.initialisation import rotation_matrix
 
 NUMBERS = st.floats(-40, 40)
 

@@ -22,6 +22,9 @@ SCALES = (0.93, 0.83)
 # Rotations that fit best at a size in between are tried at both.
 MIDDLE_SCALE, N_ROTATIONS = 0.88, 8
 TILTS_DEG = (-40.0, -20.0, 0.0, 20.0, 40.0)
+# Heads in a right pose correlate by 0.66 to 0.83, those with swapped axes by at most 0.63 in every
+# tilt: from here on no swaps are tried.
+RIGHT_POSE = 0.68
 # A swapped or flipped axis must fit clearly better than the header's own pose to be believed.
 HEADER_PREFERENCE = 0.05
 
@@ -44,13 +47,19 @@ def best_poses(
     face.
     """
     search = _TranslationSearch(*_coarse(t1w), _kernel(template, mask))
-    tried = [
-        (rotation, bonus, search.pose(rotation, bonus, MIDDLE_SCALE).score)
-        for rotation, bonus in candidate_rotations()
-    ]
-    best = sorted(tried, key=lambda turn: -turn[2])[:N_ROTATIONS]
+    best = sorted(_scored(search), key=lambda turn: -turn[2])[:N_ROTATIONS]
     poses = [search.pose(turn, bonus, scale) for scale in SCALES for turn, bonus, _ in best]
     return sorted(poses, key=lambda pose: -pose.score)[:n]
+
+
+def _scored(search: _TranslationSearch) -> list[tuple[np.ndarray, float, float]]:
+    """Rotations, their preferences and scores: only tilts where one of them is surely right."""
+    scored: list[tuple[np.ndarray, float, float]] = []
+    for rotation, bonus in candidate_rotations():
+        if not bonus and max(score for *_, score in scored) >= RIGHT_POSE + HEADER_PREFERENCE:
+            break
+        scored.append((rotation, bonus, search.pose(rotation, bonus, MIDDLE_SCALE).score))
+    return scored
 
 
 def candidate_rotations() -> Iterator[tuple[np.ndarray, float]]:
@@ -107,8 +116,10 @@ def _kernel(template: nib.Nifti1Image, mask: nib.Nifti1Image) -> _Kernel:
     brain, affine = _coarse(template)
     inside, _ = _coarse(mask)
     where = np.argwhere(inside > 0.5)
-    center = nib.affines.apply_affine(affine, where.mean(axis=0))
-    side = int(np.ceil(np.linalg.norm(np.ptp(where, axis=0) + 3)))
+    middle = where.mean(axis=0)
+    center = nib.affines.apply_affine(affine, middle)
+    # holds the mask however it is turned
+    side = int(np.ceil(2 * np.linalg.norm(where - middle, axis=1).max())) + 3
     return _Kernel(brain, inside, affine, np.asarray(center), side)
 
 

@@ -1,0 +1,1 @@
+"""How images are laid on each other: where to begin, and what climbs from there."""
