@@ -18,7 +18,7 @@ from scipy import ndimage
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.imaging.conversion import affine_from_sitk, affine_to_sitk, to_sitk
 from bidsapp_brainage.imaging.distance import within
-from bidsapp_brainage.imaging.initialisation import best_poses
+from bidsapp_brainage.imaging.fitting.initialisation import best_poses
 from bidsapp_brainage.imaging.network_input import card_grid
 from bidsapp_brainage.imaging.registration import (
     AMBIGUOUS,

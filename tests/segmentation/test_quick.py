@@ -8,7 +8,7 @@ import pytest
 
 from bidsapp_brainage.errors import DataError
 from bidsapp_brainage.imaging.conform import conform_t1w
-from bidsapp_brainage.imaging.initialisation import rotation_matrix
+from bidsapp_brainage.imaging.fitting.initialisation import rotation_matrix
 from bidsapp_brainage.imaging.transforms import apply_xfm
 from bidsapp_brainage.segmentation.card import find_segmentation, load_mean_tissue, load_network
 from bidsapp_brainage.segmentation.overlap import dice
