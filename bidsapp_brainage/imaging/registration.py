@@ -114,6 +114,8 @@ def fit_affine(
     moving = _coarse(t1w)
     if start is None:
         start = _searched(fixed, wide, moving)
+        if stripped:
+            start = _by_outline(fixed, wide, moving, start)
     schedule = "40x10x0" if sloppy else "100x40x10"
     finer = _greedy_affine(fixed, mask, moving, start, schedule, n_threads, seed)
     # Greedy's line search can fail and leave a start as it was, or worse.
@@ -558,6 +560,29 @@ def _smoothed(image: sitk.Image, spacing: float) -> sitk.Image:
     out = sitk.GetImageFromArray(blurred_to(sitk.GetArrayFromImage(image), zooms, spacing))
     out.CopyInformation(image)
     return out
+
+
+def _by_outline(
+    fixed: sitk.Image, mask: sitk.Image, moving: sitk.Image, start: np.ndarray
+) -> np.ndarray:
+    """Refine a pose at 8 and 4 mm by correlation of every voxel in ``mask``.
+
+    The outline of a stripped brain weighs more in it than around every voxel, and the embedded
+    model learned from stripped brains that lie so.
+    """
+    method = _whole_image_method(mask)
+    method.SetMetricAsCorrelation()
+    method.SetOptimizerAsRegularStepGradientDescent(8.0, 0.1, 100, 0.8)  # steps of 8 to 0.1 mm
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetShrinkFactorsPerLevel([4, 2])
+    method.SetSmoothingSigmasPerLevel([4, 2])
+    method.SetSmoothingSigmasAreSpecifiedInPhysicalUnits(True)
+    inside = np.argwhere(sitk.GetArrayViewFromImage(mask) > 0).mean(axis=0)[::-1]
+    center = fixed.TransformContinuousIndexToPhysicalPoint(inside.tolist())
+    transform = affine_to_sitk(start, center=center)
+    method.SetInitialTransform(transform, True)
+    method.Execute(fixed, moving)
+    return affine_from_sitk(transform)
 
 
 def _whole_image_method(mask: sitk.Image) -> sitk.ImageRegistrationMethod:
