@@ -18,7 +18,6 @@ from bidsapp_brainage.io import read_json
 from bidsapp_brainage.options import Option
 from bidsapp_brainage.settings import (
     EVERYBODY,
-    FAST_MODEL,
     MODES,
     QUEUES,
     REFERENCE,
@@ -376,13 +375,9 @@ def _model_known(settings: Settings) -> None:
     from bidsapp_brainage.model.cards import list_cards
 
     there = list_cards(folder)
-    remedy = f"Train {FAST_MODEL} (docs: ages from raw images) and name its folder: --models-dir."
     if not name.endswith(".json") and name not in there:
         known = ", ".join(there) or "none"
-        more = f" {remedy}" * (name == FAST_MODEL)
-        raise UsageError(f"--model {name}: there is no such model card. Known: {known}.{more}")
-    if settings.processing.fast_check and FAST_MODEL not in there:
-        raise UsageError(f"--fast-check: there is no model {FAST_MODEL}. {remedy}")
+        raise UsageError(f"--model {name}: there is no such model card. Known: {known}.")
 
 
 def _predictions_known(model: str, output_dir: Path) -> None:

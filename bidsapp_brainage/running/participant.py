@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from bidsapp_brainage.bids.input.messages import shorten
+from bidsapp_brainage.bids.input.messages import ManyScans, shorten
 from bidsapp_brainage.bids.names import log_dir
 from bidsapp_brainage.configuration import private_places
 from bidsapp_brainage.errors import NoInputError
@@ -127,7 +127,7 @@ def run_participant(settings: Settings, log_level: int) -> int:
             raise
         return run_without_images(settings)
     scans = complete_scans(found)
-    messages = [in_flags(message, **_OF_PREDICT) for message in messages]
+    messages = [_with_flags(message) for message in messages]
     for message in messages:
         LOGGER.warning("%s", message)
     with claimed(execution.work_dir, [scan.label for scan in scans]):
@@ -141,6 +141,13 @@ def run_participant(settings: Settings, log_level: int) -> int:
             absent = without_scans(selection.participant_label, found)
             refused = _without_image(absent, wanted) + _lacking(found)
             return _boilerplate_or_run(run, refused, log_level)
+
+
+def _with_flags(message: str) -> str:
+    """A message in which options are called as on the command line."""
+    if isinstance(message, ManyScans):
+        return ManyScans(in_flags(message.form, **_OF_PREDICT), message.scans)
+    return in_flags(message, **_OF_PREDICT)
 
 
 def _boilerplate_or_run(run: Run, refused: Sequence[Failure], log_level: int) -> int:

@@ -171,11 +171,6 @@ def test_work_dir_inside_output_is_a_warning(bids, card):
         ({"explain_only": True, "explain": ("none",)}, "--explain-only excludes --explain none"),
         ({"explain_only": True, "level": "minimal"}, "excludes --explain none and every --level"),
         ({"explain": ["lrp"], "level": "fast"}, "--level fast explains nothing, so it excludes"),
-        (
-            {"level": "fast", "model": "fast2mm"},
-            "Train fast2mm (docs: ages from raw images) and name its folder: --models-dir.",
-        ),
-        ({"fast_check": True}, "--fast-check: there is no model fast2mm. Train fast2mm"),
         ({"model": "sfnc"}, r"--model sfnc: there is no such model card. Known: "),
         ({"participant_label": ["99"]}, "Known labels: 01"),
     ],
