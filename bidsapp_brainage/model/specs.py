@@ -176,7 +176,7 @@ OWN_SPACE = "T1w"
 
 
 def sees_raw_images(input_spec: InputSpec) -> bool:
-    """Whether a model prepares the raw image itself: ``--level fast``."""
+    """Whether a model prepares the raw image itself."""
     return input_spec.get("registration") in ("quick", "none")
 
 
