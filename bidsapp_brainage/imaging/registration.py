@@ -6,9 +6,10 @@ the most accurate and among the fastest tools on synthetic heads with a known de
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import nibabel as nib
 import numpy as np
@@ -40,6 +41,7 @@ SEARCH_MM = 8.0  # voxels of the grid on which poses are refined
 # Poses whose correlation comes this close to the best one are all refined.
 AMBIGUOUS = 0.08
 MIN_CORRELATION = 0.25
+_OUTLINE: Mapping[int, float] = MappingProxyType({4: 4.0, 2: 2.0})  # 8 and 4 mm
 _CHECKED = 2000
 INVERSE_MM = 2.0  # those of ANTs and greedy miss by a tenth of it
 
@@ -115,7 +117,9 @@ def fit_affine(
     if start is None:
         start = _searched(fixed, wide, moving)
         if stripped:
-            start = _by_outline(fixed, wide, moving, start)
+            # The outline of a stripped brain weighs more in the correlation of all voxels than
+            # around every voxel, and the embedded model learned from stripped brains that lie so.
+            start = by_correlation(fixed, wide, moving, start, _OUTLINE, (8.0, 0.1), 100)
     schedule = "40x10x0" if sloppy else "100x40x10"
     finer = _greedy_affine(fixed, mask, moving, start, schedule, n_threads, seed)
     # Greedy's line search can fail and leave a start as it was, or worse.
@@ -562,20 +566,41 @@ def _smoothed(image: sitk.Image, spacing: float) -> sitk.Image:
     return out
 
 
-def _by_outline(
-    fixed: sitk.Image, mask: sitk.Image, moving: sitk.Image, start: np.ndarray
+def by_correlation(
+    fixed: sitk.Image,
+    mask: sitk.Image,
+    moving: sitk.Image,
+    start: np.ndarray,
+    levels: Mapping[int, float],
+    steps_mm: tuple[float, float],
+    iterations: int,
 ) -> np.ndarray:
-    """Refine a pose at 8 and 4 mm by correlation of every voxel in ``mask``.
+    """Refine an affine by the correlation of every voxel in a mask.
 
-    The outline of a stripped brain weighs more in it than around every voxel, and the embedded
-    model learned from stripped brains that lie so.
+    Parameters
+    ----------
+    fixed, mask, moving : SimpleITK.Image
+        Fixed image, where on its grid to look, and the image that is laid on it.
+    start : numpy.ndarray
+        4 x 4, RAS mm of `fixed` to RAS mm of `moving`.
+    levels : mapping of int to float
+        By how much the grid is coarsened, and the SD (mm) of the smoothing then.
+    steps_mm : tuple of float
+        First and last step, mm.
+    iterations : int
+        At most, of each level.
+
+    Returns
+    -------
+    numpy.ndarray
+        As `start`.
     """
     method = _whole_image_method(mask)
     method.SetMetricAsCorrelation()
-    method.SetOptimizerAsRegularStepGradientDescent(8.0, 0.1, 100, 0.8)  # steps of 8 to 0.1 mm
+    method.SetOptimizerAsRegularStepGradientDescent(*steps_mm, iterations, 0.8)
     method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel([4, 2])
-    method.SetSmoothingSigmasPerLevel([4, 2])
+    method.SetShrinkFactorsPerLevel(list(levels))
+    method.SetSmoothingSigmasPerLevel(list(levels.values()))
     method.SetSmoothingSigmasAreSpecifiedInPhysicalUnits(True)
     inside = np.argwhere(sitk.GetArrayViewFromImage(mask) > 0).mean(axis=0)[::-1]
     center = fixed.TransformContinuousIndexToPhysicalPoint(inside.tolist())

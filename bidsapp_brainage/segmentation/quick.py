@@ -8,15 +8,15 @@ brain.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
-import SimpleITK as sitk
 from scipy import ndimage
 
 from bidsapp_brainage.errors import DataError
-from bidsapp_brainage.imaging.conversion import affine_from_sitk, affine_to_sitk, to_sitk
+from bidsapp_brainage.imaging.conversion import to_sitk
 from bidsapp_brainage.imaging.distance import within
 from bidsapp_brainage.imaging.fitting.initialisation import best_poses
 from bidsapp_brainage.imaging.network_input import card_grid
@@ -24,6 +24,7 @@ from bidsapp_brainage.imaging.registration import (
     AMBIGUOUS,
     MIN_CORRELATION,
     RIM_MM,
+    by_correlation,
     robust_range,
     similarity,
 )
@@ -39,9 +40,12 @@ FINE_MM, COARSE_MM = 2.0, 4.0
 _BRAIN = 0.3  # mean tissue units from which a place belongs to the brain
 _CLOSED = 3  # voxels: ventricles and sulci are a part of it
 _MARGIN = 8  # voxels added around the grid, so that the rim has room
-#: Shrinking, smoothing (SD, mm), first and last step (mm) of the two stages of the affine.
-_STAGES = ((2, 4.0, 8.0, 0.3), (1, 2.0, 3.0, 0.1))
-_ITERATIONS, _RELAXATION = 60, 0.8
+#: Levels, first and last step (mm) of the two stages of the affine.
+_STAGES = (
+    (MappingProxyType({2: 4.0}), (8.0, 0.3)),
+    (MappingProxyType({1: 2.0}), (3.0, 0.1)),
+)
+_ITERATIONS = 60
 
 
 @dataclass(frozen=True)
@@ -143,12 +147,12 @@ def coarse_affine(t1w: nib.Nifti1Image, template: _Template) -> np.ndarray:
     poses = best_poses(head, template.tissue, template.wide)
     moving, fixed, wide = (to_sitk(image) for image in (head, template.tissue, template.wide))
     fits = [
-        _stage(fixed, wide, moving, pose.matrix, *_STAGES[0])
+        by_correlation(fixed, wide, moving, pose.matrix, *_STAGES[0], _ITERATIONS)
         for pose in poses
         if pose.score > poses[0].score - AMBIGUOUS
     ]
     best = max(fits, key=lambda fit: similarity(fixed, wide, moving, fit))
-    affine = _stage(fixed, wide, moving, best, *_STAGES[1])
+    affine = by_correlation(fixed, wide, moving, best, *_STAGES[1], _ITERATIONS)
     if not (score := similarity(fixed, wide, moving, affine)) >= MIN_CORRELATION:
         raise DataError(
             f"Nothing in the image resembles a brain (correlation {score:.2f}, at least "
@@ -156,33 +160,3 @@ def coarse_affine(t1w: nib.Nifti1Image, template: _Template) -> np.ndarray:
             "or another contrast than T1w."
         )
     return affine
-
-
-def _stage(
-    fixed: sitk.Image,
-    mask: sitk.Image,
-    moving: sitk.Image,
-    start: np.ndarray,
-    shrink: int,
-    smooth_mm: float,
-    first_mm: float,
-    last_mm: float,
-) -> np.ndarray:
-    """Refine an affine by the correlation of every voxel in a mask."""
-    method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)  # threaded sums depend on the number of threads
-    method.SetMetricFixedMask(mask)
-    method.SetMetricSamplingStrategy(method.NONE)
-    method.SetInterpolator(sitk.sitkLinear)
-    method.SetMetricAsCorrelation()
-    method.SetOptimizerAsRegularStepGradientDescent(first_mm, last_mm, _ITERATIONS, _RELAXATION)
-    method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel([shrink])
-    method.SetSmoothingSigmasPerLevel([smooth_mm])
-    method.SetSmoothingSigmasAreSpecifiedInPhysicalUnits(True)
-    inside = np.argwhere(sitk.GetArrayViewFromImage(mask) > 0).mean(axis=0)[::-1]
-    center = fixed.TransformContinuousIndexToPhysicalPoint(inside.tolist())
-    transform = affine_to_sitk(start, center=center)
-    method.SetInitialTransform(transform, True)
-    method.Execute(fixed, moving)
-    return affine_from_sitk(transform)
