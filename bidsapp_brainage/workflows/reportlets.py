@@ -58,7 +58,7 @@ def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Outp
         From the explanation workflow.
     """
     workflow = Workflow(name="reportlets_wf")
-    template, model = run_plan.template, run_plan.model_label
+    template = run_plan.template
     space: dict[str, Any] = {"space": template.name}
     fields = ["t1w_preproc", "mask", "t1w_std", "mask_std", "volume"]
     fields += [*run_plan.prediction_tables, *REGIONS, "dseg", "dseg_table"]
@@ -69,18 +69,14 @@ def init_reportlets_wf(dest: Destination, run_plan: RunPlan, maps: Sequence[Outp
         RegistrationFigure(template=str(template.t1w), mask=str(template.mask)),
         name="registration",
     )
-    seen = pe.Node(InputFigure(modality=dest.modality), name="model_input")
     workflow.connect([
         (inputnode, outline, [("t1w_preproc", "image"), ("mask", "mask")]),
         (inputnode, registration, [("t1w_std", "t1w"), ("mask_std", "t1w_mask")]),
-        (inputnode, seen, [("volume", "volume")]),
     ])  # fmt:skip
     both = {"before": kept("before_figure", space), "after": kept("after_figure", space)}
     _keep(workflow, outline, dest, {"out_file": kept("mask_figure")})
     _keep(workflow, registration, dest, both)
-    _keep(
-        workflow, seen, dest, {"out_file": kept(input_figure_key(dest.modality), {"model": model})}
-    )
+    _draw_input(workflow, dest, run_plan, dest.modality)
     if run_plan.card.main_head.quantity.is_age:
         _draw_age(workflow, dest, run_plan)
     if run_plan.segmentation_fields:
@@ -115,14 +111,9 @@ def init_companion_reportlets_wf(dest: Destination, run_plan: RunPlan, modality:
     fields = ["image", "mask", "volume"]
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
     outline = pe.Node(MaskFigure(modality=modality), name="outline")
-    seen = pe.Node(InputFigure(modality=modality), name="model_input")
-    workflow.connect([
-        (inputnode, outline, [("image", "image"), ("mask", "mask")]),
-        (inputnode, seen, [("volume", "volume")]),
-    ])  # fmt:skip
-    shown = kept(input_figure_key(modality), {"model": run_plan.model_label})
+    workflow.connect([(inputnode, outline, [("image", "image"), ("mask", "mask")])])
     _keep(workflow, outline, dest, {"out_file": kept(f"companion_{modality}_figure")})
-    _keep(workflow, seen, dest, {"out_file": shown})
+    _draw_input(workflow, dest, run_plan, modality)
     return workflow
 
 
@@ -144,9 +135,8 @@ def init_raw_reportlets_wf(dest: Destination, run_plan: RunPlan) -> Workflow:
     workflow = Workflow(name="reportlets_wf")
     fields = ["volume", *run_plan.prediction_tables]
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
-    seen = pe.Node(InputFigure(), name="model_input")
-    workflow.connect([(inputnode, seen, [("volume", "volume")])])
-    _keep(workflow, seen, dest, {"out_file": kept("input_figure", {"model": run_plan.model_label})})
+    workflow.add_nodes([inputnode])
+    _draw_input(workflow, dest, run_plan, dest.modality)
     if run_plan.card.main_head.quantity.is_age:
         _draw_age(workflow, dest, run_plan)
     return workflow
@@ -198,6 +188,14 @@ def _keep(
     """Add a sink of what one node draws."""
     node = sink(f"ds_{figure.name}_fig", dest, outputs)
     workflow.connect([(figure, node, [(field, field) for field in outputs])])
+
+
+def _draw_input(workflow: Workflow, dest: Destination, run_plan: RunPlan, modality: str) -> None:
+    """Draw and keep what the network saw of the image of a modality."""
+    seen = pe.Node(InputFigure(modality=modality), name="model_input")
+    workflow.connect(workflow.get_node("inputnode"), "volume", seen, "volume")
+    figure = kept(input_figure_key(modality), {"model": run_plan.model_label})
+    _keep(workflow, seen, dest, {"out_file": figure})
 
 
 def _draw_age(workflow: Workflow, dest: Destination, run_plan: RunPlan) -> None:
