@@ -56,7 +56,7 @@ def near_to(mask: np.ndarray, zooms: np.ndarray, reach: float) -> np.ndarray:
     distance : ndarray of float32, shape (X, Y, Z)
         In mm, 0 in the mask; infinite beyond reach.
     """
-    if _first_is_fastest(mask):
+    if first_is_fastest(mask):
         return near_to(mask.T, zooms[::-1], reach).T
     steps = [
         (zoom * np.arange(1, int(reach / zoom + 1e-6) + 1, dtype=np.float32)) ** 2
@@ -119,7 +119,7 @@ def filled(mask: np.ndarray) -> np.ndarray:
     As ``scipy.ndimage.binary_fill_holes`` in a quarter of its time: what is not in the mask and not
     connected, across faces, with a side of the image.
     """
-    if _first_is_fastest(mask):
+    if first_is_fastest(mask):
         return filled(mask.T).T
     outside, _ = ndimage.label(~mask)
     open_air = np.zeros(outside.max() + 1, dtype=bool)
@@ -130,7 +130,7 @@ def filled(mask: np.ndarray) -> np.ndarray:
     return np.asarray(~open_air[outside])
 
 
-def _first_is_fastest(data: np.ndarray) -> bool:
+def first_is_fastest(data: np.ndarray) -> bool:
     """Whether neighbours along the first axis are neighbours in memory, as in images from files."""
     return data.strides[0] < data.strides[-1]
 

@@ -27,6 +27,7 @@ from .conversion import (
     to_sitk,
     to_sitk_vector,
 )
+from .distance import first_is_fastest
 
 # Values of a dataset from which compression pays, and how: level 4 takes half as much time again
 # for three per cent of the size.
@@ -314,6 +315,6 @@ def gaussian(
 
     Images from files have their first axis fastest. What mixes both orders takes ten times as long.
     """
-    if data.strides[0] < data.strides[-1]:
+    if first_is_fastest(data):
         return gaussian(data.T, sigma[::-1], mode).T
     return np.asarray(ndimage.gaussian_filter(data, sigma, mode=mode))
